@@ -1,0 +1,50 @@
+# `make quickstart` and `make test` are the whole set-up: each makes .venv where it is missing.
+PYTHON ?= python3
+RUN := runs/quickstart
+
+# The pip of an old Python can be years behind, hence the explicit switch for its notice.
+PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: help quickstart test clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make quickstart   train, evaluate, fold and use the network on digits (about three minutes)'
+	@echo 'make test         lint, types and tests; GHOSTNET_CIFAR10=DIR adds the tests on CIFAR-10'
+	@echo 'make clean        remove .venv, $(RUN) and what the tools cache'
+
+# Stamps are touched last, so an installation that was cut short starts again.
+.venv/.core: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12")'
+	@echo 'Installing into .venv (once, a few minutes) ...'
+	@$(PYTHON) -m venv .venv
+	@$(PIP) --editable .
+	@touch $@
+
+.venv/.test: .venv/.core
+	@echo 'Installing what the tests need into .venv ...'
+	@$(PIP) --editable '.[timm,dev]'
+	@touch $@
+
+# The folder is the target's own, and a run never overwrites one: begin afresh.
+quickstart: .venv/.core
+	rm -rf $(RUN)
+	.venv/bin/ghostnet-small train recipes/quickstart-digits.yaml --out $(RUN)
+	.venv/bin/ghostnet-small evaluate $(RUN) --split test
+	.venv/bin/ghostnet-small fold $(RUN) --out $(RUN)/deployed
+	.venv/bin/ghostnet-small data recipes/quickstart-digits.yaml --save $(RUN)/digits --count 10
+	.venv/bin/ghostnet-small predict $(RUN) $(RUN)/digits
+	@echo
+	@echo 'Pictures:  $(RUN)/pictures/{curves,confusion,mistakes}.png'
+	@echo 'Records:   $(RUN)/metrics.jsonl (an epoch a line), $(RUN)/summary.json'
+	@echo 'Weights:   $(RUN)/last and $(RUN)/best; folded: $(RUN)/deployed'
+	@echo 'Digits:    $(RUN)/digits; name your own: .venv/bin/ghostnet-small predict $(RUN) PICTURE'
+
+test: .venv/.test
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/python -m pytest
+
+clean:
+	rm -rf .venv $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Pictures in memory: sources, splits and augmentation."""

@@ -1,0 +1,180 @@
+"""Augmentation of whole batches, on the device that holds them.
+
+A picture's view is a pure function of (view seed, view number, picture index): random words come
+from a counter, all arithmetic is on integers, and no picture sees its neighbours. So any view can
+be made again, in any order and batch split, on any device, bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ghostnet_small.data.counter_rng import below, check_seed, philox
+from ghostnet_small.data.policy import randaugment, trivialaugment
+from ghostnet_small.errors import InputError
+
+PaddingMode = Literal["zero", "reflect"]
+Flip = Literal["none", "random", "alternating"]
+Policy = Literal["none", "trivialaugment", "randaugment"]
+
+# Every purpose draws from a stream of its own, so that switching one on leaves the others' draws
+# as they were. A policy's k-th operation uses POLICY_STREAM + k, hence POLICY_STREAM is last.
+CROP_STREAM, FLIP_STREAM, CUTOUT_STREAM, POLICY_STREAM = range(4)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How a training picture is changed before the network sees it; by default not at all.
+
+    The steps run in this order: pad and crop, flip, policy, cutout.
+
+    Args:
+        crop_padding: pixels added on each side before a crop of the picture's own size.
+        padding_mode: what the added pixels hold: "zero" or "reflect".
+        flip: left-right; "random" with probability one half, "alternating" at random in view 0
+            and from then on the other way round in every view.
+        cutout: side of a filled square, in pixels; 0: none. Its centre lies anywhere in the
+            picture, so that it may be cut by the border.
+        policy: "trivialaugment" or "randaugment".
+        randaugment_ops: operations that RandAugment applies to a picture.
+        randaugment_magnitude: their strength, 0 .. 30.
+        view_seed: the views' own seed, apart from the training's.
+        views: epoch e uses view e, or ``e % views`` where a number is given.
+
+    Source: random crops with flips as in arXiv:1512.03385 (section 4.2); cutout arXiv:1708.04552;
+    alternating flip arXiv:2404.00498 (section 3.6); TrivialAugment arXiv:2103.10158; RandAugment
+    arXiv:1909.13719.
+    """
+
+    crop_padding: int = 0
+    padding_mode: PaddingMode = "zero"
+    flip: Flip = "none"
+    cutout: int = 0
+    policy: Policy = "none"
+    randaugment_ops: int = 2
+    randaugment_magnitude: int = 9
+    view_seed: int = 0
+    views: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ``InputError`` for a value that no picture could be changed by."""
+        _check_word("padding_mode", self.padding_mode, get_args(PaddingMode))
+        _check_word("flip", self.flip, get_args(Flip))
+        _check_word("policy", self.policy, get_args(Policy))
+        _check_range("crop_padding", self.crop_padding, 0)
+        _check_range("cutout", self.cutout, 0)
+        _check_range("randaugment_ops", self.randaugment_ops, 1)
+        _check_range("randaugment_magnitude", self.randaugment_magnitude, 0, 30)
+        check_seed(self.view_seed, "view_seed")
+        if self.views is not None:
+            _check_range("views", self.views, 1)
+
+    def view_of_epoch(self, epoch: int) -> int:
+        """The number of the view that ``epoch`` (from 0) trains on."""
+        return epoch if self.views is None else epoch % self.views
+
+    def check(self, height: int, width: int) -> None:
+        """Raises ``InputError`` where a setting cannot be used on ``height x width`` pictures."""
+        side = min(height, width)
+        if self.cutout > side:
+            raise InputError(
+                f"cutout {self.cutout} is larger than the {height}x{width} pictures; "
+                f"give at most {side}"
+            )
+        if self.padding_mode == "reflect" and self.crop_padding >= side:
+            raise InputError(
+                f"crop_padding {self.crop_padding} cannot be reflected in {height}x{width} "
+                f"pictures; give at most {side - 1}, or padding_mode zero"
+            )
+        if self.padding_mode == "zero" and self.crop_padding > side:
+            raise InputError(
+                f"crop_padding {self.crop_padding} can leave nothing of {height}x{width} "
+                f"pictures; give at most {side}"
+            )
+
+    def __call__(self, images: Tensor, index: Tensor, view: int, fill: tuple[int, ...]) -> Tensor:
+        """View number ``view`` of each picture, a new tensor like ``images``.
+
+        Shapes: ``images`` uint8 ``(N, C, H, W)``; ``index`` int64 ``(N,)``, each picture's row in
+        its source, on the same device; ``fill`` C values of 0 .. 255 for pixels that a policy or
+        cutout leaves empty, by custom the rounded mean of the training split.
+        """
+        _, channels, height, width = images.shape
+        self.check(height, width)
+        assert len(fill) == channels, f"{len(fill)} fill values for {channels} channels"
+        views = self._crop_and_flip(images.contiguous(), index, view)
+        if self.policy == "trivialaugment":
+            words = philox(index, view, POLICY_STREAM, self.view_seed)
+            views = trivialaugment(views, words, fill)
+        elif self.policy == "randaugment":
+            for k in range(self.randaugment_ops):
+                words = philox(index, view, POLICY_STREAM + k, self.view_seed)
+                views = randaugment(views, words, self.randaugment_magnitude, fill)
+        if self.cutout:
+            views = self._cut_out(views, index, view, fill)
+        return views if views is not images else images.clone()
+
+    def _crop_and_flip(self, images: Tensor, index: Tensor, view: int) -> Tensor:
+        """One gather does both: it reads row ``y`` and column ``x`` of the padded pictures."""
+        n, channels, height, width = images.shape
+        pad = self.crop_padding
+        if not pad and self.flip == "none":
+            return images
+        rows = torch.arange(height, device=images.device).expand(n, height)
+        columns = torch.arange(width, device=images.device).expand(n, width)
+        if self.flip != "none":
+            flipped = self._flipped(index, view)[:, None]
+            columns = torch.where(flipped, width - 1 - columns, columns)
+        if pad:
+            words = philox(index, view, CROP_STREAM, self.view_seed)
+            rows = rows + below(words[:, :1], 2 * pad + 1)
+            columns = columns + below(words[:, 1:2], 2 * pad + 1)
+            if self.padding_mode == "reflect":
+                rows, columns = _reflect(rows - pad, height), _reflect(columns - pad, width)
+            else:
+                images = F.pad(images, (pad, pad, pad, pad))
+        pixels = rows[:, :, None] * images.shape[3] + columns[:, None, :]
+        pixels = pixels.flatten(1)[:, None].expand(n, channels, height * width)
+        return images.flatten(2).gather(2, pixels).view(n, channels, height, width)
+
+    def _flipped(self, index: Tensor, view: int) -> Tensor:
+        """Which pictures to flip, bool ``(N,)``."""
+        if self.flip == "random":
+            return below(philox(index, view, FLIP_STREAM, self.view_seed)[:, 0], 2) == 1
+        return below(philox(index, 0, FLIP_STREAM, self.view_seed)[:, 0], 2) != view % 2
+
+    def _cut_out(self, images: Tensor, index: Tensor, view: int, fill: tuple[int, ...]) -> Tensor:
+        _, _, height, width = images.shape
+        words = philox(index, view, CUTOUT_STREAM, self.view_seed)
+        inside_rows = self._inside(below(words[:, :1], height), height)
+        inside_columns = self._inside(below(words[:, 1:2], width), width)
+        inside = inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
+        colour = torch.tensor(fill, dtype=torch.uint8, device=images.device)
+        return torch.where(inside, colour[:, None, None], images)
+
+    def _inside(self, centre: Tensor, length: int) -> Tensor:
+        """Which of ``length`` pixels the square around ``centre`` ``(N, 1)`` covers, ``(N, L)``."""
+        offset = torch.arange(length, device=centre.device) - (centre - self.cutout // 2)
+        return (offset >= 0) & (offset < self.cutout)
+
+
+def _reflect(position: Tensor, length: int) -> Tensor:
+    """Positions outside ``0 .. length - 1`` mirrored at the border pixel, which is not repeated."""
+    return length - 1 - (length - 1 - position.abs()).abs()
+
+
+def _check_word(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"{name} {value!r} is not known; choose one of {', '.join(allowed)}")
+
+
+def _check_range(name: str, value: int, low: int, high: int | None = None) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):
+        allowed = f"from {low} up" if high is None else f"from {low} to {high}"
+        raise InputError(f"{name} {value!r} is not allowed; give a whole number {allowed}")

@@ -1,0 +1,51 @@
+"""A folder of pictures: ``train/<class>/*.png``, with or without ``val/`` and ``test/``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ghostnet_small.data.listing import ListedSplit, Listing, known_splits
+from ghostnet_small.data.pictures import find_pictures
+from ghostnet_small.errors import InputError
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(
+        (entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")),
+        key=lambda entry: entry.name,
+    )
+
+
+def list_folder(root: Path) -> Listing:
+    """The pictures below ``root``, a split's in the order of class name, then path.
+
+    Raises ``InputError`` for a split without class folders, a class folder without pictures and
+    a class that the training split does not have.
+    """
+    names = known_splits((folder.name for folder in _folders(root)), str(root))
+    classes = tuple(folder.name for folder in _folders(root / names["train"]))
+    splits: dict[str, ListedSplit] = {}
+    for ours, theirs in names.items():
+        folders = _folders(root / theirs)
+        if not folders:
+            raise InputError(
+                f"{root / theirs} has no class folders; put each class's pictures into "
+                f"{root / theirs / '<class>'}"
+            )
+        pictures: list[Path] = []
+        labels: list[int] = []
+        for folder in folders:
+            if folder.name not in classes:
+                raise InputError(
+                    f"{folder} is a class that {root / names['train']} does not have; its "
+                    f"classes are {', '.join(classes)}; rename or remove the folder"
+                )
+            found = find_pictures(folder)
+            pictures += found
+            labels += [classes.index(folder.name)] * len(found)
+        splits[ours] = ListedSplit(
+            pictures, [str(path) for path in pictures], torch.tensor(labels, dtype=torch.int64)
+        )
+    return Listing(splits, classes)

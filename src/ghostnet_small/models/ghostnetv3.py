@@ -1,0 +1,172 @@
+"""GhostNetV3-Small, and the GhostNetV3 that it was cut from, for pictures from 8x8 pixels up."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ghostnet_small.nn.bottleneck import GhostBottleneck
+from ghostnet_small.nn.rep_conv import ConvBN
+
+HEAD_FEATURES = 1280
+SMALLEST_PICTURE = 8
+UNGATED_BLOCKS = 2
+
+
+class Block(NamedTuple):
+    """One ghost bottleneck at width 1.0; channels are scaled, the kernel and the ratio are not."""
+
+    kernel_size: int
+    hidden: int
+    out: int
+    se_ratio: float
+    stride: int
+
+
+class Architecture(NamedTuple):
+    """A network at width 1.0: its blocks, the channels of stem and last convolution, and the
+    sizes of the groups that the published code numbers its blocks in."""
+
+    blocks: tuple[Block, ...]
+    stem: int
+    last: int
+    groups: tuple[int, ...]
+
+
+# Source: arXiv:2509.12380 and the code published with it.
+GHOSTNETV3_SMALL = Architecture(
+    blocks=(
+        Block(3, 16, 16, 0, 1),
+        Block(3, 32, 20, 0, 2),
+        Block(3, 40, 20, 0, 1),
+        Block(3, 48, 32, 0.25, 1),
+        Block(3, 64, 32, 0.25, 1),
+        Block(3, 80, 48, 0, 2),
+        Block(3, 96, 48, 0, 1),
+        Block(3, 120, 64, 0.25, 1),
+        Block(3, 128, 80, 0.25, 1),
+        Block(3, 160, 80, 0.25, 1),
+    ),
+    stem=16,
+    last=160,
+    groups=(1, 1, 1, 1, 1, 3, 2),
+)
+
+# Source: arXiv:2404.11202, table of the architecture; the stem has stride 1 here (GN-D).
+GHOSTNETV3 = Architecture(
+    blocks=(
+        Block(3, 16, 16, 0, 1),
+        Block(3, 48, 24, 0, 2),
+        Block(3, 72, 24, 0, 1),
+        Block(5, 72, 40, 0.25, 2),
+        Block(5, 120, 40, 0.25, 1),
+        Block(3, 240, 80, 0, 2),
+        Block(3, 200, 80, 0, 1),
+        Block(3, 184, 80, 0, 1),
+        Block(3, 184, 80, 0, 1),
+        Block(3, 480, 112, 0.25, 1),
+        Block(3, 672, 112, 0.25, 1),
+        Block(5, 672, 160, 0.25, 2),
+        Block(5, 960, 160, 0, 1),
+        Block(5, 960, 160, 0.25, 1),
+        Block(5, 960, 160, 0, 1),
+        Block(5, 960, 160, 0.25, 1),
+    ),
+    stem=16,
+    last=960,
+    groups=(1, 1, 1, 1, 1, 1, 5, 1, 4),
+)
+
+
+def divisible(value: float) -> int:
+    """The multiple of 4 nearest to ``value`` (ties upward), at least 4 and at least ``0.9 * value``."""
+    rounded = max(4, 4 * int((value + 2) // 4))
+    return rounded if rounded >= 0.9 * value else rounded + 4
+
+
+class GhostNetV3(nn.Module):
+    """Ghost bottlenecks between a 3x3 stem and a pooled head: ``(N, C, H, W) -> logits (N, K)``.
+
+    ``width`` scales every channel count but the head's 1280 features. Pictures may have any
+    size from 8x8 up. ``config`` holds what ``create_model`` needs to build the network again.
+
+    Source: arXiv:2509.12380.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        *,
+        width: float = 1.0,
+        num_classes: int = 10,
+        in_channels: int = 3,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.config = config or {}
+        self.num_classes = num_classes
+        # timm's names for the same facts; its tools read them.
+        self.num_features = divisible(architecture.last * width)
+        self.head_hidden_size = HEAD_FEATURES
+
+        channels = divisible(architecture.stem * width)
+        self.stem = ConvBN(in_channels, channels, 3)
+        blocks: list[GhostBottleneck] = []
+        for number, block in enumerate(architecture.blocks):
+            hidden, out = divisible(block.hidden * width), divisible(block.out * width)
+            blocks.append(
+                GhostBottleneck(
+                    channels,
+                    hidden,
+                    out,
+                    kernel_size=block.kernel_size,
+                    stride=block.stride,
+                    se_channels=divisible(hidden * block.se_ratio) if block.se_ratio else 0,
+                    gated=number >= UNGATED_BLOCKS,
+                )
+            )
+            channels = out
+        self.blocks = nn.Sequential(*blocks)
+        self.last = ConvBN(channels, self.num_features, 1)
+        self.head = nn.Conv2d(self.num_features, HEAD_FEATURES, 1)
+        self.classifier = nn.Linear(HEAD_FEATURES, num_classes)
+        self.apply(_initialise)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """The last feature map: ``(N, C, H, W) -> (N, num_features, h, w)``."""
+        x = functional.relu(self.stem(x))
+        return functional.relu(self.last(self.blocks(x)))
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Logits of a feature map, ``(N, num_features, h, w) -> (N, K)``; with ``pre_logits`` the 1280
+        features before the classifier."""
+        features = functional.relu(self.head(x.mean((2, 3), keepdim=True))).flatten(1)
+        return features if pre_logits else self.classifier(features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(x))
+
+    def get_classifier(self) -> nn.Module:
+        """The last linear layer."""
+        return self.classifier
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """A fresh linear layer for ``num_classes``; ``global_pool`` can only stay ``"avg"``."""
+        if global_pool not in (None, "avg"):
+            raise ValueError(f"global_pool is {global_pool!r}; this network has only 'avg'")
+        self.num_classes = num_classes
+        self.config = {**self.config, "num_classes": num_classes}
+        device, dtype = self.classifier.weight.device, self.classifier.weight.dtype
+        self.classifier = nn.Linear(HEAD_FEATURES, num_classes, device=device, dtype=dtype)
+        _initialise(self.classifier)
+
+
+def _initialise(module: nn.Module) -> None:
+    """Kaiming-normal weights (fan out, ReLU gain) and zero biases, as in the paper's code."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,73 @@
+"""The ghost bottleneck: two ghost modules, a shortcut, and what a stride or attention adds."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ghostnet_small.nn.ghost import GhostModule
+from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d
+
+
+class SqueezeExcite(nn.Module):
+    """Weighs each channel by a function of all channels' means: ``(N, C, H, W) -> (N, C, H, W)``.
+
+    Source: arXiv:1709.01507; the hard sigmoid ``relu6(x + 3) / 6`` is arXiv:1905.02244's.
+    """
+
+    def __init__(self, channels: int, reduced_channels: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, reduced_channels, 1)
+        self.expand = nn.Conv2d(reduced_channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean((2, 3), keepdim=True)
+        weight = self.expand(functional.relu(self.reduce(mean)))
+        # Not functional.hardsigmoid: its float64 gradient carries a float32 constant (1e-8 off).
+        return x * (functional.relu6(weight + 3) / 6)
+
+
+class GhostBottleneck(nn.Module):
+    """``(N, I, H, W) -> (N, O, ceil(H / stride), ceil(W / stride))``, no activation after the sum.
+
+    ``hidden_channels`` is the width between the two ghost modules; ``se_channels`` the inner
+    width of squeeze-and-excitation, 0 for none; ``gated`` concerns the first ghost module.
+
+    Source: arXiv:1911.11907, section 3.2; arXiv:2404.11202.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        out_channels: int,
+        *,
+        kernel_size: int = 3,
+        stride: int = 1,
+        se_channels: int = 0,
+        gated: bool = True,
+    ) -> None:
+        super().__init__()
+        self.ghost1 = GhostModule(in_channels, hidden_channels, gated=gated)
+        self.downsample = (
+            RepConv2d(
+                hidden_channels, hidden_channels, kernel_size, stride=stride, groups=hidden_channels
+            )
+            if stride > 1
+            else nn.Identity()
+        )
+        self.se = SqueezeExcite(hidden_channels, se_channels) if se_channels else nn.Identity()
+        self.ghost2 = GhostModule(hidden_channels, out_channels, relu=False)
+        self.shortcut = (
+            nn.Identity()
+            if in_channels == out_channels and stride == 1
+            # The two stay apart when folded: merging them is wrong at a zero-padded border.
+            else nn.Sequential(
+                ConvBN(in_channels, in_channels, kernel_size, stride=stride, groups=in_channels),
+                ConvBN(in_channels, out_channels, 1),
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.ghost2(self.se(self.downsample(self.ghost1(x)))) + self.shortcut(x)
+        return out

@@ -1,0 +1,79 @@
+"""Sizes that can be counted: parameters, and multiply-accumulates of convolutions and linears."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ghostnet_small.nn.fold import reparameterize
+
+
+class Complexity(NamedTuple):
+    """Parameters, and multiply-accumulate operations (MACs) for one picture."""
+
+    params: int
+    macs: int
+
+    def __add__(self, other: tuple[Any, ...]) -> Complexity:
+        return Complexity(self.params + other[0], self.macs + other[1])
+
+
+def complexity(model: nn.Module, picture: tuple[int, int, int]) -> dict[str, Complexity]:
+    """Parameters and MACs for a picture ``(C, H, W)``, by stage, and ``total``.
+
+    A stage is a direct child of the model, or of a sequence among those (``blocks.3``). Only
+    convolutions and linears have MACs, biases none; SPEC's table counts the same way.
+    """
+    macs: dict[str, int] = {}
+    hooks = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+
+            def count(module: nn.Module, _: Any, output: Tensor, name: str = name) -> None:
+                weight = module.weight
+                assert isinstance(weight, Tensor)
+                positions = math.prod(output.shape[2:])
+                macs[name] = weight.numel() * positions
+
+            hooks.append(module.register_forward_hook(count))
+    was_training = model.training
+    weight = next(model.parameters())
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, *picture, device=weight.device, dtype=weight.dtype))
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    stages: dict[str, Complexity] = {}
+    for stage in _stages(model):
+        part = model.get_submodule(stage)
+        inside = sum(n for name, n in macs.items() if f"{name}.".startswith(f"{stage}."))
+        stages[stage] = Complexity(sum(p.numel() for p in part.parameters()), inside)
+    stages["total"] = sum(stages.values(), Complexity(0, 0))
+    return stages
+
+
+def both_forms(
+    model: nn.Module, picture: tuple[int, int, int]
+) -> dict[str, dict[str, Complexity]]:
+    """``complexity`` of the ``training`` form, which ``model`` must have, and of the ``deployed`` one."""
+    was_training = model.training
+    try:
+        deployed = reparameterize(model.eval())
+    finally:
+        model.train(was_training)
+    return {"training": complexity(model, picture), "deployed": complexity(deployed, picture)}
+
+
+def _stages(model: nn.Module) -> list[str]:
+    stages = []
+    for name, child in model.named_children():
+        if isinstance(child, nn.Sequential):
+            stages += [f"{name}.{inner}" for inner, _ in child.named_children()]
+        else:
+            stages.append(name)
+    return stages

@@ -1,0 +1,61 @@
+"""The ghost module: half of the channels from a 1x1 convolution, half from a cheap one on those."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d
+
+
+class AttentionGate(nn.Module):
+    """Long-range attention for a ghost module: ``(N, I, H, W) -> (N, O, H // 2, W // 2)`` in 0 .. 1.
+
+    A 1x1, a 1x5 and a 5x1 convolution, each with batch norm, on the picture at half size;
+    then a sigmoid. Where the input is smaller than 2x2 it is not halved.
+
+    Source: arXiv:2211.12905, section 3.2 (decoupled fully connected attention).
+    Differs from the published code: a 1x1 map, which it cannot pool, passes unpooled.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.project = ConvBN(in_channels, out_channels, 1)
+        self.horizontal = ConvBN(out_channels, out_channels, (1, 5), groups=out_channels)
+        self.vertical = ConvBN(out_channels, out_channels, (5, 1), groups=out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if min(x.shape[-2:]) >= 2:
+            x = functional.avg_pool2d(x, 2)
+        return torch.sigmoid(self.vertical(self.horizontal(self.project(x))))
+
+
+class GhostModule(nn.Module):
+    """``(N, I, H, W) -> (N, O, H, W)``: a 1x1 convolution's half, and a depth-wise 3x3 of that half.
+
+    ``relu`` sets the activation after both convolutions; ``gated`` multiplies the output by
+    an ``AttentionGate`` of the input, stretched to the output's size.
+
+    Source: arXiv:1911.11907, section 3.1; re-parameterised as in arXiv:2404.11202.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, relu: bool = True, gated: bool = False
+    ) -> None:
+        super().__init__()
+        half = -(-out_channels // 2)
+        self.out_channels = out_channels
+        self.primary = RepConv2d(in_channels, half, 1)
+        self.cheap = RepConv2d(half, half, 3, groups=half)
+        self.act = nn.ReLU() if relu else nn.Identity()
+        self.gate = AttentionGate(in_channels, out_channels) if gated else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.act(self.primary(x))
+        b = self.act(self.cheap(a))
+        # An odd number of channels makes the two halves one channel too many.
+        out = torch.cat((a, b), dim=1)[:, : self.out_channels]
+        if self.gate is None:
+            return out
+        return out * functional.interpolate(self.gate(x), size=out.shape[-2:], mode="nearest")

@@ -1,0 +1,97 @@
+"""Where a result comes from: code, device and libraries."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ghostnet_small.version import __version__
+
+LIBRARIES = ("torchvision", "timm", "datasets", "numpy", "pillow", "scikit-learn")
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """What a record must name so that its run can be made again.
+
+    Keys: ``version``, ``commit`` (None outside of a checkout), ``dirty`` (None likewise),
+    ``device``, ``libraries`` (absent ones left out), ``python``, ``platform``.
+    """
+    commit, dirty = source_commit()
+    others = {name: found for name in LIBRARIES if (found := _version(name)) is not None}
+    return {
+        "version": __version__,
+        "commit": commit,
+        "dirty": dirty,
+        "device": describe_device(device),
+        # torch's own word tells the build apart (CPU, CUDA), its distribution does not.
+        "libraries": {"torch": str(torch.__version__), **others},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def describe_device(device: torch.device) -> dict[str, Any]:
+    """Kind and name of ``device``, and the CPU threads that torch uses."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+    return {"kind": device.type, "name": name, "threads": torch.get_num_threads()}
+
+
+def source_commit(package: Path | None = None) -> tuple[str | None, bool | None]:
+    """Commit of the checkout that the package runs from, and whether its own files differ from it.
+
+    ``package`` is the package's folder, by default this one's. Both are None where that folder
+    is not tracked by git, as in an installed wheel, even one inside some other repository.
+    """
+    folder = package or Path(__file__).resolve().parent.parent
+    # An environment inside another project's checkout must not pass for that project's commit.
+    if _git(folder, "ls-files", "--error-unmatch", "version.py") is None:
+        return None, None
+    commit = _git(folder, "rev-parse", "HEAD")
+    changes = _git(folder, "status", "--porcelain", "--", ".")
+    if commit is None or changes is None:
+        return None, None
+    return commit, bool(changes)
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints in ``folder``, or None where it fails or is missing."""
+    # Within a git hook these name the repository that was committed to, whatever the folder.
+    unset = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
+    environment = {key: value for key, value in os.environ.items() if key not in unset}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env=environment,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _cpu_name() -> str:
+    """The processor's model name, or the best that the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() == "model name" and value.strip():
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,1 @@
+"""The training engine: it knows tensors, modules and data, never which network it trains."""

@@ -1,0 +1,405 @@
+"""The training engine: a loop over steps that can stop and go on anywhere, bit for bit.
+
+Everything random is a function of a seed and a count (the order of an epoch, a picture's view),
+so a checkpoint holds tensors and counters only.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ghostnet_small.data.augment import Augmentation
+from ghostnet_small.data.counter_rng import philox
+from ghostnet_small.data.dataset import ImageData, Split, normalize
+from ghostnet_small.errors import InputError
+from ghostnet_small.train.checkpoint import optimizer_tensors, restore_optimizer
+from ghostnet_small.train.ema import EMA
+from ghostnet_small.train.evaluate import Evaluation, evaluate
+from ghostnet_small.train.objective import Batch, Objective
+from ghostnet_small.train.optim import OptimizerSettings, build_optimizer
+from ghostnet_small.train.schedule import ScheduleSettings, learning_rate
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+# The order of an epoch draws from the augmentation's generator, far from the streams of that.
+ORDER_STREAM = 1 << 16
+# Losses stay on the device for this many steps; on a GPU each look at one would stall it.
+STEPS_BETWEEN_LOOKS = 20
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How long, in what batches and in what arithmetic.
+
+    Args:
+        epochs: passes over the training split.
+        batch_size: pictures a step of the optimiser.
+        accumulate: micro-batches that a step is cut into, to save memory.
+        shuffle: a new order each epoch; false keeps the source's order.
+        drop_last: leave out an epoch's last, smaller batch.
+        label_smoothing: share of each target spread over all classes.
+        clip_norm: largest norm of a step's gradient; null: any.
+        ema_decay: of the average of weights that is evaluated and kept; null: no average.
+        precision: "fp32", or autocast to "bf16" or "fp16".
+        channels_last: memory format of the model and its pictures.
+        seed: of the weights and the order of pictures; views have a seed of their own.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps", ...
+        threads: CPU threads; null: PyTorch's choice.
+        checkpoint_seconds: longest time between two saves of the state.
+        monitor_test: evaluate the test split every epoch and report its best, as the paper does;
+            that figure is chosen on the test split and called so.
+    """
+
+    epochs: int = 30
+    batch_size: int = 128
+    accumulate: int = 1
+    shuffle: bool = True
+    drop_last: bool = True
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None
+    ema_decay: float | None = None
+    precision: Precision = "fp32"
+    channels_last: bool = True
+    seed: int = 0
+    device: str = "auto"
+    threads: int | None = None
+    checkpoint_seconds: float = 60.0
+    monitor_test: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises ``InputError`` for a value outside its range."""
+        for name in ("epochs", "batch_size", "accumulate"):
+            if getattr(self, name) < 1:
+                raise InputError(
+                    f"{name} {getattr(self, name)!r} is not allowed; give at least 1"
+                )
+        if self.batch_size % self.accumulate:
+            raise InputError(
+                f"batch_size {self.batch_size} cannot be cut into accumulate={self.accumulate} "
+                "equal parts; choose a divisor of the batch size"
+            )
+        if not 0 <= self.label_smoothing < 1:
+            raise InputError(
+                f"label_smoothing {self.label_smoothing!r} is not allowed; give 0 up to below 1"
+            )
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise InputError(
+                f"clip_norm {self.clip_norm!r} is not allowed; give a number above 0, or null"
+            )
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise InputError(
+                f"ema_decay {self.ema_decay!r} is not allowed; give 0 < ema_decay < 1, or null"
+            )
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed {self.seed!r} is not allowed; give 0 up to 2^63 - 1")
+        if self.threads is not None and self.threads < 1:
+            raise InputError(f"threads {self.threads!r} is not allowed; give at least 1, or null")
+        if not self.checkpoint_seconds >= 0:
+            raise InputError(
+                f"checkpoint_seconds {self.checkpoint_seconds!r} is not allowed; give at least 0"
+            )
+
+
+class Interrupted(Exception):
+    """A signal asked the training to stop; its state is saved."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"stopped by signal {signal_number}")
+        self.signal_number = signal_number
+
+
+class NotFinite(Exception):
+    """The loss is NaN or infinite; the last checkpoint is from before."""
+
+
+class Store(Protocol):
+    """Where a training keeps what must survive it."""
+
+    def save_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Replace the resumable state."""
+
+    def save_weights(self, name: str, model: nn.Module) -> None:
+        """Replace the weights called ``name``: "last" or "best"."""
+
+    def save_metrics(self, rows: list[dict[str, Any]]) -> None:
+        """Replace the rows of finished epochs."""
+
+
+class Watcher(Protocol):
+    """What looks on while the engine works: a progress bar, or nothing."""
+
+    def step(self, epoch: int, done: int, steps: int, loss: float, top1: float) -> None:
+        """After some steps of an epoch; ``loss`` and ``top1`` (%) are the epoch's so far."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """After an epoch and its evaluation."""
+
+
+@dataclass
+class Counters:
+    """Where a training stands, apart from its tensors."""
+
+    step: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    seen: int = 0
+    epoch_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] | None = None
+
+
+class Training:
+    """A model on its way through ``data``; ``run`` takes it to the end or to an interruption.
+
+    Raises ``InputError`` where the batch is larger than the training split, or a picture does
+    not suit the augmentation.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: ImageData,
+        *,
+        objective: Objective,
+        augment: Augmentation,
+        optimizer: OptimizerSettings,
+        schedule: ScheduleSettings,
+        settings: TrainSettings,
+        accelerator: Accelerator,
+        store: Store,
+        watcher: Watcher,
+        stop_signal: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        if settings.batch_size > len(data.train):
+            raise InputError(
+                f"train.batch_size {settings.batch_size} is larger than the training split of "
+                f"{len(data.train)} pictures; give at most {len(data.train)}"
+            )
+        augment.check(*data.size)
+        self.settings, self.schedule, self.augment = settings, schedule, augment
+        self.peak = optimizer.learning_rate
+        self.objective, self.accelerator = objective, accelerator
+        self.store, self.watcher, self.stop_signal = store, watcher, stop_signal
+        self.memory_format = (
+            torch.channels_last if settings.channels_last else torch.contiguous_format
+        )
+        self.data = data
+        self.train_split = data.train.to(accelerator.device)
+        self.fill = tuple(round(255 * m) for m in data.mean)
+        batches = len(data.train) / settings.batch_size
+        self.steps_per_epoch = math.floor(batches) if settings.drop_last else math.ceil(batches)
+        self.steps = self.steps_per_epoch * settings.epochs
+
+        self.model = model.to(accelerator.device).to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.ema = EMA(self.model, settings.ema_decay) if settings.ema_decay else None
+        self.optimizer = build_optimizer(self.model, optimizer)
+        # Wrapped for several devices and mixed precision; the parameters are the same ones.
+        self.forward = accelerator.prepare_model(self.model)
+        self.stepper = accelerator.prepare_optimizer(self.optimizer)
+
+        self.counters = Counters()
+        self.pending: list[tuple[int, float, int, Tensor, Tensor]] = []
+        self.saved_at = self.clock = time.monotonic()
+        self.saved_step = 0
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The model to evaluate and keep: the average of weights where there is one."""
+        return self.ema.model if self.ema else self.model
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that ``restore`` needs: named tensors and plain values."""
+        tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
+        if self.ema:
+            tensors |= {f"ema.{name}": t for name, t in self.ema.model.state_dict().items()}
+        tensors |= {f"optimizer.{n}": t for n, t in optimizer_tensors(self.optimizer).items()}
+        scaler = self.accelerator.scaler
+        return tensors, {
+            "counters": vars(self.counters),
+            "scaler": scaler.state_dict() if scaler is not None else None,
+        }
+
+    def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Go on from what ``state`` gave."""
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
+        for name, tensor in tensors.items():
+            part, rest = name.split(".", 1)
+            parts[part][rest] = tensor
+        self.model.load_state_dict(parts["model"])
+        if self.ema:
+            self.ema.model.load_state_dict(parts["ema"])
+        restore_optimizer(self.optimizer, parts["optimizer"])
+        if self.accelerator.scaler is not None and values["scaler"]:
+            self.accelerator.scaler.load_state_dict(values["scaler"])
+        self.counters = Counters(**values["counters"])
+        self.saved_step = self.counters.step
+
+    def run(self) -> None:
+        """Train to the last epoch.
+
+        Raises ``Interrupted`` once the state is saved where ``stop_signal`` gives a number, and
+        ``NotFinite`` where the loss is not a finite number.
+        """
+        while len(self.counters.rows) < self.settings.epochs:
+            self._train_epoch(len(self.counters.rows))
+            self._finish_epoch()
+
+    def _train_epoch(self, epoch: int) -> None:
+        first = self.counters.step - epoch * self.steps_per_epoch
+        if first == self.steps_per_epoch:
+            return
+        order = self._order(epoch)
+        view = self.augment.view_of_epoch(epoch)
+        self.forward.train()
+        started = time.monotonic() - self.counters.epoch_seconds
+        for number in range(first, self.steps_per_epoch):
+            rows = order[number * self.settings.batch_size :][: self.settings.batch_size]
+            self._step(self.train_split.take(rows), view)
+            self.counters.epoch_seconds = time.monotonic() - started
+            on_cpu = self.accelerator.device.type == "cpu"
+            if on_cpu or len(self.pending) >= STEPS_BETWEEN_LOOKS:
+                self._look()
+                self.watcher.step(
+                    epoch,
+                    number + 1,
+                    self.steps_per_epoch,
+                    self.counters.loss_sum / self.counters.seen,
+                    100 * self.counters.correct / self.counters.seen,
+                )
+            self._stop_or_save()
+        self._look()
+
+    def _order(self, epoch: int) -> Tensor:
+        """The rows of the training split in the order of ``epoch``, int64 on the device."""
+        rows = torch.arange(len(self.train_split), device=self.accelerator.device)
+        if not self.settings.shuffle:
+            return rows
+        words = philox(rows, epoch, ORDER_STREAM, self.settings.seed)
+        return torch.argsort((words[:, 0] << 31) | (words[:, 1] >> 1), stable=True)
+
+    def _step(self, pictures: Split, view: int) -> None:
+        rate = self._rate(self.counters.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        views = self.augment(pictures.images, pictures.index, view, self.fill)
+        size = -(-len(pictures) // self.settings.accumulate)
+        for start in range(0, len(pictures), size):
+            part = slice(start, start + size)
+            batch = Batch(views[part], pictures.labels[part], pictures.index[part], view)
+            x = normalize(batch.views, self.data.mean, self.data.std)
+            logits = self.forward(x.contiguous(memory_format=self.memory_format))
+            loss = self.objective(logits, batch)
+            share = len(batch.targets) / len(pictures)
+            self.accelerator.backward(loss * share if share != 1 else loss)
+            correct = (logits.detach().argmax(1) == batch.targets).sum()
+            self.pending.append(
+                (self.counters.step, rate, len(batch.targets), loss.detach(), correct)
+            )
+        if self.settings.clip_norm is not None:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        self.stepper.step()
+        self.stepper.zero_grad()
+        if self.ema:
+            self.ema.update(self.model, self.counters.step)
+        self.counters.step += 1
+
+    def _rate(self, step: int) -> float:
+        return learning_rate(step, self.steps, self.peak, self.schedule)
+
+    def _look(self) -> None:
+        """Add the pending losses to the epoch's sums; stop at one that is not finite."""
+        for step, rate, count, loss, correct in self.pending:
+            value = loss.item()
+            if not math.isfinite(value):
+                raise NotFinite(
+                    f"the loss is {value} at step {step + 1} of {self.steps}, learning rate "
+                    f"{rate:.3g}; the last good checkpoint is that of step {self.saved_step}. "
+                    "Lower optimizer.learning_rate, lengthen schedule.warmup or set "
+                    "train.clip_norm"
+                )
+            self.counters.loss_sum += value * count
+            self.counters.correct += int(correct.item())
+            self.counters.seen += count
+        self.pending.clear()
+
+    def _stop_or_save(self) -> None:
+        signal_number = self.stop_signal()
+        late = time.monotonic() - self.saved_at >= self.settings.checkpoint_seconds
+        if signal_number is None and not late:
+            return
+        self._save_state()
+        if signal_number is not None:
+            raise Interrupted(signal_number)
+
+    def _save_state(self) -> None:
+        # A state behind a loss that is not finite must not replace a good one.
+        self._look()
+        now = time.monotonic()
+        self.counters.wall_seconds += now - self.clock
+        self.clock = now
+        self.store.save_state(*self.state())
+        self.saved_at, self.saved_step = time.monotonic(), self.counters.step
+
+    def _finish_epoch(self) -> None:
+        row: dict[str, Any] = {
+            "epoch": len(self.counters.rows) + 1,
+            "step": self.counters.step,
+            "learning_rate": self._rate(self.counters.step - 1),
+            "train_loss": self.counters.loss_sum / self.counters.seen,
+            "train_top1": 100 * self.counters.correct / self.counters.seen,
+        }
+        if self.data.validation is not None:
+            found = self.evaluate(self.data.validation)
+            row |= {"validation_loss": found.loss, "validation_top1": found.top1}
+        if self.settings.monitor_test and self.data.test is not None:
+            found = self.evaluate(self.data.test)
+            row |= {"test_loss": found.loss, "test_top1": found.top1}
+        row["seconds"] = self.counters.epoch_seconds
+        row["images_per_s"] = self.counters.seen / self.counters.epoch_seconds
+        if "validation_top1" in row and (
+            self.counters.best is None
+            or row["validation_top1"] > self.counters.best["validation_top1"]
+        ):
+            self.counters.best = {k: row[k] for k in ("epoch", "validation_top1")}
+            self.store.save_weights("best", self.averaged)
+        self.store.save_weights("last", self.averaged)
+        rows = [*self.counters.rows, row]
+        self.counters = Counters(
+            step=self.counters.step,
+            wall_seconds=self.counters.wall_seconds,
+            rows=rows,
+            best=self.counters.best,
+        )
+        self.store.save_metrics(rows)
+        self._save_state()
+        self.watcher.epoch(row)
+
+    def evaluate(self, split: Split) -> Evaluation:
+        """``split`` under the weights to keep; the state is saved first if a signal interrupts."""
+
+        def between() -> None:
+            if self.stop_signal() is not None:
+                self._stop_or_save()
+
+        model = self.averaged
+        was_training = model.training
+        try:
+            return evaluate(
+                model.eval(),
+                split,
+                mean=self.data.mean,
+                std=self.data.std,
+                memory_format=self.memory_format,
+                between=between,
+            )
+        finally:
+            model.train(was_training)
