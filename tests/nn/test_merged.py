@@ -7,10 +7,16 @@ import torch
 from torch import nn
 
 from ghostnet_small.models.registry import create_model
+from ghostnet_small.nn import merged as merged_module
 from ghostnet_small.nn.merged import MergedConv, merged_forward
 from ghostnet_small.nn.rep_conv import RepConv2d
 
 TOLERANCE = 1e-9
+
+
+@pytest.fixture(autouse=True)
+def worthwhile_at_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merged_module, "WORTHWHILE", 0)
 
 
 def scrambled(module: nn.Module) -> nn.Module:
@@ -39,6 +45,8 @@ LAYERS = {
     "two-pixels": (dict(in_channels=3, out_channels=3, kernel_size=3, groups=3), (2, 3, 2, 2)),
     "one-row": (dict(in_channels=3, out_channels=3, kernel_size=3, groups=3), (2, 3, 1, 6)),
     "three-rows": (dict(in_channels=3, out_channels=3, kernel_size=3, groups=3), (2, 3, 3, 2)),
+    "one-channel": (dict(in_channels=1, out_channels=1, kernel_size=3), (3, 1, 4, 5)),
+    "nine-to-one": (dict(in_channels=9, out_channels=1, kernel_size=1), (3, 9, 4, 4)),
     "stride-2": (
         dict(in_channels=4, out_channels=4, kernel_size=3, stride=2, groups=4),
         (3, 4, 7, 8),
@@ -80,6 +88,14 @@ def test_branches_in_evaluation_are_left_to_the_reference() -> None:
     assert torch.equal(merged_forward(rep, x), rep(x))
 
 
+def test_small_inputs_are_left_to_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    rep = scrambled(RepConv2d(4, 4, 1))
+    x = torch.randn(3, 4, 5, 5, dtype=torch.float64)
+    monkeypatch.setattr(merged_module, "WORTHWHILE", x.numel() + 1)
+    assert torch.equal(merged_forward(copy.deepcopy(rep), x), rep(x))
+
+
 def test_a_single_value_per_channel_is_refused_as_ever() -> None:
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         merged_forward(RepConv2d(4, 4, 1).train(), torch.randn(1, 4, 1, 1))
@@ -97,7 +113,7 @@ def test_gradients(depthwise: bool, shape: tuple[int, ...]) -> None:
         tensor.requires_grad_()
 
     def output(*tensors: torch.Tensor) -> torch.Tensor:
-        return MergedConv.apply(*tensors, 1e-5)[0]
+        return MergedConv.apply(*tensors, 1e-5, depthwise)[0]
 
     assert torch.autograd.gradcheck(output, inputs)
 

@@ -89,15 +89,15 @@ def read_picture(
     source: str | Path | bytes | Image.Image,
     *,
     channels: int | None = None,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
     name: str | None = None,
 ) -> Tensor:
     """A picture as uint8 ``(C, H, W)``, C = 1 or 3.
 
     ``channels`` None keeps grey pictures (modes 1, L, LA) at one channel and all others at
     three. Transparent pixels are laid over white; of an animation the first frame is read; an
-    EXIF orientation is applied. ``size`` resizes to ``size x size`` (bilinear, antialiased; the
-    sides' ratio is not kept). ``name`` stands in messages, by default the path.
+    EXIF orientation is applied. ``size`` resizes to ``size x size``, or to (height, width)
+    (bilinear, antialiased; the sides' ratio is not kept). ``name`` stands in messages, by default the path.
 
     Raises ``InputError`` with the picture's name where it is missing, corrupt, truncated, too
     large or of another mode.
@@ -130,7 +130,9 @@ def read_picture(
         ) from error
 
 
-def _to_tensor(image: Image.Image, channels: int | None, size: int | None, name: str) -> Tensor:
+def _to_tensor(
+    image: Image.Image, channels: int | None, size: int | tuple[int, int] | None, name: str
+) -> Tensor:
     if image.mode not in MODES:
         raise InputError(
             f"{name}: mode {image.mode} is not one of {', '.join(MODES)}; save the picture as "
@@ -143,8 +145,10 @@ def _to_tensor(image: Image.Image, channels: int | None, size: int | None, name:
     mode = "L" if channels == 1 or (channels is None and grey) else "RGB"
     if image.mode != mode:
         image = image.convert(mode)
-    if size is not None and image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    if size is not None:
+        height, width = (size, size) if isinstance(size, int) else size
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.array(image)
     if mode == "L":
         return torch.from_numpy(pixels[None])

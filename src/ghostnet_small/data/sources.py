@@ -28,17 +28,21 @@ LAYOUTS = "train/<class>/*.png (val/ and test/ beside it), or parquet files in H
 class DataSettings:
     """Which pictures, and how they are cut and shaped.
 
-    root: a directory; overrides ``source``. Parquet files anywhere below make it a Hugging Face
-        data set, ``train/<class>/*.png`` a folder set.
-    source: ``digits`` (scikit-learn's, needs no network) or a directory.
-    label_column: the label column of a Hugging Face data set that has several.
-    limit: take a stratified part of so many pictures of the training split, before ``validation``.
-    size: resize every picture to ``size x size`` pixels.
-    channels: 1 grey, 3 colour; None: grey where all pictures are grey, else colour.
-    validation: share of the training split held out, stratified; 0: none. A source with a
-        validation split of its own keeps that one, and nothing is held out.
-    split_seed: seed of ``limit`` and ``validation``.
-    mean, std: a channel's normalisation, pixels scaled to 0 .. 1; None: of the training split.
+    Args:
+        root: a directory; overrides ``source``. Parquet files anywhere below make it a Hugging
+            Face data set, ``train/<class>/*.png`` a folder set.
+        source: ``digits`` (scikit-learn's, needs no network) or a directory.
+        label_column: the label column of a Hugging Face data set that has several.
+        limit: take a stratified part of so many pictures of the training split, before
+            ``validation``.
+        size: resize every picture to ``size x size`` pixels.
+        channels: 1 grey, 3 colour; null: grey where all pictures are grey, else colour.
+        validation: share of the training split held out, stratified; 0: none. A source with a
+            validation split of its own keeps that one, and nothing is held out.
+        split_seed: seed of ``limit`` and ``validation``.
+        mean: a channel's mean that pixels, scaled to 0 .. 1, are normalised by; null: of the
+            training split.
+        std: likewise, the standard deviation.
     """
 
     root: str | None = None

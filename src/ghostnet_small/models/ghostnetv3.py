@@ -132,7 +132,7 @@ class GhostNetV3(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.last = ConvBN(channels, self.num_features, 1)
         self.head = nn.Conv2d(self.num_features, HEAD_FEATURES, 1)
-        self.classifier = nn.Linear(HEAD_FEATURES, num_classes)
+        self.classifier: nn.Module = nn.Linear(HEAD_FEATURES, num_classes)
         self.apply(_initialise)
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -154,13 +154,21 @@ class GhostNetV3(nn.Module):
         return self.classifier
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A fresh linear layer for ``num_classes``; ``global_pool`` can only stay ``"avg"``."""
+        """A fresh linear layer for ``num_classes``, none for 0: the 1280 features come out then.
+
+        Raises ``ValueError`` where ``global_pool`` is not ``"avg"``, the only one there is.
+        """
         if global_pool not in (None, "avg"):
             raise ValueError(f"global_pool is {global_pool!r}; this network has only 'avg'")
         self.num_classes = num_classes
         self.config = {**self.config, "num_classes": num_classes}
-        device, dtype = self.classifier.weight.device, self.classifier.weight.dtype
-        self.classifier = nn.Linear(HEAD_FEATURES, num_classes, device=device, dtype=dtype)
+        if num_classes == 0:
+            self.classifier = nn.Identity()
+            return
+        weight = self.head.weight
+        self.classifier = nn.Linear(
+            HEAD_FEATURES, num_classes, device=weight.device, dtype=weight.dtype
+        )
         _initialise(self.classifier)
 
 

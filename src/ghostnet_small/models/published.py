@@ -59,7 +59,10 @@ def rename_published(name: str, architecture: Architecture) -> str | None:
     for pattern, ours in _PARTS:
         part = re.match(pattern + r"(?=\.)", rest)
         if part is not None:
-            return f"blocks.{number}.{part.expand(ours)}{rest[part.end() :]}"
+            # The batch norm behind a branch's convolution is ``bn`` in the paper's code, and
+            # ``bn1`` in timm.
+            end = re.sub(r"^\.bn1\.", ".bn.", rest[part.end() :])
+            return f"blocks.{number}.{part.expand(ours)}{end}"
     return None
 
 

@@ -8,7 +8,7 @@ output is ever computed. Exact up to rounding, gradients through the statistics 
 from __future__ import annotations
 
 import functools
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d, sum_of_branches
+
+# Below this many input elements the moments' many small steps cost more than they save: measured
+# on a CPU core, batch 128 in channels_last, (24, 8, 8) just pays and smaller inputs do not.
+WORTHWHILE = 2**17
 
 KERNEL = 3
 TAPS = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
@@ -26,21 +30,22 @@ SECOND, FIRST = 34, 9
 def merged_forward(rep: RepConv2d, x: Tensor) -> Tensor:
     """``sum_of_branches(rep, x)`` by way of one convolution: ``(N, I, H, W) -> (N, O, H, W)``.
 
-    Running statistics are updated as batch norm does. Layers that have no merged form here (stride
-    2, kernels beyond 3x3, any batch norm in evaluation) are computed branch by branch.
+    Running statistics are updated as batch norm does. What has no merged form here (stride 2,
+    kernels beyond 3x3, any batch norm in evaluation, autocast), or gains nothing by it (small
+    inputs), is computed branch by branch.
     """
     convs, norms = _parts(rep)
     first = convs[0]
     if (
         not _same_training(norms)
-        or x.numel() < 2 * x.shape[1]
+        or x.numel() < max(WORTHWHILE, 2 * x.shape[1])
         or x.dtype != first.weight.dtype
         or torch.is_autocast_enabled(x.device.type)
     ):
         return sum_of_branches(rep, x)
     if first.kernel_size == (1, 1) and first.groups == 1 and first.stride == (1, 1):
         return _merged(rep, convs, norms, x)
-    # Stride 2 and 5x5 would need moments of their own, for 2 of 42 layers of GN-S and none.
+    # Stride 2 and 5x5 would need moments of their own, for 2 and 0 of GN-S's 42 layers.
     if (
         first.kernel_size == (KERNEL, KERNEL)
         and first.padding == (KERNEL // 2, KERNEL // 2)
@@ -78,22 +83,23 @@ def _same_training(norms: list[nn.BatchNorm2d]) -> bool:
 def _merged(
     rep: RepConv2d, convs: list[nn.Conv2d], norms: list[nn.BatchNorm2d], x: Tensor
 ) -> Tensor:
-    """All branches as kernels of one size ``(G, B, Q, T)``: ``G`` groups of ``Q`` outputs, ``T`` taps."""
+    """All branches as kernels of one size ``(G, B, Q, T)``, for ``MergedConv``."""
     outputs, taps = len(convs[0].weight), convs[0].weight[0].numel()
-    groups, each = (outputs, 1) if convs[0].groups > 1 else (1, outputs)
+    depthwise = convs[0].kernel_size == (KERNEL, KERNEL)
+    groups, each = (outputs, 1) if depthwise else (1, outputs)
     stack = [conv.weight.view(groups, 1, each, taps) for conv in convs]
-    # Scale and skip are kernels that are zero around their centre; a pointwise skip is the identity.
+    # Scale and skip are kernels that are zero around their centre; a pointwise skip, the identity.
     if rep.scale is not None:
         centre = _constants(x.dtype, x.device)[2]
         stack.append(rep.scale.conv.weight.view(groups, 1, each, 1) * centre)
     if rep.skip is not None:
         unit = torch.eye(taps, dtype=x.dtype, device=x.device)
-        skip = unit[len(unit) // 2] if groups > 1 else unit
+        skip = unit[len(unit) // 2] if depthwise else unit
         stack.append(skip.expand(groups, 1, each, taps))
     kernels = torch.cat(stack, dim=1)
     weight = torch.stack([norm.weight.view(groups, each) for norm in norms], dim=1)
     bias = torch.stack([norm.bias.view(groups, each) for norm in norms], dim=1)
-    out, means, variances = MergedConv.apply(x, kernels, weight, bias, norms[0].eps)
+    out, means, variances = MergedConv.apply(x, kernels, weight, bias, norms[0].eps, depthwise)
     _track(norms, means, variances, x.numel() // x.shape[1])
     return out
 
@@ -119,10 +125,15 @@ class MergedConv(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, kernels: Tensor, weight: Tensor, bias: Tensor, eps: float
+        ctx: Any,
+        x: Tensor,
+        kernels: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        eps: float,
+        depthwise: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        groups, branches, each, taps = kernels.shape
-        first, covariance = channel_moments(x) if groups == 1 else window_moments(x)
+        first, covariance = window_moments(x) if depthwise else channel_moments(x)
         flat = kernels.flatten(1, 2)
         # Rows of K S; with K once more they are the variances, and the slope of those.
         spread = torch.bmm(flat, covariance).view_as(kernels)
@@ -130,10 +141,12 @@ class MergedConv(torch.autograd.Function):
         variances = (spread * kernels).sum(3).clamp_min_(0)
         inverse = torch.rsqrt(variances + eps)
         scale = weight * inverse
-        kernel = _shaped((kernels * scale[..., None]).sum(1))
+        shape = (-1, 1, KERNEL, KERNEL) if depthwise else (*kernels.shape[2:], 1, 1)
+        kernel = (kernels * scale[..., None]).sum(1).view(shape)
         shift = (bias - means * scale).sum(1).flatten()
         padding = kernel.shape[-1] // 2
-        out = functional.conv2d(x, kernel, shift, padding=padding, groups=groups)
+        out = functional.conv2d(x, kernel, shift, padding=padding, groups=len(kernels))
+        ctx.depthwise = depthwise
         ctx.save_for_backward(x, kernels, weight, first, spread, means, inverse, kernel)
         ctx.mark_non_differentiable(means, variances)
         return out, means, variances
@@ -142,20 +155,8 @@ class MergedConv(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *unused: Tensor) -> tuple[Tensor | None, ...]:
         x, kernels, weight, first, spread, means, inverse, kernel = ctx.saved_tensors
-        groups, branches, each, taps = kernels.shape
-        grad_x, grad_kernel, grad_shift = torch.ops.aten.convolution_backward(
-            grad,
-            x,
-            kernel,
-            [len(kernel)],
-            [1, 1],
-            [kernel.shape[-1] // 2] * 2,
-            [1, 1],
-            False,
-            [0, 0],
-            groups,
-            [True, True, True],
-        )
+        groups, _, each, taps = kernels.shape
+        grad_x, grad_kernel, grad_shift = _convolution_backward(grad, x, kernel, groups)
         grad_kernel = grad_kernel.view(groups, 1, each, taps)
         grad_shift = grad_shift.view(groups, 1, each)
         scale = weight * inverse
@@ -171,16 +172,21 @@ class MergedConv(torch.autograd.Function):
         flat = kernels.flatten(1, 2)
         grad_first = torch.bmm(grad_mean.view(groups, 1, -1), flat)[:, 0]
         slope = torch.bmm((kernels * grad_variance[..., None]).flatten(1, 2).mT, flat)
-        add_slope = add_channel_slope if groups == 1 else add_window_slope
+        add_slope = add_window_slope if ctx.depthwise else add_channel_slope
         grad_x = add_slope(grad_x, x, first, grad_first, slope)
-        return grad_x, grad_kernels, grad_weight, grad_shift.expand_as(weight), None
+        return grad_x, grad_kernels, grad_weight, grad_shift.expand_as(weight), None, None
 
 
-def _shaped(kernel: Tensor) -> Tensor:
-    """``(1, O, I)`` or ``(C, 1, 9)`` as the weight of a convolution."""
-    if len(kernel) == 1 and kernel.shape[1] > 1 or kernel.shape[2] != KERNEL * KERNEL:
-        return kernel[0, :, :, None, None]
-    return kernel.view(-1, 1, KERNEL, KERNEL)
+def _convolution_backward(
+    grad: Tensor, x: Tensor, kernel: Tensor, groups: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of input, kernel and bias of a convolution that keeps the picture's size."""
+    padding = [kernel.shape[-1] // 2] * 2
+    geometry = ([1, 1], padding, [1, 1], False, [0, 0], groups)
+    result: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+        grad, x, kernel, [len(kernel)], *geometry, [True, True, True]
+    )
+    return result
 
 
 def channel_moments(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -194,7 +200,7 @@ def channel_moments(x: Tensor) -> tuple[Tensor, Tensor]:
 def add_channel_slope(
     out: Tensor, x: Tensor, mean: Tensor, grad_mean: Tensor, slope: Tensor
 ) -> Tensor:
-    """Add to ``out`` the gradient of ``channel_moments``; ``slope`` is its covariance's, doubled."""
+    """Add to ``out`` the gradient of ``channel_moments``; ``slope`` is twice the covariance's."""
     rows = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
     slope = slope[0] / len(rows)
     # One product: the centring of the rows is a constant row.
@@ -204,7 +210,7 @@ def add_channel_slope(
 
 
 def window_moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Means ``(C, 9)`` and biased covariances ``(C, 9, 9)`` of the taps of 3x3 windows, zero padding.
+    """Means ``(C, 9)`` and biased covariances ``(C, 9, 9)`` of the taps of zero-padded windows.
 
     The second moment of two taps is the autocorrelation at their distance, over a picture
     with zeros around it, less what windows centred just outside would add; those touch only
@@ -314,6 +320,7 @@ def _line_slope(lines: Tensor, lag_grad: Tensor, sum_grad: Tensor) -> Tensor:
 
 
 @functools.cache
+@torch.inference_mode(False)  # A cached inference tensor could never be saved for a backward pass.
 def _constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Matrices from ``window_moments`` to the moments of the nine taps, and the middle tap."""
     second = torch.zeros(SECOND, len(TAPS), len(TAPS), dtype=torch.float64)
@@ -346,3 +353,13 @@ def _constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor
         table.to(device=device, dtype=dtype) for table in (second.flatten(1), first, centre)
     )
     return second, first, centre
+
+
+RepConvForm = Literal["merged", "branches"]
+
+
+def set_rep_conv(model: nn.Module, form: RepConvForm) -> None:
+    """Make every re-parameterisable convolution of ``model`` compute its training form so."""
+    for module in model.modules():
+        if isinstance(module, RepConv2d):
+            module.compute = merged_forward if form == "merged" else sum_of_branches

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from ghostnet_small.nn.fold import (
@@ -59,7 +61,8 @@ class RepConv2d(Reparameterizable):
     The sum of three conv-BN branches of the full kernel; of a 1x1 conv-BN branch (``scale``)
     where the kernel is larger than 1; and of a batch norm of the input itself (``skip``)
     where input and output have one shape. What the parameters mean is fixed here and in
-    ``fuse``; how the sum is computed is the business of ``forward`` alone.
+    ``fuse``; how the sum is computed is the business of ``compute`` alone, which every
+    instance carries: ``sum_of_branches`` or an exactly equal function.
 
     Source: arXiv:2404.11202, section 3.1; arXiv:2206.04040, section 3.3.
     """
@@ -86,9 +89,10 @@ class RepConv2d(Reparameterizable):
         self.skip = (
             nn.BatchNorm2d(in_channels) if in_channels == out_channels and stride == 1 else None
         )
+        self.compute: Callable[[RepConv2d, Tensor], Tensor] = sum_of_branches
 
     def forward(self, x: Tensor) -> Tensor:
-        return sum_of_branches(self, x)
+        return self.compute(self, x)
 
     def fuse(self) -> nn.Conv2d:
         first = self.branches[0]

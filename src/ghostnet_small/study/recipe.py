@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import difflib
 import hashlib
 import json
 import re
 import typing
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.sources import DataSettings
 from ghostnet_small.errors import InputError
+from ghostnet_small.nn.merged import RepConvForm
 from ghostnet_small.train.engine import TrainSettings
 from ghostnet_small.train.optim import OptimizerSettings
 from ghostnet_small.train.schedule import ScheduleSettings
@@ -31,10 +33,13 @@ class ModelSettings:
     Args:
         name: "ghostnetv3_small" or "ghostnetv3".
         width: multiplier of the channels.
+        rep_conv: how the training form is computed, "merged" (one convolution with a folded
+            kernel, faster) or "branches" (each on its own); the same function up to rounding.
     """
 
     name: str = "ghostnetv3_small"
     width: float = 1.0
+    rep_conv: RepConvForm = "merged"
 
 
 @dataclass(frozen=True)
@@ -102,34 +107,84 @@ def read_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Reci
     Raises ``InputError`` where the file is missing or no YAML, a key is unknown (with the
     nearest valid one), or a value has the wrong type or lies outside its range.
     """
-    written = _read_yaml(path) if path is not None else {}
-    check_overrides(overrides)
+    if path is None:
+        return resolve_recipe({}, overrides)
+    return resolve_recipe(_read_yaml(path), overrides, where=str(path))
+
+
+def resolve_recipe(
+    written: Mapping[str, Any], overrides: Sequence[str] = (), *, where: str = "the recipe"
+) -> Recipe:
+    """The recipe of nested plain values with overrides; raises ``InputError`` as ``read_recipe``."""
+    _check_keys(written, where)
+    given = {room: values for room, values in written.items() if values is not None}
+    taken, rest = take_settings(overrides, known_keys())
+    if rest:
+        raise InputError(f"{rest[0]!r} is no setting; write settings as --train.epochs 30")
     parser = recipe_parser()
     try:
-        config = parser.parse_object(written)
-        config = parser.parse_args(list(overrides), namespace=config)
-        rooms = parser.instantiate(config)
+        config = parser.parse_object(given)
+        config = parser.parse_args(taken, namespace=config)
     except ArgumentError as error:
-        raise InputError(_one_line(error)) from None
-    return Recipe(**{f.name: rooms[f.name] for f in dataclasses.fields(Recipe)})
+        raise InputError(_explain(error, given, taken)) from None
+    rooms = {room: _make_room(room, kind, config[room]) for room, kind in _rooms().items()}
+    return Recipe(name=config["name"], **rooms)
 
 
-def recipe_parser() -> ArgumentParser:
-    """A parser with an option for each setting of a recipe."""
-    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, add_help=False)
-    parser.add_argument("--name", type=str, default="")
+def recipe_parser(rooms: Collection[str] | None = None) -> ArgumentParser:
+    """A parser, and a help text, with an option for each setting of a recipe, or of ``rooms``."""
+    parser = ArgumentParser(
+        exit_on_error=False, allow_abbrev=False, add_help=False, usage=argparse.SUPPRESS
+    )
+    if rooms is None:
+        parser.add_argument("--name", type=str, default="", help="what tables call the recipe.")
     for room, kind in _rooms().items():
-        parser.add_class_arguments(kind, room)
+        if rooms is None or room in rooms:
+            parser.add_class_arguments(kind, room)
+    for action in parser._actions:
+        if action.dest in _rooms():  # jsonargparse's own --train FILE
+            action.help = argparse.SUPPRESS
     return parser
 
 
-def check_overrides(overrides: Sequence[str]) -> None:
-    """Raises ``InputError`` at the first option that is no setting, with the nearest that is."""
-    for word in overrides:
-        if word.startswith("--"):
-            key = word[2:].split("=", 1)[0]
-            if key not in known_keys():
-                raise InputError(_unknown(f"option --{key}", key, prefix="--"))
+def take_settings(words: Sequence[str], allowed: Collection[str]) -> tuple[list[str], list[str]]:
+    """The settings among a command's words, as ``--key=value`` each, and the other words.
+
+    Raises ``InputError`` at a setting without a value, an unknown one, or one that is not
+    among ``allowed``.
+    """
+    taken, rest = [], []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        key, equals, value = word[2:].partition("=")
+        if word == "--":
+            return taken, [*rest, word, *left]
+        if not word.startswith("--") or not ("." in key or key in allowed):
+            rest.append(word)
+            continue
+        if key not in allowed:
+            if key in known_keys():
+                rooms = ", ".join(dict.fromkeys(f"--{name.split('.')[0]}.*" for name in allowed))
+                raise InputError(f"--{key} has no effect here; this command takes {rooms}")
+            raise InputError(_unknown(f"option --{key}", key, allowed, prefix="--"))
+        if not equals:
+            if not left or left[0].startswith("--"):
+                raise InputError(f"--{key} has no value; it must be {_wanted(key)}")
+            value = left.pop(0)
+        taken.append(f"--{key}={value}")
+    return taken, rest
+
+
+def _make_room(room: str, kind: Any, values: Any) -> Any:
+    try:
+        return kind(**vars(values))
+    except InputError as error:
+        message = str(error)
+        names = {field.name for field in dataclasses.fields(kind)}
+        raise InputError(
+            f"{room}.{message}" if message.split()[0] in names else message
+        ) from None
 
 
 def _rooms() -> dict[str, Any]:
@@ -150,15 +205,18 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"recipe {path} is no YAML: {reason}") from None
     if not isinstance(written, dict):
         raise InputError(f"recipe {path} is no mapping of settings; begin with a line 'train:'")
+    return written
+
+
+def _check_keys(written: Mapping[str, Any], where: str) -> None:
     rooms = _rooms()
     for room, values in written.items():
         if room in rooms and values is not None and not isinstance(values, dict):
-            raise InputError(f"{room} in {path} is {values!r}; it must hold settings of its own")
+            raise InputError(f"{room} in {where} is {values!r}; it must hold settings of its own")
         inner = [f"{room}.{key}" for key in values] if isinstance(values, dict) else [str(room)]
         for key in inner:
             if key not in known_keys() and not (room in rooms and values is None):
-                raise InputError(_unknown(f"key {key!r} in {path}", key))
-    return {room: values for room, values in written.items() if values is not None}
+                raise InputError(_unknown(f"key {key!r} in {where}", key, known_keys()))
 
 
 class _Loader(yaml.SafeLoader):
@@ -172,8 +230,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _unknown(what: str, key: str, prefix: str = "") -> str:
-    keys = known_keys()
+def _unknown(what: str, key: str, keys: Collection[str], prefix: str = "") -> str:
     near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
     if not near:
         # The room may be wrong and the setting right: compare the last part alone.
@@ -183,5 +240,34 @@ def _unknown(what: str, key: str, prefix: str = "") -> str:
     return f"{what} is not known; the nearest valid one is {prefix}{near[0]}"
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _explain(error: Exception, written: Mapping[str, Any], taken: Sequence[str]) -> str:
+    """jsonargparse's complaint about a value, in the words of someone who writes recipes."""
+    said = " ".join(str(error).split())
+    found = re.search(r'key "([\w.]+)"', said)
+    if found is None or found[1] not in known_keys():
+        return said
+    key = found[1]
+    room, _, name = key.rpartition(".")
+    value: Any = written.get(room, {}).get(name) if room else written.get(name)
+    for word in taken:
+        if word.startswith(f"--{key}="):
+            value = word.partition("=")[2]
+    return f"{key} is {value!r}; it must be {_wanted(key)}"
+
+
+def _wanted(key: str) -> str:
+    room, _, name = key.rpartition(".")
+    return _words(typing.get_type_hints(_rooms()[room] if room else Recipe)[name])
+
+
+def _words(kind: Any) -> str:
+    """A setting's type as a reader says it."""
+    inner = typing.get_args(kind)
+    if type(None) in inner:
+        return f"{_words(inner[0])}, or null"
+    if typing.get_origin(kind) is typing.Literal:
+        return f"one of {', '.join(inner)}"
+    if typing.get_origin(kind) is tuple:
+        count = "numbers" if Ellipsis in inner else f"{len(inner)} numbers"
+        return f"a list of {count}, such as [0.9, 0.999]"
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]

@@ -16,6 +16,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.models.registry import check_model, create_model
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.nn.complexity import both_forms
+from ghostnet_small.nn.merged import set_rep_conv
 from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.pictures import draw_confusion, draw_curves, draw_mistakes
 from ghostnet_small.study.provenance import provenance
@@ -104,6 +105,7 @@ def _prepare(
         num_classes=len(data.classes),
         in_channels=data.channels,
     )
+    set_rep_conv(model, recipe.model.rep_conv)
     training = Training(
         model,
         data,

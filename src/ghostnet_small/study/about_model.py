@@ -1,0 +1,82 @@
+"""What a network costs: parameters and multiply-accumulates, in both forms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ghostnet_small.data.sources import MIN_SIZE
+from ghostnet_small.errors import InputError
+from ghostnet_small.models.registry import ARCHITECTURES, create_model
+from ghostnet_small.models.weights import load
+from ghostnet_small.nn.complexity import Complexity, both_forms
+
+
+def describe_model(
+    name: str,
+    *,
+    width: float | None = None,
+    classes: int | None = None,
+    channels: int | None = None,
+    size: int | None = None,
+    per_stage: bool = False,
+) -> dict[str, Any]:
+    """``params`` and ``macs`` of a network by name, or of the weights in a folder.
+
+    By default a named network has width 1, 10 classes and takes 3 x 32 x 32 pictures. MACs are
+    for one picture. Raises ``InputError`` where ``name`` is neither a network nor a folder of
+    weights, or a folder's weights are asked to be of another shape.
+    """
+    if name not in ARCHITECTURES and Path(name).exists():
+        asked = {"model.width": width, "classes": classes, "channels": channels, "size": size}
+        for option, value in asked.items():
+            if value is not None:
+                raise InputError(
+                    f"--{option} {value} has no effect on {name}, whose weights have their own; "
+                    "leave it out, or name a network"
+                )
+        trained, info = load(name)
+        config, (height, wide) = dict(trained.config), info.size
+    else:
+        if size is not None and size < MIN_SIZE:
+            raise InputError(f"--size {size} is not allowed; give {MIN_SIZE} or more pixels")
+        height = wide = 32 if size is None else size
+        config = {
+            "architecture": name,
+            "width": 1.0 if width is None else width,
+            "num_classes": 10 if classes is None else classes,
+            "in_channels": 3 if channels is None else channels,
+        }
+    model = create_model(
+        config["architecture"],
+        width=config["width"],
+        num_classes=config["num_classes"],
+        in_channels=config["in_channels"],
+    )
+    picture = (config["in_channels"], height, wide)
+    # Counting looks at shapes alone, so the weights stay as they were initialised.
+    with torch.no_grad():
+        forms = both_forms(model, picture)
+    report: dict[str, Any] = {
+        "architecture": config["architecture"],
+        "width": float(config["width"]),
+        "classes": config["num_classes"],
+        "picture": list(picture),
+        **_by_form({form: stages["total"] for form, stages in forms.items()}),
+    }
+    if per_stage:
+        report["stages"] = {
+            stage: _by_form({form: stages[stage] for form, stages in forms.items()})
+            for stage in forms["training"]
+            if stage != "total"
+        }
+    return report
+
+
+def _by_form(forms: dict[str, Complexity]) -> dict[str, dict[str, int]]:
+    return {
+        "params": {form: cost.params for form, cost in forms.items()},
+        "macs": {form: cost.macs for form, cost in forms.items()},
+    }
