@@ -33,3 +33,26 @@ def randomize(module: nn.Module, seed: int = 0) -> nn.Module:
         elif isinstance(part, nn.Conv2d | nn.Linear) and part.bias is not None:
             part.bias.copy_(uniform(part.bias, -0.5, 0.5))
     return module
+
+
+@torch.no_grad()
+def randomize_network(model: nn.Module, images: Tensor, seed: int = 0) -> nn.Module:
+    """``randomize``, with means and variances that are random around those of ``images``.
+
+    Statistics that have nothing to do with what flows through would let it grow by a factor in
+    every block, up to where float32 gates flip and no two ways to compute the network agree.
+    """
+    randomize(model, seed)
+    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    model.train()(images)
+    random = torch.Generator().manual_seed(seed)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        mean, variance = norm.running_mean, norm.running_var
+        assert mean is not None and variance is not None
+        mean += 0.1 * variance.sqrt() * torch.randn(mean.shape, generator=random)
+        variance *= 0.8 + 0.5 * torch.rand(mean.shape, generator=random)
+    return model.eval()

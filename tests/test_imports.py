@@ -25,7 +25,9 @@ ROOMS = {
     "study": LEAVES | {"nn", "models", "data", "train"},
     "timm_models": LEAVES | {"nn", "models"},
     "__init__": LEAVES | {"nn", "models", "data", "train", "study"},
-    "cli": LEAVES | {"nn", "models", "data", "train", "study"},
+    "terminal": LEAVES,
+    "commands": LEAVES | {"nn", "models", "data", "train", "study", "terminal"},
+    "cli": LEAVES | {"study", "commands"},
     "__main__": {"cli"},
 }
 

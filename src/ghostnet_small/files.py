@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ghostnet_small.errors import InputError
+
 
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Replace ``path`` by ``data`` (text as UTF-8): a crash leaves the old file or the new one.
@@ -26,6 +28,19 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         partial.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def check_free(path: Path, option: str, cure: str = "") -> None:
+    """Raises ``InputError`` where ``path``, given as ``option``, exists or cannot be made."""
+    if path.exists() or path.is_symlink():
+        raise InputError(f"{option} {path} exists; {cure}give another folder")
+    parent = path.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError(
+            f"{option} {path} cannot be made: {parent} is no folder to write in; give another"
+        )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from networks import randomize, relative
+from networks import randomize_network, relative
 from torch import nn
 
 import ghostnet_small as gns
@@ -24,8 +24,9 @@ NETWORKS += [("ghostnetv3", 1.0)]
 def randomized(name: str, width: float, size: int = 32) -> tuple[GhostNetV3, torch.Tensor]:
     torch.manual_seed(0)
     model = gns.create_model(name, width=width)
-    randomize(model, seed=int(10 * width))
-    return model.eval(), torch.randn(2, 3, size, size)
+    images = torch.randn(4, 3, size, size)
+    randomize_network(model, images, seed=int(10 * width))
+    return model, images
 
 
 @pytest.mark.parametrize(("name", "width"), NETWORKS)
@@ -40,7 +41,7 @@ def test_folding_is_exact(name: str, width: float) -> None:
         assert relative(folded(x), exact) < 1e-5
         assert relative(gns.reparameterize(in_double)(x.double()), exact) < 1e-12
     # The comparison would say little about logits that hardly depend on the picture.
-    assert float(exact.std(0).max()) > 1e-3
+    assert float(exact.std(0).max()) > 0.05 * float(exact.abs().max())
     kinds = {type(module) for module in folded.modules()}
     assert nn.BatchNorm2d not in kinds
     assert not any(issubclass(kind, Reparameterizable) for kind in kinds)
@@ -63,7 +64,7 @@ def test_the_original_is_unchanged_and_shares_nothing() -> None:
         for parameter in folded.parameters():
             parameter.zero_()
     assert all(torch.equal(model.state_dict()[key], value) for key, value in before.items())
-    assert not float(folded(x).abs().max())
+    assert not folded(x).any()
 
 
 def test_folding_twice_is_folding_once() -> None:

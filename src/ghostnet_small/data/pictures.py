@@ -97,7 +97,8 @@ def read_picture(
     ``channels`` None keeps grey pictures (modes 1, L, LA) at one channel and all others at
     three. Transparent pixels are laid over white; of an animation the first frame is read; an
     EXIF orientation is applied. ``size`` resizes to ``size x size``, or to (height, width)
-    (bilinear, antialiased; the sides' ratio is not kept). ``name`` stands in messages, by default the path.
+    (bilinear, antialiased; the sides' ratio is not kept). ``name`` stands in
+    messages, by default the path.
 
     Raises ``InputError`` with the picture's name where it is missing, corrupt, truncated, too
     large or of another mode.

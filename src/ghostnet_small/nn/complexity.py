@@ -57,10 +57,8 @@ def complexity(model: nn.Module, picture: tuple[int, int, int]) -> dict[str, Com
     return stages
 
 
-def both_forms(
-    model: nn.Module, picture: tuple[int, int, int]
-) -> dict[str, dict[str, Complexity]]:
-    """``complexity`` of the ``training`` form, which ``model`` must have, and of the ``deployed`` one."""
+def both_forms(model: nn.Module, picture: tuple[int, int, int]) -> dict[str, dict[str, Complexity]]:
+    """``complexity`` of ``model``, which must have the training form, and of its deployed form."""
     was_training = model.training
     try:
         deployed = reparameterize(model.eval())

@@ -10,7 +10,7 @@ from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d
 
 
 class AttentionGate(nn.Module):
-    """Long-range attention for a ghost module: ``(N, I, H, W) -> (N, O, H // 2, W // 2)`` in 0 .. 1.
+    """Long-range attention for a ghost module, 0 .. 1: ``(N, I, H, W) -> (N, O, H // 2, W // 2)``.
 
     A 1x1, a 1x5 and a 5x1 convolution, each with batch norm, on the picture at half size;
     then a sigmoid. Where the input is smaller than 2x2 it is not halved.
@@ -32,7 +32,7 @@ class AttentionGate(nn.Module):
 
 
 class GhostModule(nn.Module):
-    """``(N, I, H, W) -> (N, O, H, W)``: a 1x1 convolution's half, and a depth-wise 3x3 of that half.
+    """A 1x1 convolution's half, and a depth-wise 3x3 of that: ``(N, I, H, W) -> (N, O, H, W)``.
 
     ``relu`` sets the activation after both convolutions; ``gated`` multiplies the output by
     an ``AttentionGate`` of the input, stretched to the output's size.

@@ -1,4 +1,4 @@
-"""The re-parameterisable convolution: several conv-BN branches in training, one convolution after."""
+"""The re-parameterisable convolution: conv-BN branches in training, one convolution after."""
 
 from __future__ import annotations
 

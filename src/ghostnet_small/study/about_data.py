@@ -14,12 +14,39 @@ from torch import Tensor
 
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.dataset import ImageData, Split
+from ghostnet_small.data.sources import load_data
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import check_free, write_atomic
+from ghostnet_small.study.recipe import Recipe
 
 SPLITS = ("train", "validation", "test")
 SHEET_PICTURES, SHEET_VIEWS = 8, 8
 SHEET_SIDE = 64  # pixels at least that a picture of the sheet is enlarged to
+
+
+def report_data(
+    recipe: Recipe, *, save: Path | None = None, count: int = 10, views: Path | None = None
+) -> dict[str, Any]:
+    """What ``describe_data`` says of a recipe's data; ``count`` pictures go to the folder ``save``
+    and a sheet of augmented ones to the file ``views``.
+
+    Raises ``InputError`` for data that cannot be read and for a ``save`` or ``views`` that
+    exists; nothing is written then.
+    """
+    if save is not None:
+        check_free(save, "--save")
+    if views is not None:
+        check_free(views, "--views")
+        if views.suffix.lower() != ".png":
+            raise InputError(f"--views {views} is no PNG file; give a name such as views.png")
+    data = load_data(recipe.data)
+    report = describe_data(data)
+    if views is not None:
+        draw_views(data, recipe.augment, views)
+        report["views"] = str(views)
+    if save is not None:
+        report["saved"] = save_pictures(data, save, count)
+    return report
 
 
 def describe_data(data: ImageData) -> dict[str, Any]:
@@ -50,10 +77,9 @@ def save_pictures(data: ImageData, folder: Path, count: int) -> list[str]:
     """Write ``count`` pictures, one class after the other, as ``<class>-<row>.png``; their paths.
 
     They are the test split's where there is one, else the validation's, else the training's;
-    the row is that of the source's split. Raises ``InputError`` where ``folder`` exists or the
-    split has fewer pictures.
+    the row is that of the source's split. Raises ``InputError`` where the split has fewer
+    pictures.
     """
-    check_free(folder, "--save")
     name = next(name for name in reversed(SPLITS) if getattr(data, name) is not None)
     split = data.split(name)
     if not 1 <= count <= len(split):
@@ -76,6 +102,7 @@ def save_pictures(data: ImageData, folder: Path, count: int) -> list[str]:
 def draw_views(data: ImageData, augment: Augmentation, path: Path) -> None:
     """Draw pictures of the training split, one a line, and beside each its first views."""
     augment.check(*data.size)
+    path.parent.mkdir(parents=True, exist_ok=True)
     rows = _class_after_class(data.train.labels)[:SHEET_PICTURES]
     chosen = data.train.take(rows)
     fill = tuple(round(255 * mean) for mean in data.mean)

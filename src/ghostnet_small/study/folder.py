@@ -12,7 +12,7 @@ import yaml
 from torch import Tensor, nn
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import write_atomic
+from ghostnet_small.files import check_free, write_atomic
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.weights import ModelInfo, save_model
 from ghostnet_small.study.recipe import Recipe, read_recipe
@@ -36,14 +36,9 @@ class RunFolder:
     @staticmethod
     def check_free(path: Path) -> None:
         """Raises ``InputError`` where ``path`` exists, or cannot be made."""
-        if path.exists():
-            cure = f"go on with it by: train --resume {path}; or " if _is_run(path) else ""
-            raise InputError(f"--out {path} exists; {cure}give another folder")
-        parent = path.parent
-        while not parent.exists():
-            parent = parent.parent
-        if not parent.is_dir() or not os.access(parent, os.W_OK):
-            raise InputError(f"--out {path} cannot be made: {parent} is no folder to write in")
+        check_free(
+            path, "--out", f"go on with it by: train --resume {path}; or " if _is_run(path) else ""
+        )
 
     @classmethod
     def create(cls, path: Path, recipe: Recipe) -> RunFolder:

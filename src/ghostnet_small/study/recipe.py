@@ -115,7 +115,7 @@ def read_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Reci
 def resolve_recipe(
     written: Mapping[str, Any], overrides: Sequence[str] = (), *, where: str = "the recipe"
 ) -> Recipe:
-    """The recipe of nested plain values with overrides; raises ``InputError`` as ``read_recipe``."""
+    """The recipe of nested plain values with overrides; raises as ``read_recipe`` does."""
     _check_keys(written, where)
     given = {room: values for room, values in written.items() if values is not None}
     taken, rest = take_settings(overrides, known_keys())
@@ -131,18 +131,18 @@ def resolve_recipe(
     return Recipe(name=config["name"], **rooms)
 
 
-def recipe_parser(rooms: Collection[str] | None = None) -> ArgumentParser:
-    """A parser, and a help text, with an option for each setting of a recipe, or of ``rooms``."""
+def recipe_parser(shown: Collection[str] | None = None) -> ArgumentParser:
+    """A parser with an option for each setting of a recipe; its help tells of those ``shown``."""
     parser = ArgumentParser(
         exit_on_error=False, allow_abbrev=False, add_help=False, usage=argparse.SUPPRESS
     )
-    if rooms is None:
-        parser.add_argument("--name", type=str, default="", help="what tables call the recipe.")
+    group = parser.add_argument_group("The recipe")
+    group.add_argument("--name", type=str, default="", help="what tables call the recipe.")
     for room, kind in _rooms().items():
-        if rooms is None or room in rooms:
-            parser.add_class_arguments(kind, room)
+        parser.add_class_arguments(kind, room)
+    keys = known_keys() if shown is None else shown
     for action in parser._actions:
-        if action.dest in _rooms():  # jsonargparse's own --train FILE
+        if action.dest not in keys:  # jsonargparse's own --train FILE among them
             action.help = argparse.SUPPRESS
     return parser
 
@@ -153,7 +153,8 @@ def take_settings(words: Sequence[str], allowed: Collection[str]) -> tuple[list[
     Raises ``InputError`` at a setting without a value, an unknown one, or one that is not
     among ``allowed``.
     """
-    taken, rest = [], []
+    taken: list[str] = []
+    rest: list[str] = []
     left = list(words)
     while left:
         word = left.pop(0)
@@ -165,8 +166,10 @@ def take_settings(words: Sequence[str], allowed: Collection[str]) -> tuple[list[
             continue
         if key not in allowed:
             if key in known_keys():
-                rooms = ", ".join(dict.fromkeys(f"--{name.split('.')[0]}.*" for name in allowed))
-                raise InputError(f"--{key} has no effect here; this command takes {rooms}")
+                raise InputError(
+                    f"--{key} has no effect on this command; leave it out (--help lists the "
+                    "settings that it takes)"
+                )
             raise InputError(_unknown(f"option --{key}", key, allowed, prefix="--"))
         if not equals:
             if not left or left[0].startswith("--"):
@@ -182,9 +185,7 @@ def _make_room(room: str, kind: Any, values: Any) -> Any:
     except InputError as error:
         message = str(error)
         names = {field.name for field in dataclasses.fields(kind)}
-        raise InputError(
-            f"{room}.{message}" if message.split()[0] in names else message
-        ) from None
+        raise InputError(f"{room}.{message}" if message.split()[0] in names else message) from None
 
 
 def _rooms() -> dict[str, Any]:

@@ -1,0 +1,136 @@
+"""The command line: one command's words are parsed, it runs, and its value is printed.
+
+Results go to standard output, everything else to standard error. Exit status: 0; 2 for a
+mistake of the user's; 3 for a check that failed or a loss that is not finite; 130 and 143 after
+Ctrl-C and SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import math
+import os
+import re
+import signal
+import sys
+from collections.abc import Collection, Sequence
+from typing import Any, NoReturn
+
+from ghostnet_small.commands import COMMANDS, PROGRAM, Failed
+from ghostnet_small.errors import InputError
+from ghostnet_small.version import __version__
+
+
+class Parser(argparse.ArgumentParser):
+    """A command's own options and, as ``overrides``, the settings of a recipe that it takes."""
+
+    def __init__(self, name: str, summary: str, settings: Collection[str] = ()) -> None:
+        super().__init__(prog=f"{PROGRAM} {name}", description=summary, allow_abbrev=False)
+        self.settings = settings
+        self.add_argument("--json", action="store_true", help="print one JSON value")
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the ``InputError`` that argparse would exit with."""
+        raise InputError(f"{message}; see {self.prog} --help")
+
+    def format_help(self) -> str:
+        """The options, then the settings with their meaning and default."""
+        if not self.settings:
+            return super().format_help()
+        from ghostnet_small.study.recipe import recipe_parser
+
+        return f"{super().format_help()}\n{recipe_parser(self.settings).format_help()}"
+
+    def read(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse ``words``; raises ``InputError`` at what is unknown, with what is nearest."""
+        overrides: list[str] = []
+        rest = list(words)
+        if self.settings:
+            from ghostnet_small.study.recipe import take_settings
+
+            overrides, rest = take_settings(words, self.settings)
+        for word in rest[: rest.index("--")] if "--" in rest else rest:
+            option = word.split("=", 1)[0]
+            if re.match("--?[A-Za-z]", word) and option not in self._option_string_actions:
+                known = [*self._option_string_actions, *(f"--{key}" for key in self.settings)]
+                near = difflib.get_close_matches(option, known, n=1, cutoff=0.0)[0]
+                self.error(f"option {option} is not known; the nearest is {near}")
+        args = self.parse_intermixed_args(rest)
+        args.overrides = overrides
+        return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        _dispatch(words)
+        sys.stdout.flush()
+    except InputError as error:
+        return _complain(error, 2)
+    except Failed as error:
+        return _complain(error, error.status)
+    except BrokenPipeError:
+        # The reader has seen enough. Python would complain again when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}", 2)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except SystemExit as error:  # argparse, after --help
+        return error.code if isinstance(error.code, int) else 1
+    return 0
+
+
+def _dispatch(words: Sequence[str]) -> None:
+    if not words or words[0] in ("-h", "--help"):
+        _help()
+        if not words:
+            raise InputError(f"no command is given; choose one of {', '.join(COMMANDS)}")
+        return
+    if words[0] == "--version":
+        print(f"{PROGRAM} {__version__}")
+        return
+    name, rest = words[0], words[1:]
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.0)[0]
+        raise InputError(
+            f"command {name!r} is not known; the nearest is {near}, of {', '.join(COMMANDS)}"
+        )
+    command = COMMANDS[name]
+    parser = Parser(name, command.summary, command.settings())
+    command.options(parser)
+    args = parser.read(rest)
+    value = command.run(args)
+    if args.json:
+        print(json.dumps(_finite(value), allow_nan=False))
+    else:
+        command.show(value)
+
+
+def _finite(value: Any) -> Any:
+    """``value`` as JSON can say it, which knows no infinity: ``null`` stands for that."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _help() -> None:
+    width = max(map(len, COMMANDS))
+    print(f"usage: {PROGRAM} COMMAND ...\n\ncommands:")
+    for name, command in COMMANDS.items():
+        print(f"  {name:{width}}  {command.summary}")
+    print(f"\n{PROGRAM} COMMAND --help lists a command's options and settings.")
+
+
+def _complain(error: Exception | str, status: int) -> int:
+    # A stop that was asked for is no error.
+    kind = "" if status > 128 else "error: "
+    print(f"{PROGRAM}: {kind}{' '.join(str(error).split())}", file=sys.stderr)
+    return status

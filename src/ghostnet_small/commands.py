@@ -1,0 +1,286 @@
+"""The commands: what each takes, the function of ``study`` that does it, and how it is shown.
+
+What is slow to import is imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ghostnet_small import terminal
+from ghostnet_small.errors import InputError
+
+PROGRAM = "ghostnet-small"
+
+
+class Failed(Exception):
+    """The command ends with ``status``, for a reason that is no ``InputError``."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: its options, the settings it takes, what it does and how that is shown."""
+
+    summary: str
+    options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], Any]
+    show: Callable[[Any], None]
+    settings: Callable[[], Collection[str]] = tuple
+
+
+def _say(remark: str) -> None:
+    print(f"{PROGRAM}: {remark}", file=sys.stderr)
+
+
+def _positive(word: str) -> int:
+    if not re.fullmatch("[0-9]+", word) or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number of at least 1")
+    return int(word)
+
+
+def _number(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number") from None
+
+
+def _all_settings() -> Collection[str]:
+    from ghostnet_small.study.recipe import known_keys
+
+    return known_keys()
+
+
+def _data_settings() -> Collection[str]:
+    return [key for key in _all_settings() if key.startswith(("data.", "augment."))]
+
+
+def _evaluation_settings() -> Collection[str]:
+    from ghostnet_small.study.evaluation import SETTINGS
+
+    return SETTINGS
+
+
+def _weights_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="PATH", type=Path, help="a run's folder, or weights")
+    parser.add_argument("--weights", choices=("last", "best"), default="last", help="(last)")
+
+
+def _train_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "recipe", metavar="RECIPE", nargs="?", help="a YAML file or a shipped recipe's name"
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, help="the new folder of the run")
+    parser.add_argument("--resume", metavar="DIR", type=Path, help="go on with the run in DIR")
+
+
+def _train(args: argparse.Namespace) -> dict[str, Any]:
+    from ghostnet_small.study.folder import RunFolder
+    from ghostnet_small.study.recipe import read_recipe
+    from ghostnet_small.study.run import resume, start
+    from ghostnet_small.study.shipped import find_recipe
+    from ghostnet_small.train.engine import Interrupted, NotFinite
+    from ghostnet_small.train.interrupt import stop_signals
+    from ghostnet_small.train.progress import TrainingProgress
+
+    if args.resume is not None:
+        if args.recipe is not None or args.out is not None:
+            raise InputError(
+                f"--resume {args.resume} has its own recipe and folder; leave out RECIPE and --out"
+            )
+        out, settings = args.resume, RunFolder.open(args.resume).recipe().train
+        go = partial(resume, out, args.overrides)
+    elif args.out is None:
+        raise InputError("train needs a folder for the run; give --out runs/NAME")
+    else:
+        file = None if args.recipe is None else find_recipe(args.recipe)
+        recipe = read_recipe(file, args.overrides)
+        out, settings = args.out, recipe.train
+        go = partial(start, recipe, out)
+    cure = f"go on with: {PROGRAM} train --resume {shlex.quote(str(out))}"
+    try:
+        with stop_signals() as stop, TrainingProgress(settings) as progress:
+            summary = go(watcher=progress, stop_signal=stop)
+    except Interrupted as error:
+        name = signal.Signals(error.signal_number).name
+        raise Failed(
+            f"stopped by {name}, all is saved; {cure}", 128 + error.signal_number
+        ) from None
+    except NotFinite as error:
+        raise Failed(str(error), 3) from None
+    except KeyboardInterrupt:
+        # The second Ctrl-C does not wait for the engine.
+        raise Failed(f"stopped at once; {cure}", 128 + signal.SIGINT) from None
+    return {"run": str(out), **summary}
+
+
+def _evaluate_options(parser: argparse.ArgumentParser) -> None:
+    _weights_option(parser)
+    parser.add_argument(
+        "--split", choices=("test", "validation", "train"), default="test", help="(test)"
+    )
+    parser.add_argument("--fold", action="store_true", help="fold the network before")
+
+
+def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
+    from ghostnet_small.study.evaluation import evaluate_weights
+
+    return evaluate_weights(
+        args.path,
+        split=args.split,
+        weights=args.weights,
+        overrides=args.overrides,
+        fold=args.fold,
+        say=_say,
+    )
+
+
+def _predict_options(parser: argparse.ArgumentParser) -> None:
+    _weights_option(parser)
+    parser.add_argument(
+        "pictures", metavar="PICTURES", nargs="+", type=Path, help="files, or folders of them"
+    )
+    parser.add_argument("--top", metavar="K", type=_positive, default=5, help="classes to list")
+
+
+def _predict(args: argparse.Namespace) -> list[dict[str, Any]]:
+    from ghostnet_small.study.prediction import predict
+
+    return predict(args.path, args.pictures, top=args.top, weights=args.weights, say=_say)
+
+
+def _info_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "name", metavar="NAME|PATH", help="ghostnetv3_small, ghostnetv3, or a run's folder"
+    )
+    parser.add_argument("--model.width", dest="width", metavar="W", type=_number, help="(1.0)")
+    parser.add_argument("--classes", metavar="K", type=_positive, help="(10)")
+    parser.add_argument("--channels", metavar="C", type=_positive, help="of a picture (3)")
+    parser.add_argument("--size", metavar="S", type=_positive, help="of a picture, pixels (32)")
+    parser.add_argument("--per-stage", action="store_true", help="one line a stage")
+
+
+def _info(args: argparse.Namespace) -> dict[str, Any]:
+    from ghostnet_small.study.about_model import describe_model
+
+    return describe_model(
+        args.name,
+        width=args.width,
+        classes=args.classes,
+        channels=args.channels,
+        size=args.size,
+        per_stage=args.per_stage,
+    )
+
+
+def _fold_options(parser: argparse.ArgumentParser) -> None:
+    _weights_option(parser)
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new folder")
+
+
+def _fold(args: argparse.Namespace) -> dict[str, Any]:
+    from ghostnet_small.study.folding import CheckFailed, fold_weights
+
+    try:
+        return fold_weights(args.path, args.out, weights=args.weights, say=_say)
+    except CheckFailed as error:
+        raise Failed(str(error), 3) from None
+
+
+def _data_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="whose data and views")
+    parser.add_argument("--save", metavar="DIR", type=Path, help="write pictures as files there")
+    parser.add_argument("--count", metavar="N", type=_positive, help="so many (10)")
+    parser.add_argument("--views", metavar="FILE.png", type=Path, help="draw augmented views")
+
+
+def _data(args: argparse.Namespace) -> dict[str, Any]:
+    from ghostnet_small.study.about_data import report_data
+    from ghostnet_small.study.recipe import read_recipe
+    from ghostnet_small.study.shipped import find_recipe
+
+    if args.count is not None and args.save is None:
+        raise InputError(f"--count {args.count} is for --save; give --save DIR too")
+    file = None if args.recipe is None else find_recipe(args.recipe)
+    recipe = read_recipe(file, args.overrides)
+    return report_data(recipe, save=args.save, count=args.count or 10, views=args.views)
+
+
+def _record_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", type=Path, help="a finished run's folder")
+    parser.add_argument("results", metavar="FILE.jsonl", type=Path, help="gets one line more")
+    parser.add_argument("--weights-to", metavar="DIR", type=Path, help="copy the last weights")
+
+
+def _record(args: argparse.Namespace) -> dict[str, Any]:
+    from ghostnet_small.study.publish import publish_run
+
+    return publish_run(args.run, args.results, args.weights_to)
+
+
+def _tables_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("document", metavar="README.md", type=Path)
+    parser.add_argument("--results", metavar="DIR", type=Path, default=Path("results"))
+    parser.add_argument("--check", action="store_true", help="only compare; exit 3 if they differ")
+
+
+def _tables(args: argparse.Namespace) -> dict[str, Any]:
+    from ghostnet_small.study.records import render_tables
+
+    same = render_tables(args.document, args.results, check=args.check)
+    if args.check and not same:
+        raise Failed(
+            f"the tables of {args.document} are not those of {args.results}; write them with: "
+            f"{PROGRAM} tables {args.document}",
+            3,
+        )
+    return {"document": str(args.document), "results": str(args.results), "changed": not same}
+
+
+COMMANDS = {
+    "train": Command(
+        "Train a recipe into a new run's folder, or go on with a run.",
+        *(_train_options, _train, terminal.show_training, _all_settings),
+    ),
+    "evaluate": Command(
+        "Top-1 and loss of trained weights on a split.",
+        *(_evaluate_options, _evaluate, terminal.show_evaluation, _evaluation_settings),
+    ),
+    "predict": Command(
+        "Name pictures, in files and in folders.",
+        *(_predict_options, _predict, terminal.show_predictions),
+    ),
+    "info": Command(
+        "Parameters and multiply-accumulates of a network, in both forms.",
+        *(_info_options, _info, terminal.show_model),
+    ),
+    "fold": Command(
+        "Write the deployed form of trained weights, checked against them.",
+        *(_fold_options, _fold, terminal.show_folding),
+    ),
+    "data": Command(
+        "What a data set holds; its pictures as files, and their augmented views.",
+        *(_data_options, _data, terminal.show_data, _data_settings),
+    ),
+    "record": Command(
+        "Append a finished run to a file of records.",
+        *(_record_options, _record, terminal.show_record),
+    ),
+    "tables": Command(
+        "Write the records' tables into a document.",
+        *(_tables_options, _tables, terminal.show_tables),
+    ),
+}

@@ -1,0 +1,125 @@
+"""Trained weights on a split of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ghostnet_small.data.dataset import ImageData
+from ghostnet_small.data.sources import load_data
+from ghostnet_small.errors import InputError
+from ghostnet_small.models.weights import ModelInfo, load
+from ghostnet_small.nn.fold import reparameterize
+from ghostnet_small.study.recipe import Recipe, known_keys, resolve_recipe
+from ghostnet_small.train.device import make_accelerator
+from ghostnet_small.train.evaluate import evaluate
+
+# Where the data lie, how they are read and cut, and what computes; the normalisation is the
+# model's own.
+SETTINGS = tuple(
+    key
+    for key in known_keys()
+    if (key.startswith("data.") and key not in ("data.mean", "data.std"))
+    or key in ("train.device", "train.threads")
+)
+MOST_NAMES = 20
+
+
+def evaluate_weights(
+    path: Path,
+    *,
+    split: str = "test",
+    weights: str = "last",
+    overrides: Sequence[str] = (),
+    fold: bool = False,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """``top1`` (%), ``loss`` (nats), ``correct`` and ``total`` of weights on a split.
+
+    The data are those of the recipe that the weights were trained by, with ``overrides``; they
+    are normalised as in training. ``say`` takes remarks for the user.
+
+    Raises ``InputError`` where the weights or the data cannot be read, or the data have other
+    classes or channels than the weights.
+    """
+    model, info = load(path, weights)
+    recipe = recipe_of(info, path, overrides)
+    accelerator = make_accelerator(recipe.train.device)
+    if recipe.train.threads is not None:
+        torch.set_num_threads(recipe.train.threads)
+    data = load_data(recipe.data)
+    check_data(data, info, path)
+    if data.size != info.size:
+        say(
+            f"the pictures are {_size(data.size)}, those of the training were "
+            f"{_size(info.size)}; --data.size {info.size[0]} resizes them"
+        )
+    memory_format = torch.channels_last if recipe.train.channels_last else torch.contiguous_format
+    judged = reparameterize(model) if fold else model
+    found = evaluate(
+        judged.to(accelerator.device).to(memory_format=memory_format),
+        data.split(split),
+        mean=info.mean,
+        std=info.std,
+        memory_format=memory_format,
+    )
+    check_finite(found.logits, path)
+    return {
+        "top1": found.top1,
+        "loss": found.loss,
+        "correct": found.correct,
+        "total": found.total,
+        "split": split,
+        "weights": weights,
+        "folded": fold,
+        "fingerprint": data.fingerprint,
+    }
+
+
+def recipe_of(info: ModelInfo, path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of trained weights with ``overrides``, to be used on this machine.
+
+    Its device and threads are this machine's unless overridden: weights trained on a GPU are
+    evaluated anywhere.
+    """
+    written = resolve_recipe(info.recipe, where=f"the recipe of {path}")
+    train = replace(written.train, device="auto", threads=None)
+    here = replace(written, data=replace(written.data, mean=None, std=None), train=train)
+    return resolve_recipe(here.as_dict(), overrides)
+
+
+def check_data(data: ImageData, info: ModelInfo, path: Path) -> None:
+    """Raises ``InputError`` where ``data`` do not have the classes and channels of a model."""
+    if data.classes != info.classes:
+        raise InputError(
+            f"the data's {_list(data.classes)} are not the classes of {path}, "
+            f"{_list(info.classes)}; give data of the same classes with --data.root"
+        )
+    if data.channels != len(info.mean):
+        raise InputError(
+            f"the pictures have {data.channels} channels, {path} was trained on "
+            f"{len(info.mean)}; give --data.channels {len(info.mean)}"
+        )
+
+
+def check_finite(logits: torch.Tensor, path: Path) -> None:
+    """Raises ``InputError`` where a model's answers are no numbers."""
+    if not logits.isfinite().all():
+        raise InputError(
+            f"the weights of {path} give logits that are not finite; train again with a lower "
+            "optimizer.learning_rate"
+        )
+
+
+def _list(classes: Sequence[str]) -> str:
+    more = ", ..." if len(classes) > MOST_NAMES else ""
+    return f"{len(classes)} classes ({', '.join(classes[:MOST_NAMES])}{more})"
+
+
+def _size(size: tuple[int, int]) -> str:
+    """Width x height, as picture programs say it."""
+    return f"{size[1]}x{size[0]}"

@@ -1,0 +1,47 @@
+"""A finished run becomes a record under ``results/``, with its weights where they are wanted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import check_free
+from ghostnet_small.models.weights import load, save_model
+from ghostnet_small.study.folder import RunFolder
+from ghostnet_small.study.records import append_record, read_records
+
+
+def publish_run(run: Path, results_file: Path, weights_to: Path | None = None) -> dict[str, Any]:
+    """Append the record of ``run``, and save its last weights in the new folder ``weights_to``.
+
+    Raises ``InputError`` where the run has not come to its end, is recorded already, or
+    ``weights_to`` exists; nothing is written then.
+    """
+    folder = RunFolder.open(run)
+    summary = folder.summary()
+    if summary is None:
+        raise InputError(
+            f"{run} has not come to its end; go on with: ghostnet-small train --resume {run}"
+        )
+    if weights_to is None:
+        append_record(summary, results_file)
+    else:
+        check_free(weights_to, "--weights-to")
+        model, info = load(run, "last")
+        weights_to.parent.mkdir(parents=True, exist_ok=True)
+        partial = weights_to.with_name(f".{weights_to.name}.partial")
+        try:
+            save_model(model, info, partial)
+            append_record(summary, results_file)
+            os.rename(partial, weights_to)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return {
+        "run": str(run),
+        "results": str(results_file),
+        "records": len(read_records(results_file)),
+        "weights": None if weights_to is None else str(weights_to),
+    }

@@ -1,0 +1,165 @@
+"""What commands print for a reader; ``value`` is what ``--json`` prints."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+
+def show_training(value: dict[str, Any]) -> None:
+    """The end of a training: its figures, and where they lie."""
+    last, run = value["last"], value["run"]
+    lines = []
+    for split in ("test", "validation"):
+        if f"{split}_correct" in last:
+            lines.append((split, _answers(last, f"{split}_")))
+    if value["best"]:
+        best = value["best"]
+        lines.append(
+            ("best", f"epoch {best['epoch']}, {best['validation_top1']:.2f} % of validation")
+        )
+    if "best_on_test" in value:
+        best = value["best_on_test"]
+        lines.append(
+            (
+                "best on test",
+                f"epoch {best['epoch']}, {best['top1']:.2f} %, chosen on the test split",
+            )
+        )
+    device = value["device"]
+    lines.append(
+        (
+            "time",
+            f"{value['wall_seconds'] / 60:.1f} min, {value['images_per_s']:,.0f} images/s on "
+            f"{device['name']}",
+        )
+    )
+    lines.append(("run", f"{run}  (weights: last/, best/; pictures/; metrics.jsonl, summary.json)"))
+    lines.append(("next", f"ghostnet-small evaluate {shlex.quote(run)}"))
+    _print_pairs(lines)
+
+
+def show_evaluation(value: dict[str, Any]) -> None:
+    """Top-1 and loss on a split."""
+    form = "folded " if value["folded"] else ""
+    print(f"{value['split']} {_answers(value)}, {form}{value['weights']} weights")
+
+
+def show_predictions(value: list[dict[str, Any]]) -> None:
+    """A line for each picture: its name, then the likeliest classes."""
+    width = max(len(answer["path"]) for answer in value)
+    label = max(len(answer["label"]) for answer in value)
+    for answer in value:
+        others = ", ".join(
+            f"{other['label']} {100 * other['probability']:.1f} %" for other in answer["topk"][1:]
+        )
+        print(
+            f"{answer['path']:{width}}  {answer['label']:{label}} "
+            f"{100 * answer['probability']:5.1f} %" + (f"   ({others})" if others else "")
+        )
+
+
+def show_model(value: dict[str, Any]) -> None:
+    """Parameters and MACs of both forms, by stage where they were asked for."""
+    channels, height, width = value["picture"]
+    table = Table(
+        title=f"{value['architecture']}, width {value['width']:g}, {value['classes']} classes, "
+        f"{channels} x {height} x {width} pictures",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column("stage" if "stages" in value else "")
+    for quantity in ("parameters", "MACs"):
+        for form in ("training", "deployed"):
+            table.add_column(f"{quantity}\n{form}", justify="right")
+    for stage, cost in value.get("stages", {}).items():
+        table.add_row(stage, *_costs(cost))
+    if "stages" in value:
+        table.add_section()
+    table.add_row("total", *_costs(value))
+    Console().print(table, highlight=False)
+
+
+def show_folding(value: dict[str, Any]) -> None:
+    """Where the folded weights lie, and how they compare."""
+    params = value["params"]
+    _print_pairs(
+        [
+            ("folded", f"{params['training']:,} -> {params['deployed']:,} parameters"),
+            (
+                "checked",
+                f"relative error {value['relative_error']:.1e} (at most {value['bound']:.0e}) on "
+                f"{value['pictures']} pictures of {value['compared_on']}",
+            ),
+            ("weights", value["out"]),
+        ]
+    )
+
+
+def show_data(value: dict[str, Any]) -> None:
+    """Pictures of each class by split, size and normalisation."""
+    splits = list(value["images"])
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("class")
+    for split in splits:
+        table.add_column(split, justify="right")
+    for label, counts in value["images_by_class"].items():
+        table.add_row(label, *(f"{counts[split]:,}" for split in splits))
+    table.add_section()
+    table.add_row("all", *(f"{count:,}" for count in value["images"].values()))
+    Console().print(table, highlight=False, markup=False)
+    height, width = value["size"]
+    pairs = [
+        ("size", f"{width}x{height} pixels, {value['channels']} channels"),
+        ("mean", _numbers(value["mean"])),
+        ("std", _numbers(value["std"])),
+        ("fingerprint", value["fingerprint"]),
+    ]
+    if "saved" in value:
+        pairs.append(("saved", f"{len(value['saved'])} pictures, such as {value['saved'][0]}"))
+    if "views" in value:
+        pairs.append(("views", value["views"]))
+    _print_pairs(pairs)
+
+
+def show_record(value: dict[str, Any]) -> None:
+    """Where the record went."""
+    weights = f"; its weights are in {value['weights']}" if value["weights"] else ""
+    print(f"{value['run']} is record {value['records']} of {value['results']}{weights}")
+
+
+def show_tables(value: dict[str, Any]) -> None:
+    """Whether the document's tables were those of the records."""
+    state = "rewritten from" if value["changed"] else "already those of"
+    print(f"the tables of {value['document']} are {state} {value['results']}")
+
+
+def _answers(value: dict[str, Any], prefix: str = "") -> str:
+    correct, total = value[f"{prefix}correct"], value[f"{prefix}total"]
+    return (
+        f"top-1 {value[f'{prefix}top1']:.2f} % ({correct:,} of {total:,}), "
+        f"loss {value[f'{prefix}loss']:.4f}"
+    )
+
+
+def _costs(value: dict[str, Any]) -> list[str]:
+    return [
+        f"{value[quantity][form]:,}"
+        for quantity in ("params", "macs")
+        for form in ("training", "deployed")
+    ]
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.4f}" for value in values)
+
+
+def _print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+    width = max(len(name) for name, _ in pairs)
+    for name, text in pairs:
+        print(f"{name:{width}}  {text}")

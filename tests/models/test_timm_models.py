@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import timm
+import torch
+from networks import randomize_network, relative
+from timm.data import resolve_data_config
+from torch import nn
+
+import ghostnet_small as gns
+import ghostnet_small.timm_models as timm_models
+from ghostnet_small.errors import InputError
+from ghostnet_small.models.ghostnetv3 import GhostNetV3
+
+BOTH = ["ghostnetv3", "ghostnetv3_small"]
+
+
+def test_timm_lists_both() -> None:
+    assert set(BOTH) <= set(timm.list_models("ghostnetv3*"))
+    assert timm.list_models(module="timm_models") == BOTH
+    assert not set(BOTH) & set(timm.list_models(pretrained=True))
+    assert set(BOTH) <= set(timm_models.__all__)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_timm_makes_what_we_make(name: str) -> None:
+    torch.manual_seed(0)
+    theirs = timm.create_model(name, num_classes=7, in_chans=1, width=0.5).eval()
+    torch.manual_seed(0)
+    ours = gns.create_model(name, num_classes=7, in_channels=1, width=0.5).eval()
+    assert isinstance(theirs, GhostNetV3) and theirs.config == ours.config
+    x = torch.randn(1, 1, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(theirs(x), ours(x))
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_what_timms_tools_read(name: str) -> None:
+    model = timm.create_model(name, width=0.5).eval()
+    cfg = model.default_cfg
+    assert model.pretrained_cfg is cfg and cfg["architecture"] == name
+    assert (cfg["input_size"], cfg["num_classes"]) == ((3, 32, 32), 10)
+    assert len(cfg["mean"]) == len(cfg["std"]) == 3
+    assert resolve_data_config(model=model)["input_size"] == (3, 32, 32)
+    first, last = model.get_submodule(cfg["first_conv"]), model.get_submodule(cfg["classifier"])
+    assert isinstance(first, nn.Conv2d) and first.in_channels == 3
+    assert last is model.get_classifier()
+    with torch.no_grad():
+        features = model.forward_features(torch.randn(2, 3, *cfg["input_size"][1:]))
+        assert features.shape == (2, model.num_features, *cfg["pool_size"])
+        assert model.forward_head(features, pre_logits=True).shape == (2, model.head_hidden_size)
+        assert model.forward_head(features).shape == (2, 10)
+
+
+def test_without_classes_the_features_come_out() -> None:
+    model = timm.create_model("ghostnetv3_small", width=0.25, num_classes=0).eval()
+    x = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        assert model(x).shape == (2, model.head_hidden_size)
+        model.reset_classifier(5, "avg")
+        assert model(x).shape == (2, 5)
+
+
+def test_training_scripts_may_pass_a_dropout_of_zero() -> None:
+    timm.create_model("ghostnetv3_small", width=0.25, drop_rate=0.0, drop_path_rate=None)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"pretrained": True}, "no weights"),
+        ({"drop_rate": 0.2}, "0.2"),
+        ({"global_pool": "max"}, "'max'"),
+        ({"features_only": True}, "features_only"),
+        ({"width": -1}, "-1"),
+        ({"num_classes": -1}, "-1"),
+        ({"in_chans": 0}, "0"),
+    ],
+)
+def test_what_timm_cannot_have_says_so(options: dict, said: str) -> None:
+    with pytest.raises(InputError) as raised:
+        timm.create_model("ghostnetv3_small", **options)
+    assert said in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_ones_own_weights_load_through_timm(tmp_path) -> None:
+    torch.manual_seed(1)
+    x = torch.randn(2, 3, 8, 8)
+    model = timm.create_model("ghostnetv3_small", width=0.25)
+    randomize_network(model, x)
+    info = gns.ModelInfo(tuple("abcdefghij"), (8, 8), (0.5,) * 3, (0.2,) * 3, {})
+    gns.save_model(model, info, tmp_path)
+    loaded = timm.create_model(
+        "ghostnetv3_small",
+        width=0.25,
+        pretrained=True,
+        pretrained_cfg_overlay={"file": str(tmp_path / "model.safetensors")},
+    ).eval()
+    with torch.no_grad():
+        assert torch.equal(loaded(x), model(x))
+
+
+def test_timms_own_ghostnetv3_loads_and_agrees() -> None:
+    """On 64x64: timm's network cannot pool the 1x1 maps that its stem's stride leaves of 32x32."""
+    torch.manual_seed(0)
+    theirs = timm.create_model("ghostnetv3_100", num_classes=10)
+    theirs.conv_stem.stride = (1, 1)
+    x = torch.randn(2, 3, 64, 64)
+    theirs.drop_rate = 0.0
+    randomize_network(theirs, x)
+    ours = gns.create_model("ghostnetv3")
+    gns.load_published_state_dict(ours, theirs.state_dict())
+    theirs, ours, x = theirs.double().eval(), ours.double().eval(), x.double()
+    with torch.no_grad():
+        logits = theirs(x)
+        assert relative(ours(x), logits) < 1e-12
+        assert relative(gns.reparameterize(ours)(x), logits) < 1e-12
+
+
+def test_without_timm_the_error_names_the_cure() -> None:
+    program = (
+        "import sys\nsys.modules['timm'] = None\n"
+        "try:\n    import ghostnet_small.timm_models\n"
+        "except ImportError as error:\n    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "pip install 'ghostnet-small[timm]'" in done.stdout

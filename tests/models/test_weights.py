@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from networks import randomize_network
+from safetensors.torch import load_file, save_file
+
+import ghostnet_small as gns
+from ghostnet_small.errors import InputError
+from ghostnet_small.models.ghostnetv3 import GhostNetV3
+from ghostnet_small.models.weights import CONFIG, WEIGHTS
+
+INFO = gns.ModelInfo(("cat", "dog", "Möwe"), (9, 13), (0.5,), (0.25,), {"name": "x", "n": [1]})
+X = torch.randn(2, 1, 9, 13, generator=torch.Generator().manual_seed(0))
+
+
+def make_model(name: str = "ghostnetv3_small") -> GhostNetV3:
+    torch.manual_seed(0)
+    model = gns.create_model(name, width=0.25, num_classes=3, in_channels=1)
+    randomize_network(model, X)
+    return model
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    gns.save_model(make_model(), INFO, tmp_path / "weights")
+    return tmp_path / "weights"
+
+
+@pytest.mark.parametrize("name", ["ghostnetv3_small", "ghostnetv3"])
+@pytest.mark.parametrize("form", ["training", "deployed"])
+def test_a_round_trip(tmp_path: Path, name: str, form: str) -> None:
+    model = make_model(name)
+    if form == "deployed":
+        model = gns.reparameterize(model)  # type: ignore[assignment]
+    gns.save_model(model, INFO, tmp_path / "a" / "b")
+    loaded, info = gns.load(tmp_path / "a" / "b")
+    assert info == INFO and dict(info) == dict(INFO) and info["classes"] == info.classes
+    assert not any(module.training for module in loaded.modules())
+    assert json.loads((tmp_path / "a" / "b" / CONFIG).read_text())["form"] == form
+    state = model.state_dict()
+    assert list(loaded.state_dict()) == list(state)
+    assert all(torch.equal(value, state[key]) for key, value in loaded.state_dict().items())
+    with torch.no_grad():
+        assert torch.equal(loaded(X), model(X))
+    assert all(p.requires_grad and p.device.type == "cpu" for p in loaded.parameters())
+
+
+def test_loaded_weights_can_be_trained_on_and_folded(saved: Path) -> None:
+    loaded, _ = gns.load(str(saved))
+    gns.reparameterize(loaded)
+    before = loaded.head.weight.detach().clone()
+    optimizer = torch.optim.SGD(loaded.train().parameters(), 0.1)
+    loaded(X).square().sum().backward()
+    optimizer.step()
+    assert not torch.equal(loaded.head.weight, before)
+
+
+def test_a_channels_last_model_is_saved_as_any_other(tmp_path: Path) -> None:
+    model = make_model().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    gns.save_model(model, INFO, tmp_path)
+    loaded, _ = gns.load(tmp_path)
+    state = model.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in loaded.state_dict().items())
+
+
+def test_no_key_of_the_info_beyond_its_own() -> None:
+    with pytest.raises(KeyError):
+        INFO["as_dict"]
+
+
+def test_a_run_has_last_and_best(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    saved.rename(tmp_path / "run" / "last")
+    gns.load(tmp_path / "run")
+    with pytest.raises(InputError, match="no best weights"):
+        gns.load(tmp_path / "run", "best")
+    gns.save_model(make_model(), INFO, tmp_path / "run" / "best")
+    gns.load(tmp_path / "run", weights="best")
+    with pytest.raises(InputError, match="last, best"):
+        gns.load(tmp_path / "run", "newest")
+
+
+def spoil(folder: Path, how: str) -> None:
+    weights, config = folder / WEIGHTS, folder / CONFIG
+    whole = weights.read_bytes()
+    state = load_file(weights)
+    written = json.loads(config.read_text())
+    if how.startswith("cut at "):
+        weights.write_bytes(whole[: int(how.removeprefix("cut at "))])
+    elif how == "cut in the middle":
+        weights.write_bytes(whole[: len(whole) // 2])
+    elif how == "random bytes":
+        weights.write_bytes(torch.randint(256, (4096,), dtype=torch.uint8).numpy().tobytes())
+    elif how == "no weights":
+        weights.unlink()
+    elif how == "no config":
+        config.unlink()
+    elif how == "a parameter less":
+        save_file({k: v for k, v in state.items() if k != "head.bias"}, weights)
+    elif how == "a parameter more":
+        save_file({**state, "extra": torch.ones(1)}, weights)
+    elif how == "another width":
+        config.write_text(json.dumps({**written, "width": 0.5}))
+    elif how == "another network":
+        config.write_text(json.dumps({**written, "architecture": "ghostnetv3"}))
+    elif how == "an unknown network":
+        config.write_text(json.dumps({**written, "architecture": "resnet"}))
+    elif how == "another form":
+        config.write_text(json.dumps({**written, "form": "deployed"}))
+    elif how == "no such form":
+        config.write_text(json.dumps({**written, "form": "quantized"}))
+    elif how == "a class less":
+        config.write_text(json.dumps({**written, "classes": ["cat", "dog"]}))
+    elif how == "a key less":
+        config.write_text(json.dumps({k: v for k, v in written.items() if k != "mean"}))
+    elif how == "a list":
+        config.write_text("[1, 2]")
+    elif how == "no JSON":
+        config.write_text("{")
+    else:
+        raise AssertionError(how)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("cut at 0", WEIGHTS),
+        ("cut at 5", WEIGHTS),
+        ("cut at 300", WEIGHTS),
+        ("cut in the middle", WEIGHTS),
+        ("random bytes", WEIGHTS),
+        ("no weights", WEIGHTS),
+        ("no config", CONFIG),
+        ("a parameter less", "head.bias"),
+        ("a parameter more", "extra"),
+        ("another width", "width"),
+        ("another network", "architecture"),
+        ("an unknown network", "resnet"),
+        ("another form", "form"),
+        ("no such form", "quantized"),
+        ("a class less", "classes"),
+        ("a key less", "mean"),
+        ("a list", CONFIG),
+        ("no JSON", CONFIG),
+    ],
+)
+def test_spoilt_weights_are_an_error_of_one_line(saved: Path, how: str, said: str) -> None:
+    spoil(saved, how)
+    with pytest.raises(InputError) as raised:
+        gns.load(saved)
+    assert said in str(raised.value) and "\n" not in str(raised.value)
+
+
+class Trap:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5, "torch"])
+def test_a_pickle_is_never_executed(saved: Path, tmp_path: Path, protocol: int | str) -> None:
+    trap = Trap(tmp_path / "sprung")
+    if protocol == "torch":
+        torch.save({"a": trap}, saved / WEIGHTS)
+    else:
+        (saved / WEIGHTS).write_bytes(pickle.dumps(trap, protocol=int(protocol)))
+    with pytest.raises(InputError, match="pickle" if protocol else "safetensors"):
+        gns.load(saved)
+    assert not trap.path.exists()
+
+
+@pytest.mark.parametrize("what", ["missing", "file", "empty"])
+def test_a_path_without_weights(tmp_path: Path, what: str) -> None:
+    path = tmp_path / what
+    if what == "file":
+        path.write_text("x")
+    elif what == "empty":
+        path.mkdir()
+    with pytest.raises(InputError) as raised:
+        gns.load(path)
+    assert str(path) in str(raised.value)

@@ -1,0 +1,412 @@
+"""The commands, as a user types them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from makers import make_folder, make_parquet
+from PIL import Image
+from rich.console import Console
+
+import ghostnet_small as gns
+from ghostnet_small.cli import main
+from ghostnet_small.study import folding
+from ghostnet_small.train.engine import TrainSettings
+from ghostnet_small.train.progress import TrainingProgress, clock
+
+SMALL = ["--data.limit", "64", "--train.batch_size", "16", "--train.epochs", "1"]
+PROGRAM = [sys.executable, "-m", "ghostnet_small"]
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Runs a command that must succeed with ``--json``; its value."""
+
+    def run(*words: object) -> Any:
+        status = main([*map(str, words), "--json"])
+        out, err = capsys.readouterr()
+        assert status == 0, err
+        return json.loads(out)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on a few digits."""
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    assert main(["train", "quickstart-digits", *SMALL, "--out", str(out)]) == 0
+    return out
+
+
+def start(*words: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*PROGRAM, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+# Training ------------------------------------------------------------------------------------
+
+
+def test_train_prints_the_summary_that_it_writes(tmp_path: Path, ask: Ask) -> None:
+    out = tmp_path / "run"
+    value = ask("train", *SMALL, "--out", out)
+    assert value.pop("run") == str(out)
+    assert value == json.loads((out / "summary.json").read_text())
+    assert value["data"]["train_images"] + value["data"]["validation_images"] == 64
+    assert value["recipe"]["train"]["epochs"] == 1
+    # Resuming what is finished gives the same and trains nothing.
+    before = (out / "metrics.jsonl").stat().st_mtime_ns
+    assert ask("train", "--resume", out)["last"] == value["last"]
+    assert (out / "metrics.jsonl").stat().st_mtime_ns == before
+
+
+def test_train_says_where_everything_lies(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--resume", str(run)]) == 0
+    out, _ = capsys.readouterr()
+    assert "top-1" in out and str(run) in out
+
+
+def test_a_plain_line_an_epoch_where_there_is_no_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", *SMALL, "--train.epochs", "2", "--out", str(tmp_path / "run")]
+    assert main(words) == 0
+    err = capsys.readouterr().err
+    lines = err.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    assert "left" in lines[0] and "validation" in lines[0] and "images/s" in lines[0]
+    assert "\x1b" not in err
+
+
+def test_the_bar_names_what_a_waiting_user_wants_to_know() -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=100)
+    with TrainingProgress(TrainSettings(epochs=3, batch_size=8), console) as progress:
+        for done in range(1, 11):
+            progress.step(1, done, 10, loss=1.25, top1=37.5)
+        progress.bar.refresh()
+    shown = file.getvalue()
+    for part in ("reading the data", "epoch 2/3", "loss 1.250", "top-1 37.5 %", "images/s", "left"):
+        assert part in shown
+
+
+def test_times_read_as_on_a_clock() -> None:
+    assert [clock(s) for s in (0, 59.4, 61, 3599.6, 3661)] == [
+        "0:00",
+        "0:59",
+        "1:01",
+        "1:00:00",
+        "1:01:01",
+    ]
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name
+)
+def test_a_stopped_training_goes_on(number: signal.Signals, tmp_path: Path, ask: Ask) -> None:
+    out = tmp_path / "run"
+    # More epochs than a machine gets through before the signal; resumed, it is stopped again.
+    words = [*SMALL, "--train.epochs", "400", "--train.checkpoint_seconds", "0"]
+    process = start("train", *words, "--out", out)
+    deadline = time.monotonic() + 120
+    while not (out / "state.safetensors").exists():
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=120)
+    assert stdout == ""
+    if number == signal.SIGKILL:
+        assert process.returncode == -number
+    else:
+        assert process.returncode == 128 + number
+        last = stderr.splitlines()[-1]
+        assert f"ghostnet-small train --resume {out}" in last and "error" not in last
+        assert "Traceback" not in stderr
+    done = len((out / "metrics.jsonl").read_text().splitlines()) if finished(out) else 0
+    process = start("train", "--resume", out)
+    while not finished(out) or len((out / "metrics.jsonl").read_text().splitlines()) <= done:
+        assert process.poll() is None and time.monotonic() < deadline + 60, process.communicate()
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+
+
+def finished(out: Path) -> bool:
+    return (out / "metrics.jsonl").exists()
+
+
+def test_an_interrupted_training_ends_like_one_that_was_not(tmp_path: Path, ask: Ask) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    words = [*SMALL, "--train.epochs", "3"]
+    ask("train", *words, "--out", whole)
+    process = start("train", *words, "--train.checkpoint_seconds", "0", "--out", cut)
+    while not (cut / "state.safetensors").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    ask("train", "--resume", cut)
+    name = "last/model.safetensors"
+    assert (cut / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*SMALL, "--optimizer.learning_rate", "1e20", "--schedule.warmup", "0"]
+    assert main(["train", *words, "--out", str(tmp_path / "run"), "--json"]) == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    line = err.splitlines()[-1]
+    assert "learning rate 1e+20" in line and "at step" in line and "last good checkpoint" in line
+
+
+# Using what was trained ----------------------------------------------------------------------
+
+
+def test_evaluate_repeats_the_figures_of_the_run(run: Path, ask: Ask) -> None:
+    last = json.loads((run / "summary.json").read_text())["last"]
+    value = ask("evaluate", run)
+    assert {key: value[key] for key in ("top1", "loss", "correct", "total")} == {
+        key: last[f"test_{key}"] for key in ("top1", "loss", "correct", "total")
+    }
+    assert value["split"] == "test" and value["weights"] == "last"
+    assert ask("evaluate", run, "--split", "validation", "--weights", "best")["total"] < 64
+
+
+def test_folded_weights_answer_alike(run: Path, tmp_path: Path, ask: Ask) -> None:
+    out = tmp_path / "deployed"
+    value = ask("fold", run, "--out", out)
+    assert value["relative_error"] <= 1e-5 and value["compared_on"] == "the test split"
+    assert value["params"]["deployed"] < value["params"]["training"]
+    names = {name.rsplit(".", 1)[-1] for name in gns.load(out)[0].state_dict()}
+    assert names == {"weight", "bias"}
+    trained, folded = ask("evaluate", run), ask("evaluate", out)
+    assert abs(trained["loss"] - folded["loss"]) < 1e-4 * trained["loss"]
+    assert ask("evaluate", run, "--fold")["correct"] == folded["correct"]
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_fold_past_the_bound_is_not_kept(
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def wrong(model: torch.nn.Module) -> torch.nn.Module:
+        folded = gns.reparameterize(model)
+        with torch.no_grad():
+            next(folded.parameters()).mul_(1.01)
+        return folded
+
+    monkeypatch.setattr(folding, "reparameterize", wrong)
+    assert main(["fold", str(run), "--out", str(tmp_path / "deployed")]) == 3
+    assert "not kept" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
+def test_weights_without_their_data_are_folded_on_random_pixels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_folder(tmp_path / "data", size=8)
+    words = ["--data.root", str(data), "--train.batch_size", "8", "--train.epochs", "1"]
+    assert main(["train", *words, "--out", str(tmp_path / "run")]) == 0
+    data.rename(tmp_path / "elsewhere")
+    capsys.readouterr()
+    assert main(["fold", str(tmp_path / "run"), "--out", str(tmp_path / "out"), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["compared_on"] == "random pixels"
+    assert "random pixels" in err
+
+
+def test_predict_names_files_and_folders(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "pictures"
+    (folder / "deep").mkdir(parents=True)
+    for name, size in (("a.png", 8), ("deep/b.png", 20), ("deep/c.jpg", 30)):
+        Image.new("RGB", (size, size), (200, 30, 30)).save(folder / name)
+    (folder / "notes.txt").write_text("passed over")
+    file = folder / "a.png"
+    assert main(["predict", str(run), str(folder), "--top", "3", str(file), "--json"]) == 0
+    out, err = capsys.readouterr()
+    answers = json.loads(out)
+    names = [str(folder / name) for name in ("a.png", "deep/b.png", "deep/c.jpg", "a.png")]
+    assert [answer["path"] for answer in answers] == names
+    for answer in answers:
+        topk = answer["topk"]
+        assert len(topk) == 3 and topk[0]["probability"] >= topk[1]["probability"]
+        assert (answer["label"], answer["probability"]) == tuple(topk[0].values())
+        assert answer["label"] in gns.load(run)[1].classes
+    assert answers[0] == answers[3]
+    # Two pictures are of another size, and that is said once.
+    assert err.count("20x20") == 1 and "30x30" not in err and "8x8" in err
+
+
+def test_probabilities_sum_to_one_and_agree_with_the_model(
+    run: Path, tmp_path: Path, ask: Ask
+) -> None:
+    picture = tmp_path / "grey.png"
+    Image.linear_gradient("L").resize((8, 8)).save(picture)
+    (answer,) = ask("predict", run, picture, "--top", "99")
+    assert len(answer["topk"]) == 10
+    assert sum(one["probability"] for one in answer["topk"]) == pytest.approx(1)
+    model, info = gns.load(run)
+    pixels = torch.tensor(list(Image.open(picture).tobytes())).view(1, 1, 8, 8) / 255
+    logits = model((pixels - info.mean[0]) / info.std[0])
+    assert answer["label"] == info.classes[int(logits.argmax())]
+    assert answer["probability"] == pytest.approx(float(logits.softmax(1).max()), rel=1e-4)
+
+
+# Looking ------------------------------------------------------------------------------------
+
+
+def test_info_counts_both_forms_as_the_size_table_does(ask: Ask) -> None:
+    value = ask("info", "ghostnetv3_small", "--model.width", "1.0", "--per-stage")
+    assert value["params"] == {"training": 483_554, "deployed": 374_174}
+    assert value["macs"] == {"training": 19_634_560, "deployed": 8_962_176}
+    for quantity in ("params", "macs"):
+        for form in ("training", "deployed"):
+            total = sum(stage[quantity][form] for stage in value["stages"].values())
+            assert total == value[quantity][form]
+
+
+def test_info_of_a_run_counts_its_own_pictures(run: Path, ask: Ask) -> None:
+    value = ask("info", run)
+    assert value["picture"] == [1, 8, 8]
+    assert value["params"] == ask("info", "ghostnetv3_small", "--channels", "1")["params"]
+
+
+def test_data_counts_and_saves_pictures_that_predict_reads(
+    run: Path, tmp_path: Path, ask: Ask
+) -> None:
+    views = tmp_path / "views.png"
+    saved = tmp_path / "digits"
+    value = ask("data", "quickstart-digits", "--save", saved, "--count", "12", "--views", views)
+    assert value["classes"] == [str(digit) for digit in range(10)]
+    assert sum(value["images"].values()) == 1797
+    for label in value["classes"]:
+        assert all(value["images_by_class"][label].values())
+    assert value["size"] == [8, 8] and value["channels"] == 1
+    assert sorted(map(str, saved.iterdir())) == sorted(value["saved"])
+    # Every class comes once before any comes twice.
+    assert [Path(path).name.split("-")[0] for path in value["saved"][:10]] == value["classes"]
+    assert len(ask("predict", run, saved)) == 12
+    assert Image.open(views).width > 400
+
+
+def test_classes_with_odd_names_become_plain_files(tmp_path: Path, ask: Ask) -> None:
+    data = make_folder(tmp_path / "data", classes=("a b", ".x", "ü"), size=8)
+    saved = ask("data", "--data.root", data, "--save", tmp_path / "out", "--count", "3")["saved"]
+    assert all(not Path(path).name.startswith(".") for path in saved)
+    assert len(set(saved)) == len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_overrides_reach_the_data(tmp_path: Path, ask: Ask) -> None:
+    root = make_parquet(tmp_path / "set", train=60, test=20)
+    value = ask("data", "--data.root", root, "--data.limit=30", "--data.validation=0")
+    assert value["images"] == {"train": 30, "test": 20}
+
+
+def test_own_pictures_train_by_command_alone(tmp_path: Path, ask: Ask) -> None:
+    data = make_folder(tmp_path / "data", test=2)
+    words = ["--data.root", data, "--train.batch_size", "8", "--train.epochs", "1"]
+    ask("train", *words, "--out", tmp_path / "run")
+    assert ask("evaluate", tmp_path / "run")["total"] == 6
+    labels = {one["label"] for one in ask("predict", tmp_path / "run", data / "test")}
+    assert labels <= {"apple", "leaf", "plum"}
+
+
+def test_record_and_tables(run: Path, tmp_path: Path, ask: Ask) -> None:
+    results = tmp_path / "results"
+    weights = tmp_path / "weights"
+    file = results / "cifar10-cpu.jsonl"
+    assert ask("record", run, file, "--weights-to", weights)["records"] == 1
+    assert sorted(p.name for p in weights.iterdir()) == ["config.json", "model.safetensors"]
+    same = (weights / "model.safetensors").read_bytes()
+    assert same == (run / "last" / "model.safetensors").read_bytes()
+    document = tmp_path / "README.md"
+    document.write_text("<!-- table: cifar10-cpu -->\n<!-- end table -->\n")
+    words = ["tables", str(document), "--results", str(results)]
+    assert main([*words, "--check"]) == 3
+    assert ask(*words)["changed"] is True
+    assert ask(*words, "--check")["changed"] is False
+    assert "quickstart digits" in document.read_text()
+
+
+# The program ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command", ["train", "evaluate", "predict", "info", "fold", "data", "record", "tables"]
+)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert f"ghostnet-small {command}" in out and "--json" in out
+
+
+def test_help_tells_a_setting_its_meaning_and_default(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--help"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "passes over the training split. (type: int, default: 30)" in out
+    from ghostnet_small.study.recipe import known_keys
+
+    assert [key for key in known_keys() if f"--{key}" not in out] == []
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert gns.__version__ in out and "predict" in out
+
+
+def test_info_leaves_heavy_libraries_alone() -> None:
+    program = (
+        "import sys\nfrom ghostnet_small.cli import main\n"
+        "main(['--help'])\nmain(['info', 'ghostnetv3_small', '--json'])\n"
+        "heavy = {'datasets', 'sklearn', 'matplotlib', 'accelerate', 'jsonargparse', 'timm'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*PROGRAM, "info", "ghostnetv3_small", "--json"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(write)
+    assert done.stderr == "" and done.returncode == 128 + signal.SIGPIPE
+
+
+def test_json_says_null_where_a_figure_is_not_finite(
+    run: Path, monkeypatch: pytest.MonkeyPatch, ask: Ask
+) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    summary["epochs"][0]["validation_loss"] = float("inf")
+    monkeypatch.setattr("ghostnet_small.study.run.resume", lambda *_, **__: summary)
+    assert ask("train", "--resume", run)["epochs"][0]["validation_loss"] is None

@@ -1,0 +1,56 @@
+"""Committed results: the weights still give their record's count, the tables show the records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ghostnet_small import cli
+from ghostnet_small.models.weights import load
+from ghostnet_small.study.recipe import PLACE
+from ghostnet_small.study.records import read_records, render_tables
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
+WEIGHTS = sorted(path.parent for path in (RESULTS / "weights").glob("*/config.json"))
+# Processors round differently, and a picture on the edge between two classes may fall over.
+ROUNDING = 3
+
+
+def test_tables_are_generated_from_the_records() -> None:
+    assert render_tables(ROOT / "README.md", RESULTS, check=True), (
+        "README.md differs from its records; run: ghostnet-small tables README.md"
+    )
+
+
+def test_there_are_weights() -> None:
+    assert WEIGHTS
+
+
+@pytest.mark.parametrize("folder", WEIGHTS, ids=lambda path: path.name)
+def test_weights_give_their_record(
+    folder: Path, cifar10_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, info = load(folder)
+    (record,) = [
+        record
+        for record in read_records(RESULTS / "cifar10-cpu.jsonl")
+        if without_place(record["recipe"]) == without_place(info.recipe)
+    ]
+    arguments = ["evaluate", str(folder), "--split", "test", "--data.root", str(cifar10_root)]
+    assert not cli.main([*arguments, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["total"] == record["last"]["test_total"] == 10_000
+    assert abs(found["correct"] - record["last"]["test_correct"]) <= ROUNDING
+
+
+def without_place(recipe: dict[str, dict[str, object]]) -> dict[str, object]:
+    return {
+        f"{room}.{key}": value
+        for room, values in recipe.items()
+        if isinstance(values, dict)
+        for key, value in values.items()
+        if f"{room}.{key}" not in PLACE
+    }
