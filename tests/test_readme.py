@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from makers import make_folder, make_parquet, make_picture
 
 from ghostnet_small import cli
+from makers import make_folder, make_parquet, make_picture
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -10,8 +10,6 @@ from ghostnet_small.models.weights import ModelInfo, load, save_model
 from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.version import __version__
 
-
-
 __all__ = [
     "InputError",
     "ModelInfo",

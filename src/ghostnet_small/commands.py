@@ -92,7 +92,7 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
     from ghostnet_small.study.recipe import read_recipe
     from ghostnet_small.study.run import resume, start
     from ghostnet_small.study.shipped import find_recipe
-    from ghostnet_small.train.engine import Interrupted, NotFinite
+    from ghostnet_small.train.interfaces import Interrupted, NotFinite
     from ghostnet_small.train.interrupt import stop_signals
     from ghostnet_small.train.progress import TrainingProgress
 

@@ -15,7 +15,7 @@ from ghostnet_small.files import write_atomic
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-    """Replace ``path`` by a safetensors file of ``tensors``, with ``values`` (JSON) in its header."""
+    """Replace ``path`` by a safetensors file of ``tensors``, ``values`` (JSON) in its header."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_atomic(path, save(plain, metadata={"values": json.dumps(values)}))
 

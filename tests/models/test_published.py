@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from networks import randomize_network
 from torch import Tensor, nn
 
 import ghostnet_small as gns
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GHOSTNETV3_SMALL, GhostNetV3
 from ghostnet_small.models.published import rename_published
+from networks import randomize_network
 
 
 def model_of(width: float = 0.25) -> GhostNetV3:

@@ -6,7 +6,6 @@ import sys
 import pytest
 import timm
 import torch
-from networks import randomize_network, relative
 from timm.data import resolve_data_config
 from torch import nn
 
@@ -14,6 +13,7 @@ import ghostnet_small as gns
 import ghostnet_small.timm_models as timm_models
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
+from networks import randomize_network, relative
 
 BOTH = ["ghostnetv3", "ghostnetv3_small"]
 

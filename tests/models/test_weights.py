@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import randomize_network
 from safetensors.torch import load_file, save_file
 
 import ghostnet_small as gns
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.weights import CONFIG, WEIGHTS
+from networks import randomize_network
 
 INFO = gns.ModelInfo(("cat", "dog", "Möwe"), (9, 13), (0.5,), (0.25,), {"name": "x", "n": [1]})
 X = torch.randn(2, 1, 9, 13, generator=torch.Generator().manual_seed(0))

@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from networks import randomize_network, relative
 from torch import nn
 
 import ghostnet_small as gns
@@ -16,6 +15,7 @@ from ghostnet_small.nn.fold import (
     fold_conv_bn,
     identity_kernel,
 )
+from networks import randomize_network, relative
 
 NETWORKS = [("ghostnetv3_small", w) for w in (1.0, 1.3, 1.6, 1.9, 2.2, 2.8, 3.4)]
 NETWORKS += [("ghostnetv3", 1.0)]

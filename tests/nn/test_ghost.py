@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from networks import randomize, relative
 from torch import Tensor, nn
 
 import ghostnet_small as gns
 from ghostnet_small.nn.bottleneck import GhostBottleneck, SqueezeExcite
 from ghostnet_small.nn.ghost import AttentionGate, GhostModule
+from networks import randomize, relative
 
 
 def prepared(module: nn.Module) -> nn.Module:

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from networks import randomize, relative
 from torch import nn
 from torch.nn import functional
 
 from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d, sum_of_branches
+from networks import randomize, relative
 
 # in_channels, out_channels, kernel, stride, groups: does it have the scale and the skip branch?
 SHAPES = {

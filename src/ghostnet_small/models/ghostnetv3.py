@@ -81,7 +81,7 @@ GHOSTNETV3 = Architecture(
 
 
 def divisible(value: float) -> int:
-    """The multiple of 4 nearest to ``value`` (ties upward), at least 4 and at least ``0.9 * value``."""
+    """The multiple of 4 nearest to ``value`` (ties upward), at least 4 and ``0.9 * value``."""
     rounded = max(4, 4 * int((value + 2) // 4))
     return rounded if rounded >= 0.9 * value else rounded + 4
 
@@ -141,8 +141,10 @@ class GhostNetV3(nn.Module):
         return functional.relu(self.last(self.blocks(x)))
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Logits of a feature map, ``(N, num_features, h, w) -> (N, K)``; with ``pre_logits`` the 1280
-        features before the classifier."""
+        """Logits of a feature map: ``(N, num_features, h, w) -> (N, K)``.
+
+        With ``pre_logits``, the 1280 features before the classifier.
+        """
         features = functional.relu(self.head(x.mean((2, 3), keepdim=True))).flatten(1)
         return features if pre_logits else self.classifier(features)
 
@@ -174,7 +176,9 @@ class GhostNetV3(nn.Module):
 
 def _initialise(module: nn.Module) -> None:
     """Kaiming-normal weights (fan out, ReLU gain) and zero biases, as in the paper's code."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
+    # On the meta device (see ``load``) there is nothing to draw, and drawing it nevertheless makes
+    # PyTorch import its compiler: seconds, for no number at all.
+    if isinstance(module, nn.Conv2d | nn.Linear) and not module.weight.is_meta:
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -113,9 +113,14 @@ def load_checked(
             "build the model with the architecture and form that the weights were made with"
         )
     for name, value in state.items():
-        if value.shape != own[name].shape:
-            raise InputError(
-                f"{what} is of another size: {name} has shape {tuple(value.shape)}, the model's "
-                f"is {tuple(own[name].shape)}; check width, num_classes and in_channels"
-            )
+        check_shape(name, value, own[name], what=what)
     model.load_state_dict(state, strict=False, assign=assign)
+
+
+def check_shape(name: str, value: Tensor, own: Tensor, *, what: str) -> None:
+    """Raises ``InputError`` where the tensor ``name`` of ``what`` has not the shape of ``own``."""
+    if value.shape != own.shape:
+        raise InputError(
+            f"{what} is of another size: {name} has shape {tuple(value.shape)}, the model's "
+            f"is {tuple(own.shape)}; check width, num_classes and in_channels"
+        )

@@ -26,7 +26,7 @@ def check_model(name: str, width: float) -> None:
 def create_model(
     name: str, *, width: float = 1.0, num_classes: int = 10, in_channels: int = 3
 ) -> GhostNetV3:
-    """A freshly initialised network in training form: ``(N, in_channels, H, W) -> (N, num_classes)``.
+    """A fresh network in training form: ``(N, in_channels, H, W) -> (N, num_classes)``.
 
     ``name`` is ``ghostnetv3_small`` or ``ghostnetv3`` (the original with the stem at stride 1,
     GN-D in the paper); ``width`` scales the channels.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import write_atomic
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
-from ghostnet_small.models.published import load_checked
+from ghostnet_small.models.published import check_shape, load_checked
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.nn.fold import Reparameterizable, reparameterize
 from ghostnet_small.tensorfile import read_tensors, write_tensors
@@ -77,17 +78,25 @@ def load(path: str | Path, weights: str = "last") -> tuple[GhostNetV3, ModelInfo
     folder = _weights_folder(Path(path), weights)
     config, info = _read_config(folder / CONFIG)
     tensors, _ = read_tensors(folder / WEIGHTS)
+    what = str(folder / WEIGHTS)
+    build = partial(
+        create_model,
+        config["architecture"],
+        width=config["width"],
+        num_classes=config["num_classes"],
+        in_channels=config["in_channels"],
+    )
     # Shapes are compared before memory is taken: on the meta device a model costs nothing.
     with torch.device("meta"):
-        model = create_model(
-            config["architecture"],
-            width=config["width"],
-            num_classes=config["num_classes"],
-            in_channels=config["in_channels"],
-        ).eval()
+        model = build().eval()
     if config["form"] == "deployed":
-        model = reparameterize(model)  # type: ignore[assignment]
-    load_checked(model, tensors, what=str(folder / WEIGHTS), assign=True)
+        # Folding meta tensors would make PyTorch import its compiler, which takes seconds. The
+        # head is the same in both forms, so it tells whether a model with memory may be made.
+        head = tensors.get("head.weight", torch.empty(0))
+        check_shape("head.weight", head, model.head.weight, what=what)
+        with torch.random.fork_rng(devices=[]):
+            model = reparameterize(build().eval())  # type: ignore[assignment]
+    load_checked(model, tensors, what=what, assign=True)
     return model.requires_grad_(True), info
 
 

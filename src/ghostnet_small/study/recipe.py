@@ -21,9 +21,9 @@ from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.sources import DataSettings
 from ghostnet_small.errors import InputError
 from ghostnet_small.nn.merged import RepConvForm
-from ghostnet_small.train.engine import TrainSettings
 from ghostnet_small.train.optim import OptimizerSettings
 from ghostnet_small.train.schedule import ScheduleSettings
+from ghostnet_small.train.settings import TrainSettings
 
 
 @dataclass(frozen=True)

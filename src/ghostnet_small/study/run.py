@@ -22,8 +22,9 @@ from ghostnet_small.study.pictures import draw_confusion, draw_curves, draw_mist
 from ghostnet_small.study.provenance import provenance
 from ghostnet_small.study.recipe import PLACE, Recipe, flatten, read_recipe
 from ghostnet_small.train.device import make_accelerator
-from ghostnet_small.train.engine import Training, Watcher
+from ghostnet_small.train.engine import Training
 from ghostnet_small.train.evaluate import Evaluation
+from ghostnet_small.train.interfaces import Watcher
 from ghostnet_small.train.objective import cross_entropy
 
 Stop = Callable[[], int | None]
@@ -146,7 +147,9 @@ def _finish(
     """Read the test split once, draw the pictures, write the summary."""
     rows = training.counters.rows
     name = "test" if data.test is not None else "validation"
-    last = {k: rows[-1][k] for k in ("validation_loss", "validation_top1") if k in rows[-1]}
+    last: dict[str, Any] = {
+        k: rows[-1][k] for k in ("validation_loss", "validation_top1") if k in rows[-1]
+    }
     folder.pictures.mkdir(exist_ok=True)
     draw_curves(rows, folder.pictures / "curves.png")
     if data.test is not None or data.validation is not None:
@@ -212,7 +215,7 @@ def _draw_answers(found: Evaluation, data: ImageData, name: str, folder: RunFold
 def complexity_report(
     model: torch.nn.Module, picture: tuple[int, int, int]
 ) -> dict[str, dict[str, int]]:
-    """``params`` and ``macs`` of the training and the deployed form, for one picture ``(C, H, W)``."""
+    """``params`` and ``macs`` of both forms of ``model``, for one picture ``(C, H, W)``."""
     forms = {form: stages["total"] for form, stages in both_forms(model, picture).items()}
     return {
         "params": {form: total.params for form, total in forms.items()},

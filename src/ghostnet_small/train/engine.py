@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -23,124 +23,16 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.train.checkpoint import optimizer_tensors, restore_optimizer
 from ghostnet_small.train.ema import EMA
 from ghostnet_small.train.evaluate import Evaluation, evaluate
+from ghostnet_small.train.interfaces import Interrupted, NotFinite, Store, Watcher
 from ghostnet_small.train.objective import Batch, Objective
 from ghostnet_small.train.optim import OptimizerSettings, build_optimizer
 from ghostnet_small.train.schedule import ScheduleSettings, learning_rate
-
-Precision = Literal["fp32", "bf16", "fp16"]
+from ghostnet_small.train.settings import TrainSettings
 
 # The order of an epoch draws from the augmentation's generator, far from the streams of that.
 ORDER_STREAM = 1 << 16
 # Losses stay on the device for this many steps; on a GPU each look at one would stall it.
 STEPS_BETWEEN_LOOKS = 20
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """How long, in what batches and in what arithmetic.
-
-    Args:
-        epochs: passes over the training split.
-        batch_size: pictures a step of the optimiser.
-        accumulate: micro-batches that a step is cut into, to save memory.
-        shuffle: a new order each epoch; false keeps the source's order.
-        drop_last: leave out an epoch's last, smaller batch.
-        label_smoothing: share of each target spread over all classes.
-        clip_norm: largest norm of a step's gradient; null: any.
-        ema_decay: of the average of weights that is evaluated and kept; null: no average.
-        precision: "fp32", or autocast to "bf16" or "fp16".
-        channels_last: memory format of the model and its pictures.
-        seed: of the weights and the order of pictures; views have a seed of their own.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps", ...
-        threads: CPU threads; null: PyTorch's choice.
-        checkpoint_seconds: longest time between two saves of the state.
-        monitor_test: evaluate the test split every epoch and report its best, as the paper does;
-            that figure is chosen on the test split and called so.
-    """
-
-    epochs: int = 30
-    batch_size: int = 128
-    accumulate: int = 1
-    shuffle: bool = True
-    drop_last: bool = True
-    label_smoothing: float = 0.0
-    clip_norm: float | None = None
-    ema_decay: float | None = None
-    precision: Precision = "fp32"
-    channels_last: bool = True
-    seed: int = 0
-    device: str = "auto"
-    threads: int | None = None
-    checkpoint_seconds: float = 60.0
-    monitor_test: bool = False
-
-    def __post_init__(self) -> None:
-        """Raises ``InputError`` for a value outside its range."""
-        for name in ("epochs", "batch_size", "accumulate"):
-            if getattr(self, name) < 1:
-                raise InputError(
-                    f"{name} {getattr(self, name)!r} is not allowed; give at least 1"
-                )
-        if self.batch_size % self.accumulate:
-            raise InputError(
-                f"batch_size {self.batch_size} cannot be cut into accumulate={self.accumulate} "
-                "equal parts; choose a divisor of the batch size"
-            )
-        if not 0 <= self.label_smoothing < 1:
-            raise InputError(
-                f"label_smoothing {self.label_smoothing!r} is not allowed; give 0 up to below 1"
-            )
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise InputError(
-                f"clip_norm {self.clip_norm!r} is not allowed; give a number above 0, or null"
-            )
-        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
-            raise InputError(
-                f"ema_decay {self.ema_decay!r} is not allowed; give 0 < ema_decay < 1, or null"
-            )
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"seed {self.seed!r} is not allowed; give 0 up to 2^63 - 1")
-        if self.threads is not None and self.threads < 1:
-            raise InputError(f"threads {self.threads!r} is not allowed; give at least 1, or null")
-        if not self.checkpoint_seconds >= 0:
-            raise InputError(
-                f"checkpoint_seconds {self.checkpoint_seconds!r} is not allowed; give at least 0"
-            )
-
-
-class Interrupted(Exception):
-    """A signal asked the training to stop; its state is saved."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(f"stopped by signal {signal_number}")
-        self.signal_number = signal_number
-
-
-class NotFinite(Exception):
-    """The loss is NaN or infinite; the last checkpoint is from before."""
-
-
-class Store(Protocol):
-    """Where a training keeps what must survive it."""
-
-    def save_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Replace the resumable state."""
-
-    def save_weights(self, name: str, model: nn.Module) -> None:
-        """Replace the weights called ``name``: "last" or "best"."""
-
-    def save_metrics(self, rows: list[dict[str, Any]]) -> None:
-        """Replace the rows of finished epochs."""
-
-
-class Watcher(Protocol):
-    """What looks on while the engine works: a progress bar, or nothing."""
-
-    def step(self, epoch: int, done: int, steps: int, loss: float, top1: float) -> None:
-        """After some steps of an epoch; ``loss`` and ``top1`` (%) are the epoch's so far."""
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """After an epoch and its evaluation."""
 
 
 @dataclass
@@ -199,7 +91,7 @@ class Training:
         self.steps_per_epoch = math.floor(batches) if settings.drop_last else math.ceil(batches)
         self.steps = self.steps_per_epoch * settings.epochs
 
-        self.model = model.to(accelerator.device).to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.model = model.to(accelerator.device).to(memory_format=self.memory_format)
         self.ema = EMA(self.model, settings.ema_decay) if settings.ema_decay else None
         self.optimizer = build_optimizer(self.model, optimizer)
         # Wrapped for several devices and mixed precision; the parameters are the same ones.

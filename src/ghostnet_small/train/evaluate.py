@@ -39,7 +39,7 @@ def evaluate(
     memory_format: torch.memory_format = torch.contiguous_format,
     between: Callable[[], None] = lambda: None,
 ) -> Evaluation:
-    """Show every picture of ``split`` to ``model`` once, as it is; ``between`` runs between batches.
+    """Show every picture of ``split`` to ``model``; ``between`` runs before each batch.
 
     The model must be in evaluation mode; the split is moved to its device.
     """

@@ -58,7 +58,8 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.opti
 
     A parameter of one dimension is a norm's or a bias.
     """
-    decayed, spared = [], []
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
     for parameter in model.parameters():
         decays = parameter.ndim > 1 or settings.decay_norm_and_bias
         (decayed if decays else spared).append(parameter)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
-from ghostnet_small.train.engine import TrainSettings
+from ghostnet_small.train.settings import TrainSettings
 
 
 class TrainingProgress:
