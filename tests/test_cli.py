@@ -64,35 +64,31 @@ def start(*words: object) -> subprocess.Popen[str]:
 # Training ------------------------------------------------------------------------------------
 
 
-def test_train_prints_the_summary_that_it_writes(tmp_path: Path, ask: Ask) -> None:
+def test_train_writes_what_it_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
-    value = ask("train", *SMALL, "--out", out)
+    words = [*SMALL, "--train.epochs", "2", "--out", str(out), "--json"]
+    assert main(["train", *words]) == 0
+    printed, err = capsys.readouterr()
+    value = json.loads(printed)
     assert value.pop("run") == str(out)
     assert value == json.loads((out / "summary.json").read_text())
     assert value["data"]["train_images"] + value["data"]["validation_images"] == 64
-    assert value["recipe"]["train"]["epochs"] == 1
-    # Resuming what is finished gives the same and trains nothing.
-    before = (out / "metrics.jsonl").stat().st_mtime_ns
-    assert ask("train", "--resume", out)["last"] == value["last"]
-    assert (out / "metrics.jsonl").stat().st_mtime_ns == before
-
-
-def test_train_says_where_everything_lies(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "--resume", str(run)]) == 0
-    out, _ = capsys.readouterr()
-    assert "top-1" in out and str(run) in out
-
-
-def test_a_plain_line_an_epoch_where_there_is_no_terminal(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["train", *SMALL, "--train.epochs", "2", "--out", str(tmp_path / "run")]
-    assert main(words) == 0
-    err = capsys.readouterr().err
+    assert value["recipe"]["train"]["epochs"] == 2
+    # No terminal, so a plain line an epoch.
     lines = err.splitlines()
     assert [line.split("  ")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
     assert "left" in lines[0] and "validation" in lines[0] and "images/s" in lines[0]
     assert "\x1b" not in err
+
+
+def test_resuming_what_is_finished_shows_it_again(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run / "metrics.jsonl").stat().st_mtime_ns
+    assert main(["train", "--resume", str(run)]) == 0
+    out, _ = capsys.readouterr()
+    assert "top-1" in out and str(run) in out
+    assert (run / "metrics.jsonl").stat().st_mtime_ns == before
 
 
 def test_the_bar_names_what_a_waiting_user_wants_to_know() -> None:
@@ -208,18 +204,21 @@ def test_a_fold_past_the_bound_is_not_kept(
     assert not any(tmp_path.iterdir())
 
 
-def test_weights_without_their_data_are_folded_on_random_pixels(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_own_pictures_train_by_command_alone(
+    tmp_path: Path, ask: Ask, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = make_folder(tmp_path / "data", size=8)
-    words = ["--data.root", str(data), "--train.batch_size", "8", "--train.epochs", "1"]
-    assert main(["train", *words, "--out", str(tmp_path / "run")]) == 0
+    data, run = make_folder(tmp_path / "data", test=2), tmp_path / "run"
+    words = ["--data.root", data, "--train.batch_size", "8", "--train.epochs", "1"]
+    ask("train", *words, "--out", run)
+    assert ask("evaluate", run)["total"] == 6
+    labels = {one["label"] for one in ask("predict", run, data / "test")}
+    assert labels <= {"apple", "leaf", "plum"}
+    # Weights outlive their data: then random pixels are compared.
     data.rename(tmp_path / "elsewhere")
-    capsys.readouterr()
-    assert main(["fold", str(tmp_path / "run"), "--out", str(tmp_path / "out"), "--json"]) == 0
+    assert main(["fold", str(run), "--out", str(tmp_path / "out"), "--json"]) == 0
     out, err = capsys.readouterr()
-    assert json.loads(out)["compared_on"] == "random pixels"
-    assert "random pixels" in err
+    assert json.loads(out)["compared_on"] == "random pixels" and "random pixels" in err
+    assert ask("evaluate", run, "--data.root", tmp_path / "elsewhere")["total"] == 6
 
 
 def test_predict_names_files_and_folders(
@@ -309,15 +308,6 @@ def test_overrides_reach_the_data(tmp_path: Path, ask: Ask) -> None:
     root = make_parquet(tmp_path / "set", train=60, test=20)
     value = ask("data", "--data.root", root, "--data.limit=30", "--data.validation=0")
     assert value["images"] == {"train": 30, "test": 20}
-
-
-def test_own_pictures_train_by_command_alone(tmp_path: Path, ask: Ask) -> None:
-    data = make_folder(tmp_path / "data", test=2)
-    words = ["--data.root", data, "--train.batch_size", "8", "--train.epochs", "1"]
-    ask("train", *words, "--out", tmp_path / "run")
-    assert ask("evaluate", tmp_path / "run")["total"] == 6
-    labels = {one["label"] for one in ask("predict", tmp_path / "run", data / "test")}
-    assert labels <= {"apple", "leaf", "plum"}
 
 
 def test_record_and_tables(run: Path, tmp_path: Path, ask: Ask) -> None:

@@ -33,24 +33,20 @@ class RunFolder:
         """Where the run's pictures lie."""
         return self.path / "pictures"
 
-    @staticmethod
-    def check_free(path: Path) -> None:
-        """Raises ``InputError`` where ``path`` exists, or cannot be made."""
-        check_free(
-            path, "--out", f"go on with it by: train --resume {path}; or " if _is_run(path) else ""
-        )
+    def check_free(self) -> None:
+        """Raises ``InputError`` where the folder exists, or cannot be made."""
+        cure = f"go on with it by: train --resume {self.path}; or " if _is_run(self.path) else ""
+        check_free(self.path, "--out", cure)
 
-    @classmethod
-    def create(cls, path: Path, recipe: Recipe) -> RunFolder:
-        """A folder that holds its recipe from the moment it exists."""
-        cls.check_free(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
+    def create(self, recipe: Recipe) -> None:
+        """Make the folder; it holds its recipe from the moment it exists."""
+        self.check_free()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(f".{self.path.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         write_atomic(partial / "recipe.yaml", yaml.safe_dump(recipe.as_dict(), sort_keys=False))
-        os.rename(partial, path)
-        return cls(path)
+        os.rename(partial, self.path)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from torch import Tensor
 
 from ghostnet_small.files import write_atomic
@@ -28,9 +28,9 @@ SHADE = PowerNorm(0.5, vmin=0.0, vmax=1.0)
 
 
 def draw_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw loss, top-1 (%) and learning rate by epoch; ``rows`` are those of ``metrics.jsonl``.
+    """Draw loss (log scale), top-1 (%) and learning rate by epoch.
 
-    A split that no row holds is left out.
+    ``rows`` are those of ``metrics.jsonl``. A split that no row holds is left out.
     """
     figure = _figure(13.0, 4.0)
     loss, top1, rate = figure.subplots(1, 3)
@@ -46,6 +46,11 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         _dress(axes, title, len(rows))
         if axes.lines:
             axes.legend(frameon=False, fontsize=9, title="last epoch", title_fontsize=8)
+    # Early epochs can be tens of times the last ones, which are what one looks for.
+    loss.set_yscale("log")
+    loss.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    loss.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    loss.yaxis.set_minor_locator(NullLocator())
     rates = [(row["epoch"], row["learning_rate"]) for row in rows]
     if rates:
         rate.plot(*zip(*rates, strict=True), color=INK, **_mark(rates))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sklearn.metrics import confusion_matrix
 
 from ghostnet_small.data.dataset import ImageData
 from ghostnet_small.data.sources import load_data
@@ -36,9 +35,10 @@ def start(recipe: Recipe, out: Path, *, watcher: Watcher, stop_signal: Stop) -> 
     Raises ``InputError`` before anything is written where recipe, data, device or folder do
     not allow it; ``Interrupted`` and ``NotFinite`` as ``Training.run`` does.
     """
-    RunFolder.check_free(out)
-    training, data = _prepare(recipe, RunFolder(out), watcher, stop_signal)
-    folder = RunFolder.create(out, recipe)
+    folder = RunFolder(out)
+    folder.check_free()
+    training, data = _prepare(recipe, folder, watcher, stop_signal)
+    folder.create(recipe)
     return _train_to_the_end(training, data, recipe, folder, sessions=[])
 
 
@@ -204,9 +204,10 @@ def _draw_answers(found: Evaluation, data: ImageData, name: str, folder: RunFold
     split = data.split(name)
     labels = split.labels.cpu()
     confidence, predictions = found.logits.softmax(1).max(1)
-    matrix = confusion_matrix(labels, predictions, labels=range(len(data.classes)))
+    count = len(data.classes)
+    matrix = torch.bincount(labels * count + predictions, minlength=count**2).view(count, count)
     path = folder.pictures
-    draw_confusion(torch.as_tensor(matrix), data.classes, path / "confusion.png")
+    draw_confusion(matrix, data.classes, path / "confusion.png")
     draw_mistakes(
         split.images, labels, predictions, confidence, data.classes, path / "mistakes.png"
     )

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from engine_kit import made_split
+from ghostnet_small.data.dataset import Split
+from ghostnet_small.models.registry import create_model
+from ghostnet_small.train import evaluate as module
+from ghostnet_small.train.evaluate import evaluate
+from ghostnet_small.train.objective import Batch, cross_entropy
+
+
+class Brightness(nn.Module):
+    """Logits (mean, 0): class 0 where a picture is brighter than the mean, else class 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mean = x.mean((1, 2, 3)) * self.weight
+        return torch.stack((mean, torch.zeros_like(mean)), dim=1)
+
+
+def test_by_hand() -> None:
+    images = torch.tensor([255, 255, 0, 0], dtype=torch.uint8)[:, None, None, None].expand(4, 1, 8, 8)
+    split = Split(images, torch.tensor([0, 1, 1, 1]), torch.arange(4))
+    found = evaluate(Brightness().eval(), split, mean=(0.5,), std=(0.25,))
+    # Normalised to +2 and -2: right, wrong, right, right.
+    assert (found.correct, found.total, found.top1) == (3, 4, 75.0)
+    right, wrong = torch.tensor([-2.0, 2.0]).double().exp().log1p().tolist()
+    assert found.loss == pytest.approx((3 * right + wrong) / 4, rel=1e-6)
+    assert found.logits[:, 0].tolist() == pytest.approx([2, 2, -2, -2], rel=1e-6)
+
+
+def test_the_batches_do_not_matter_and_between_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = create_model("ghostnetv3_small", width=0.25, num_classes=4).eval()
+    split, calls = made_split(11, seed=4), []
+    options = {"mean": (0.5,) * 3, "std": (0.2,) * 3}
+    whole = evaluate(model, split, **options)  # type: ignore[arg-type]
+    monkeypatch.setattr(module, "BATCH", 4)
+    parts = evaluate(model, split, between=lambda: calls.append(1), **options)  # type: ignore[arg-type]
+    assert torch.allclose(whole.logits, parts.logits, atol=1e-5)
+    assert whole.logits.shape == (11, 4) and not whole.logits.requires_grad
+    assert parts.total == 11 and len(calls) == 3
+
+
+def test_smoothed_cross_entropy_by_hand() -> None:
+    """Of each target 0.3 is spread over all 3 classes: 0.8 stays, 0.1 goes to each other."""
+    logits = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.5]], dtype=torch.float64)
+    batch = Batch(torch.zeros(2, 1, 8, 8), torch.tensor([0, 2]), torch.arange(2), 0)
+    p = logits.softmax(1).log()
+    plain = -(p[0, 0] + p[1, 2]) / 2
+    assert cross_entropy()(logits, batch).item() == pytest.approx(plain.item(), rel=1e-12)
+    target = torch.tensor([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]], dtype=torch.float64)
+    expected = -(target * p).sum() / 2
+    assert cross_entropy(0.3)(logits, batch).item() == pytest.approx(expected.item(), rel=1e-12)
