@@ -44,7 +44,7 @@ test: .venv/.test
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest --numprocesses auto
 
 clean:
 	rm -rf .venv $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -32,7 +32,7 @@ def made_split(count: int, seed: int, first: int = 0) -> Split:
     return Split(images, labels, torch.arange(first, first + count))
 
 
-def made_data(train: int = 26, validation: int = 10, test: int = 10) -> ImageData:
+def made_data(train: int = 28, validation: int = 10, test: int = 10) -> ImageData:
     return ImageData(
         train=made_split(train, 1, first=100),
         validation=made_split(validation, 2) if validation else None,

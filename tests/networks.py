@@ -15,7 +15,7 @@ def relative(a: Tensor, b: Tensor) -> float:
 
 @torch.no_grad()
 def randomize(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Random batch-norm scales, shifts, means and variances, and biases, everywhere in ``module``."""
+    """Random scales, shifts, means and variances of batch norms, and random biases."""
     random = torch.Generator().manual_seed(seed)
 
     def uniform(like: Tensor, low: float, high: float) -> Tensor:

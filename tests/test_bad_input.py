@@ -85,7 +85,7 @@ SETTINGS = {
     "word": ("--augment.flip sideways", "'sideways'", "none, random, alternating"),
     "list": ("--data.mean grey", "'grey'", "a list of numbers"),
     "no value": ("--train.epochs", "--train.epochs has no value", "a whole number"),
-    "stray word": ("--train.epochs 3 4", "4", "see ghostnet-small train --help"),
+    "stray word": ("--train.epochs 3 4", "recipe 4", "a shipped recipe"),
     "width 0": ("--model.width 0", "width is 0", "above 0"),
     "width below 0": ("--model.width=-1", "width is -1", "above 0"),
     "model": ("--model.name ghostnetv3_smal", "'ghostnetv3_smal'", "'ghostnetv3_small'"),
@@ -308,7 +308,7 @@ def test_a_pickle_is_never_executed(
     ("change", "said"),
     [
         ({"architecture": "ghostnetv3"}, "another architecture"),
-        ({"width": 0.5}, "has shape"),
+        ({"width": 0.5}, "of another architecture"),
         ({"form": "deployed"}, "another architecture"),
         ({"architecture": "resnet"}, "'resnet'"),
         ({"width": "wide"}, "'wide'"),

@@ -87,10 +87,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: Sequence[str]) -> None:
-    if not words or words[0] in ("-h", "--help"):
+    if not words:
+        raise InputError(f"no command is given; choose one of {', '.join(COMMANDS)}")
+    if words[0] in ("-h", "--help"):
         _help()
-        if not words:
-            raise InputError(f"no command is given; choose one of {', '.join(COMMANDS)}")
         return
     if words[0] == "--version":
         print(f"{PROGRAM} {__version__}")

@@ -31,7 +31,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copied, for a file's tensors lie at odd addresses, where the same arithmetic can take
+            # other vector lanes and round otherwise than in the process that wrote them.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         return tensors, json.loads(metadata.get("values", "{}"))
     except (SafetensorError, ValueError, OSError, RuntimeError) as error:
         with path.open("rb") as file:

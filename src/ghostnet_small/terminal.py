@@ -39,7 +39,8 @@ def show_training(value: dict[str, Any]) -> None:
             f"{device['name']}",
         )
     )
-    lines.append(("run", f"{run}  (weights: last/, best/; pictures/; metrics.jsonl, summary.json)"))
+    weights = "last/, best/" if value["best"] else "last/"
+    lines.append(("run", f"{run}  (weights: {weights}; pictures/; metrics.jsonl, summary.json)"))
     lines.append(("next", f"ghostnet-small evaluate {shlex.quote(run)}"))
     _print_pairs(lines)
 

@@ -76,5 +76,6 @@ def test_it_leaves_the_model_as_it_was() -> None:
     complexity(model, (3, 32, 32))
     both_forms(model, (3, 8, 8))
     assert model.training
-    assert all(torch.equal(model.state_dict()[key], value) for key, value in before.items())
+    after = model.state_dict()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
     assert not any(module._forward_hooks for module in model.modules())

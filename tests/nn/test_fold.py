@@ -63,7 +63,8 @@ def test_the_original_is_unchanged_and_shares_nothing() -> None:
     with torch.no_grad():
         for parameter in folded.parameters():
             parameter.zero_()
-    assert all(torch.equal(model.state_dict()[key], value) for key, value in before.items())
+    after = model.state_dict()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
     assert not folded(x).any()
 
 
@@ -118,6 +119,7 @@ def test_the_identity_kernel(channels: int, groups: int, kernel_size: tuple[int,
 
 
 def test_a_kernel_in_the_centre_of_a_larger_one() -> None:
-    assert centre_in(torch.full((1, 1, 1, 1), 7.0), (3, 5)).flatten().tolist() == [0] * 7 + [
-        7.0
-    ] + [0] * 7
+    assert (
+        centre_in(torch.full((1, 1, 1, 1), 7.0), (3, 5)).flatten().tolist()
+        == [0] * 7 + [7.0] + [0] * 7
+    )

@@ -93,7 +93,11 @@ BOTTLENECKS = {
     "ungated": (GhostBottleneck(8, 12, 8, gated=False), 1, True),
     "wider": (GhostBottleneck(8, 12, 10, se_channels=4), 1, False),
     "stride 2": (GhostBottleneck(8, 12, 8, stride=2), 2, False),
-    "5x5 of stride 2": (GhostBottleneck(8, 12, 8, kernel_size=5, stride=2, se_channels=4), 2, False),
+    "5x5 of stride 2": (
+        GhostBottleneck(8, 12, 8, kernel_size=5, stride=2, se_channels=4),
+        2,
+        False,
+    ),
     "5x5": (GhostBottleneck(8, 12, 10, kernel_size=5), 1, False),
 }
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -92,7 +93,8 @@ def test_saving_changes_nothing(kind: str, undisturbed: dict[str, MemoryStore]) 
 
 
 @pytest.mark.parametrize(
-    ("kind", "at"), [(kind, at) for kind, polls in POLLS.items() for at in range(polls)]
+    ("kind", "at"),
+    [("sgd", at) for at in range(POLLS["sgd"])] + [("adamw", at) for at in (0, 3, 6, 9)],
 )
 def test_stopped_anywhere_and_resumed_it_ends_the_same(
     kind: str, at: int, undisturbed: dict[str, MemoryStore]
@@ -113,25 +115,31 @@ def test_stopped_anywhere_and_resumed_it_ends_the_same(
 
 @pytest.mark.parametrize(
     ("kind", "index"),
-    [(kind, index) for kind, steps in STEPS.items() for index in range(-1, steps + 2, 2)],
+    [(kind, index) for kind, steps in STEPS.items() for index in range(-1, steps + 1, 3)],
 )
 def test_killed_with_an_older_state_it_ends_the_same(
     kind: str, index: int, undisturbed: dict[str, MemoryStore]
 ) -> None:
-    """``kill -9`` may leave weights and metrics that are newer than the state."""
-    ended = undisturbed[kind]
-    store = MemoryStore()
+    """``kill -9`` may leave weights and metrics that are newer than the state, or no state (-1)."""
+    ended, store = undisturbed[kind], MemoryStore()
     store.weights, store.rows = dict(ended.weights), list(ended.rows)
     training = make_training(store, **KINDS[kind])
-    if index < 0:  # nothing was saved yet: the state that a fresh training would save
-        store.save_state(*training.state())
-        training = make_training(store, **KINDS[kind])
-        training.restore(*store.states[-1])
-    else:
+    if index >= 0:
         training.restore(*ended.states[index])
-    store.states.append(ended.states[max(index, 0)])
     training.run()
-    assert_same_end(store, ended) if index < STEPS[kind] + 1 else None
+    assert_same_end(store, ended)
+
+
+def test_the_state_before_the_first_step_is_one_to_resume_from(
+    undisturbed: dict[str, MemoryStore],
+) -> None:
+    store = MemoryStore()
+    store.save_state(*make_training(store, **KINDS["adamw"]).state())
+    torch.manual_seed(99)
+    training = make_training(store, **KINDS["adamw"])
+    training.restore(*store.states[-1])
+    training.run()
+    assert_same_end(store, undisturbed["adamw"])
 
 
 def test_the_restored_optimizer_has_the_layout_of_its_parameters() -> None:
@@ -186,7 +194,7 @@ def test_four_steps_by_hand() -> None:
 
 @pytest.mark.parametrize("drop_last", [True, False])
 def test_accumulation_changes_nothing_without_batch_norm(drop_last: bool) -> None:
-    """For the last, smaller batch too, whose parts are not equal: 26 = 3 * 8 + 2."""
+    """For the last, smaller batch too, whose parts are not equal: 27 = 3 * 8 + 3."""
     ends = []
     for accumulate in (1, 2, 4):
         store, model = MemoryStore(), Linear()
@@ -216,9 +224,7 @@ def test_clipping_bounds_the_norm_of_a_step() -> None:
         data=made_data(train=8, validation=0),
         epochs=1,
         clip_norm=0.01,
-        optimizer=OptimizerSettings(
-            learning_rate=0.5, weight_decay=0, momentum=0, nesterov=False
-        ),
+        optimizer=OptimizerSettings(learning_rate=0.5, weight_decay=0, momentum=0, nesterov=False),
         schedule=ScheduleSettings(warmup=0, decay="constant"),
     ).run()
     after = torch.cat([p.detach().flatten() for p in model.parameters()])
@@ -237,7 +243,7 @@ class Recorder:
 
     def epochs(self, steps: int) -> list[list[int]]:
         found = [batch.index.tolist() for batch in self.batches]
-        return [sum(found[i : i + steps], []) for i in range(0, len(found), steps)]
+        return [list(chain(*found[i : i + steps])) for i in range(0, len(found), steps)]
 
 
 def seen(seed: int = 0, **options: Any) -> tuple[list[list[int]], Recorder]:
@@ -251,14 +257,14 @@ def test_without_shuffling_the_order_is_the_sources() -> None:
     epochs, _ = seen(shuffle=False)
     assert epochs == [list(range(100, 124))] * 2
     epochs, _ = seen(shuffle=False, drop_last=False)
-    assert epochs == [list(range(100, 126))] * 2
+    assert epochs == [list(range(100, 128))] * 2
 
 
 def test_shuffled_each_epoch_is_another_order_of_all() -> None:
     epochs, recorder = seen(drop_last=False)
-    assert all(sorted(epoch) == list(range(100, 126)) for epoch in epochs)
+    assert all(sorted(epoch) == list(range(100, 128)) for epoch in epochs)
     assert epochs[0] != epochs[1]
-    assert [len(batch.targets) for batch in recorder.batches] == [8, 8, 8, 2] * 2
+    assert [len(batch.targets) for batch in recorder.batches] == [8, 8, 8, 4] * 2
     # The seed decides the order, and the view seed does not.
     assert seen(drop_last=False)[0] == epochs
     assert seen(drop_last=False, augment=Augmentation(view_seed=7))[0] == epochs
@@ -333,14 +339,14 @@ def test_best_is_the_first_best_on_validation_not_on_test(monkeypatch: pytest.Mo
     with pytest.raises(IndexError):
         other.run()
     assert torch.equal(store.weights["best"]["linear.bias"], short.weights["last"]["linear.bias"])
-    assert not torch.equal(store.weights["best"]["linear.bias"], store.weights["last"]["linear.bias"])
+    assert not torch.equal(
+        store.weights["best"]["linear.bias"], store.weights["last"]["linear.bias"]
+    )
 
 
 def test_without_validation_there_is_no_best() -> None:
     store = MemoryStore()
-    training = make_training(
-        store, model=Linear(), data=made_data(validation=0), monitor_test=True
-    )
+    training = make_training(store, model=Linear(), data=made_data(validation=0), monitor_test=True)
     training.run()
     assert training.counters.best is None and set(store.weights) == {"last"}
     assert "test_top1" in store.rows[0] and "validation_top1" not in store.rows[0]
@@ -391,14 +397,15 @@ def test_weights_that_are_not_finite_are_never_saved(step: int) -> None:
 @pytest.mark.parametrize("ema_decay", [None, 0.9])
 def test_bf16_trains_float32_weights_and_leaves_the_model_alone(ema_decay: float | None) -> None:
     store, data = MemoryStore(), made_data()
-    training = make_training(store, data=data, precision="bf16", ema_decay=ema_decay)
+    options = {"ema_decay": ema_decay, "optimizer": OptimizerSettings(learning_rate=0.01)}
+    training = make_training(store, data=data, precision="bf16", **options)
     training.run()
     tensors, _ = store.states[-1]
     assert {t.dtype for t in tensors.values()} <= {torch.float32, torch.int64}
     assert all(tensor.isfinite().all() for tensor in tensors.values())
-    plain = make_training(MemoryStore(), data=data, ema_decay=ema_decay)
-    plain.run()
-    assert plain.store.rows[0]["train_loss"] != store.rows[0]["train_loss"]  # type: ignore[attr-defined]
+    plain = MemoryStore()
+    make_training(plain, data=data, **options).run()
+    assert plain.rows[0]["train_loss"] != store.rows[0]["train_loss"]
     # What is evaluated and kept is the model itself, in float32, as whoever loads it has it.
     fresh = make_training(data=data).model
     fresh.load_state_dict(store.weights["last"])
@@ -418,7 +425,12 @@ def test_the_paper_like_training_learns() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"batch_size": 27}, "27"),
+        ({"batch_size": 29}, "29"),
+        ({"batch_size": 1}, "single picture"),
+        ({"batch_size": 8, "accumulate": 8}, "single picture"),
+        ({"batch_size": 9, "drop_last": False}, "single picture"),
+        # 28 = 25 + 3, and 3 in 5 parts are single ones; 3 in 2 parts are 2 and 1.
+        ({"batch_size": 25, "accumulate": 5, "drop_last": False}, "single picture"),
         ({"augment": Augmentation(cutout=9)}, "cutout 9"),
     ],
 )

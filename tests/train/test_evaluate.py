@@ -25,7 +25,9 @@ class Brightness(nn.Module):
 
 
 def test_by_hand() -> None:
-    images = torch.tensor([255, 255, 0, 0], dtype=torch.uint8)[:, None, None, None].expand(4, 1, 8, 8)
+    images = torch.tensor([255, 255, 0, 0], dtype=torch.uint8)[:, None, None, None].expand(
+        4, 1, 8, 8
+    )
     split = Split(images, torch.tensor([0, 1, 1, 1]), torch.arange(4))
     found = evaluate(Brightness().eval(), split, mean=(0.5,), std=(0.25,))
     # Normalised to +2 and -2: right, wrong, right, right.

@@ -102,6 +102,9 @@ def load_checked(
     """
     own = model.state_dict()
     optional = () if assign else ("num_batches_tracked",)
+    # Shapes first: another width changes which branches there are too, and is told best by these.
+    for name in (name for name in own if name in state):
+        check_shape(name, state[name], own[name], what=what)
     missing = [name for name in own if name not in state and not name.endswith(optional)]
     extra = [name for name in state if name not in own]
     if missing or extra:
@@ -110,10 +113,8 @@ def load_checked(
         )
         raise InputError(
             f"{what} is of another architecture: it {example}; "
-            "build the model with the architecture and form that the weights were made with"
+            "build the model with the architecture, width and form that the weights were made with"
         )
-    for name, value in state.items():
-        check_shape(name, value, own[name], what=what)
     model.load_state_dict(state, strict=False, assign=assign)
 
 
@@ -121,6 +122,7 @@ def check_shape(name: str, value: Tensor, own: Tensor, *, what: str) -> None:
     """Raises ``InputError`` where the tensor ``name`` of ``what`` has not the shape of ``own``."""
     if value.shape != own.shape:
         raise InputError(
-            f"{what} is of another size: {name} has shape {tuple(value.shape)}, the model's "
-            f"is {tuple(own.shape)}; check width, num_classes and in_channels"
+            f"{what} is of another architecture or size: {name} has shape {tuple(value.shape)}, "
+            f"the model's is {tuple(own.shape)}; check architecture, width, num_classes and "
+            "in_channels"
         )

@@ -67,8 +67,15 @@ def resume(
                 f"{data.fingerprint[:12]}, then {str(values.get('fingerprint'))[:12]}; give "
                 "the same data with --data.root"
             )
-        training.restore(tensors, values)
-        sessions = values["sessions"]
+        try:
+            training.restore(tensors, values)
+            sessions = values["sessions"]
+        except (RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"the state in {path} is not one of this training ({reason}); copy it again, or "
+                "train the recipe into a new --out"
+            ) from None
     return _train_to_the_end(training, data, recipe, folder, sessions)
 
 

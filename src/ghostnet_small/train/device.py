@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from torch import Tensor, nn
 
 from ghostnet_small.errors import InputError
 
@@ -30,3 +31,15 @@ def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerat
     # Accelerate keeps one state a process; a second training may ask for other arithmetic.
     AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(cpu=on_cpu, mixed_precision=_MIXED[precision])
+
+
+class Trained(nn.Module):
+    """What accelerate may wrap and patch, so that the model in it stays as it is."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.model(x)
+        return out

@@ -21,13 +21,14 @@ from ghostnet_small.data.counter_rng import philox
 from ghostnet_small.data.dataset import ImageData, Split, normalize
 from ghostnet_small.errors import InputError
 from ghostnet_small.train.checkpoint import optimizer_tensors, restore_optimizer
+from ghostnet_small.train.device import Trained
 from ghostnet_small.train.ema import EMA
 from ghostnet_small.train.evaluate import Evaluation, evaluate
 from ghostnet_small.train.interfaces import Interrupted, NotFinite, Store, Watcher
 from ghostnet_small.train.objective import Batch, Objective
 from ghostnet_small.train.optim import OptimizerSettings, build_optimizer
 from ghostnet_small.train.schedule import ScheduleSettings, learning_rate
-from ghostnet_small.train.settings import TrainSettings
+from ghostnet_small.train.settings import TrainSettings, check_parts
 
 # The order of an epoch draws from the augmentation's generator, far from the streams of that.
 ORDER_STREAM = 1 << 16
@@ -52,8 +53,8 @@ class Counters:
 class Training:
     """A model on its way through ``data``; ``run`` takes it to the end or to an interruption.
 
-    Raises ``InputError`` where the batch is larger than the training split, or a picture does
-    not suit the augmentation.
+    Raises ``InputError`` where the batch is larger than the training split or leaves a single
+    picture to batch norm, or where a picture does not suit the augmentation.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Training:
                 f"train.batch_size {settings.batch_size} is larger than the training split of "
                 f"{len(data.train)} pictures; give at most {len(data.train)}"
             )
+        check_parts(model, len(data.train), settings)
         augment.check(*data.size)
         self.settings, self.schedule, self.augment = settings, schedule, augment
         self.peak = optimizer.learning_rate
@@ -95,7 +97,7 @@ class Training:
         self.ema = EMA(self.model, settings.ema_decay) if settings.ema_decay else None
         self.optimizer = build_optimizer(self.model, optimizer)
         # Wrapped for several devices and mixed precision; the parameters are the same ones.
-        self.forward = accelerator.prepare_model(self.model)
+        self.forward = accelerator.prepare_model(Trained(self.model))
         self.stepper = accelerator.prepare_optimizer(self.optimizer)
 
         self.counters = Counters()
@@ -214,14 +216,28 @@ class Training:
             if not math.isfinite(value):
                 raise NotFinite(
                     f"the loss is {value} at step {step + 1} of {self.steps}, learning rate "
-                    f"{rate:.3g}; the last good checkpoint is that of step {self.saved_step}. "
-                    "Lower optimizer.learning_rate, lengthen schedule.warmup or set "
-                    "train.clip_norm"
+                    f"{rate:.3g}; {self._cure()}"
                 )
             self.counters.loss_sum += value * count
             self.counters.correct += int(correct.item())
             self.counters.seen += count
         self.pending.clear()
+
+    def _check_weights(self) -> None:
+        """Stop at weights that are not finite: no loss has told of them yet."""
+        largest = torch.stack([p.detach().abs().amax() for p in self.model.parameters()])
+        if not largest.isfinite().all():
+            step = self.counters.step
+            raise NotFinite(
+                f"the weights are not finite after step {step} of {self.steps}, learning rate "
+                f"{self._rate(step - 1):.3g}; {self._cure()}"
+            )
+
+    def _cure(self) -> str:
+        return (
+            f"the last good checkpoint is that of step {self.saved_step}. Lower "
+            "optimizer.learning_rate, lengthen schedule.warmup or set train.clip_norm"
+        )
 
     def _stop_or_save(self) -> None:
         signal_number = self.stop_signal()
@@ -235,6 +251,7 @@ class Training:
     def _save_state(self) -> None:
         # A state behind a loss that is not finite must not replace a good one.
         self._look()
+        self._check_weights()
         now = time.monotonic()
         self.counters.wall_seconds += now - self.clock
         self.clock = now
@@ -242,6 +259,7 @@ class Training:
         self.saved_at, self.saved_step = time.monotonic(), self.counters.step
 
     def _finish_epoch(self) -> None:
+        self._check_weights()
         row: dict[str, Any] = {
             "epoch": len(self.counters.rows) + 1,
             "step": self.counters.step,

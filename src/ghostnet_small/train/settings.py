@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from torch import nn
+
 from ghostnet_small.errors import InputError
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -26,7 +28,7 @@ class TrainSettings:
         precision: "fp32", or autocast to "bf16" or "fp16".
         channels_last: memory format of the model and its pictures.
         seed: of the weights and the order of pictures; views have a seed of their own.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps", ...
+        device: "auto", "cpu", "cuda", "mps" or "xpu".
         threads: CPU threads; null: PyTorch's choice.
         checkpoint_seconds: longest time between two saves of the state.
         monitor_test: evaluate the test split every epoch and report its best, as the paper does;
@@ -78,4 +80,21 @@ class TrainSettings:
         if not self.checkpoint_seconds >= 0:
             raise InputError(
                 f"checkpoint_seconds {self.checkpoint_seconds!r} is not allowed; give at least 0"
+            )
+
+
+def check_parts(model: nn.Module, pictures: int, settings: TrainSettings) -> None:
+    """Raises ``InputError`` where batch norm would have to do with one picture."""
+    if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        return
+    sizes = [settings.batch_size]
+    if not settings.drop_last and pictures % settings.batch_size:
+        sizes.append(pictures % settings.batch_size)
+    for size in sizes:
+        part = -(-size // settings.accumulate)
+        if (size - 1) % part == 0:
+            raise InputError(
+                f"train.batch_size {settings.batch_size} in {settings.accumulate} part(s) leaves a "
+                f"single picture of {pictures} to batch norm, which needs two; give another "
+                "train.batch_size, a smaller train.accumulate or train.drop_last true"
             )
