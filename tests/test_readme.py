@@ -94,7 +94,7 @@ def test_python(tmp_path: Path) -> None:
 def test_benchmark() -> None:
     assert "python benchmarks/batch_making.py" in README
     done = subprocess.run(
-        [sys.executable, "benchmarks/batch_making.py", "--batch", "8", "--repetitions", "2"],
+        [sys.executable, "benchmarks/batch_making.py", "--batch", "8", "--repeats", "2"],
         cwd=ROOT,
         capture_output=True,
         text=True,

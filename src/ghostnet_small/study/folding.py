@@ -21,6 +21,9 @@ from ghostnet_small.nn.fold import Reparameterizable, reparameterize
 from ghostnet_small.study.evaluation import check_data, check_finite, recipe_of
 
 BOUND = 1e-5
+# A network after few steps magnifies the rounding of float32 itself past that bound; its folded
+# form may be off by so many times of what its trained form is.
+ROUNDINGS = 8
 PICTURES = 500
 
 
@@ -33,12 +36,13 @@ def fold_weights(
 ) -> dict[str, Any]:
     """Fold the weights of ``path`` into the new folder ``out``, which ``load`` reads.
 
-    The logits of both forms are compared on pictures of the data that the weights were trained
-    on, or on random pixels where those data are gone: ``relative_error`` is
-    ``max|folded - trained| / max|trained|``.
+    Its logits are compared with those of the trained form, computed in float64, on pictures of
+    the data that the weights were trained on, or on random pixels where those data are gone:
+    ``relative_error`` is ``max|folded - trained| / max|trained|``. The ``bound`` is 1e-5, or
+    more where float32 cannot compute the trained form itself to that.
 
     Raises ``InputError`` where the weights cannot be read or are folded already, or ``out``
-    exists; ``CheckFailed`` where the error is past 1e-5.
+    exists; ``CheckFailed`` where the error is past the bound.
     """
     check_free(out, "--out")
     model, info = load(path, weights)
@@ -53,14 +57,15 @@ def fold_weights(
         save_model(folded, info, partial)
         # What was written is compared, not what is in memory.
         written, _ = load(partial)
-        with torch.inference_mode():
-            expected, found = _logits(model, images, info), _logits(written, images, info)
-        check_finite(expected, path)
-        error = float((found - expected).abs().max() / expected.abs().max())
-        if not error <= BOUND:
+        found, trained = _logits(written, images, info), _logits(model, images, info)
+        exact = _logits(model.double(), images, info)
+        check_finite(exact, path)
+        error, rounding = _relative(found, exact), _relative(trained, exact)
+        bound = max(BOUND, ROUNDINGS * rounding)
+        if not error <= bound:
             raise CheckFailed(
                 f"the folded weights differ from those of {path} by {error:.1e} on {source}, "
-                f"more than {BOUND:.0e}; they are not kept"
+                f"more than {bound:.1e}; they are not kept"
             )
         os.rename(partial, out)
     finally:
@@ -69,7 +74,7 @@ def fold_weights(
         "out": str(out),
         "weights": weights,
         "relative_error": error,
-        "bound": BOUND,
+        "bound": bound,
         "compared_on": source,
         "pictures": len(images),
         "params": {"training": _size(model), "deployed": _size(folded)},
@@ -92,8 +97,14 @@ def _pictures(info: ModelInfo, path: Path, say: Callable[[str], None]) -> tuple[
 
 
 def _logits(model: nn.Module, images: Tensor, info: ModelInfo) -> Tensor:
-    logits: Tensor = model(normalize(images, info.mean, info.std))
+    pictures = normalize(images, info.mean, info.std)
+    with torch.inference_mode():
+        logits: Tensor = model(pictures.to(next(model.parameters()).dtype))
     return logits.double()
+
+
+def _relative(logits: Tensor, exact: Tensor) -> float:
+    return float((logits - exact).abs().max() / exact.abs().max())
 
 
 def _size(model: nn.Module) -> int:
