@@ -119,7 +119,9 @@ def render_tables(document: Path, results_dir: Path, check: bool = False) -> boo
                 f"a record of {source} does not fit table {name!r} ({error!r}); "
                 "restore the lines that the program wrote"
             ) from error
-        origin = f"From `{results_dir.name}/{name}.jsonl` by `ghostnet-small tables`."
+        origin = (
+            f"From `{results_dir.name}/{name}.jsonl` by `ghostnet-small tables {document.name}`."
+        )
         return f"<!-- table: {name} -->\n\n{table}\n\n{origin}\n\n{found['end']}"
 
     fresh = _TABLE.sub(render, text)
@@ -210,7 +212,8 @@ def _seeds(runs: Sequence[Record]) -> str:
 
 def _device(runs: Sequence[Record]) -> str:
     device = runs[0]["device"]
-    threads = f", {device['threads']} threads" if device["kind"] == "cpu" else ""
+    plural = "" if device["threads"] == 1 else "s"
+    threads = f", {device['threads']} thread{plural}" if device["kind"] == "cpu" else ""
     return f"{device['name']}{threads}"
 
 
