@@ -47,4 +47,4 @@ test: .venv/.test
 	.venv/bin/python -m pytest --numprocesses auto
 
 clean:
-	rm -rf .venv $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -20,6 +20,8 @@ from rich.console import Console
 
 import ghostnet_small as gns
 from ghostnet_small.cli import main
+from ghostnet_small.data.dataset import normalize
+from ghostnet_small.data.sources import DataSettings, load_data
 from ghostnet_small.study import folding
 from ghostnet_small.study.recipe import known_keys, read_recipe
 from ghostnet_small.train.progress import TrainingProgress, clock
@@ -182,18 +184,18 @@ def test_evaluate_repeats_the_figures_of_the_run(run: Path, ask: Ask) -> None:
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Path:
-    """Weights for the digits with the statistics of a network that has seen some."""
+    """Untrained weights whose batch norms have the statistics of the digits."""
     torch.manual_seed(0)
     model = gns.create_model("ghostnetv3_small", width=0.5, in_channels=1)
+    data = load_data(DataSettings())
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # the plain mean of all batches
     with torch.no_grad():
-        for name, buffer in model.named_buffers():
-            if name.endswith("running_var"):
-                buffer.uniform_(0.5, 2)
-            elif name.endswith("running_mean"):
-                buffer.normal_(0, 0.1)
-    classes = tuple(str(digit) for digit in range(10))
+        for images in data.train.images.split(256):
+            model.train()(normalize(images, data.mean, data.std))
     recipe = read_recipe(None, ["--model.width", "0.5"]).as_dict()
-    info = gns.ModelInfo(classes, (8, 8), (0.3,), (0.4,), recipe)
+    info = gns.ModelInfo(data.classes, (8, 8), data.mean, data.std, recipe)
     gns.save_model(model, info, tmp_path / "fresh")
     return tmp_path / "fresh"
 

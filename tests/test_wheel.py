@@ -1,0 +1,41 @@
+"""The package as a wheel: what it carries, and that it runs from there alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_wheel_runs_without_its_checkout(tmp_path: Path) -> None:
+    build = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run(
+        [sys.executable, "-m", *build, "--wheel-dir", str(tmp_path), str(ROOT)],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("ghostnet_small-*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        names = set(packed.namelist())
+        packed.extractall(tmp_path / "site")
+    recipes = {f"ghostnet_small/recipes/{path.name}" for path in ROOT.glob("recipes/*.yaml")}
+    assert recipes and recipes <= names
+    assert not any(name.startswith(("tests/", "results/")) for name in names)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from ghostnet_small.study.shipped import find_recipe\n"
+        "print(find_recipe('quickstart-digits'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "site")],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert (
+        Path(done.stdout.strip()) == tmp_path / "site/ghostnet_small/recipes/quickstart-digits.yaml"
+    )
