@@ -1,9 +1,26 @@
-"""What an optimiser remembers, as named tensors."""
+"""What a training remembers apart from its weights: counters, and the optimiser's tensors."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Any
+
 import torch
 from torch import Tensor
+
+
+@dataclass
+class Counters:
+    """Where a training stands, apart from its tensors."""
+
+    step: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    seen: int = 0
+    epoch_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] | None = None
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

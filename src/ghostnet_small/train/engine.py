@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.counter_rng import philox
 from ghostnet_small.data.dataset import ImageData, Split, normalize
 from ghostnet_small.errors import InputError
-from ghostnet_small.train.checkpoint import optimizer_tensors, restore_optimizer
+from ghostnet_small.train.checkpoint import Counters, optimizer_tensors, restore_optimizer
 from ghostnet_small.train.device import Trained
 from ghostnet_small.train.ema import EMA
 from ghostnet_small.train.evaluate import Evaluation, evaluate
@@ -34,20 +33,6 @@ from ghostnet_small.train.settings import TrainSettings, check_parts
 ORDER_STREAM = 1 << 16
 # Losses stay on the device for this many steps; on a GPU each look at one would stall it.
 STEPS_BETWEEN_LOOKS = 20
-
-
-@dataclass
-class Counters:
-    """Where a training stands, apart from its tensors."""
-
-    step: int = 0
-    loss_sum: float = 0.0
-    correct: int = 0
-    seen: int = 0
-    epoch_seconds: float = 0.0
-    wall_seconds: float = 0.0
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    best: dict[str, Any] | None = None
 
 
 class Training:
