@@ -116,7 +116,7 @@ def show_data(value: dict[str, Any]) -> None:
     Console().print(table, highlight=False, markup=False)
     height, width = value["size"]
     pairs = [
-        ("size", f"{width}x{height} pixels, {value['channels']} channels"),
+        ("size", f"{width}x{height} pixels, {'grey' if value['channels'] == 1 else 'colour'}"),
         ("mean", _numbers(value["mean"])),
         ("std", _numbers(value["std"])),
         ("fingerprint", value["fingerprint"]),

@@ -297,7 +297,7 @@ def test_limit_against_the_set() -> None:
 
 def test_missing_file_empty_and_unknown(tmp_path: Path) -> None:
     assert "nowhere' does not exist" in error_of(tmp_path / "nowhere")
-    assert "'cifar' does not exist; name the data with --data.root DIR" in error_of(source="cifar")
+    assert "'cifar' does not exist; give 'digits', or --data.root DIR" in error_of(source="cifar")
     (tmp_path / "empty").mkdir()
     assert "empty' is an empty directory" in error_of(tmp_path / "empty")
     file = tmp_path / "file.parquet"

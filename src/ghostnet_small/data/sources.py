@@ -134,8 +134,8 @@ def _list(settings: DataSettings) -> tuple[Listing, str]:
     )
     root = Path(text).expanduser()
     if not text or not root.exists():
-        cure = "name the data with --data.root DIR" if settings.root is None else "give a directory"
-        raise InputError(f"{key} {text!r} does not exist; {cure}: {LAYOUTS}")
+        cure = "give 'digits', or --data.root DIR" if settings.root is None else "give a directory"
+        raise InputError(f"{key} {text!r} does not exist; {cure} with {LAYOUTS}")
     if not root.is_dir():
         raise InputError(f"{key} {text!r} is a file; give the directory that holds {LAYOUTS}")
     if not any(root.iterdir()):
