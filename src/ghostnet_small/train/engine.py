@@ -219,8 +219,11 @@ class Training:
             )
 
     def _cure(self) -> str:
+        saved = (
+            f"that of step {self.saved_step}" if self.saved_step else "the start, none was saved"
+        )
         return (
-            f"the last good checkpoint is that of step {self.saved_step}. Lower "
+            f"the last good checkpoint is {saved}. Lower "
             "optimizer.learning_rate, lengthen schedule.warmup or set train.clip_norm"
         )
 
