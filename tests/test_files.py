@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ghostnet_small.files import write_atomic
+from ghostnet_small.files import new_folder, write_atomic
 
 
 def test_writes_text_and_bytes_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -44,3 +44,19 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     write_atomic(tmp_path / "link", "new")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real").read_text() == "new"
+
+
+def test_a_new_folder_is_whole_or_absent(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "folder"
+    leftover = tmp_path / "deep" / ".folder.partial"
+    leftover.mkdir(parents=True)
+    (leftover / "old").touch()
+    with pytest.raises(RuntimeError), new_folder(path) as partial:
+        (partial / "new").touch()
+        raise RuntimeError
+    assert not any((tmp_path / "deep").iterdir())
+    with new_folder(path) as partial:
+        (partial / "new").touch()
+        assert not path.exists()
+    assert [p.name for p in path.iterdir()] == ["new"]
+    assert list((tmp_path / "deep").iterdir()) == [path]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -83,6 +84,11 @@ class ImageData:
             have = ", ".join(key for key, value in splits.items() if value is not None)
             raise InputError(f"this data set has no {name} split; it has {have}")
         return found
+
+
+def size_text(size: Sequence[int]) -> str:
+    """``32x28`` of a (height, width) of (28, 32): width first, as picture programs say it."""
+    return f"{size[1]}x{size[0]}"
 
 
 def normalize(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

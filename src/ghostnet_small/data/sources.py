@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ghostnet_small.data.dataset import ImageData, Split
+from ghostnet_small.data.dataset import ImageData, Split, size_text
 from ghostnet_small.data.digits import list_digits
 from ghostnet_small.data.folder import list_folder
 from ghostnet_small.data.listing import ListedSplit, Listing
@@ -186,13 +186,14 @@ def _decode(parts: list[tuple[ListedSplit, Tensor]], settings: DataSettings) -> 
                 first = (name, shape)
             if shape != first[1]:
                 raise InputError(
-                    f"pictures differ in size: {first[0]} is {_size(first[1])} and {name} is "
-                    f"{_size(shape)}; give --data.size 32 to resize all of them, or another size"
+                    f"pictures differ in size: {first[0]} is {size_text(first[1])} and {name} is "
+                    f"{size_text(shape)}; give --data.size 32 to resize all of them, or "
+                    "another size"
                 )
             if min(shape) < MIN_SIZE:
                 raise InputError(
-                    f"{name} is {_size(shape)} pixels; the network needs {MIN_SIZE}x{MIN_SIZE}: "
-                    f"give --data.size {MIN_SIZE} or more"
+                    f"{name} is {size_text(shape)} pixels; the network needs "
+                    f"{MIN_SIZE}x{MIN_SIZE}: give --data.size {MIN_SIZE} or more"
                 )
             pictures.append(picture)
         decoded.append(pictures)
@@ -202,11 +203,6 @@ def _decode(parts: list[tuple[ListedSplit, Tensor]], settings: DataSettings) -> 
         torch.stack([picture.expand(channels, -1, -1) for picture in pictures])
         for pictures in decoded
     ]
-
-
-def _size(shape: torch.Size) -> str:
-    """Width x height, as picture programs say it."""
-    return f"{shape[1]}x{shape[0]}"
 
 
 def _mean_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -11,7 +11,6 @@ from ghostnet_small.nn.bottleneck import GhostBottleneck
 from ghostnet_small.nn.rep_conv import ConvBN
 
 HEAD_FEATURES = 1280
-SMALLEST_PICTURE = 8
 UNGATED_BLOCKS = 2
 
 

@@ -16,7 +16,7 @@ from ghostnet_small.files import write_atomic
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.published import check_shape, load_checked
 from ghostnet_small.models.registry import create_model
-from ghostnet_small.nn.fold import Reparameterizable, reparameterize
+from ghostnet_small.nn.fold import is_folded, reparameterize
 from ghostnet_small.tensorfile import read_tensors, write_tensors
 
 WEIGHTS = "model.safetensors"
@@ -56,8 +56,8 @@ _INFO = tuple(field.name for field in fields(ModelInfo))
 
 def save_model(model: GhostNetV3, info: ModelInfo, folder: Path) -> None:
     """Write ``model``, in either form, into ``folder`` (made where it is missing)."""
-    folded = not any(isinstance(module, Reparameterizable) for module in model.modules())
-    config = {**model.config, "form": "deployed" if folded else "training", **asdict(info)}
+    form = "deployed" if is_folded(model) else "training"
+    config = {**model.config, "form": form, **asdict(info)}
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, model.state_dict(), {})
     write_atomic(folder / CONFIG, json.dumps(config, indent=2) + "\n")

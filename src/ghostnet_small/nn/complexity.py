@@ -67,6 +67,14 @@ def both_forms(model: nn.Module, picture: tuple[int, int, int]) -> dict[str, dic
     return {"training": complexity(model, picture), "deployed": complexity(deployed, picture)}
 
 
+def by_quantity(forms: dict[str, Complexity]) -> dict[str, dict[str, int]]:
+    """``params`` and ``macs`` by form, as records and ``--json`` hold them."""
+    return {
+        "params": {form: cost.params for form, cost in forms.items()},
+        "macs": {form: cost.macs for form, cost in forms.items()},
+    }
+
+
 def _stages(model: nn.Module) -> list[str]:
     stages = []
     for name, child in model.named_children():

@@ -20,6 +20,11 @@ class Reparameterizable(nn.Module, ABC):
         """A new plain layer with the same output in evaluation mode; ``self`` stays as it is."""
 
 
+def is_folded(model: nn.Module) -> bool:
+    """Whether ``model`` has no block left that could be fused."""
+    return not any(isinstance(module, Reparameterizable) for module in model.modules())
+
+
 def affine_of_bn(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Scale and shift, float64 ``(C,)`` each, that ``bn`` applies in evaluation mode."""
     assert bn.running_mean is not None and bn.running_var is not None

@@ -11,7 +11,7 @@ from ghostnet_small.data.sources import MIN_SIZE
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.registry import ARCHITECTURES, create_model
 from ghostnet_small.models.weights import load
-from ghostnet_small.nn.complexity import Complexity, both_forms
+from ghostnet_small.nn.complexity import both_forms, by_quantity
 
 
 def describe_model(
@@ -64,19 +64,12 @@ def describe_model(
         "width": float(config["width"]),
         "classes": config["num_classes"],
         "picture": list(picture),
-        **_by_form({form: stages["total"] for form, stages in forms.items()}),
+        **by_quantity({form: stages["total"] for form, stages in forms.items()}),
     }
     if per_stage:
         report["stages"] = {
-            stage: _by_form({form: stages[stage] for form, stages in forms.items()})
+            stage: by_quantity({form: stages[stage] for form, stages in forms.items()})
             for stage in forms["training"]
             if stage != "total"
         }
     return report
-
-
-def _by_form(forms: dict[str, Complexity]) -> dict[str, dict[str, int]]:
-    return {
-        "params": {form: cost.params for form, cost in forms.items()},
-        "macs": {form: cost.macs for form, cost in forms.items()},
-    }

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ghostnet_small.data.dataset import ImageData
+from ghostnet_small.data.dataset import ImageData, size_text
 from ghostnet_small.data.sources import load_data
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.weights import ModelInfo, load
@@ -55,8 +55,8 @@ def evaluate_weights(
     check_data(data, info, path)
     if data.size != info.size:
         say(
-            f"the pictures are {_size(data.size)}, those of the training were "
-            f"{_size(info.size)}; --data.size {info.size[0]} resizes them"
+            f"the pictures are {size_text(data.size)}, those of the training were "
+            f"{size_text(info.size)}; --data.size {info.size[0]} resizes them"
         )
     memory_format = torch.channels_last if recipe.train.channels_last else torch.contiguous_format
     judged = reparameterize(model) if fold else model
@@ -118,8 +118,3 @@ def check_finite(logits: torch.Tensor, path: Path) -> None:
 def _list(classes: Sequence[str]) -> str:
     more = ", ..." if len(classes) > MOST_NAMES else ""
     return f"{len(classes)} classes ({', '.join(classes[:MOST_NAMES])}{more})"
-
-
-def _size(size: tuple[int, int]) -> str:
-    """Width x height, as picture programs say it."""
-    return f"{size[1]}x{size[0]}"

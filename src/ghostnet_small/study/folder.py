@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import yaml
 from torch import Tensor, nn
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import check_free, write_atomic
+from ghostnet_small.files import check_free, new_folder, write_atomic
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.weights import ModelInfo, save_model
 from ghostnet_small.study.recipe import Recipe, read_recipe
@@ -41,12 +39,9 @@ class RunFolder:
     def create(self, recipe: Recipe) -> None:
         """Make the folder; it holds its recipe from the moment it exists."""
         self.check_free()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        write_atomic(partial / "recipe.yaml", yaml.safe_dump(recipe.as_dict(), sort_keys=False))
-        os.rename(partial, self.path)
+        with new_folder(self.path) as partial:
+            text = yaml.safe_dump(recipe.as_dict(), sort_keys=False)
+            write_atomic(partial / "recipe.yaml", text)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,10 @@ from torch import Tensor, nn
 from ghostnet_small.data.dataset import normalize
 from ghostnet_small.data.sources import load_data
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import check_free
+from ghostnet_small.files import check_free, new_folder
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.weights import ModelInfo, load, save_model
-from ghostnet_small.nn.fold import Reparameterizable, reparameterize
+from ghostnet_small.nn.fold import is_folded, reparameterize
 from ghostnet_small.study.evaluation import check_data, check_finite, recipe_of
 
 BOUND = 1e-5
@@ -46,14 +44,12 @@ def fold_weights(
     """
     check_free(out, "--out")
     model, info = load(path, weights)
-    if not any(isinstance(module, Reparameterizable) for module in model.modules()):
+    if is_folded(model):
         raise InputError(f"the weights of {path} are folded already; use them as they are")
     images, source = _pictures(info, path, say)
     folded = reparameterize(model)
     assert isinstance(folded, GhostNetV3)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    try:
+    with new_folder(out) as partial:
         save_model(folded, info, partial)
         # What was written is compared, not what is in memory.
         written, _ = load(partial)
@@ -67,9 +63,6 @@ def fold_weights(
                 f"the folded weights differ from those of {path} by {error:.1e} on {source}, "
                 f"more than {bound:.1e}; they are not kept"
             )
-        os.rename(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return {
         "out": str(out),
         "weights": weights,

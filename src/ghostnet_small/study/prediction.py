@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ghostnet_small.data.dataset import normalize
+from ghostnet_small.data.dataset import normalize, size_text
 from ghostnet_small.data.pictures import find_pictures, read_picture
 from ghostnet_small.models.weights import ModelInfo, load
 from ghostnet_small.study.evaluation import check_finite
@@ -45,8 +45,8 @@ def predict(
             if size != info.size and not told:
                 told = True
                 say(
-                    f"{file} is {size[1]}x{size[0]} pixels; it and others are resized to the "
-                    f"{info.size[1]}x{info.size[0]} that the model was trained on"
+                    f"{file} is {size_text(size)} pixels; it and others are resized to the "
+                    f"{size_text(info.size)} that the model was trained on"
                 )
             images.append(picture)
         with torch.inference_mode():

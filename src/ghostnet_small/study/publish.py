@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import check_free
+from ghostnet_small.files import check_free, new_folder
 from ghostnet_small.models.weights import load, save_model
 from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.records import append_record, read_records
@@ -31,14 +29,9 @@ def publish_run(run: Path, results_file: Path, weights_to: Path | None = None) -
     else:
         check_free(weights_to, "--weights-to")
         model, info = load(run, "last")
-        weights_to.parent.mkdir(parents=True, exist_ok=True)
-        partial = weights_to.with_name(f".{weights_to.name}.partial")
-        try:
+        with new_folder(weights_to) as partial:
             save_model(model, info, partial)
             append_record(summary, results_file)
-            os.rename(partial, weights_to)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     return {
         "run": str(run),
         "results": str(results_file),

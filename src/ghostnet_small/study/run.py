@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from ghostnet_small.data.sources import load_data
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.registry import check_model, create_model
 from ghostnet_small.models.weights import ModelInfo
-from ghostnet_small.nn.complexity import both_forms
+from ghostnet_small.nn.complexity import both_forms, by_quantity
 from ghostnet_small.nn.merged import set_rep_conv
 from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.pictures import draw_confusion, draw_curves, draw_mistakes
@@ -168,6 +167,7 @@ def _finish(
             f"{name}_total": found.total,
         }
         _draw_answers(found, data, name, folder)
+    forms = both_forms(training.model, (data.channels, *data.size))
     pictures = sum(row["images_per_s"] * row["seconds"] for row in rows)
     summary = {
         "recipe": recipe.as_dict(),
@@ -189,7 +189,7 @@ def _finish(
         },
         "wall_seconds": training.counters.wall_seconds,
         "images_per_s": pictures / sum(row["seconds"] for row in rows),
-        "model": complexity_report(training.model, (data.channels, *data.size)),
+        "model": by_quantity({form: stages["total"] for form, stages in forms.items()}),
         "last": last,
         "best": training.counters.best,
         **_best_on_test(rows),
@@ -218,19 +218,3 @@ def _draw_answers(found: Evaluation, data: ImageData, name: str, folder: RunFold
     draw_mistakes(
         split.images, labels, predictions, confidence, data.classes, path / "mistakes.png"
     )
-
-
-def complexity_report(
-    model: torch.nn.Module, picture: tuple[int, int, int]
-) -> dict[str, dict[str, int]]:
-    """``params`` and ``macs`` of both forms of ``model``, for one picture ``(C, H, W)``."""
-    forms = {form: stages["total"] for form, stages in both_forms(model, picture).items()}
-    return {
-        "params": {form: total.params for form, total in forms.items()},
-        "macs": {form: total.macs for form, total in forms.items()},
-    }
-
-
-def with_root(recipe: Recipe, root: str | None) -> Recipe:
-    """``recipe`` on the data in ``root``, where one is given."""
-    return recipe if root is None else replace(recipe, data=replace(recipe.data, root=root))
