@@ -305,7 +305,7 @@ def test_missing_file_empty_and_unknown(tmp_path: Path) -> None:
     assert "file.parquet' is a file; give the directory" in error_of(file)
     (tmp_path / "loose").mkdir()
     (tmp_path / "loose/a.png").touch()
-    assert "neither parquet files nor folders" in error_of(tmp_path / "loose")
+    assert "holds no data set; give a directory with" in error_of(tmp_path / "loose")
 
 
 def test_folder_mistakes(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 
@@ -24,12 +25,19 @@ SPLIT_NAMES = {
 class ListedSplit:
     """``N`` pictures of a split, each with the name that messages give it.
 
+    ``pictures`` are files, files' contents, or pixels: uint8 ``(N, H, W)`` or ``(N, H, W, 3)``.
     ``labels``: int64 ``(N,)`` in ``0 .. K - 1``.
     """
 
-    pictures: list[Path] | list[bytes] | list[Image.Image]
+    pictures: list[Path] | list[bytes] | np.ndarray
     names: list[str]
     labels: Tensor
+
+    def picture(self, row: int) -> Path | bytes | Image.Image:
+        """What ``read_picture`` takes for the picture in ``row``."""
+        if isinstance(self.pictures, np.ndarray):
+            return Image.fromarray(self.pictures[row])
+        return self.pictures[row]
 
 
 @dataclass(frozen=True)

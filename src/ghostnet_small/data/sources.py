@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from ghostnet_small.data.dataset import ImageData, Split, size_text
 from ghostnet_small.data.digits import list_digits
 from ghostnet_small.data.folder import list_folder
+from ghostnet_small.data.idx import has_idx, list_idx
 from ghostnet_small.data.listing import ListedSplit, Listing
 from ghostnet_small.data.parquet import has_parquet, list_parquet
 from ghostnet_small.data.pictures import read_picture
@@ -21,7 +22,10 @@ from ghostnet_small.data.split import hold_out, limited_rows
 from ghostnet_small.errors import InputError
 
 MIN_SIZE = 8  # pixels; below it the network's strides leave nothing
-LAYOUTS = "train/<class>/*.png (val/ and test/ beside it), or parquet files in Hugging Face layout"
+LAYOUTS = (
+    "train/<class>/*.png (val/ and test/ beside it), parquet files in Hugging Face layout, or IDX "
+    "files such as train-images-idx3-ubyte.gz"
+)
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,10 @@ class DataSettings:
 
     Args:
         root: a directory; overrides ``source``. Parquet files anywhere below make it a Hugging
-            Face data set, ``train/<class>/*.png`` a folder set.
+            Face data set, ``train/<class>/*.png`` a folder set, ``train-images-idx3-ubyte``
+            (with or without .gz) one in MNIST's form.
         source: ``digits`` (scikit-learn's, needs no network) or a directory.
+        class_names: names for the classes, in their order, in place of the source's own.
         label_column: the label column of a Hugging Face data set that has several.
         limit: take a stratified part of so many pictures of the training split, before
             ``validation``.
@@ -47,6 +53,7 @@ class DataSettings:
 
     root: str | None = None
     source: str = "digits"
+    class_names: tuple[str, ...] | None = None
     label_column: str | None = None
     limit: int | None = None
     size: int | None = None
@@ -92,6 +99,7 @@ def load_data(settings: DataSettings) -> ImageData:
     """
     settings.check()
     listing, where = _list(settings)
+    listing = _renamed(listing, settings.class_names, where)
     train_labels = listing.splits["train"].labels
     _check_classes(train_labels, listing.classes, where)
     rows = {name: torch.arange(len(split.labels)) for name, split in listing.splits.items()}
@@ -142,10 +150,23 @@ def _list(settings: DataSettings) -> tuple[Listing, str]:
         raise InputError(f"{key} {text!r} is an empty directory; it should hold {LAYOUTS}")
     if has_parquet(root):
         return list_parquet(root, settings.label_column), text
-    if not any(entry.is_dir() for entry in root.iterdir()):
-        raise InputError(f"{key} {text!r} has neither parquet files nor folders; give {LAYOUTS}")
     _refuse_label_column(settings, text)
+    if has_idx(root):
+        return list_idx(root), text
+    if not any(entry.is_dir() for entry in root.iterdir()):
+        raise InputError(f"{key} {text!r} holds no data set; give a directory with {LAYOUTS}")
     return list_folder(root), text
+
+
+def _renamed(listing: Listing, names: tuple[str, ...] | None, where: str) -> Listing:
+    if names is None:
+        return listing
+    if len(names) != len(listing.classes) or len(set(names)) != len(names):
+        raise InputError(
+            f"data.class_names gives {len(set(names))} different names, but {where} has "
+            f"{len(listing.classes)} classes; give one for each"
+        )
+    return replace(listing, classes=tuple(names))
 
 
 def _refuse_label_column(settings: DataSettings, where: str) -> None:
@@ -179,7 +200,7 @@ def _decode(parts: list[tuple[ListedSplit, Tensor]], settings: DataSettings) -> 
         for row in index.tolist():
             name = split.names[row]
             picture = read_picture(
-                split.pictures[row], channels=settings.channels, size=settings.size, name=name
+                split.picture(row), channels=settings.channels, size=settings.size, name=name
             )
             shape = picture.shape[1:]
             if first is None:

@@ -70,8 +70,17 @@ class Recipe:
         return plain
 
     def hash(self) -> str:
-        """SHA-256 of what decides the result: where it runs, and where the data lie, left out."""
-        flat = {key: value for key, value in flatten(self).items() if key not in PLACE}
+        """SHA-256 of what decides the result: where it runs, and where the data lie, left out.
+
+        A setting that came after the first records counts where it is used, so that those
+        records keep their hashes.
+        """
+        unused = flatten(Recipe())
+        flat = {
+            key: value
+            for key, value in flatten(self).items()
+            if key not in PLACE and not (key in LATER and value == unused[key])
+        }
         return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()
 
 
@@ -83,6 +92,8 @@ PLACE = (
     "train.threads",
     "train.checkpoint_seconds",
 )
+
+LATER = ("data.class_names",)
 
 
 def flatten(recipe: Recipe) -> dict[str, Any]:
@@ -269,6 +280,8 @@ def _words(kind: Any) -> str:
     if typing.get_origin(kind) is typing.Literal:
         return f"one of {', '.join(inner)}"
     if typing.get_origin(kind) is tuple:
+        if inner[0] is str:
+            return "a list of names, such as [cat, dog]"
         count = "numbers" if Ellipsis in inner else f"{len(inner)} numbers"
         return f"a list of {count}, such as [0.9, 0.999]"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
