@@ -13,19 +13,13 @@ from torch import Tensor
 
 from ghostnet_small.data.dataset import ImageData, Split, size_text
 from ghostnet_small.data.digits import list_digits
-from ghostnet_small.data.folder import list_folder
-from ghostnet_small.data.idx import has_idx, list_idx
+from ghostnet_small.data.forms import layouts, list_root, refuse_label_column
 from ghostnet_small.data.listing import ListedSplit, Listing
-from ghostnet_small.data.parquet import has_parquet, list_parquet
 from ghostnet_small.data.pictures import read_picture
 from ghostnet_small.data.split import hold_out, limited_rows
 from ghostnet_small.errors import InputError
 
 MIN_SIZE = 8  # pixels; below it the network's strides leave nothing
-LAYOUTS = (
-    "train/<class>/*.png (val/ and test/ beside it), parquet files in Hugging Face layout, or IDX "
-    "files such as train-images-idx3-ubyte.gz"
-)
 
 
 @dataclass(frozen=True)
@@ -134,28 +128,19 @@ def load_data(settings: DataSettings) -> ImageData:
 
 def _list(settings: DataSettings) -> tuple[Listing, str]:
     """The source's listing, and its name for messages."""
-    if settings.root is None and settings.source == "digits":
-        _refuse_label_column(settings, "the digits")
+    if settings.root is not None:
+        root = Path(settings.root).expanduser()
+        return list_root(root, settings.label_column, "data.root"), settings.root
+    if settings.source == "digits":
+        refuse_label_column(settings.label_column, "the digits")
         return list_digits(), "the digits"
-    key, text = (
-        ("data.source", settings.source) if settings.root is None else ("data.root", settings.root)
-    )
-    root = Path(text).expanduser()
-    if not text or not root.exists():
-        cure = "give 'digits', or --data.root DIR" if settings.root is None else "give a directory"
-        raise InputError(f"{key} {text!r} does not exist; {cure} with {LAYOUTS}")
-    if not root.is_dir():
-        raise InputError(f"{key} {text!r} is a file; give the directory that holds {LAYOUTS}")
-    if not any(root.iterdir()):
-        raise InputError(f"{key} {text!r} is an empty directory; it should hold {LAYOUTS}")
-    if has_parquet(root):
-        return list_parquet(root, settings.label_column), text
-    _refuse_label_column(settings, text)
-    if has_idx(root):
-        return list_idx(root), text
-    if not any(entry.is_dir() for entry in root.iterdir()):
-        raise InputError(f"{key} {text!r} holds no data set; give a directory with {LAYOUTS}")
-    return list_folder(root), text
+    root = Path(settings.source).expanduser()
+    if not settings.source or not root.exists():
+        raise InputError(
+            f"data.source {settings.source!r} does not exist; give 'digits', or --data.root DIR "
+            f"with {layouts()}"
+        )
+    return list_root(root, settings.label_column, "data.source"), settings.source
 
 
 def _renamed(listing: Listing, names: tuple[str, ...] | None, where: str) -> Listing:
@@ -167,13 +152,6 @@ def _renamed(listing: Listing, names: tuple[str, ...] | None, where: str) -> Lis
             f"{len(listing.classes)} classes; give one for each"
         )
     return replace(listing, classes=tuple(names))
-
-
-def _refuse_label_column(settings: DataSettings, where: str) -> None:
-    if settings.label_column is not None:
-        raise InputError(
-            f"data.label_column {settings.label_column!r}: {where} has no columns; leave it out"
-        )
 
 
 def _check_classes(labels: Tensor, classes: tuple[str, ...], where: str) -> None:
