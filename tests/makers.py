@@ -125,3 +125,29 @@ def make_folder(
                 image = make_picture(label, len(classes), size=size, random=random, grey=grey)
                 image.save(folder / f"{number:03d}.{extension}")
     return root
+
+
+def summary(seed: int = 0, top1: float = 83.5, **changes: Any) -> dict[str, Any]:
+    """The summary of a finished run, as ``summary.json`` holds it."""
+    return {
+        "recipe": {
+            "name": "small",
+            "data": {"root": "/somewhere", "validation": 0.1},
+            "train": {"epochs": 2, "seed": seed, "ema_decay": 0.99},
+        },
+        "recipe_hash": "0123456789abcdef",
+        "seed": seed,
+        "commit": "fedcba9876543210",
+        "dirty": False,
+        "data": {"fingerprint": "f", "train_images": 45000, "classes": ["a", "b"]},
+        "device": {"kind": "cpu", "name": "A CPU", "threads": 2},
+        "libraries": {"torch": "2"},
+        "wall_seconds": 2465.0 + seed,
+        "images_per_s": 1234.4,
+        "model": {
+            "params": {"training": 483554, "deployed": 374174},
+            "macs": {"training": 19634560, "deployed": 8962176},
+        },
+        "last": {"test_top1": top1, "test_correct": round(top1 * 100), "test_total": 10000},
+        "epochs": [{"epoch": 1}, {"epoch": 2}],
+    } | changes

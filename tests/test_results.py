@@ -10,7 +10,8 @@ import pytest
 from ghostnet_small import cli
 from ghostnet_small.models.weights import load
 from ghostnet_small.study.recipe import PLACE
-from ghostnet_small.study.records import read_records, render_tables
+from ghostnet_small.study.records import read_records
+from ghostnet_small.study.tables import render_tables
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -19,9 +20,21 @@ WEIGHTS = sorted(path.parent for path in (RESULTS / "weights").glob("*/config.js
 ROUNDING = 3
 
 
-def test_tables_are_generated_from_the_records() -> None:
-    assert render_tables(ROOT / "README.md", RESULTS, check=True), (
-        "README.md differs from its records; run: ghostnet-small tables README.md"
+DOCUMENTS = sorted(
+    file.relative_to(ROOT)
+    for file in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
+    if "<!-- table:" in file.read_text()
+)
+
+
+def test_there_are_tables() -> None:
+    assert Path("README.md") in DOCUMENTS
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_tables_are_generated_from_the_records(document: Path) -> None:
+    assert render_tables(ROOT / document, RESULTS, check=True), (
+        f"{document} differs from its records; run: ghostnet-small tables {document}"
     )
 
 

@@ -238,7 +238,7 @@ def _tables_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _tables(args: argparse.Namespace) -> dict[str, Any]:
-    from ghostnet_small.study.records import render_tables
+    from ghostnet_small.study.tables import render_tables
 
     same = render_tables(args.document, args.results, check=args.check)
     if args.check and not same:

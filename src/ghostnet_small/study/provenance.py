@@ -36,6 +36,16 @@ def provenance(device: torch.device) -> dict[str, Any]:
     }
 
 
+def provenance_row() -> dict[str, str]:
+    """``device`` and ``commit`` of a measurement on the CPU, as a table shows them."""
+    commit, dirty = source_commit()
+    changes = " with changes" if dirty else ""
+    return {
+        "device": f"{_cpu_name()}, {os.cpu_count()} cores",
+        "commit": f"{(commit or 'none')[:8]}{changes}",
+    }
+
+
 def describe_device(device: torch.device) -> dict[str, Any]:
     """Kind and name of ``device``, and the CPU threads that torch uses."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()

@@ -1,11 +1,9 @@
-"""Records of finished runs, one JSON line each, and the tables that documents show of them."""
+"""Records, one JSON line each: of finished runs, and of measurements."""
 
 from __future__ import annotations
 
 import json
-import re
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +27,6 @@ REQUIRED = (
     "last",
     "epochs",
 )
-_TABLE = re.compile(
-    r"^<!-- table: (?P<name>.*?) -->\n"
-    r".*?(?P<end>^<!-- end table -->$|\Z|(?=^<!-- table: ))",  # an empty end: there is none
-    re.MULTILINE | re.DOTALL,
-)
 
 
 def append_record(summary: Record, results_file: Path) -> None:
@@ -55,9 +48,7 @@ def append_record(summary: Record, results_file: Path) -> None:
                 f"(recipe {summary['recipe_hash'][:8]}, seed {summary['seed']}); "
                 "record another run, or another file"
             )
-    results_file.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(record, ensure_ascii=False) for record in [*records, summary]]
-    write_atomic(results_file, "".join(f"{line}\n" for line in lines))
+    _write(results_file, [*records, summary])
 
 
 def read_records(results_file: Path) -> list[dict[str, Any]]:
@@ -71,199 +62,53 @@ def read_records(results_file: Path) -> list[dict[str, Any]]:
             f"there is no file {results_file}; "
             f"make it with: ghostnet-small record RUN {results_file}"
         )
-    records = []
-    for number, line in enumerate(results_file.read_bytes().splitlines(), start=1):
-        try:
-            record = json.loads(line)
-        except ValueError:  # of JSON, or of UTF-8
-            record = None
-        missing = [key for key in REQUIRED if key not in record] if isinstance(record, dict) else []
-        if not isinstance(record, dict) or missing:
-            why = f"lacks {', '.join(missing)}" if missing else "is not a JSON object"
+    records = read_rows(results_file)
+    for number, record in enumerate(records, start=1):
+        missing = [key for key in REQUIRED if key not in record]
+        if missing:
             raise InputError(
-                f"{results_file}, line {number} {why}; restore the line that the program wrote"
+                f"{results_file}, line {number} lacks {', '.join(missing)}; restore the line that "
+                "the program wrote"
             )
-        records.append(record)
     return records
 
 
-def render_tables(document: Path, results_dir: Path, check: bool = False) -> bool:
-    """Make each marked table of a Markdown document anew; return whether it was up to date.
+def append_row(row: Record, results_file: Path) -> None:
+    """Append a measurement, a flat mapping, as one line to ``results_file``.
 
-    A table named ``NAME`` stands between ``<!-- table: NAME -->`` and ``<!-- end table -->``,
-    each alone on a line, and shows ``results_dir/NAME.jsonl``. With ``check`` nothing is
-    written.
-
-    Raises ``InputError`` where the document is missing, names an unknown table or does not
-    end one.
+    Raises ``InputError`` where the file has a bad line; it is then as it was.
     """
-    if not document.is_file():
-        raise InputError(f"there is no document {document}; name a Markdown file that exists")
-    text = document.read_text(encoding="utf-8")
+    _write(results_file, [*(read_rows(results_file) if results_file.exists() else []), row])
 
-    def render(found: re.Match[str]) -> str:
-        name = found["name"]
-        if name not in TABLES:
-            raise InputError(
-                f"{document} has an unknown table {name!r}; choose one of {', '.join(TABLES)}"
-            )
-        if not found["end"]:
-            raise InputError(
-                f"table {name!r} of {document} has no end; add a line <!-- end table --> after it"
-            )
-        source = results_dir / f"{name}.jsonl"
+
+def read_rows(results_file: Path) -> list[dict[str, Any]]:
+    """The objects of a file of JSON lines, oldest first.
+
+    Raises ``InputError`` where the file cannot be read or a line is no object; the message
+    names the line.
+    """
+    rows = []
+    for number, line in enumerate(results_file.read_bytes().splitlines(), start=1):
         try:
-            table = TABLES[name](read_records(source))
-        except (KeyError, TypeError) as error:
+            row = json.loads(line)
+        except (ValueError, RecursionError):  # of JSON, of UTF-8, of brackets without end
+            row = None
+        if not isinstance(row, dict):
             raise InputError(
-                f"a record of {source} does not fit table {name!r} ({error!r}); "
-                "restore the lines that the program wrote"
-            ) from error
-        origin = (
-            f"From `{results_dir.name}/{name}.jsonl` by `ghostnet-small tables {document.name}`."
-        )
-        return f"<!-- table: {name} -->\n\n{table}\n\n{origin}\n\n{found['end']}"
-
-    fresh = _TABLE.sub(render, text)
-    if fresh != text and not check:
-        write_atomic(document, fresh)
-    return fresh == text
+                f"{results_file}, line {number} is not a JSON object; restore the line that the "
+                "program wrote"
+            )
+        rows.append(row)
+    return rows
 
 
-def training_table(records: Sequence[Record]) -> str:
-    """Trainings that differ in nothing but their seed make one row, in order of their first."""
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(_terms(record), []).append(record)
-    columns = COLUMNS
-    if not any("best_on_test" in record for record in records):
-        columns = {title: cell for title, cell in COLUMNS.items() if cell is not _best_on_test}
-    rows = [[cell(group) for cell in columns.values()] for group in groups.values()]
-    lines = [list(columns), ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+def _write(results_file: Path, rows: list[Record]) -> None:
+    results_file.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    write_atomic(results_file, "".join(f"{line}\n" for line in lines))
 
 
 def _identity(record: Record) -> tuple[Any, ...]:
     """What no two runs share: the same terms and, to the bit, the same time taken."""
     data = record["data"]["fingerprint"]
     return record["recipe_hash"], record["seed"], record["commit"], data, record["wall_seconds"]
-
-
-def _terms(record: Record) -> str:
-    """Everything but the seed that makes runs comparable, where they ran included."""
-    recipe = {
-        room: {
-            key: value
-            for key, value in settings.items()
-            # Where the files lie is no term; which pictures they hold, the fingerprint says.
-            if (room, key) not in {("train", "seed"), ("data", "root")}
-        }
-        if isinstance(settings, dict)
-        else settings
-        for room, settings in record["recipe"].items()
-    }
-    device = [record["device"][key] for key in ("name", "threads")]
-    return json.dumps([recipe, record["data"]["fingerprint"], device], sort_keys=True)
-
-
-def _recipe(runs: Sequence[Record]) -> str:
-    name = runs[0]["recipe"].get("name") or runs[0]["recipe_hash"][:8]
-    return str(name).replace("|", r"\|")
-
-
-def _train_images(runs: Sequence[Record]) -> str:
-    return f"{runs[0]['data']['train_images']:,}"
-
-
-def _epochs(runs: Sequence[Record]) -> str:
-    return _each([str(len(run["epochs"])) for run in runs])
-
-
-def _params(runs: Sequence[Record]) -> str:
-    return _both_forms(runs[0]["model"]["params"])
-
-
-def _macs(runs: Sequence[Record]) -> str:
-    return _both_forms(runs[0]["model"]["macs"])
-
-
-def _top1(runs: Sequence[Record]) -> str:
-    ema = " (EMA)" if runs[0]["recipe"]["train"]["ema_decay"] is not None else ""
-    return f"{_mean([run['last']['test_top1'] for run in runs])}{ema}"
-
-
-def _correct(runs: Sequence[Record]) -> str:
-    total = runs[0]["last"]["test_total"]
-    correct = [f"{run['last']['test_correct']:,}" for run in runs]
-    return f"{', '.join(correct)} / {total:,}"
-
-
-def _best_on_test(runs: Sequence[Record]) -> str:
-    best = [run["best_on_test"] for run in runs if "best_on_test" in run]
-    if not best:
-        return "-"
-    epochs = ", ".join(str(one["epoch"]) for one in best)
-    return f"{_mean([one['top1'] for one in best])} (epoch {epochs})"
-
-
-def _seeds(runs: Sequence[Record]) -> str:
-    return f"n = {len(runs)} ({_each([str(run['seed']) for run in runs])})"
-
-
-def _device(runs: Sequence[Record]) -> str:
-    device = runs[0]["device"]
-    plural = "" if device["threads"] == 1 else "s"
-    threads = f", {device['threads']} thread{plural}" if device["kind"] == "cpu" else ""
-    return f"{device['name']}{threads}"
-
-
-def _time(runs: Sequence[Record]) -> str:
-    minutes = round(statistics.mean(run["wall_seconds"] for run in runs) / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
-
-
-def _speed(runs: Sequence[Record]) -> str:
-    return f"{statistics.mean(run['images_per_s'] for run in runs):,.0f}"
-
-
-def _commit(runs: Sequence[Record]) -> str:
-    return _each(
-        [
-            f"{(run['commit'] or 'none')[:8]}{' with changes' if run.get('dirty') else ''}"
-            for run in runs
-        ]
-    )
-
-
-def _both_forms(sizes: Mapping[str, int]) -> str:
-    return f"{sizes['training']:,} / {sizes['deployed']:,}"
-
-
-def _mean(values: Sequence[float]) -> str:
-    """The one value, or mean and sample standard deviation of several."""
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
-
-
-def _each(values: Sequence[str]) -> str:
-    """The values in order, each once."""
-    return ", ".join(dict.fromkeys(values))
-
-
-COLUMNS: dict[str, Callable[[Sequence[Record]], str]] = {
-    "recipe": _recipe,
-    "training images": _train_images,
-    "epochs": _epochs,
-    "parameters, training / deployed": _params,
-    "MACs, training / deployed": _macs,
-    "test top-1 of the last epoch, %": _top1,
-    "correct / pictures": _correct,
-    "best epoch chosen on test, %": _best_on_test,
-    "runs (seeds)": _seeds,
-    "device": _device,
-    "time": _time,
-    "images/s": _speed,
-    "commit": _commit,
-}
-TABLES: dict[str, Callable[[Sequence[Record]], str]] = {"cifar10-cpu": training_table}

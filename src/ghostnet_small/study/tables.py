@@ -1,0 +1,224 @@
+"""The tables that documents show of records."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import write_atomic
+from ghostnet_small.study.records import Record, read_records, read_rows
+
+_TABLE = re.compile(
+    r"^<!-- table: (?P<name>.*?) -->\n"
+    r".*?(?P<end>^<!-- end table -->$|\Z|(?=^<!-- table: ))",  # an empty end: there is none
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def render_tables(document: Path, results_dir: Path, check: bool = False) -> bool:
+    """Make each marked table of a Markdown document anew; return whether it was up to date.
+
+    A table named ``NAME`` stands between ``<!-- table: NAME -->`` and ``<!-- end table -->``,
+    each alone on a line, and shows ``results_dir/NAME.jsonl``. With ``check`` nothing is
+    written.
+
+    Raises ``InputError`` where the document is missing, names an unknown table or does not
+    end one.
+    """
+    if not document.is_file():
+        raise InputError(f"there is no document {document}; name a Markdown file that exists")
+    text = document.read_text(encoding="utf-8")
+
+    def render(found: re.Match[str]) -> str:
+        name = found["name"]
+        if name not in TABLES:
+            raise InputError(
+                f"{document} has an unknown table {name!r}; choose one of {', '.join(TABLES)}"
+            )
+        if not found["end"]:
+            raise InputError(
+                f"table {name!r} of {document} has no end; add a line <!-- end table --> after it"
+            )
+        source = results_dir / f"{name}.jsonl"
+        try:
+            table = TABLES[name](source)
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"a record of {source} does not fit table {name!r} ({error!r}); "
+                "restore the lines that the program wrote"
+            ) from error
+        origin = (
+            f"From `{results_dir.name}/{name}.jsonl` by `ghostnet-small tables {document.name}`."
+        )
+        return f"<!-- table: {name} -->\n\n{table}\n\n{origin}\n\n{found['end']}"
+
+    fresh = _TABLE.sub(render, text)
+    if fresh != text and not check:
+        write_atomic(document, fresh)
+    return fresh == text
+
+
+def training_table(source: Path) -> str:
+    """Trainings that differ in nothing but their seed make one row, in order of their first."""
+    records = read_records(source)
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(_terms(record), []).append(record)
+    columns = COLUMNS
+    if not any("best_on_test" in record for record in records):
+        columns = {title: cell for title, cell in COLUMNS.items() if cell is not _best_on_test}
+    rows = [[cell(group) for cell in columns.values()] for group in groups.values()]
+    return _markdown(list(columns), rows)
+
+
+def measurement_table(source: Path) -> str:
+    """Measurements, a row each, under the names that they were written with; their origin last."""
+    measured = read_rows(source)
+    names = dict.fromkeys(name for row in measured for name in row if name not in ORIGIN)
+    titles = [*names, *ORIGIN]
+    return _markdown(titles, [[_cell(row.get(name)) for name in titles] for row in measured])
+
+
+def _markdown(titles: list[str], rows: list[list[str]]) -> str:
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return str(value).replace("|", r"\|")
+
+
+def _terms(record: Record) -> str:
+    """Everything but the seed that makes runs comparable, where they ran included."""
+    recipe = {
+        room: {
+            key: value
+            for key, value in settings.items()
+            # Where the files lie is no term; which pictures they hold, the fingerprint says.
+            if (room, key) not in {("train", "seed"), ("data", "root")}
+        }
+        if isinstance(settings, dict)
+        else settings
+        for room, settings in record["recipe"].items()
+    }
+    device = [record["device"][key] for key in ("name", "threads")]
+    return json.dumps([recipe, record["data"]["fingerprint"], device], sort_keys=True)
+
+
+def _recipe(runs: Sequence[Record]) -> str:
+    name = runs[0]["recipe"].get("name") or runs[0]["recipe_hash"][:8]
+    return str(name).replace("|", r"\|")
+
+
+def _train_images(runs: Sequence[Record]) -> str:
+    return f"{runs[0]['data']['train_images']:,}"
+
+
+def _epochs(runs: Sequence[Record]) -> str:
+    return _each([str(len(run["epochs"])) for run in runs])
+
+
+def _params(runs: Sequence[Record]) -> str:
+    return _both_forms(runs[0]["model"]["params"])
+
+
+def _macs(runs: Sequence[Record]) -> str:
+    return _both_forms(runs[0]["model"]["macs"])
+
+
+def _top1(runs: Sequence[Record]) -> str:
+    ema = " (EMA)" if runs[0]["recipe"]["train"]["ema_decay"] is not None else ""
+    return f"{_mean([run['last']['test_top1'] for run in runs])}{ema}"
+
+
+def _correct(runs: Sequence[Record]) -> str:
+    total = runs[0]["last"]["test_total"]
+    correct = [f"{run['last']['test_correct']:,}" for run in runs]
+    return f"{', '.join(correct)} / {total:,}"
+
+
+def _best_on_test(runs: Sequence[Record]) -> str:
+    best = [run["best_on_test"] for run in runs if "best_on_test" in run]
+    if not best:
+        return "-"
+    epochs = ", ".join(str(one["epoch"]) for one in best)
+    return f"{_mean([one['top1'] for one in best])} (epoch {epochs})"
+
+
+def _seeds(runs: Sequence[Record]) -> str:
+    return f"n = {len(runs)} ({_each([str(run['seed']) for run in runs])})"
+
+
+def _device(runs: Sequence[Record]) -> str:
+    device = runs[0]["device"]
+    plural = "" if device["threads"] == 1 else "s"
+    threads = f", {device['threads']} thread{plural}" if device["kind"] == "cpu" else ""
+    return f"{device['name']}{threads}"
+
+
+def _time(runs: Sequence[Record]) -> str:
+    minutes = round(statistics.mean(run["wall_seconds"] for run in runs) / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _speed(runs: Sequence[Record]) -> str:
+    return f"{statistics.mean(run['images_per_s'] for run in runs):,.0f}"
+
+
+def _commit(runs: Sequence[Record]) -> str:
+    return _each(
+        [
+            f"{(run['commit'] or 'none')[:8]}{' with changes' if run.get('dirty') else ''}"
+            for run in runs
+        ]
+    )
+
+
+def _both_forms(sizes: Mapping[str, int]) -> str:
+    return f"{sizes['training']:,} / {sizes['deployed']:,}"
+
+
+def _mean(values: Sequence[float]) -> str:
+    """The one value, or mean and sample standard deviation of several."""
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
+
+
+def _each(values: Sequence[str]) -> str:
+    """The values in order, each once."""
+    return ", ".join(dict.fromkeys(values))
+
+
+COLUMNS: dict[str, Callable[[Sequence[Record]], str]] = {
+    "recipe": _recipe,
+    "training images": _train_images,
+    "epochs": _epochs,
+    "parameters, training / deployed": _params,
+    "MACs, training / deployed": _macs,
+    "test top-1 of the last epoch, %": _top1,
+    "correct / pictures": _correct,
+    "best epoch chosen on test, %": _best_on_test,
+    "runs (seeds)": _seeds,
+    "device": _device,
+    "time": _time,
+    "images/s": _speed,
+    "commit": _commit,
+}
+ORIGIN = ("device", "commit")
+TABLES: dict[str, Callable[[Path], str]] = {
+    "cifar10-cpu": training_table,
+    "fashion-mnist-cpu": training_table,
+    **dict.fromkeys(("large-sets", "decoding", "kills", "fuzz"), measurement_table),
+}
