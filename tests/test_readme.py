@@ -14,10 +14,12 @@ import pytest
 
 from ghostnet_small import cli
 from makers import make_folder, make_parquet, make_picture
+from written_forms import write_idx
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 SHORT = ["--train.epochs", "1"]
+FASHION_MNIST = "/usr/share/datasets/fashion-mnist"
 
 
 def shown_commands() -> list[str]:
@@ -42,6 +44,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (place / shared).symlink_to(ROOT / shared)
     make_parquet(place / "DIR", train=320, test=32)
     make_folder(place / "pictures", train=20, test=4, classes=("cat", "dog"))
+    pixels = np.random.default_rng(1).integers(256, size=(100, 28, 28))
+    for split in ("train", "t10k"):
+        write_idx(place / "fashion", split, pixels, [k % 10 for k in range(100)], zipped=True)
     shutil.copy(ROOT / "README.md", place)
     (place / "folder").mkdir()
     for path in (place / "picture.png", place / "folder" / "another.png"):
@@ -57,7 +62,7 @@ def test_the_readme_shows_commands_of_every_kind() -> None:
 def test_commands(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     for line in shown_commands():
-        words = shlex.split(line)[1:]
+        words = [str(place / "fashion") if w == FASHION_MNIST else w for w in shlex.split(line)[1:]]
         if words[0] == "train" and "--out" in words:
             # Options given later win; the made set is small enough for a real epoch.
             words += [*SHORT, "--data.limit", "256"] if "DIR" in words else SHORT

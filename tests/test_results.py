@@ -9,7 +9,7 @@ import pytest
 
 from ghostnet_small import cli
 from ghostnet_small.models.weights import load
-from ghostnet_small.study.recipe import PLACE
+from ghostnet_small.study.recipe import terms
 from ghostnet_small.study.records import read_records
 from ghostnet_small.study.tables import render_tables
 
@@ -44,26 +44,26 @@ def test_there_are_weights() -> None:
 
 @pytest.mark.parametrize("folder", WEIGHTS, ids=lambda path: path.name)
 def test_weights_give_their_record(
-    folder: Path, cifar10_root: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, info = load(folder)
     (record,) = [
         record
-        for record in read_records(RESULTS / "cifar10-cpu.jsonl")
-        if without_place(record["recipe"]) == without_place(info.recipe)
+        for name in ("cifar10-cpu", "fashion-mnist-cpu")
+        for record in read_records(RESULTS / f"{name}.jsonl")
+        if terms(record["recipe"]) == terms(info.recipe)
     ]
-    arguments = ["evaluate", str(folder), "--split", "test", "--data.root", str(cifar10_root)]
-    assert not cli.main([*arguments, "--json"])
+    root = request.getfixturevalue(f"{info.recipe['data']['source']}_root")
+    assert not cli.main(["evaluate", str(folder), "--data.root", str(root), "--json"])
     found = json.loads(capsys.readouterr().out)
     assert found["total"] == record["last"]["test_total"] == 10_000
     assert abs(found["correct"] - record["last"]["test_correct"]) <= ROUNDING
 
 
-def without_place(recipe: dict[str, dict[str, object]]) -> dict[str, object]:
-    return {
-        f"{room}.{key}": value
-        for room, values in recipe.items()
-        if isinstance(values, dict)
-        for key, value in values.items()
-        if f"{room}.{key}" not in PLACE
-    }
+@pytest.fixture
+def fashion_mnist_root() -> Path:
+    """Where Debian's package ``dataset-fashion-mnist`` puts its files."""
+    root = Path("/usr/share/datasets/fashion-mnist")
+    if not root.is_dir():
+        pytest.skip("install Debian's package dataset-fashion-mnist")
+    return root
