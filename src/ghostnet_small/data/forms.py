@@ -6,20 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ghostnet_small.data.cifar import has_cifar, is_cifar_archive, list_cifar
 from ghostnet_small.data.folder import list_folder
 from ghostnet_small.data.idx import has_idx, list_idx
-from ghostnet_small.data.listing import Listing
+from ghostnet_small.data.listing import SPLIT_NAMES, Listing
+from ghostnet_small.data.npz import has_npz, is_npz, list_npz
 from ghostnet_small.data.parquet import has_parquet, list_parquet
-from ghostnet_small.errors import InputError
+from ghostnet_small.errors import InputError, os_error_text
 
 
 @dataclass(frozen=True)
 class Form:
-    """One form: whether a directory has it, how to list it, and what messages call it."""
+    """One form: whether a path has it, how to list it, and what messages call it.
+
+    ``columns``: whether ``list`` takes the label column, of which there may be several.
+    """
 
     layout: str
     found: Callable[[Path], bool]
-    list: Callable[[Path], Listing]
+    list: Callable[..., Listing]
+    columns: bool = False
 
 
 def _has_folders(root: Path) -> bool:
@@ -28,37 +34,90 @@ def _has_folders(root: Path) -> bool:
 
 # In the order in which they are looked for: a folder of folders may be any of the others too.
 FORMS = (
+    Form("parquet files in Hugging Face layout", has_parquet, list_parquet, columns=True),
     Form("IDX files (train-images-idx3-ubyte.gz ...)", has_idx, list_idx),
+    Form("CIFAR's own files (data_batch_1 ...)", has_cifar, list_cifar, columns=True),
+    Form(".npz files (train_images, train_labels ...)", has_npz, list_npz),
     Form("train/<class>/*.png (val/ and test/ beside it)", _has_folders, list_folder),
 )
-PARQUET = "parquet files in Hugging Face layout"
+FILE_FORMS = (
+    Form("an .npz file", is_npz, list_npz),
+    Form("CIFAR's .tar.gz", is_cifar_archive, list_cifar, columns=True),
+)
 
 
 def layouts() -> str:
     """What a directory may hold, for messages."""
-    return ", or ".join([PARQUET, *(form.layout for form in FORMS)])
+    return ", or ".join(form.layout for form in FORMS)
 
 
-def list_root(root: Path, label_column: str | None, key: str) -> Listing:
-    """The data set at ``root``, which the user gave as the setting ``key``.
+def list_root(given: str, label_column: str | None, key: str) -> Listing:
+    """The data set at the path ``given``, which the user gave as the setting ``key``.
 
     Raises ``InputError`` where there is nothing, or nothing of a known form, and whatever the
     form's reader raises.
     """
-    named = f"{key} {str(root)!r}"
-    if not root.exists():
-        raise InputError(f"{named} does not exist; give a directory with {layouts()}")
+    named = f"{key} {given!r}"
+    try:
+        root, form = _find(given, named)
+    except OSError as error:
+        raise InputError(f"{named} cannot be read ({os_error_text(error)})") from None
+    if form.columns:
+        return form.list(root, label_column)
+    refuse_label_column(label_column, str(root))
+    return form.list(root)
+
+
+def _find(given: str, named: str) -> tuple[Path, Form]:
+    """The path, and the form that it has."""
+    files = " or ".join(form.layout for form in FILE_FORMS)
+    try:
+        root = Path(given).expanduser()
+    except RuntimeError:  # the home of an unknown user
+        root = Path(given)
+    if not given or not root.exists():
+        raise InputError(f"{named} does not exist; give a directory with {layouts()}; or {files}")
     if not root.is_dir():
-        raise InputError(f"{named} is a file; give the directory that holds {layouts()}")
+        for form in FILE_FORMS:
+            if form.found(root):
+                return root, form
+        raise InputError(
+            f"{named} is a file; give the directory that holds {layouts()}; or {files}"
+        )
     if not any(root.iterdir()):
         raise InputError(f"{named} is an empty directory; it should hold {layouts()}")
-    if has_parquet(root):
-        return list_parquet(root, label_column)
     for form in FORMS:
         if form.found(root):
-            refuse_label_column(label_column, str(root))
-            return form.list(root)
-    raise InputError(f"{named} holds no data set; give a directory with {layouts()}")
+            if form.list is list_folder:
+                _look_below(root, named)
+            return root, form
+    _look_below(root, named)
+    raise InputError(f"{named} holds no data set; give a directory with {layouts()}; or {files}")
+
+
+def _look_below(root: Path, named: str) -> None:
+    """Raises ``InputError`` where not ``root`` but what is in it can be given."""
+    entries = sorted(root.iterdir())
+    if any(entry.name in SPLIT_NAMES and entry.is_dir() for entry in entries):
+        return
+    below = [
+        str(entry)
+        for entry in entries
+        if holds_data_set(entry) or any(form.found(entry) for form in FILE_FORMS)
+    ]
+    if below:
+        raise InputError(
+            f"{named} holds no data set itself, but one lies in it; give "
+            f"{' or '.join(below[:5])}{' ...' if below[5:] else ''}"
+        )
+
+
+def holds_data_set(root: Path) -> bool:
+    """Whether ``root`` is a directory with a data set in it; folders alone do not make one."""
+    if not root.is_dir():
+        return False
+    forms = [form for form in FORMS if form.list is not list_folder]
+    return (root / "train").is_dir() or any(form.found(root) for form in forms)
 
 
 def refuse_label_column(label_column: str | None, where: str) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import re
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
-import torch
 
-from ghostnet_small.data.listing import ListedSplit, Listing, known_splits
-from ghostnet_small.errors import InputError
+from ghostnet_small.data.listing import ListedSplit, Listing, RowNames, known_splits
+from ghostnet_small.data.numbered import number_labels
+from ghostnet_small.data.unzipped import Allowance, Readable, read_at_most
+from ghostnet_small.errors import InputError, os_error_text
 
 # train-images-idx3-ubyte, t10k-images.idx3-ubyte.gz, emnist-letters-train-images-idx3-ubyte.gz
 _IMAGES = re.compile(r"(.*?)(train|t10k|test|validation|valid|val)-images[-.]idx[34]-ubyte(\.gz)?")
@@ -23,7 +26,7 @@ _UNSIGNED_BYTE = 8
 
 def has_idx(root: Path) -> bool:
     """Whether ``root`` holds IDX files of pictures."""
-    return any(_IMAGES.fullmatch(entry.name) for entry in root.iterdir())
+    return any(_IMAGES.fullmatch(entry.name) and entry.is_file() for entry in root.iterdir())
 
 
 def list_idx(root: Path) -> Listing:
@@ -31,17 +34,45 @@ def list_idx(root: Path) -> Listing:
 
     ``SPLIT`` is ``train``, ``t10k`` (or ``test``) or ``validation``. Pictures are ``(N, H, W)``, or
     ``(N, H, W, C)`` with C = 1 or 3 (``idx4``). The files have no class names, so that classes
-    are called by their numbers.
+    are called by the numbers that the training labels have. Files that are not zipped are
+    mapped, so that their pixels take no memory.
 
     Raises ``InputError`` for files that are damaged, missing or contradict each other.
 
     Source: the format's description at yann.lecun.com/exdb/mnist (MNIST database).
     """
+    found = _find(root)
+    allowance = Allowance()
+    pictures: dict[str, np.ndarray] = {}
+    values: dict[str, np.ndarray] = {}
+    names: dict[str, RowNames] = {}
+    for ours, theirs in known_splits(found, str(root)).items():
+        file = found[theirs]
+        pictures[ours] = _read(file, _check_pictures, allowance)
+        names[ours] = RowNames(str(file), len(pictures[ours]))
+        values[ours] = _read(
+            _labels_file(file), partial(_check_labels, file, len(names[ours])), allowance
+        )
+    labels, classes = number_labels(values, names)
+    splits = {
+        split: ListedSplit(
+            pixels[..., 0] if pixels.ndim == 4 and pixels.shape[3] == 1 else pixels,
+            names[split],
+            labels[split],
+        )
+        for split, pixels in pictures.items()
+    }
+    return Listing(splits, tuple(map(str, classes)))
+
+
+def _find(root: Path) -> dict[str, Path]:
+    """The pictures' file of each split."""
     found: dict[str, Path] = {}
     begins = set()
     for file in sorted(root.iterdir()):
         match = _IMAGES.fullmatch(file.name)
-        if match is None:
+        # Beside a file that was unzipped lies the zipped one; a folder may have a file's name.
+        if match is None or not file.is_file() or (match[3] and file.with_suffix("").is_file()):
             continue
         split = _SPLITS.get(match[2], match[2])
         if split in found and match[1] in begins:
@@ -53,26 +84,13 @@ def list_idx(root: Path) -> Listing:
             f"{root} holds several data sets in IDX form ({', '.join(sorted(begins))}...); give a "
             "directory with one of them"
         )
-    splits: dict[str, ListedSplit] = {}
-    numbers: dict[str, np.ndarray] = {}
-    for ours, theirs in known_splits(found, str(root)).items():
-        file = found[theirs]
-        pictures = _read_pictures(file)
-        numbers[ours] = labels = _read_labels(_labels_file(file))
-        if len(labels) != len(pictures):
-            raise InputError(
-                f"{file} has {len(pictures)} pictures and {_labels_file(file)} {len(labels)} "
-                "labels; download both again"
-            )
-        names = [f"{file} row {row}" for row in range(len(labels))]
-        splits[ours] = ListedSplit(pictures, names, torch.from_numpy(labels))
-    classes = range(max(int(labels.max(initial=0)) for labels in numbers.values()) + 1)
-    return Listing(splits, tuple(map(str, classes)))
+    return found
 
 
 def _labels_file(images: Path) -> Path:
     """Where the labels of the pictures in ``images`` lie; zipped or not, whatever these are."""
-    name = images.name.removesuffix(".gz").replace("-images", "-labels")
+    begin, images_word, end = images.name.removesuffix(".gz").rpartition("-images")
+    name = f"{begin}{images_word.replace('images', 'labels')}{end}"
     plain = images.with_name(re.sub(r"idx[34]-ubyte$", "idx1-ubyte", name))
     for file in (plain, plain.with_name(f"{plain.name}.gz")):
         if file.is_file():
@@ -80,36 +98,51 @@ def _labels_file(images: Path) -> Path:
     raise InputError(f"{images} has no labels: {plain}[.gz] is not there; download it too")
 
 
-def _read_pictures(file: Path) -> np.ndarray:
-    values = _read(file)
-    if values.ndim not in (3, 4) or (values.ndim == 4 and values.shape[3] not in (1, 3)):
+def _check_pictures(file: Path, shape: tuple[int, ...]) -> None:
+    if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)) or 0 in shape:
         raise InputError(
-            f"{file} has the shape {values.shape}; pictures have (N, H, W), or (N, H, W, C) with "
-            "C = 1 or 3"
+            f"{file} has the shape {shape}; pictures have (N, H, W), or (N, H, W, C) with C = 1 "
+            "or 3, and none of them 0; download it again"
         )
-    return values[..., 0] if values.ndim == 4 and values.shape[3] == 1 else values
 
 
-def _read_labels(file: Path) -> np.ndarray:
-    values = _read(file)
-    if values.ndim != 1:
-        raise InputError(f"{file} has the shape {values.shape}; labels have (N,)")
-    return values.astype(np.int64)
+def _check_labels(images: Path, count: int, file: Path, shape: tuple[int, ...]) -> None:
+    if shape != (count,):
+        raise InputError(
+            f"{file} has the shape {shape}, but {images} has {count} pictures; download both again"
+        )
 
 
-def _read(file: Path) -> np.ndarray:
-    """An IDX file's array of bytes; what it asks for is bounded by what it holds."""
+def _read(
+    file: Path, check: Callable[[Path, tuple[int, ...]], None], allowance: Allowance
+) -> np.ndarray:
+    """An IDX file's array of bytes, once ``check`` has passed the shape that it promises."""
     try:
         with file.open("rb") as raw:
-            zipped = raw.read(2) == b"\x1f\x8b"
+            if raw.read(2) != b"\x1f\x8b":
+                raw.seek(0)
+                shape = _read_shape(raw, file)
+                check(file, shape)
+                size = os.fstat(raw.fileno()).st_size - raw.tell()
+                _check_size(file, shape, size)
+                return np.memmap(raw, np.uint8, "r", raw.tell(), shape)
             raw.seek(0)
-            stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if zipped else raw
-            return _parse(stream, file)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{file} cannot be read ({error}); download it again") from None
+            stream = gzip.GzipFile(fileobj=raw)
+            shape = _read_shape(stream, file)
+            check(file, shape)
+            size = math.prod(shape)
+            cure = f"unzip it (gunzip {file.name}): files that are not zipped are mapped"
+            allowance.take(size, shape[0], str(file), cure)
+            content = read_at_most(stream, size + 1)
+            _check_size(file, shape, len(content))
+            return np.frombuffer(content, np.uint8).reshape(shape)
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({os_error_text(error)})") from None
+    except (EOFError, zlib.error) as error:
+        raise InputError(f"{file} cannot be unzipped ({error}); download it again") from None
 
 
-def _parse(stream: BinaryIO, file: Path) -> np.ndarray:
+def _read_shape(stream: Readable, file: Path) -> tuple[int, ...]:
     head = stream.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] != _UNSIGNED_BYTE or not 1 <= head[3] <= 4:
         raise InputError(
@@ -119,20 +152,12 @@ def _parse(stream: BinaryIO, file: Path) -> np.ndarray:
     axes = stream.read(4 * head[3])
     if len(axes) < 4 * head[3]:
         raise InputError(f"{file} ends within its header; download it again")
-    shape = tuple(np.frombuffer(axes, ">u4").tolist())
-    size = math.prod(shape)
-    content = _read_at_most(stream, size + 1)
-    if len(content) != size:
-        kind = "more" if len(content) > size else f"only {len(content)}"
+    return tuple(np.frombuffer(axes, ">u4").tolist())
+
+
+def _check_size(file: Path, shape: tuple[int, ...], found: int) -> None:
+    if found != math.prod(shape):
+        kind = "more" if found > math.prod(shape) else f"only {found}"
         raise InputError(
             f"{file} promises {'x'.join(map(str, shape))} bytes and holds {kind}; download it again"
         )
-    return np.frombuffer(content, np.uint8).reshape(shape)
-
-
-def _read_at_most(stream: BinaryIO, size: int) -> bytearray:
-    """Up to ``size`` bytes, in parts: a header's promise alone takes no memory."""
-    content = bytearray()
-    while len(content) < size and (part := stream.read(min(1 << 20, size - len(content)))):
-        content += part
-    return content
