@@ -1,0 +1,158 @@
+"""Named data sets: those of the Hugging Face hub, read through ``datasets``."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+from ghostnet_small.data.columns import (
+    class_numbers,
+    find_label_column,
+    find_picture_column,
+    label_classes,
+)
+from ghostnet_small.data.hub_errors import one_line_errors
+from ghostnet_small.data.hub_files import HubPlan, fetch_plan
+from ghostnet_small.data.listing import ListedSplit, Listing, RowNames, known_splits
+from ghostnet_small.errors import InputError
+
+
+@dataclass(frozen=True)
+class Named:
+    """Where a short name leads: a repository, and what to choose where it has several."""
+
+    repository: str
+    subset: str | None = None
+    label_column: str | None = None
+
+
+SHORT_NAMES = {
+    "cifar10": Named("uoft-cs/cifar10"),
+    "cifar100": Named("uoft-cs/cifar100", label_column="fine_label"),
+    "fashion_mnist": Named("zalando-datasets/fashion_mnist"),
+    "mnist": Named("ylecun/mnist"),
+    "svhn": Named("ufldl-stanford/svhn", subset="cropped_digits"),
+    "tiny-imagenet": Named("zh-plus/tiny-imagenet"),
+}
+
+
+def is_name(source: str) -> bool:
+    """Whether ``source`` is a short name or has the form ``owner/name``."""
+    return source in SHORT_NAMES or re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source) is not None
+
+
+def nearest_name(source: str) -> str | None:
+    """The short name, or ``digits``, that ``source`` may be a misspelling of."""
+    near = difflib.get_close_matches(source.lower(), [*SHORT_NAMES, "digits"], n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
+def list_named(
+    name: str,
+    *,
+    label_column: str | None = None,
+    subset: str | None = None,
+    revision: str | None = None,
+    forms: str,
+) -> Listing:
+    """The pictures of a data set of the hub, still encoded; nothing of them is held in memory.
+
+    ``name`` is one of ``SHORT_NAMES`` or ``owner/name``. The files are fetched into the cache
+    where they are not there, and checked. The first time ``datasets`` writes the rows of its
+    splits into memory-mapped files. Splits that are not train, validation and test are not
+    fetched, and one without labels is left out. ``forms`` tells what a directory may hold, for
+    messages where the hub cannot be reached. Cache, mirror, token and offline mode are those of
+    ``huggingface_hub``: ``HF_HOME``, ``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HUB_OFFLINE``.
+
+    Raises ``InputError`` where the set cannot be had or is damaged, or columns cannot be told.
+    """
+    named = SHORT_NAMES.get(name, Named(name))
+    where = f"data set {named.repository}"
+    subset = subset or named.subset
+    with one_line_errors(named.repository, subset, revision, forms):
+        plan, paths, remark = fetch_plan(named.repository, subset, revision)
+        theirs = known_splits(plan.splits, where)
+        rows = _read(plan, paths, theirs)
+    features = rows["train"].features
+    picture = find_picture_column(where, features)
+    label = find_label_column(where, features, picture, label_column or named.label_column)
+    values = {ours: split.data.column(label).to_pylist() for ours, split in rows.items()}
+    keys, classes = label_classes(features[label], values["train"])
+    splits, remarks = {}, [remark] if remark else []
+    for ours, split in rows.items():
+        if ours != "train" and not set(values[ours]) - {None, -1}:
+            remarks.append(f"the {ours} split of {where} has no labels and is left out")
+            continue
+        names = RowNames(f"{named.repository} {ours}", len(split))
+        numbers, broken = class_numbers(values[ours], keys, names, label)
+        made_of = f"{plan.signature(theirs[ours])} {picture}"
+        pictures = ArrowPictures(split, picture, names, made_of)
+        splits[ours] = ListedSplit(pictures, names, numbers, broken)
+    return Listing(
+        splits,
+        classes,
+        remarks=tuple(remarks),
+        origin={"repository": plan.repository, "commit": plan.commit},
+    )
+
+
+def _read(plan: HubPlan, paths: dict[str, Path], names: dict[str, str]) -> dict[str, Any]:
+    """The splits as ``datasets.Dataset``; ``names`` gives theirs for each of ours."""
+    import datasets
+    from datasets.data_files import DataFilesDict, DataFilesList
+
+    data_files = DataFilesDict()
+    for split, files in plan.splits.items():
+        # The commit stands for the content, so that rows are written once for each.
+        commits = [(plan.repository, plan.commit)] * len(files)
+        data_files[split] = DataFilesList([str(paths[file]) for file in files], commits)
+    builder = datasets.load_dataset_builder(
+        plan.module,
+        data_files=data_files,
+        features=plan.features and datasets.Features.from_dict(plan.features),
+        **plan.options,
+    )
+    builder.download_and_prepare(verification_mode="no_checks")
+    try:
+        return {ours: builder.as_dataset(split=theirs) for ours, theirs in names.items()}
+    except Exception as error:  # pyarrow raises its own types
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"the rows of data set {plan.repository} in {builder.cache_dir} cannot be read "
+            f"({reason}); delete that folder and start again"
+        ) from error
+
+
+class ArrowPictures(Sequence[bytes]):
+    """The encoded pictures of a ``datasets.Dataset``, read from its mapped file one at a time.
+
+    ``signature`` stands for their content. Raises ``InputError`` for a row without a picture.
+    """
+
+    def __init__(self, dataset: Any, column: str, names: Sequence[str], signature: str) -> None:
+        self.names, self.column, self.signature = names, column, signature
+        self._cells = dataset.data.column(column)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, row: int) -> bytes: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[bytes]: ...
+    def __getitem__(self, row: int | slice) -> bytes | list[bytes]:
+        if isinstance(row, slice):
+            return [self[number] for number in range(*row.indices(len(self)))]
+        cell = self._cells[row].as_py()
+        if isinstance(cell, dict):
+            # A folder's pictures stay in their files.
+            content = cell["bytes"] or (cell["path"] and Path(cell["path"]).read_bytes())
+            if content:
+                return content
+        raise InputError(
+            f"{self.names[row]}: {self.column} holds no picture; the data set lacks it"
+        )
