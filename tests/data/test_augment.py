@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import pytest
 import torch
 from torch import Tensor
 
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.errors import InputError
+from makers import sha256
+from makers import uneven_pictures as pictures
 
 COLOUR_FILL = (125, 123, 114)
 
@@ -26,17 +26,6 @@ SETTINGS = {
         crop_padding=3, flip="random", cutout=6, policy="trivialaugment", view_seed=2**64 - 1
     ),
 }
-
-
-def pictures(n: int, channels: int = 3, height: int = 20, width: int = 24) -> Tensor:
-    """The same uneven pictures everywhere, without a random generator; some are darker."""
-    count = torch.arange(n * channels * height * width)
-    values = ((count * count * 2654435761 >> 20) % 251).view(n, channels, height, width)
-    return (values // (1 + torch.arange(1, n + 1) % 3)[:, None, None, None]).to(torch.uint8)
-
-
-def sha256(images: Tensor) -> str:
-    return hashlib.sha256(images.cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
 def every_setting(test):
@@ -123,6 +112,18 @@ def test_view_seed_and_index_each_change_the_view(name):
 def test_epochs_use_views_modulo_their_number():
     assert [Augmentation().view_of_epoch(epoch) for epoch in range(5)] == [0, 1, 2, 3, 4]
     assert [Augmentation(views=2).view_of_epoch(epoch) for epoch in range(5)] == [0, 1, 0, 1, 0]
+
+
+@every_setting
+def test_every_picture_can_have_a_view_of_its_own(name):
+    images, index = pictures(30), torch.arange(30)
+    views = torch.arange(30) % 4
+    mixed = SETTINGS[name](images, index, views, COLOUR_FILL)
+    for view in range(4):
+        one = SETTINGS[name](images, index, view, COLOUR_FILL)
+        assert torch.equal(mixed[views == view], one[views == view])
+    epochs = Augmentation(views=3).view_of_epoch(torch.arange(5))
+    assert epochs.tolist() == [0, 1, 2, 0, 1]
 
 
 def positions(n: int, height: int, width: int) -> Tensor:
@@ -230,6 +231,18 @@ def test_cutout_leaves_the_crops_as_they_were():
         (
             {"view_seed": -1},
             "view_seed -1 is not allowed; give a whole number from 0 to 18446744073709551615",
+        ),
+        (
+            {"mixup": -0.5},
+            "mixup -0.5 is not allowed; give a number from 0.01 to 100, or 0 for none",
+        ),
+        (
+            {"cutmix": 1e3},
+            "cutmix 1000.0 is not allowed; give a number from 0.01 to 100, or 0 for none",
+        ),
+        (
+            {"mix_probability": 1.5},
+            "mix_probability 1.5 is not allowed; give a number from 0 to 1",
         ),
     ],
 )

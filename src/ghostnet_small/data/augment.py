@@ -8,30 +8,40 @@ be made again, in any order and batch split, on any device, bit for bit.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ghostnet_small.data.counter_rng import below, check_seed, philox
+from ghostnet_small.data.mixing import (
+    LARGEST_ALPHA,
+    SMALLEST_ALPHA,
+    mix_pictures,
+    partner_rows,
+)
 from ghostnet_small.data.policy import randaugment, trivialaugment
 from ghostnet_small.errors import InputError
 
 PaddingMode = Literal["zero", "reflect"]
 Flip = Literal["none", "random", "alternating"]
 Policy = Literal["none", "trivialaugment", "randaugment"]
+Number = TypeVar("Number", int, Tensor)
 
 # Every purpose draws from a stream of its own, so that switching one on leaves the others' draws
-# as they were. A policy's k-th operation uses POLICY_STREAM + k, hence POLICY_STREAM is last.
+# as they were. A policy's k-th operation uses POLICY_STREAM + k, hence POLICY_STREAM is last, and
+# mixing, which came later, draws from far behind it.
 CROP_STREAM, FLIP_STREAM, CUTOUT_STREAM, POLICY_STREAM = range(4)
+PARTNER_STREAM, MIX_STREAM = 1 << 17, (1 << 17) + 1
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """How a training picture is changed before the network sees it; by default not at all.
 
-    The steps run in this order: pad and crop, flip, policy, cutout.
+    The steps run in this order: pad and crop, flip, policy, cutout; then mixing with a partner,
+    another picture of the training split that went through the same steps.
 
     Args:
         crop_padding: pixels added on each side before a crop of the picture's own size.
@@ -43,12 +53,16 @@ class Augmentation:
         policy: "trivialaugment" or "randaugment".
         randaugment_ops: operations that RandAugment applies to a picture.
         randaugment_magnitude: their strength, 0 .. 30.
+        mixup: blend with the partner, by shares from Beta(mixup, mixup); 0: never.
+        cutmix: replace a rectangle by the partner's, whose area is drawn from Beta(cutmix,
+            cutmix); 0: never. With both, each picture gets one of them, half of the pictures each.
+        mix_probability: share of the pictures that are mixed at all.
         view_seed: the views' own seed, apart from the training's.
         views: epoch e uses view e, or ``e % views`` where a number is given.
 
     Source: random crops with flips as in arXiv:1512.03385 (section 4.2); cutout arXiv:1708.04552;
     alternating flip arXiv:2404.00498 (section 3.6); TrivialAugment arXiv:2103.10158; RandAugment
-    arXiv:1909.13719.
+    arXiv:1909.13719; mixup arXiv:1710.09412; CutMix arXiv:1905.04899.
     """
 
     crop_padding: int = 0
@@ -58,6 +72,9 @@ class Augmentation:
     policy: Policy = "none"
     randaugment_ops: int = 2
     randaugment_magnitude: int = 9
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_probability: float = 1.0
     view_seed: int = 0
     views: int | None = None
 
@@ -70,12 +87,29 @@ class Augmentation:
         _check_range("cutout", self.cutout, 0)
         _check_range("randaugment_ops", self.randaugment_ops, 1)
         _check_range("randaugment_magnitude", self.randaugment_magnitude, 0, 30)
+        for name in ("mixup", "cutmix"):
+            alpha = getattr(self, name)
+            if alpha and not SMALLEST_ALPHA <= alpha <= LARGEST_ALPHA:
+                raise InputError(
+                    f"{name} {alpha!r} is not allowed; give a number from {SMALLEST_ALPHA:g} to "
+                    f"{LARGEST_ALPHA:g}, or 0 for none"
+                )
+        if not 0 <= self.mix_probability <= 1:
+            raise InputError(
+                f"mix_probability {self.mix_probability!r} is not allowed; "
+                "give a number from 0 to 1"
+            )
         check_seed(self.view_seed, "view_seed")
         if self.views is not None:
             _check_range("views", self.views, 1)
 
-    def view_of_epoch(self, epoch: int) -> int:
-        """The number of the view that ``epoch`` (from 0) trains on."""
+    @property
+    def mixes(self) -> bool:
+        """Whether pictures are mixed with partners."""
+        return bool(self.mixup or self.cutmix) and self.mix_probability > 0
+
+    def view_of_epoch(self, epoch: Number) -> Number:
+        """The number of the view that ``epoch`` (from 0), or each of several, trains on."""
         return epoch if self.views is None else epoch % self.views
 
     def check(self, height: int, width: int) -> None:
@@ -97,12 +131,15 @@ class Augmentation:
                 f"pictures; give at most {side}"
             )
 
-    def __call__(self, images: Tensor, index: Tensor, view: int, fill: tuple[int, ...]) -> Tensor:
-        """View number ``view`` of each picture, a new tensor like ``images``.
+    def __call__(
+        self, images: Tensor, index: Tensor, view: int | Tensor, fill: tuple[int, ...]
+    ) -> Tensor:
+        """View number ``view`` of each picture before mixing, a new tensor like ``images``.
 
         Shapes: ``images`` uint8 ``(N, C, H, W)``; ``index`` int64 ``(N,)``, each picture's row in
-        its source, on the same device; ``fill`` C values of 0 .. 255 for pixels that a policy or
-        cutout leaves empty, by custom the rounded mean of the training split.
+        its source, on the same device; ``view`` one number for all or int64 ``(N,)``; ``fill`` C
+        values of 0 .. 255 for pixels that a policy or cutout leaves empty, by custom the rounded
+        mean of the training split.
         """
         _, channels, height, width = images.shape
         self.check(height, width)
@@ -119,7 +156,34 @@ class Augmentation:
             views = self._cut_out(views, index, view, fill)
         return views if views is not images else images.clone()
 
-    def _crop_and_flip(self, images: Tensor, index: Tensor, view: int) -> Tensor:
+    def partner(self, index: Tensor, view: int | Tensor, count: int) -> Tensor:
+        """The row of the training split that each picture is mixed with, int64 ``(N,)``.
+
+        Any of the split's ``count`` rows, the picture's own among them: a pure function of (view
+        seed, ``view``, ``index``, ``count``), and so the same in every batch split.
+        """
+        return partner_rows(philox(index, view, PARTNER_STREAM, self.view_seed), count)
+
+    def mix(
+        self, views: Tensor, partner_views: Tensor, index: Tensor, view: int | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Views mixed with those of their partners, and the share of each one's own label.
+
+        Shapes: both views uint8 ``(N, C, H, W)``, the partner's under the same ``view`` number but
+        its own index; ``index`` that of the pictures, not of their partners. The shares are
+        float32 ``(N,)`` in 0 .. 1; the rest belongs to the partner's label.
+        """
+        words = philox(index, view, MIX_STREAM, self.view_seed)
+        return mix_pictures(
+            views,
+            partner_views,
+            words,
+            mixup=self.mixup,
+            cutmix=self.cutmix,
+            probability=self.mix_probability,
+        )
+
+    def _crop_and_flip(self, images: Tensor, index: Tensor, view: int | Tensor) -> Tensor:
         """One gather does both: it reads row ``y`` and column ``x`` of the padded pictures."""
         n, channels, height, width = images.shape
         pad = self.crop_padding
@@ -142,13 +206,15 @@ class Augmentation:
         pixels = pixels.flatten(1)[:, None].expand(n, channels, height * width)
         return images.flatten(2).gather(2, pixels).view(n, channels, height, width)
 
-    def _flipped(self, index: Tensor, view: int) -> Tensor:
+    def _flipped(self, index: Tensor, view: int | Tensor) -> Tensor:
         """Which pictures to flip, bool ``(N,)``."""
         if self.flip == "random":
             return below(philox(index, view, FLIP_STREAM, self.view_seed)[:, 0], 2) == 1
         return below(philox(index, 0, FLIP_STREAM, self.view_seed)[:, 0], 2) != view % 2
 
-    def _cut_out(self, images: Tensor, index: Tensor, view: int, fill: tuple[int, ...]) -> Tensor:
+    def _cut_out(
+        self, images: Tensor, index: Tensor, view: int | Tensor, fill: tuple[int, ...]
+    ) -> Tensor:
         _, _, height, width = images.shape
         words = philox(index, view, CUTOUT_STREAM, self.view_seed)
         inside_rows = self._inside(below(words[:, :1], height), height)

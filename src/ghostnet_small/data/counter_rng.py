@@ -42,22 +42,23 @@ def philox_words(counter: tuple[Tensor, ...], key: tuple[int, int]) -> Tensor:
     return torch.stack((c0, c1, c2, c3), dim=1)
 
 
-def philox(index: Tensor, view: int, stream: int, seed: int) -> Tensor:
+def philox(index: Tensor, view: int | Tensor, stream: int, seed: int) -> Tensor:
     """Four random 32-bit words for each picture, int64 ``(N, 4)`` in ``0 .. 2**32 - 1``.
 
     A pure function of its arguments, bit-equal on every device: ``index`` int64 ``(N,)``, the
     picture's row in its source; ``view`` and ``stream`` (what the words are for) fit 32 bits,
-    ``seed`` 64 bits.
+    ``seed`` 64 bits. ``view`` is one for all or int64 ``(N,)``; of the latter the low 32 bits
+    count, for a look at the values would make a GPU wait.
 
-    Raises ``InputError`` for a seed or a view outside these ranges.
+    Raises ``InputError`` for a seed or a single view outside these ranges.
     """
     check_seed(seed)
-    if not 0 <= view <= WORD:
+    if isinstance(view, int) and not 0 <= view <= WORD:
         raise InputError(f"view {view} is not allowed; give a whole number from 0 to {WORD}")
     counter = (
         index & WORD,
         (index >> 32) & WORD,
-        torch.full_like(index, view),
+        torch.full_like(index, view) if isinstance(view, int) else view & WORD,
         torch.full_like(index, stream),
     )
     return philox_words(counter, (seed & WORD, seed >> 32))

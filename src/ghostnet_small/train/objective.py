@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional
+
+from ghostnet_small.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -14,26 +17,80 @@ class Batch:
     """What the engine shows an objective.
 
     Shapes: ``views`` uint8 ``(N, C, H, W)``, ``targets`` int64 ``(N,)``, ``index`` int64
-    ``(N,)`` (each picture's row in its source); ``view`` is the view number of them all.
+    ``(N,)`` (each picture's row in its source); ``view`` is the view number, one of them all or
+    int64 ``(N,)``. Where pictures are mixed, ``partner_targets`` int64 ``(N,)`` are the labels of
+    what was mixed in and ``share`` float32 ``(N,)`` is the weight of the picture's own label.
     """
 
     views: Tensor
     targets: Tensor
     index: Tensor
-    view: int
+    view: int | Tensor
+    partner_targets: Tensor | None = None
+    share: Tensor | None = None
 
 
 Objective = Callable[[Tensor, Batch], Tensor]
 """Logits ``(N, K)`` and their batch to a loss in nats, the mean over the batch."""
 
 
-def cross_entropy(label_smoothing: float = 0.0) -> Objective:
+def cross_entropy(label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> Objective:
     """Cross-entropy with the labels, of which ``label_smoothing`` is spread over all classes.
 
-    Source: arXiv:1512.00567, section 7.
+    With ``class_weights`` ``(K,)`` a label's cross-entropy, smoothing included, is multiplied by
+    the weight of that label. For mixed pictures those of both labels are added by their shares.
+    The mean is over the pictures, never over their weights, so that the losses of micro-batches
+    add up to that of their batch.
+
+    Source: arXiv:1512.00567, section 7; for mixed pictures arXiv:1710.09412, section 2.
     """
 
+    def of_each(logits: Tensor, targets: Tensor) -> Tensor:
+        losses = functional.cross_entropy(
+            logits, targets, label_smoothing=label_smoothing, reduction="none"
+        )
+        return losses if class_weights is None else losses * class_weights.to(losses)[targets]
+
     def loss(logits: Tensor, batch: Batch) -> Tensor:
-        return functional.cross_entropy(logits, batch.targets, label_smoothing=label_smoothing)
+        if batch.partner_targets is None and class_weights is None:
+            # The same up to rounding, in one kernel; and runs of before there were weights repeat.
+            return functional.cross_entropy(logits, batch.targets, label_smoothing=label_smoothing)
+        if batch.partner_targets is None:
+            return of_each(logits, batch.targets).mean()
+        assert batch.share is not None
+        own, partner = of_each(logits, batch.targets), of_each(logits, batch.partner_targets)
+        return (batch.share * own + (1 - batch.share) * partner).mean()
 
     return loss
+
+
+def class_weights(
+    labels: Tensor, classes: Sequence[str], setting: str | Sequence[float]
+) -> Tensor | None:
+    """The weight of each class in the loss, float32 ``(K,)`` on the CPU; ``None`` for "none".
+
+    "balanced" weighs a class by one over its number of pictures, numbers weigh as given; then all
+    are scaled so that their mean over the pictures of the training split, ``labels`` int64
+    ``(N,)``, is 1. A class without pictures has weight 1, which nothing uses.
+
+    Raises ``InputError`` where there are not as many numbers as classes.
+    """
+    if setting == "none":
+        return None
+    counts = torch.bincount(labels.cpu(), minlength=len(classes)).double()
+    if setting == "balanced":
+        weights = 1 / counts
+    else:
+        if len(setting) != len(classes):
+            raise InputError(
+                f"train.class_weights has {len(setting)} numbers for {len(classes)} classes; give "
+                f"one for each, in the order {_names(classes)}"
+            )
+        weights = torch.tensor(setting, dtype=torch.float64)
+    weights = torch.where(counts > 0, weights, 0.0)
+    weights = weights * counts.sum() / (weights * counts).sum()
+    return torch.where(counts > 0, weights, 1.0).float()
+
+
+def _names(classes: Sequence[str], most: int = 10) -> str:
+    return ", ".join(classes[:most]) + (", ..." if len(classes) > most else "")
