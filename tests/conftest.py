@@ -13,6 +13,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 _CACHE = tempfile.TemporaryDirectory(prefix="ghostnet-small-tests-")
 os.environ["HF_HOME"] = _CACHE.name
+os.environ["GHOSTNET_CACHE"] = os.path.join(_CACHE.name, "ghostnet-small")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

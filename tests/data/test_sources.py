@@ -14,7 +14,8 @@ from PIL import Image
 from pyarrow import parquet
 
 from ghostnet_small.data.dataset import ImageData
-from ghostnet_small.data.sources import DataSettings, load_data
+from ghostnet_small.data.parquet_rows import ParquetNames, ParquetPictures
+from ghostnet_small.data.sources import DataSettings, OneSplit, load_data, load_split
 from ghostnet_small.errors import InputError
 from makers import class_label, make_folder, make_parquet, make_picture, png_bytes, write_parquet
 
@@ -282,6 +283,9 @@ def test_fingerprint_changes_with_any_part(tmp_path: Path) -> None:
         ({"split_seed": -1}, "data.split_seed -1"),
         ({"mean": (0.5, 120.0, 0.5)}, "data.mean [0.5, 120.0, 0.5]"),
         ({"std": (0.0,)}, "data.std [0.0]"),
+        ({"cache": ""}, "data.cache ''"),
+        ({"memory_gib": -1.0}, "data.memory_gib -1.0"),
+        ({"memory_gib": float("nan")}, "data.memory_gib nan"),
     ],
 )
 def test_settings_are_checked_before_the_source(settings: dict[str, Any], words: str) -> None:
@@ -297,7 +301,9 @@ def test_limit_against_the_set() -> None:
 
 def test_missing_file_empty_and_unknown(tmp_path: Path) -> None:
     assert "nowhere' does not exist" in error_of(tmp_path / "nowhere")
-    assert "'cifar' does not exist; give 'digits', or --data.root DIR" in error_of(source="cifar")
+    error = error_of(source="cifar")
+    assert "'cifar' does not exist; the nearest is cifar10; give digits, cifar10" in error
+    assert "--data.root DIR" in error
     (tmp_path / "empty").mkdir()
     assert "empty' is an empty directory" in error_of(tmp_path / "empty")
     file = tmp_path / "file.parquet"
@@ -403,6 +409,90 @@ def test_splits_with_other_columns(tmp_path: Path) -> None:
     message = error_of(tmp_path)
     assert f"{tmp_path} cannot be read as a Hugging Face data set" in message
     assert "column names don't match" in message
+
+
+def test_skip_in_parquet(tmp_path: Path) -> None:
+    """Pictures that cannot be read, cells without one and labels that are none."""
+    features = {"img": IMAGE, "label": class_label(["a", "b"])}
+    contents = [flat(0), None, flat(2), flat(3)[:40], flat(4), flat(5)]
+    columns = {"label": [0, 1, None, 1, 1, 7]}
+    write_parquet(tmp_path / "train.parquet", contents, columns, features)
+    write_parquet(tmp_path / "test.parquet", [flat(6)] * 2, {"label": [-1, 1]}, features)
+    file = tmp_path / "train.parquet"
+    assert error_of(tmp_path).startswith(f"{file} row 2: label None is not one of")
+    data = load(tmp_path, validation=0, on_error="skip")
+    assert data.train.index.tolist() == [0, 4]
+    assert data.train.images[:, 0, 0, 0].tolist() == [0, 4]
+    assert data.train.labels.tolist() == [0, 1]
+    assert data.test is not None and data.test.index.tolist() == [1]
+    said = sorted(message.removeprefix(f"{tmp_path}/")[:24] for message in data.skipped)
+    assert said == [
+        "test.parquet row 0: labe",
+        "train.parquet row 1: img",
+        "train.parquet row 2: lab",
+        "train.parquet row 3 is n",
+        "train.parquet row 5: lab",
+    ]
+
+
+def test_parquet_rows_in_any_order_and_many_groups(tmp_path: Path) -> None:
+    pictures = [{"bytes": bytes([row]) * 9, "path": None} for row in range(25)]
+    for name, part in (("a", pictures[:7]), ("b", []), ("c", pictures[7:])):
+        kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+        table = pa.table({"img": pa.array(part, type=kind)})
+        parquet.write_table(table, tmp_path / f"{name}.parquet", row_group_size=4)
+    names = ParquetNames([str(tmp_path / f"{name}.parquet") for name in "abc"], [7, 0, 18])
+    rows = ParquetPictures(names, "img")
+    assert len(rows) == len(names) == 25
+    order = [*range(25), 24, 0, 6, 7, 3, 23, 8, 8, -1]
+    assert [rows[row][0] for row in order] == [row % 25 for row in order]
+    assert [content[0] for content in rows[5:9]] == [5, 6, 7, 8]
+    assert names[6:8] == [f"{tmp_path}/a.parquet row 6", f"{tmp_path}/c.parquet row 0"]
+    with pytest.raises(IndexError):
+        rows[25]
+
+
+# -- one split ---------------------------------------------------------------------------------
+
+
+def one(root: Path, name: str, channels: int = 3, **settings: Any) -> OneSplit:
+    return load_split(DataSettings(root=str(root), **settings), name, channels=channels)
+
+
+def test_one_split_is_that_of_the_whole(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, train=8)
+    whole = load(root, validation=0.25)
+    prints = set()
+    for name in ("train", "validation", "test"):
+        found, expected = one(root, name, validation=0.25), whole.split(name)
+        assert torch.equal(found.split.images[:], expected.images[:])
+        assert torch.equal(found.split.labels, expected.labels)
+        assert torch.equal(found.split.index, expected.index)
+        assert (found.classes, found.channels, found.size) == (whole.classes, 3, whole.size)
+        prints.add(found.fingerprint)
+    assert len(prints) == 3
+
+
+def test_the_other_splits_are_not_read(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, train=2, test=1)
+    (root / "train/leaf/000.png").write_bytes(b"broken")
+    assert len(one(root, "test", validation=0).split) == 3
+    with pytest.raises(InputError, match="not a readable picture"):
+        one(root, "train", validation=0)
+    with pytest.raises(InputError, match="has no validation split; it has test, train"):
+        one(root, "validation", validation=0)
+    with pytest.raises(InputError, match="split 'all' is not known"):
+        one(root, "all")
+
+
+def test_a_grey_split_of_a_coloured_set(tmp_path: Path) -> None:
+    root = make_folder(tmp_path, train=2, test=1, grey=True)
+    Image.new("RGB", (16, 16), (9, 0, 0)).save(root / "train/plum/000.png")
+    assert load(root, validation=0).channels == 3
+    assert one(root, "test", validation=0).channels == 3
+    assert one(root, "test", channels=1, validation=0).channels == 1
+    settings = DataSettings(root=str(root), validation=0, channels=1)
+    assert load_split(settings, "test", channels=3).channels == 1
 
 
 # -- the real one ------------------------------------------------------------------------------

@@ -1,14 +1,15 @@
-"""The one in-memory form of a data set: whole splits as uint8 tensors."""
+"""The one form of a data set: whole splits of uint8 pictures, in memory or mapped from a file."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from ghostnet_small.data.mapped import MappedImages
 from ghostnet_small.errors import InputError
 
 
@@ -19,30 +20,58 @@ class Split:
     Shapes: ``images`` uint8 ``(N, C, H, W)``, ``labels`` int64 ``(N,)`` in ``0 .. K - 1``,
     ``index`` int64 ``(N,)``: the row that each picture has in its source's split. The index
     survives hold-outs and limits, so a picture's augmented view does not depend on them.
+
+    ``images`` of a set above the memory budget stay in their file (``MappedImages``).
     """
 
-    images: Tensor
+    images: Tensor | MappedImages
     labels: Tensor
     index: Tensor
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def take(self, rows: Tensor) -> Split:
-        """The rows given by ``rows`` (int64 ``(M,)``), in that order."""
-        return Split(self.images[rows], self.labels[rows], self.index[rows])
+    @property
+    def in_memory(self) -> bool:
+        """Whether the pictures are a tensor."""
+        return isinstance(self.images, Tensor)
+
+    def take(self, rows: Tensor) -> Pictures:
+        """The rows given by ``rows`` (int64 ``(M,)``), in that order, in memory."""
+        return Pictures(self.images[rows], self.labels[rows], self.index[rows])
 
     def to(self, device: torch.device | str) -> Split:
-        """A copy on ``device``."""
+        """A copy on ``device``; one that is mapped from a file stays there."""
+        if isinstance(self.images, MappedImages):
+            return self
         return Split(self.images.to(device), self.labels.to(device), self.index.to(device))
 
     def digest(self) -> str:
         """SHA-256 over the pixels (uint8, ``N x H x W x C``), then the labels (int64, ``<i8``)."""
         sha = hashlib.sha256()
-        for part in self.images.cpu().split(4096):
-            sha.update(part.permute(0, 2, 3, 1).contiguous().numpy().tobytes())
+        for part in self.images.split(4096):
+            sha.update(part.cpu().permute(0, 2, 3, 1).contiguous().numpy().data)
         sha.update(self.labels.cpu().numpy().astype("<i8").tobytes())
         return sha.hexdigest()
+
+
+@dataclass(frozen=True)
+class Pictures(Split):
+    """Some pictures of a split, in memory."""
+
+    images: Tensor
+
+    def to(self, device: torch.device | str) -> Pictures:
+        """A copy on ``device``."""
+        return Pictures(self.images.to(device), self.labels.to(device), self.index.to(device))
+
+
+@dataclass(frozen=True)
+class CacheUse:
+    """The cache files that a data set was read from: their folders, and ``size_bytes`` in all."""
+
+    folders: tuple[str, ...] = ()
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,7 +80,9 @@ class ImageData:
 
     ``mean`` and ``std`` are a channel's mean and standard deviation over the training split,
     for pixels scaled to 0 .. 1. ``fingerprint`` is a SHA-256 that changes with any pixel,
-    label, class name or cut of the splits.
+    label, class name or cut of the splits. ``skipped`` says of each picture that
+    ``data.on_error skip`` left out why it cannot be used. ``origin`` names the repository and the
+    commit of a fetched set.
     """
 
     train: Split
@@ -61,6 +92,9 @@ class ImageData:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
+    skipped: tuple[str, ...] = ()
+    origin: dict[str, str] = field(default_factory=dict)
+    cache: CacheUse = CacheUse()
 
     @property
     def channels(self) -> int:
@@ -77,13 +111,23 @@ class ImageData:
         Raises ``InputError`` where the data set has no such split.
         """
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
-        if name not in splits:
-            raise InputError(f"split {name!r} is not known; choose one of {', '.join(splits)}")
+        check_split_name(name)
         found = splits[name]
         if found is None:
-            have = ", ".join(key for key, value in splits.items() if value is not None)
-            raise InputError(f"this data set has no {name} split; it has {have}")
+            raise no_split(name, [key for key, value in splits.items() if value is not None])
         return found
+
+
+def check_split_name(name: str) -> None:
+    """Raises ``InputError`` where ``name`` is that of no split."""
+    known = ("train", "validation", "test")
+    if name not in known:
+        raise InputError(f"split {name!r} is not known; choose one of {', '.join(known)}")
+
+
+def no_split(name: str, have: Sequence[str]) -> InputError:
+    """What is raised where a data set has the splits ``have`` and not ``name``."""
+    return InputError(f"this data set has no {name} split; it has {', '.join(have)}")
 
 
 def size_text(size: Sequence[int]) -> str:

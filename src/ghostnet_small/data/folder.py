@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import overload
 
 import torch
 
@@ -16,6 +18,25 @@ def _folders(path: Path) -> list[Path]:
         (entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")),
         key=lambda entry: entry.name,
     )
+
+
+class PathNames(Sequence[str]):
+    """The paths of files as text, made when it is asked for."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [str(path) for path in self.paths[row]]
+        return str(self.paths[row])
 
 
 def list_folder(root: Path) -> Listing:
@@ -46,6 +67,6 @@ def list_folder(root: Path) -> Listing:
             pictures += found
             labels += [classes.index(folder.name)] * len(found)
         splits[ours] = ListedSplit(
-            pictures, [str(path) for path in pictures], torch.tensor(labels, dtype=torch.int64)
+            pictures, PathNames(pictures), torch.tensor(labels, dtype=torch.int64)
         )
     return Listing(splits, classes)

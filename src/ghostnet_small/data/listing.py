@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from PIL import Image
@@ -21,17 +22,28 @@ SPLIT_NAMES = {
 }
 
 
+class BrokenSource(InputError):
+    """A file that holds many pictures cannot be read."""
+
+
 @dataclass(frozen=True)
 class ListedSplit:
     """``N`` pictures of a split, each with the name that messages give it.
 
     ``pictures`` are files, files' contents, or pixels: uint8 ``(N, H, W)`` or ``(N, H, W, 3)``.
-    ``labels``: int64 ``(N,)`` in ``0 .. K - 1``.
+    The sequences may read what they give when it is asked for; what they raise is ``InputError``
+    for a picture that cannot be had, ``BrokenSource`` where that holds for all. One with an
+    attribute ``signature`` says by it whether it holds the same as before; of others the content,
+    or the files' sizes and times of change, tell.
+
+    ``labels``: int64 ``(N,)`` in ``0 .. K - 1``, and -1 for the rows in ``broken``, whose label
+    is none; that holds the message for each.
     """
 
-    pictures: list[Path] | list[bytes] | np.ndarray
-    names: list[str]
+    pictures: Sequence[Path] | Sequence[bytes] | np.ndarray
+    names: Sequence[str]
     labels: Tensor
+    broken: Mapping[int, str] = field(default_factory=dict)
 
     def picture(self, row: int) -> Path | bytes | Image.Image:
         """What ``read_picture`` takes for the picture in ``row``."""
@@ -40,12 +52,37 @@ class ListedSplit:
         return self.pictures[row]
 
 
+class RowNames(Sequence[str]):
+    """``WHERE row R`` for each row, made when it is asked for."""
+
+    def __init__(self, where: str, count: int) -> None:
+        self.where = where
+        self.rows = count
+
+    def __len__(self) -> int:
+        return self.rows
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [self[number] for number in range(*row.indices(self.rows))]
+        return f"{self.where} row {range(self.rows)[row]}"
+
+
 @dataclass(frozen=True)
 class Listing:
-    """The splits of a source, ``train`` among them, and its class names."""
+    """The splits of a source, ``train`` among them, and its class names.
+
+    ``remarks`` are for the user; ``origin`` says for the record where a fetched set is from.
+    """
 
     splits: dict[str, ListedSplit]
     classes: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+    origin: dict[str, str] = field(default_factory=dict)
 
 
 def known_splits(found: Iterable[str], where: str) -> dict[str, str]:

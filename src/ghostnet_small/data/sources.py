@@ -4,143 +4,187 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ghostnet_small.data.dataset import ImageData, Split, size_text
+from ghostnet_small.data.dataset import ImageData, Split, check_split_name, no_split
 from ghostnet_small.data.digits import list_digits
-from ghostnet_small.data.forms import layouts, list_root, refuse_label_column
-from ghostnet_small.data.listing import ListedSplit, Listing
-from ghostnet_small.data.pictures import read_picture
+from ghostnet_small.data.forms import holds_data_set, layouts, list_root, refuse_label_column
+from ghostnet_small.data.gather import Cut, Gathered, gather
+from ghostnet_small.data.hub import SHORT_NAMES, is_name, list_named, nearest_name
+from ghostnet_small.data.listing import Listing
+from ghostnet_small.data.settings import DataSettings
 from ghostnet_small.data.split import hold_out, limited_rows
+from ghostnet_small.data.statistics import mean_std
 from ghostnet_small.errors import InputError
 
-MIN_SIZE = 8  # pixels; below it the network's strides leave nothing
-
-
-@dataclass(frozen=True)
-class DataSettings:
-    """Which pictures, and how they are cut and shaped.
-
-    Args:
-        root: a directory; overrides ``source``. Parquet files anywhere below make it a Hugging
-            Face data set, ``train/<class>/*.png`` a folder set, ``train-images-idx3-ubyte``
-            (with or without .gz) one in MNIST's form.
-        source: ``digits`` (scikit-learn's, needs no network) or a directory.
-        class_names: names for the classes, in their order, in place of the source's own.
-        label_column: the label column of a Hugging Face data set that has several.
-        limit: take a stratified part of so many pictures of the training split, before
-            ``validation``.
-        size: resize every picture to ``size x size`` pixels.
-        channels: 1 grey, 3 colour; null: grey where all pictures are grey, else colour.
-        validation: share of the training split held out, stratified; 0: none. A source with a
-            validation split of its own keeps that one, and nothing is held out.
-        split_seed: seed of ``limit`` and ``validation``.
-        mean: a channel's mean that pixels, scaled to 0 .. 1, are normalised by; null: of the
-            training split.
-        std: likewise, the standard deviation.
-    """
-
-    root: str | None = None
-    source: str = "digits"
-    class_names: tuple[str, ...] | None = None
-    label_column: str | None = None
-    limit: int | None = None
-    size: int | None = None
-    channels: int | None = None
-    validation: float = 0.1
-    split_seed: int = 0
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-
-    def check(self) -> None:
-        """Refuse values that no data set allows.
-
-        Raises ``InputError`` with the value and what is allowed.
-        """
-        if self.limit is not None and self.limit < 1:
-            raise InputError(f"data.limit {self.limit} is not allowed; give 1 or more pictures")
-        if self.size is not None and self.size < MIN_SIZE:
-            raise InputError(f"data.size {self.size} is not allowed; give {MIN_SIZE} or more")
-        if self.channels not in (None, 1, 3):
-            raise InputError(f"data.channels {self.channels} is not allowed; give 1 (grey) or 3")
-        if not 0 <= self.validation < 1:
-            raise InputError(
-                f"data.validation {self.validation} is not allowed; give a share from 0 to below 1"
-            )
-        if not 0 <= self.split_seed < 2**32:
-            raise InputError(
-                f"data.split_seed {self.split_seed} is not allowed; give 0 to {2**32 - 1}"
-            )
-        if self.mean is not None and not all(0 <= value <= 1 for value in self.mean):
-            raise InputError(f"data.mean {list(self.mean)} is not allowed; give values in 0 to 1")
-        if self.std is not None and not all(0 < value < math.inf for value in self.std):
-            raise InputError(f"data.std {list(self.std)} is not allowed; give values above 0")
+logger = logging.getLogger(__name__)  # what a user should know, though nothing is wrong
 
 
 def load_data(settings: DataSettings) -> ImageData:
     """Read, decode and cut a data set.
 
-    ``mean`` and ``std`` are of the training split after the hold-out, computed from exact
-    integer sums; a channel that has one value everywhere gets the std 1/255, one grey step.
+    What has to be decoded is decoded once, into the cache. ``mean`` and ``std`` are of the
+    training split after the hold-out, computed from exact integer sums; a channel that has one
+    value everywhere gets the std 1/255, one grey step.
 
     Raises ``InputError`` for settings that the source cannot meet and for pictures that cannot
     be read.
     """
-    settings.check()
-    listing, where = _list(settings)
-    listing = _renamed(listing, settings.class_names, where)
-    train_labels = listing.splits["train"].labels
-    _check_classes(train_labels, listing.classes, where)
-    rows = {name: torch.arange(len(split.labels)) for name, split in listing.splits.items()}
-    # The cut needs labels only, so it is made first: what a limit leaves out is never decoded.
-    if settings.limit is not None:
-        rows["train"] = limited_rows(train_labels, settings.limit, seed=settings.split_seed)
-    held = None
-    if "validation" not in listing.splits and settings.validation > 0:
-        kept, out = hold_out(
-            train_labels[rows["train"]], settings.validation, seed=settings.split_seed
-        )
-        held, rows["train"] = rows["train"][out], rows["train"][kept]
-    cuts = [(name, listing.splits[name], rows[name]) for name in listing.splits]
-    if held is not None:
-        cuts.append(("validation", listing.splits["train"], held))
-    images = _decode([(split, index) for _, split, index in cuts], settings)
-    splits = {
-        name: Split(pixels, split.labels[index], index)
-        for (name, split, index), pixels in zip(cuts, images, strict=True)
-    }
-    mean, std = _mean_std(splits["train"].images)
+    listing, where = _read(settings)
+    cuts = _cuts(listing, settings)
+    found = _gather(listing, cuts, settings)
+    train = found.splits["train"]
+    if found.skipped:
+        _check_classes(train.labels, listing.classes, where)
+    mean, std = mean_std(found.facts("train").histogram)
     return ImageData(
-        train=splits["train"],
-        validation=splits.get("validation"),
-        test=splits.get("test"),
+        train=train,
+        validation=found.splits.get("validation"),
+        test=found.splits.get("test"),
         classes=listing.classes,
         mean=_override("mean", settings.mean, mean),
         std=_override("std", settings.std, std),
-        fingerprint=_fingerprint(listing.classes, splits),
+        fingerprint=_fingerprint(listing.classes, found),
+        skipped=(*_broken(listing, cuts), *found.skipped),
+        origin=listing.origin,
+        cache=found.cache,
     )
+
+
+@dataclass(frozen=True)
+class OneSplit:
+    """One split of a data set; ``fingerprint`` changes with its pixels, labels, rows or classes."""
+
+    name: str
+    split: Split
+    classes: tuple[str, ...]
+    fingerprint: str
+    skipped: tuple[str, ...]
+
+    @property
+    def channels(self) -> int:
+        return self.split.images.shape[1]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a picture, in pixels."""
+        return self.split.images.shape[2], self.split.images.shape[3]
+
+
+def load_split(settings: DataSettings, name: str, *, channels: int) -> OneSplit:
+    """The split ``name`` as ``load_data`` cuts it, without decoding the others.
+
+    Where ``data.channels`` leaves the colour open and the split is all grey, ``channels`` 3 repeats
+    the one channel: another split may have a coloured picture.
+
+    Raises ``InputError`` as ``load_data`` does, and where there is no such split.
+    """
+    check_split_name(name)
+    listing, _ = _read(settings)
+    cuts = _cuts(listing, settings)
+    chosen = [cut for cut in cuts if cut.name == name]
+    if not chosen:
+        raise no_split(name, [cut.name for cut in cuts])
+    found = _gather(listing, chosen, settings, at_least=1 if settings.channels else channels)
+    return OneSplit(
+        name=name,
+        split=found.splits[name],
+        classes=listing.classes,
+        fingerprint=_fingerprint(listing.classes, found),
+        skipped=(*_broken(listing, chosen), *found.skipped),
+    )
+
+
+def _read(settings: DataSettings) -> tuple[Listing, str]:
+    """The source's checked listing, and its name for messages."""
+    settings.check()
+    listing, where = _list(settings)
+    for remark in listing.remarks:
+        logger.warning(remark)
+    if settings.on_error == "stop":
+        for split in listing.splits.values():
+            for message in split.broken.values():
+                raise InputError(message)
+    listing = _renamed(listing, settings.class_names, where)
+    _check_classes(listing.splits["train"].labels, listing.classes, where)
+    return listing, where
+
+
+def _cuts(listing: Listing, settings: DataSettings) -> list[Cut]:
+    """The splits as rows of the source's: labels are enough to cut by, nothing is decoded."""
+    rows = {name: (split.labels >= 0).nonzero().flatten() for name, split in listing.splits.items()}
+    labels = listing.splits["train"].labels
+    if settings.limit is not None:
+        chosen = limited_rows(labels[rows["train"]], settings.limit, seed=settings.split_seed)
+        rows["train"] = rows["train"][chosen]
+    held = None
+    if "validation" not in listing.splits and settings.validation > 0:
+        kept, out = hold_out(labels[rows["train"]], settings.validation, seed=settings.split_seed)
+        held, rows["train"] = rows["train"][out], rows["train"][kept]
+    cuts = [Cut(name, name, rows[name]) for name in listing.splits]
+    return cuts if held is None else [*cuts, Cut("validation", "train", held)]
+
+
+def _gather(
+    listing: Listing, cuts: list[Cut], settings: DataSettings, at_least: int = 1
+) -> Gathered:
+    return gather(
+        listing.splits,
+        cuts,
+        channels=settings.channels,
+        at_least=at_least,
+        size=settings.size,
+        on_error=settings.on_error,
+        cache=settings.cache,
+        memory_gib=settings.memory_gib,
+        say=logger.warning,
+    )
+
+
+def _broken(listing: Listing, cuts: list[Cut]) -> list[str]:
+    """What is wrong with the rows that have no label to cut them by."""
+    names = dict.fromkeys(cut.listed for cut in cuts)
+    return [message for name in names for message in listing.splits[name].broken.values()]
 
 
 def _list(settings: DataSettings) -> tuple[Listing, str]:
     """The source's listing, and its name for messages."""
     if settings.root is not None:
-        root = Path(settings.root).expanduser()
-        return list_root(root, settings.label_column, "data.root"), settings.root
-    if settings.source == "digits":
+        return list_root(settings.root, settings.label_column, "data.root"), settings.root
+    source, root = settings.source, Path(settings.source).expanduser()
+    if is_name(source):
+        if not holds_data_set(root):
+            return _list_named(settings), source
+        logger.warning(f"data.source {source!r}: read from the directory of that name, not the hub")
+    for key, value in (("subset", settings.subset), ("revision", settings.revision)):
+        if value is not None:
+            raise InputError(f"data.{key} {value!r}: {source} has none; leave it out")
+    if source == "digits":
         refuse_label_column(settings.label_column, "the digits")
         return list_digits(), "the digits"
-    root = Path(settings.source).expanduser()
-    if not settings.source or not root.exists():
+    if not source or not root.exists():
+        near = nearest_name(source)
+        hint = f"the nearest is {near}; " if near else ""
         raise InputError(
-            f"data.source {settings.source!r} does not exist; give 'digits', or --data.root DIR "
-            f"with {layouts()}"
+            f"data.source {source!r} does not exist; {hint}give digits, "
+            f"{', '.join(SHORT_NAMES)}, OWNER/NAME, or --data.root DIR with {layouts()}"
         )
-    return list_root(root, settings.label_column, "data.source"), settings.source
+    return list_root(source, settings.label_column, "data.source"), source
+
+
+def _list_named(settings: DataSettings) -> Listing:
+    return list_named(
+        settings.source,
+        label_column=settings.label_column,
+        subset=settings.subset,
+        revision=settings.revision,
+        forms=layouts(),
+    )
 
 
 def _renamed(listing: Listing, names: tuple[str, ...] | None, where: str) -> Listing:
@@ -155,7 +199,7 @@ def _renamed(listing: Listing, names: tuple[str, ...] | None, where: str) -> Lis
 
 
 def _check_classes(labels: Tensor, classes: tuple[str, ...], where: str) -> None:
-    counts = torch.bincount(labels, minlength=len(classes)).tolist()
+    counts = torch.bincount(labels[labels >= 0], minlength=len(classes)).tolist()
     present = [name for name, count in zip(classes, counts, strict=True) if count]
     if len(present) < 2:
         raise InputError(
@@ -167,56 +211,6 @@ def _check_classes(labels: Tensor, classes: tuple[str, ...], where: str) -> None
         raise InputError(
             f"{where}: class {absent[0]!r} has no training picture; add some or remove the class"
         )
-
-
-def _decode(parts: list[tuple[ListedSplit, Tensor]], settings: DataSettings) -> list[Tensor]:
-    """The chosen rows of each part as uint8 ``(N, C, H, W)``, of one C, H and W throughout."""
-    decoded: list[list[Tensor]] = []
-    first: tuple[str, torch.Size] | None = None
-    for split, index in parts:
-        pictures = []
-        for row in index.tolist():
-            name = split.names[row]
-            picture = read_picture(
-                split.picture(row), channels=settings.channels, size=settings.size, name=name
-            )
-            shape = picture.shape[1:]
-            if first is None:
-                first = (name, shape)
-            if shape != first[1]:
-                raise InputError(
-                    f"pictures differ in size: {first[0]} is {size_text(first[1])} and {name} is "
-                    f"{size_text(shape)}; give --data.size 32 to resize all of them, or "
-                    "another size"
-                )
-            if min(shape) < MIN_SIZE:
-                raise InputError(
-                    f"{name} is {size_text(shape)} pixels; the network needs "
-                    f"{MIN_SIZE}x{MIN_SIZE}: give --data.size {MIN_SIZE} or more"
-                )
-            pictures.append(picture)
-        decoded.append(pictures)
-    channels = max((len(picture) for pictures in decoded for picture in pictures), default=1)
-    # One coloured picture makes the whole set coloured: its grey ones are repeated.
-    return [
-        torch.stack([picture.expand(channels, -1, -1) for picture in pictures])
-        for pictures in decoded
-    ]
-
-
-def _mean_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """A channel's mean and (population) standard deviation, pixels scaled to 0 .. 1."""
-    means, stds = [], []
-    for channel in range(images.shape[1]):
-        histogram = torch.bincount(images[:, channel].flatten(), minlength=256).tolist()
-        count = sum(histogram)
-        total = sum(value * times for value, times in enumerate(histogram))
-        squares = sum(value * value * times for value, times in enumerate(histogram))
-        means.append(total / (255 * count))
-        # Integers up to here, so that the difference of two large sums loses nothing.
-        variance = (count * squares - total * total) / (count * count)
-        stds.append(math.sqrt(variance) / 255 if variance else 1 / 255)
-    return tuple(means), tuple(stds)
 
 
 def _override(
@@ -232,9 +226,9 @@ def _override(
     return tuple(wanted)
 
 
-def _fingerprint(classes: tuple[str, ...], splits: dict[str, Split]) -> str:
+def _fingerprint(classes: tuple[str, ...], found: Gathered) -> str:
     sha = hashlib.sha256(json.dumps(classes).encode())
-    for name in sorted(splits):
-        sha.update(f"\n{name} {splits[name].digest()} ".encode())
-        sha.update(splits[name].index.numpy().astype("<i8").tobytes())
+    for name in sorted(found.splits):
+        sha.update(f"\n{name} {found.facts(name).digest} ".encode())
+        sha.update(found.splits[name].index.numpy().astype("<i8").tobytes())
     return sha.hexdigest()

@@ -1,0 +1,279 @@
+"""Decoded pictures in files: one folder for each split and way of decoding it.
+
+A folder holds ``pixels`` (uint8 ``N x C x H x W``), ``kinds`` (a picture's channels, 0: it cannot
+be read; uint8 ``N``) and ``log``: a line for the form of both, then one for each block of rows that
+is whole, with its checksum. A block is written before its line, so that decoding goes on after a
+crash where it stood, and a block that was damaged later is decoded again.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ghostnet_small.data.decode import Block, Format
+from ghostnet_small.errors import InputError, os_error_text
+
+OFF = "off"
+BLOCK_BYTES, BLOCK_ROWS = 2 << 20, 512
+
+
+def cache_root(setting: str | None) -> Path | None:
+    """The folder of all caches: ``setting``, ``GHOSTNET_CACHE``, or the user's own; None: off."""
+    named = setting or os.environ.get("GHOSTNET_CACHE")
+    if named == OFF:
+        return None
+    if named:
+        return Path(named).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "ghostnet-small"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The form of a folder's files: ``rows`` pictures, ``block_rows`` of them to a block."""
+
+    rows: int
+    planes: int
+    height: int
+    width: int
+    block_rows: int
+
+    @classmethod
+    def of(cls, rows: int, form: Format) -> Layout:
+        """That of ``rows`` pictures of ``form``."""
+        picture = form.planes * form.height * form.width
+        block_rows = max(1, min(BLOCK_ROWS, BLOCK_BYTES // picture))
+        return cls(rows, form.planes, form.height, form.width, block_rows)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return self.rows, self.planes, self.height, self.width
+
+    @property
+    def picture_bytes(self) -> int:
+        return self.planes * self.height * self.width
+
+    @property
+    def size_bytes(self) -> int:
+        return self.rows * (self.picture_bytes + 1)
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.rows // self.block_rows)
+
+    def block(self, number: int) -> slice:
+        """The rows of a block."""
+        return slice(number * self.block_rows, min((number + 1) * self.block_rows, self.rows))
+
+
+@dataclass
+class Decoded:
+    """What a folder, or memory, holds: ``kinds`` uint8 ``(N,)``, messages by unreadable row, and
+    ``pixels`` uint8 ``(N, C, H, W)``, None where they stay in the file. Of blocks that are
+    ``missing`` and ``damaged`` there is nothing yet, and nothing of use."""
+
+    layout: Layout
+    pixels: np.ndarray | None
+    kinds: np.ndarray
+    unreadable: dict[int, str] = field(default_factory=dict)
+    missing: list[int] = field(default_factory=list)
+    damaged: list[int] = field(default_factory=list)
+
+
+class Damaged(Exception):
+    """A folder's log is none, or not of its files."""
+
+
+class CacheFolder:
+    """The folder of one split, decoded in one way."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.pixels, self.kinds, self.log = path / "pixels", path / "kinds", path / "log"
+
+    def finished(self) -> Layout | None:
+        """The form of the files, None where they are not here or a block was never decoded."""
+        try:
+            layout, checksums, _ = self._read_log()
+        except (OSError, Damaged):
+            return None
+        return layout if len(checksums) == layout.blocks else None
+
+    def size_bytes(self) -> int:
+        """Bytes on the disk."""
+        return sum(file.stat().st_size for file in self.path.iterdir())
+
+    def read(self, *, keep: bool) -> Decoded:
+        """All that is here.
+
+        Every block is read and compared with its checksum; ``keep`` leaves the pixels in memory.
+
+        Raises ``Damaged`` where nothing can be used, ``OSError`` where it cannot be read.
+        """
+        layout, checksums, unreadable = self._read_log()
+        kinds = np.fromfile(self.kinds, np.uint8)
+        pixels = np.empty(layout.shape, np.uint8) if keep else None
+        spare = np.empty((layout.block_rows, *layout.shape[1:]), np.uint8)
+        found = Decoded(layout, pixels, kinds, unreadable)
+        with self.pixels.open("rb", buffering=0) as file:
+            for number in range(layout.blocks):
+                if number not in checksums:
+                    found.missing.append(number)
+                    continue
+                rows = layout.block(number)
+                count = rows.stop - rows.start
+                block = spare[:count] if pixels is None else pixels[rows]
+                file.seek(rows.start * layout.picture_bytes)
+                whole = file.readinto(block.data.cast("B")) == block.nbytes
+                if not whole or checksums[number] != _checksum(block, kinds[rows]):
+                    found.damaged.append(number)
+        return found
+
+    def make(self, layout: Layout) -> None:
+        """Begin anew: files of the final size, so that a disk too small is found out now."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.path.mkdir(parents=True)
+        for file, size in (
+            (self.pixels, layout.rows * layout.picture_bytes),
+            (self.kinds, layout.rows),
+        ):
+            with file.open("wb") as opened:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(opened.fileno(), 0, size)
+                else:
+                    opened.truncate(size)
+        self._append({"layout": vars(layout)})
+
+    @contextmanager
+    def writer(self, layout: Layout) -> Iterator[Callable[[int, Block], None]]:
+        """A function that writes a block, and then that it is whole."""
+        with self.pixels.open("r+b", buffering=0) as pixels, self.kinds.open("r+b") as kinds:
+
+            def write(number: int, block: Block) -> None:
+                rows = layout.block(number)
+                for file, values, start in (
+                    (pixels, block.pixels, rows.start * layout.picture_bytes),
+                    (kinds, block.kinds, rows.start),
+                ):
+                    file.seek(start)
+                    file.write(values.data.cast("B"))
+                    file.flush()
+                unreadable = {rows.start + row: said for row, said in block.unreadable.items()}
+                line = {
+                    "block": number,
+                    "crc32": _checksum(block.pixels, block.kinds),
+                    "unreadable": unreadable,
+                }
+                self._append(line)
+
+            yield write
+
+    def remove(self) -> None:
+        """Leave nothing here."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def forget_facts(self) -> None:
+        """Remove what was computed from pixels that turned out to be damaged."""
+        for file in self.path.glob("*.json"):
+            file.unlink()
+
+    def _append(self, values: dict[str, object]) -> None:
+        text = json.dumps(values)
+        # The first line break ends what a crash may have left of a line.
+        line = f"\n{zlib.crc32(text.encode()):08x} {text}\n"
+        handle = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            if os.write(handle, line.encode()) < len(line.encode()):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.log))
+        finally:
+            os.close(handle)
+
+    def _read_log(self) -> tuple[Layout, dict[int, int], dict[int, str]]:
+        """The layout, each block's checksum, and messages by row; a later line counts."""
+        layout = None
+        checksums: dict[int, int] = {}
+        unreadable: dict[int, dict[int, str]] = {}
+        for line in _whole_lines(self.log.read_bytes().split(b"\n")):
+            if "layout" in line:
+                layout = Layout(**line["layout"])
+            else:
+                checksums[line["block"]] = line["crc32"]
+                unreadable[line["block"]] = {
+                    int(row): said for row, said in line["unreadable"].items()
+                }
+        if layout is None or self.kinds.stat().st_size != layout.rows:
+            raise Damaged
+        if self.pixels.stat().st_size != layout.rows * layout.picture_bytes:
+            raise Damaged
+        said = {row: text for block in unreadable.values() for row, text in block.items()}
+        return layout, checksums, dict(sorted(said.items()))
+
+
+def _whole_lines(lines: Iterable[bytes]) -> Iterator[dict]:
+    for line in lines:
+        crc, _, text = line.partition(b" ")
+        if line and crc == f"{zlib.crc32(text):08x}".encode():
+            yield json.loads(text)
+
+
+def _checksum(pixels: np.ndarray, kinds: np.ndarray) -> int:
+    return zlib.crc32(kinds.data, zlib.crc32(pixels.data))
+
+
+def key_of(parts: Sequence[object]) -> str:
+    """A folder's name: what its pictures are decoded from, and how."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+@contextmanager
+def locked(root: Path, key: str) -> Iterator[None]:
+    """One process at a time; the lock of one that dies is free. Raises ``OSError``."""
+    root.mkdir(parents=True, exist_ok=True)
+    path = root / f"{key}.lock"
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            # The one before may have removed the file that was waited for.
+            with suppress(FileNotFoundError):
+                if os.fstat(handle).st_ino == path.stat().st_ino:
+                    break
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+        os.close(handle)
+
+
+def no_space(error: OSError) -> bool:
+    """Whether a file could not grow."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def full(root: Path, needed: int, error: OSError) -> InputError:
+    """What is raised where ``needed`` bytes do not fit below ``root``."""
+    with suppress(OSError):
+        free = shutil.disk_usage(root).free
+        return InputError(
+            f"the cache {root} has no room for {needed / 2**20:,.0f} MiB of decoded pictures "
+            f"({os_error_text(error)}; {free / 2**20:,.0f} MiB are free); make room, give another "
+            "folder with --data.cache DIR, or --data.cache off to decode at every start"
+        )
+    raise error

@@ -1,0 +1,123 @@
+"""The pictures of parquet files, read when they are asked for."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Any, overload
+
+from ghostnet_small.data.listing import BrokenSource
+from ghostnet_small.errors import InputError
+
+_BATCH = 1024  # rows that are in memory at a time
+
+
+class ParquetNames(Sequence[str]):
+    """``FILE row R`` for each row of ``files``, which have so many rows each."""
+
+    def __init__(self, files: Sequence[str], counts: Sequence[int]) -> None:
+        self.files = files
+        self.ends = list(accumulate(counts))
+
+    def __len__(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+    def place(self, row: int) -> tuple[int, int]:
+        """The number of the file that a row lies in, and its row there."""
+        row = range(len(self))[row]
+        number = bisect.bisect_right(self.ends, row)
+        return number, row - (self.ends[number - 1] if number else 0)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [self[number] for number in range(*row.indices(len(self)))]
+        number, inside = self.place(row)
+        return f"{self.files[number]} row {inside}"
+
+
+class ParquetPictures(Sequence[bytes]):
+    """The encoded pictures in ``column``; fast where rows are asked for in ascending order.
+
+    Raises ``InputError`` for a row that holds no picture, ``BrokenSource`` where a file cannot be
+    read.
+    """
+
+    def __init__(self, names: ParquetNames, column: str) -> None:
+        self.names, self.column = names, column
+        self._file: Any = None
+        self._number = -1
+        self._batches: Iterator[Any] = iter(())
+        self._batch: Any = None
+        self._first, self._group_end = 0, 0  # of the batch, and of its row group, in the file
+
+    @property
+    def signature(self) -> str:
+        """Changes with the files' names, sizes and times of change, their order and the column."""
+        sha = hashlib.sha256(self.column.encode())
+        for file in self.names.files:
+            status = os.stat(file)
+            name = os.path.basename(file)
+            sha.update(os.fsencode(f"\0{name}\0{status.st_size} {status.st_mtime_ns}"))
+        return f"parquet {sha.hexdigest()}"
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, row: int) -> bytes: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[bytes]: ...
+    def __getitem__(self, row: int | slice) -> bytes | list[bytes]:
+        if isinstance(row, slice):
+            return [self[number] for number in range(*row.indices(len(self)))]
+        number, inside = self.names.place(row)
+        try:
+            cell = self._cell(number, inside)
+        except Exception as error:  # pyarrow raises its own types and OSError
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise broken_file(self.names.files[number], reason) from error
+        content = cell["bytes"] if isinstance(cell, dict) else cell
+        if not isinstance(content, bytes):
+            raise InputError(
+                f"{self.names[row]}: {self.column} holds no picture bytes; save the data set with "
+                "its pictures embedded"
+            )
+        return content
+
+    def _cell(self, number: int, row: int) -> Any:
+        if number != self._number:
+            from pyarrow import parquet
+
+            self._number, self._group_end = -1, 0
+            self._file = parquet.ParquetFile(self.names.files[number], buffer_size=1 << 20)
+            self._number = number
+        if not self._first <= row < self._group_end:
+            self._open_group(row)
+        while row >= self._first + len(self._batch):
+            self._first += len(self._batch)
+            self._batch = next(self._batches).column(0)
+        return self._batch[row - self._first].as_py()
+
+    def _open_group(self, row: int) -> None:
+        metadata = self._file.metadata
+        group, end = 0, metadata.row_group(0).num_rows
+        while row >= end:
+            group += 1
+            end += metadata.row_group(group).num_rows
+        self._first, self._group_end = end - metadata.row_group(group).num_rows, end
+        self._batch = ()
+        self._batches = self._file.iter_batches(
+            batch_size=_BATCH, row_groups=[group], columns=[self.column], use_threads=False
+        )
+
+
+def broken_file(file: str, reason: str) -> BrokenSource:
+    """What is raised where a parquet file cannot be read."""
+    return BrokenSource(f"{file} is not a readable parquet file ({reason}); download it again")

@@ -1,0 +1,31 @@
+"""Batches of a split in a given order, read ahead where the pictures lie in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from torch import Tensor
+
+from ghostnet_small.data.dataset import Pictures, Split
+
+
+def batches(split: Split, order: Iterable[Tensor]) -> Iterator[Pictures]:
+    """The pictures of each of ``order``'s rows (int64 ``(M,)``), in memory.
+
+    Of a mapped split the next batch is read by a thread while the present one is used; the first
+    error of a read is raised where its batch is asked for.
+    """
+    if split.in_memory:
+        for rows in order:
+            yield split.take(rows)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as reader:
+        coming: Future[Pictures] | None = None
+        for rows in order:
+            following = reader.submit(split.take, rows)
+            if coming is not None:
+                yield coming.result()
+            coming = following
+        if coming is not None:
+            yield coming.result()
