@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from ghostnet_small.train.device import make_accelerator
 from ghostnet_small.train.engine import Training
 from ghostnet_small.train.objective import Objective, cross_entropy
 from ghostnet_small.train.optim import OptimizerSettings
+from ghostnet_small.train.processes import ALONE, Processes
 from ghostnet_small.train.schedule import ScheduleSettings
 from ghostnet_small.train.settings import TrainSettings
 
@@ -88,6 +90,7 @@ def make_training(
     optimizer: OptimizerSettings | None = None,
     schedule: ScheduleSettings | None = None,
     stop_signal: Callable[[], int | None] = lambda: None,
+    processes: Processes = ALONE,
     **settings: Any,
 ) -> Training:
     """A training of GN-S at width 0.25, or of ``model``; ``settings`` are ``TrainSettings``."""
@@ -108,7 +111,36 @@ def make_training(
         store=store if store is not None else MemoryStore(),
         watcher=Silent(),
         stop_signal=stop_signal,
+        processes=processes,
     )
+
+
+class Polls:
+    """Signal 15 from the poll number ``at`` on."""
+
+    def __init__(self, at: float = math.inf) -> None:
+        self.at, self.count = at, 0
+
+    def __call__(self) -> int | None:
+        self.count += 1
+        return 15 if self.count > self.at else None
+
+
+def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_s")} for row in rows]
+
+
+def assert_same_end(store: MemoryStore, expected: MemoryStore) -> None:
+    """Bit for bit: the state, both weights, and what was measured."""
+    tensors, values = store.states[-1]
+    wanted, wanted_values = expected.states[-1]
+    assert tensors.keys() == wanted.keys()
+    assert [name for name in wanted if not torch.equal(tensors[name], wanted[name])] == []
+    for name, weights in expected.weights.items():
+        assert all(torch.equal(store.weights[name][k], v) for k, v in weights.items()), name
+    assert without_times(store.rows) == without_times(expected.rows)
+    for key in ("step", "best", "seen", "correct"):
+        assert values["counters"][key] == wanted_values["counters"][key]
 
 
 class Linear(nn.Module):

@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engine_kit import CLASSES, Linear, MemoryStore, Silent, made_data, make_training
+from engine_kit import (
+    CLASSES,
+    Linear,
+    MemoryStore,
+    Polls,
+    Silent,
+    assert_same_end,
+    made_data,
+    make_training,
+)
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.dataset import normalize
 from ghostnet_small.errors import InputError
@@ -40,34 +49,6 @@ KINDS: dict[str, dict[str, Any]] = {
 STEPS = {"sgd": 6, "adamw": 8}
 # After each step, and before the only batch of each evaluation.
 POLLS = {"sgd": 6 + 4, "adamw": 8 + 2}
-
-
-class Polls:
-    """Signal 15 from the poll number ``at`` on."""
-
-    def __init__(self, at: float = math.inf) -> None:
-        self.at, self.count = at, 0
-
-    def __call__(self) -> int | None:
-        self.count += 1
-        return 15 if self.count > self.at else None
-
-
-def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_s")} for row in rows]
-
-
-def assert_same_end(store: MemoryStore, expected: MemoryStore) -> None:
-    """Bit for bit: the state, both weights, and what was measured."""
-    tensors, values = store.states[-1]
-    wanted, wanted_values = expected.states[-1]
-    assert tensors.keys() == wanted.keys()
-    assert [name for name in wanted if not torch.equal(tensors[name], wanted[name])] == []
-    for name, weights in expected.weights.items():
-        assert all(torch.equal(store.weights[name][k], v) for k, v in weights.items()), name
-    assert without_times(store.rows) == without_times(expected.rows)
-    for key in ("step", "best", "seen", "correct"):
-        assert values["counters"][key] == wanted_values["counters"][key]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from ghostnet_small.data.dataset import Split
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.train import evaluate as module
 from ghostnet_small.train.evaluate import evaluate
-from ghostnet_small.train.objective import Batch, cross_entropy
 
 
 class Brightness(nn.Module):
@@ -48,15 +47,3 @@ def test_the_batches_do_not_matter_and_between_is_called(monkeypatch: pytest.Mon
     assert torch.allclose(whole.logits, parts.logits, atol=1e-5)
     assert whole.logits.shape == (11, 4) and not whole.logits.requires_grad
     assert parts.total == 11 and len(calls) == 3
-
-
-def test_smoothed_cross_entropy_by_hand() -> None:
-    """Of each target 0.3 is spread over all 3 classes: 0.8 stays, 0.1 goes to each other."""
-    logits = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 0.5]], dtype=torch.float64)
-    batch = Batch(torch.zeros(2, 1, 8, 8), torch.tensor([0, 2]), torch.arange(2), 0)
-    p = logits.softmax(1).log()
-    plain = -(p[0, 0] + p[1, 2]) / 2
-    assert cross_entropy()(logits, batch).item() == pytest.approx(plain.item(), rel=1e-12)
-    target = torch.tensor([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]], dtype=torch.float64)
-    expected = -(target * p).sum() / 2
-    assert cross_entropy(0.3)(logits, batch).item() == pytest.approx(expected.item(), rel=1e-12)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from ghostnet_small.errors import InputError
+from ghostnet_small.launcher import Launch, launched
 
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
@@ -16,9 +23,13 @@ _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerator:
     """An ``Accelerator`` on ``device``: "auto" is the best one there.
 
-    Raises ``InputError`` where the device is not known or not there, or cannot compute in
-    ``precision``.
+    In one of several processes, which must have been joined, it is one of theirs: on the CPU, or
+    on the GPU with the process's number on its machine.
+
+    Raises ``InputError`` where the device is not known or not there, cannot compute in
+    ``precision`` or not in several processes.
     """
+    launch = launched()
     if device not in DEVICES:
         raise InputError(f"device {device!r} is not known; choose one of {', '.join(DEVICES)}")
     there = torch.accelerator.current_accelerator(check_available=True)
@@ -26,11 +37,57 @@ def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerat
         have = "cpu" if there is None else f"cpu, {there.type}"
         raise InputError(f"device {device!r} is not there; this machine has {have}")
     on_cpu = device == "cpu" or there is None
+    if launch.count > 1 and there is not None and not on_cpu:
+        _check_several(there.type, launch)
     if precision == "fp16" and on_cpu:
         raise InputError("precision 'fp16' needs a GPU; on a CPU take bf16 or fp32")
     # Accelerate keeps one state a process; a second training may ask for other arithmetic.
     AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(cpu=on_cpu, mixed_precision=_MIXED[precision])
+    # The engine makes the running statistics the same everywhere; the main process's would not do.
+    wrapping = DistributedDataParallelKwargs(broadcast_buffers=False)
+    with _environment(launch):
+        return Accelerator(
+            cpu=on_cpu, mixed_precision=_MIXED[precision], kwargs_handlers=[wrapping]
+        )
+
+
+def _check_several(kind: str, launch: Launch) -> None:
+    """Raises ``InputError`` where devices of ``kind`` do not serve the processes started here."""
+    if kind != "cuda":
+        raise InputError(
+            f"device {kind!r} serves one process; start one, or give --train.device cpu"
+        )
+    if launch.local_count > torch.cuda.device_count():
+        raise InputError(
+            f"the launcher started {launch.local_count} processes on this machine, which has "
+            f"{torch.cuda.device_count()} GPU(s); start one for each, or give --train.device cpu"
+        )
+
+
+@contextmanager
+def _environment(launch: Launch) -> Iterator[None]:
+    """What accelerate reads, such that one process is never wrapped for several."""
+    rank = os.environ.pop("LOCAL_RANK", None) if launch.count == 1 else None
+    if launch.count > 1 and "OMP_NUM_THREADS" not in os.environ:
+        # For this machine's processes to share its cores; torchrun sets it to 1.
+        threads = max(1, (os.cpu_count() or 1) // launch.local_count)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        if rank is not None:
+            os.environ["LOCAL_RANK"] = rank
+
+
+def wrap(model: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """What to call in place of ``model`` in training: it computes in the precision asked for, and
+    its gradients are those of all processes. The parameters are the same ones."""
+    with warnings.catch_warnings():
+        # Accelerate has no other name for it yet.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        wrapped: nn.Module = accelerator.prepare_model(Trained(model))
+        return wrapped
 
 
 class Trained(nn.Module):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,27 +18,31 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ghostnet_small.data.augment import Augmentation
-from ghostnet_small.data.counter_rng import philox
 from ghostnet_small.data.dataset import ImageData, Split, normalize
 from ghostnet_small.errors import InputError
 from ghostnet_small.train.checkpoint import Counters, optimizer_tensors, restore_optimizer
-from ghostnet_small.train.device import Trained
+from ghostnet_small.train.device import wrap
 from ghostnet_small.train.ema import EMA
 from ghostnet_small.train.evaluate import Evaluation, evaluate
+from ghostnet_small.train.feed import Feed, Step
 from ghostnet_small.train.interfaces import Interrupted, NotFinite, Store, Watcher
-from ghostnet_small.train.objective import Batch, Objective
+from ghostnet_small.train.objective import Objective
 from ghostnet_small.train.optim import OptimizerSettings, build_optimizer
+from ghostnet_small.train.pending import Pending
+from ghostnet_small.train.processes import ALONE, MainStore, Processes, digest
 from ghostnet_small.train.schedule import ScheduleSettings, learning_rate
 from ghostnet_small.train.settings import TrainSettings, check_parts
 
-# The order of an epoch draws from the augmentation's generator, far from the streams of that.
-ORDER_STREAM = 1 << 16
-# Losses stay on the device for this many steps; on a GPU each look at one would stall it.
+# On a GPU, which losses wait on; a CPU has them anyway.
 STEPS_BETWEEN_LOOKS = 20
 
 
 class Training:
     """A model on its way through ``data``; ``run`` takes it to the end or to an interruption.
+
+    In several ``processes`` each takes its part of every step. The gradient of the whole step
+    is the same in all, and so are weights and average; running statistics are made the mean of
+    those of all processes after each step. All stop at the same step, and only one saves.
 
     Raises ``InputError`` where the batch is larger than the training split or leaves a single
     picture to batch norm, or where a picture does not suit the augmentation.
@@ -56,37 +62,36 @@ class Training:
         store: Store,
         watcher: Watcher,
         stop_signal: Callable[[], int | None] = lambda: None,
+        processes: Processes = ALONE,
     ) -> None:
         if settings.batch_size > len(data.train):
             raise InputError(
                 f"train.batch_size {settings.batch_size} is larger than the training split of "
                 f"{len(data.train)} pictures; give at most {len(data.train)}"
             )
-        check_parts(model, len(data.train), settings)
+        check_parts(model, len(data.train), settings, processes.count)
         augment.check(*data.size)
-        self.settings, self.schedule, self.augment = settings, schedule, augment
+        self.settings, self.schedule = settings, schedule
         self.peak = optimizer.learning_rate
         self.objective, self.accelerator = objective, accelerator
-        self.store, self.watcher, self.stop_signal = store, watcher, stop_signal
+        self.store, self.processes = MainStore(store, processes), processes
+        self.watcher, self.stop_signal = watcher, stop_signal
         self.memory_format = (
             torch.channels_last if settings.channels_last else torch.contiguous_format
         )
         self.data = data
-        self.train_split = data.train.to(accelerator.device)
-        self.fill = tuple(round(255 * m) for m in data.mean)
-        batches = len(data.train) / settings.batch_size
-        self.steps_per_epoch = math.floor(batches) if settings.drop_last else math.ceil(batches)
+        self.feed = Feed(data, augment, settings, accelerator.device, processes)
+        self.steps_per_epoch = self.feed.steps
         self.steps = self.steps_per_epoch * settings.epochs
 
         self.model = model.to(accelerator.device).to(memory_format=self.memory_format)
         self.ema = EMA(self.model, settings.ema_decay) if settings.ema_decay else None
         self.optimizer = build_optimizer(self.model, optimizer)
-        # Wrapped for several devices and mixed precision; the parameters are the same ones.
-        self.forward = accelerator.prepare_model(Trained(self.model))
+        self.forward = wrap(self.model, accelerator)
         self.stepper = accelerator.prepare_optimizer(self.optimizer)
 
         self.counters = Counters()
-        self.pending: list[tuple[int, float, int, Tensor, Tensor]] = []
+        self.pending = Pending()
         self.saved_at = self.clock = time.monotonic()
         self.saved_step = 0
 
@@ -105,6 +110,7 @@ class Training:
         return tensors, {
             "counters": vars(self.counters),
             "scaler": scaler.state_dict() if scaler is not None else None,
+            "processes": self.processes.count,
         }
 
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
@@ -128,6 +134,7 @@ class Training:
         Raises ``Interrupted`` once the state is saved where ``stop_signal`` gives a number, and
         ``NotFinite`` where the loss is not a finite number.
         """
+        self._check_same()
         while len(self.counters.rows) < self.settings.epochs:
             self._train_epoch(len(self.counters.rows))
             self._finish_epoch()
@@ -136,57 +143,45 @@ class Training:
         first = self.counters.step - epoch * self.steps_per_epoch
         if first == self.steps_per_epoch:
             return
-        order = self._order(epoch)
-        view = self.augment.view_of_epoch(epoch)
         self.forward.train()
         started = time.monotonic() - self.counters.epoch_seconds
-        for number in range(first, self.steps_per_epoch):
-            rows = order[number * self.settings.batch_size :][: self.settings.batch_size]
-            self._step(self.train_split.take(rows), view)
+        for number, step in enumerate(self.feed.epoch(epoch, first), first + 1):
+            self._step(step)
             self.counters.epoch_seconds = time.monotonic() - started
             on_cpu = self.accelerator.device.type == "cpu"
             if on_cpu or len(self.pending) >= STEPS_BETWEEN_LOOKS:
                 self._look()
                 self.watcher.step(
                     epoch,
-                    number + 1,
+                    number,
                     self.steps_per_epoch,
                     self.counters.loss_sum / self.counters.seen,
                     100 * self.counters.correct / self.counters.seen,
                 )
-            self._stop_or_save()
+            now = time.monotonic()
+            self._stop_or_save(late=now - self.saved_at >= self.settings.checkpoint_seconds)
         self._look()
 
-    def _order(self, epoch: int) -> Tensor:
-        """The rows of the training split in the order of ``epoch``, int64 on the device."""
-        rows = torch.arange(len(self.train_split), device=self.accelerator.device)
-        if not self.settings.shuffle:
-            return rows
-        words = philox(rows, epoch, ORDER_STREAM, self.settings.seed)
-        return torch.argsort((words[:, 0] << 31) | (words[:, 1] >> 1), stable=True)
-
-    def _step(self, pictures: Split, view: int) -> None:
+    def _step(self, step: Step) -> None:
         rate = self._rate(self.counters.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        views = self.augment(pictures.images, pictures.index, view, self.fill)
-        size = -(-len(pictures) // self.settings.accumulate)
-        for start in range(0, len(pictures), size):
-            part = slice(start, start + size)
-            batch = Batch(views[part], pictures.labels[part], pictures.index[part], view)
+        for batch in step.parts:
             x = normalize(batch.views, self.data.mean, self.data.std)
-            logits = self.forward(x.contiguous(memory_format=self.memory_format))
-            loss = self.objective(logits, batch)
-            share = len(batch.targets) / len(pictures)
-            self.accelerator.backward(loss * share if share != 1 else loss)
+            # The gradient is that of the mean over all processes, taken with the last part.
+            last = batch is step.parts[-1]
+            with nullcontext() if last else self.accelerator.no_sync(self.forward):
+                logits = self.forward(x.contiguous(memory_format=self.memory_format))
+                loss = self.objective(logits, batch)
+                share = self.processes.count * len(batch.targets) / step.pictures
+                self.accelerator.backward(loss * share if share != 1 else loss)
             correct = (logits.detach().argmax(1) == batch.targets).sum()
-            self.pending.append(
-                (self.counters.step, rate, len(batch.targets), loss.detach(), correct)
-            )
+            self.pending.add(self.counters.step, rate, loss, correct, len(batch.targets))
         if self.settings.clip_norm is not None:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self.stepper.step()
         self.stepper.zero_grad()
+        self.processes.average_statistics(self.model)
         if self.ema:
             self.ema.update(self.model, self.counters.step)
         self.counters.step += 1
@@ -196,17 +191,19 @@ class Training:
 
     def _look(self) -> None:
         """Add the pending losses to the epoch's sums; stop at one that is not finite."""
-        for step, rate, count, loss, correct in self.pending:
-            value = loss.item()
-            if not math.isfinite(value):
+        for found in self.pending.take(self.processes):
+            if not math.isfinite(found.loss):
                 raise NotFinite(
-                    f"the loss is {value} at step {step + 1} of {self.steps}, learning rate "
-                    f"{rate:.3g}; {self._cure()}"
+                    f"the loss is {found.loss} at step {found.step + 1} of {self.steps}, learning "
+                    f"rate {found.learning_rate:.3g}; {self._cure()}"
                 )
-            self.counters.loss_sum += value * count
-            self.counters.correct += int(correct.item())
-            self.counters.seen += count
-        self.pending.clear()
+            self.counters.loss_sum += found.loss * found.pictures
+            self.counters.correct += found.correct
+            self.counters.seen += found.pictures
+
+    def _check_same(self) -> None:
+        what = f"their weights after step {self.counters.step}"
+        self.processes.check_same(lambda: digest(self.state()[0]), what)
 
     def _check_weights(self) -> None:
         """Stop at weights that are not finite: no loss has told of them yet."""
@@ -227,14 +224,13 @@ class Training:
             "optimizer.learning_rate, lengthen schedule.warmup or set train.clip_norm"
         )
 
-    def _stop_or_save(self) -> None:
-        signal_number = self.stop_signal()
-        late = time.monotonic() - self.saved_at >= self.settings.checkpoint_seconds
-        if signal_number is None and not late:
-            return
-        self._save_state()
-        if signal_number is not None:
-            raise Interrupted(signal_number)
+    def _stop_or_save(self, late: bool) -> None:
+        """Save where one process is ``late`` or got a signal; at a signal stop."""
+        number, save = self.processes.agree(self.stop_signal() or 0, int(late))
+        if number or save:
+            self._save_state()
+        if number:
+            raise Interrupted(number)
 
     def _save_state(self) -> None:
         # A state behind a loss that is not finite must not replace a good one.
@@ -248,6 +244,7 @@ class Training:
 
     def _finish_epoch(self) -> None:
         self._check_weights()
+        self._check_same()
         row: dict[str, Any] = {
             "epoch": len(self.counters.rows) + 1,
             "step": self.counters.step,
@@ -283,11 +280,6 @@ class Training:
 
     def evaluate(self, split: Split) -> Evaluation:
         """``split`` under the weights to keep; the state is saved first if a signal interrupts."""
-
-        def between() -> None:
-            if self.stop_signal() is not None:
-                self._stop_or_save()
-
         model = self.averaged
         was_training = model.training
         try:
@@ -297,7 +289,8 @@ class Training:
                 mean=self.data.mean,
                 std=self.data.std,
                 memory_format=self.memory_format,
-                between=between,
+                between=partial(self._stop_or_save, late=False),
+                processes=self.processes,
             )
         finally:
             model.train(was_training)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ghostnet_small.data.dataset import Split, normalize
+from ghostnet_small.train.processes import ALONE, Processes
 
 BATCH = 500
 
@@ -38,23 +39,35 @@ def evaluate(
     std: tuple[float, ...],
     memory_format: torch.memory_format = torch.contiguous_format,
     between: Callable[[], None] = lambda: None,
+    processes: Processes = ALONE,
 ) -> Evaluation:
     """Show every picture of ``split`` to ``model``; ``between`` runs before each batch.
+
+    Several ``processes`` share the pictures, and each gets the answers to all.
 
     The model must be in evaluation mode; the split is moved to its device.
     """
     assert not model.training
     device = next(model.parameters()).device
-    parts = []
-    for images in split.images.split(BATCH):
+    total, parts = len(split), []
+    # As many for each, so that all need as many batches: where that does not fit, the last ones
+    # answer some of their forerunners' again.
+    share = -(-total // processes.count)
+    starts = [min(rank * share, total - share) for rank in range(processes.count)]
+    stop = starts[processes.rank] + share
+    for first in range(starts[processes.rank], stop, BATCH):
         between()
-        pictures = normalize(images.to(device), mean, std).contiguous(memory_format=memory_format)
+        images = split.images[first : min(first + BATCH, stop)].to(device)
+        pictures = normalize(images, mean, std).contiguous(memory_format=memory_format)
         parts.append(model(pictures).float().cpu())
-    logits = torch.cat(parts)
+    found = processes.gather(torch.cat(parts))
+    logits = found.new_empty(total, found.shape[2])
+    for start, answers in zip(starts, found, strict=True):
+        logits[start : start + share] = answers
     labels = split.labels.cpu()
     return Evaluation(
         correct=int((logits.argmax(1) == labels).sum()),
-        total=len(split),
+        total=total,
         loss=float(functional.cross_entropy(logits.double(), labels)),
         logits=logits,
     )

@@ -19,6 +19,10 @@ class NotFinite(Exception):
     """The loss is NaN or infinite; the last checkpoint is from before."""
 
 
+class ProcessFailed(Exception):
+    """Something went wrong in one of several processes, and the others may not know of it."""
+
+
 class Store(Protocol):
     """Where a training keeps what must survive it."""
 

@@ -16,12 +16,15 @@ from ghostnet_small.train.settings import TrainSettings
 class TrainingProgress:
     """A ``Watcher`` that writes to standard error; used as a context.
 
-    Where standard error is no terminal there is no bar, and each epoch is a plain line.
+    Where standard error is no terminal there is no bar, and each epoch is a plain line; where it
+    is to be ``quiet`` there is nothing.
     """
 
-    def __init__(self, settings: TrainSettings, console: Console | None = None) -> None:
+    def __init__(
+        self, settings: TrainSettings, console: Console | None = None, quiet: bool = False
+    ) -> None:
         self.settings = settings
-        self.console = console or Console(stderr=True)
+        self.console = console or Console(stderr=True, quiet=quiet)
         self.first: tuple[int, float] | None = None
         self.epochs_done = 0
         self.epochs_began = 0.0
@@ -32,7 +35,7 @@ class TrainingProgress:
             console=self.console,
             transient=True,
             expand=True,
-            disable=not self.console.is_terminal,
+            disable=quiet or not self.console.is_terminal,
         )
         self.task = self.bar.add_task("reading the data", total=None, figures="")
 

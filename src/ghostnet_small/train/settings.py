@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import nn
 
+from ghostnet_small.data.sampling import Sampler
 from ghostnet_small.errors import InputError
 
 Precision = Literal["fp32", "bf16", "fp16"]
+ClassWeights = Literal["none", "balanced"]
 
 
 @dataclass(frozen=True)
@@ -18,10 +21,17 @@ class TrainSettings:
 
     Args:
         epochs: passes over the training split.
-        batch_size: pictures a step of the optimiser.
-        accumulate: micro-batches that a step is cut into, to save memory.
+        batch_size: pictures a step of the optimiser, in all processes together.
+        accumulate: micro-batches that a step, or its part in each of several processes, is cut
+            into, to save memory.
         shuffle: a new order each epoch; false keeps the source's order.
         drop_last: leave out an epoch's last, smaller batch.
+        sampler: "all" shows every picture once an epoch; "balanced" every class equally often, so
+            many pictures in all, those of small classes several times. Partners that mixing adds
+            come from all pictures alike; with it, class_weights even out more.
+        class_weights: of the classes in the loss: "none", "balanced" (one over a class's number
+            of pictures), or a positive number for each class; their mean over the pictures is
+            made 1.
         label_smoothing: share of each target spread over all classes.
         clip_norm: largest norm of a step's gradient; null: any.
         ema_decay: of the average of weights that is evaluated and kept; null: no average.
@@ -29,7 +39,7 @@ class TrainSettings:
         channels_last: memory format of the model and its pictures.
         seed: of the weights and the order of pictures; views have a seed of their own.
         device: "auto", "cpu", "cuda", "mps" or "xpu".
-        threads: CPU threads; null: PyTorch's choice.
+        threads: CPU threads of each process; null: PyTorch's choice.
         checkpoint_seconds: longest time between two saves of the state.
         monitor_test: evaluate the test split every epoch and report its best, as the paper does;
             that figure is chosen on the test split and called so.
@@ -40,6 +50,8 @@ class TrainSettings:
     accumulate: int = 1
     shuffle: bool = True
     drop_last: bool = True
+    sampler: Sampler = "all"
+    class_weights: ClassWeights | tuple[float, ...] = "none"
     label_smoothing: float = 0.0
     clip_norm: float | None = None
     ema_decay: float | None = None
@@ -61,6 +73,22 @@ class TrainSettings:
                 f"batch_size {self.batch_size} cannot be cut into accumulate={self.accumulate} "
                 "equal parts; choose a divisor of the batch size"
             )
+        if self.sampler == "balanced" and not self.shuffle:
+            raise InputError(
+                "sampler 'balanced' draws an order of its own; give shuffle true, or sampler all"
+            )
+        if self.sampler == "balanced" and self.class_weights == "balanced":
+            raise InputError(
+                "class_weights 'balanced' would make up for small classes a second time, after "
+                "sampler balanced; give one of the two"
+            )
+        if not isinstance(self.class_weights, str):
+            for weight in self.class_weights:
+                if not 0 < weight < math.inf:
+                    raise InputError(
+                        f"class_weights {weight!r} is not allowed; give numbers above 0, or none "
+                        "or balanced"
+                    )
         if not 0 <= self.label_smoothing < 1:
             raise InputError(
                 f"label_smoothing {self.label_smoothing!r} is not allowed; give 0 up to below 1"
@@ -83,18 +111,33 @@ class TrainSettings:
             )
 
 
-def check_parts(model: nn.Module, pictures: int, settings: TrainSettings) -> None:
-    """Raises ``InputError`` where batch norm would have to do with one picture."""
+def check_parts(model: nn.Module, pictures: int, settings: TrainSettings, processes: int) -> None:
+    """Raises ``InputError`` where a step cannot be shared by ``processes``, or where batch norm
+    would have to do with one picture."""
+    parts = processes * settings.accumulate
+    if settings.batch_size % parts:
+        raise InputError(
+            f"train.batch_size {settings.batch_size} cannot be cut into {settings.accumulate} "
+            f"equal part(s) for each of {processes} processes; start another number of them "
+            f"(torchrun --nproc_per_node), or give a batch size that {parts} divides"
+        )
+    sizes = [settings.batch_size]
+    rest = pictures % settings.batch_size
+    if not settings.drop_last and rest:
+        sizes.append(rest)
+        if processes > 1 and -(-rest // -(-rest // parts)) < parts:
+            raise InputError(
+                f"the last batch of an epoch has {rest} of {pictures} pictures, too few for "
+                f"{settings.accumulate} part(s) in each of {processes} processes; give "
+                "train.drop_last true, another train.batch_size or fewer processes"
+            )
     if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         return
-    sizes = [settings.batch_size]
-    if not settings.drop_last and pictures % settings.batch_size:
-        sizes.append(pictures % settings.batch_size)
     for size in sizes:
-        part = -(-size // settings.accumulate)
+        part = -(-size // parts)
         if (size - 1) % part == 0:
             raise InputError(
-                f"train.batch_size {settings.batch_size} in {settings.accumulate} part(s) leaves a "
+                f"train.batch_size {settings.batch_size} in {parts} part(s) leaves a "
                 f"single picture of {pictures} to batch norm, which needs two; give another "
                 "train.batch_size, a smaller train.accumulate or train.drop_last true"
             )
