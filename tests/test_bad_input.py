@@ -92,12 +92,29 @@ SETTINGS = {
     "epochs": ("--train.epochs 0", "train.epochs 0", "at least 1"),
     "batch": ("--train.batch_size 5000", "5000", "give at most 1294"),
     "cut of a batch": ("--train.batch_size 6 --train.accumulate 4", "accumulate=4", "a divisor"),
+    "sampler": ("--train.sampler most", "'most'", "one of all, balanced"),
+    "sampler in order": (
+        "--train.sampler balanced --train.shuffle false",
+        "train.sampler 'balanced'",
+        "shuffle true",
+    ),
+    "two helps": (
+        "--train.sampler balanced --train.class_weights balanced",
+        "train.class_weights 'balanced'",
+        "one of the two",
+    ),
+    "weights": ("--train.class_weights heavy", "'heavy'", "one of none, balanced, or a list"),
+    "weight below 0": ("--train.class_weights [1,-2]", "-2.0", "above 0"),
+    "three weights": ("--train.class_weights [1,2,3]", "3 numbers for 10", "one for each"),
+    "mixup": ("--augment.mixup 1000", "augment.mixup 1000", "from 0.01 to 100"),
+    "cutmix": ("--augment.cutmix nan", "augment.cutmix is 'nan'", "a number"),
+    "probability": ("--augment.mix_probability 2", "mix_probability 2", "from 0 to 1"),
     "smoothing": ("--train.label_smoothing 1", "label_smoothing 1", "below 1"),
     "padding": ("--augment.crop_padding 9", "crop_padding 9", "at most 8"),
     "mean": ("--data.mean [0.5,0.5]", "[0.5, 0.5]", "give 1"),
     "size": ("--data.size 4", "data.size 4", "8 or more"),
     "directory": ("--data.root nowhere", "data.root 'nowhere' does not exist", "train/<class>"),
-    "source": ("--data.source digit", "data.source 'digit'", "'digits'"),
+    "source": ("--data.source digit", "data.source 'digit'", "nearest is digits"),
     "unknown device": ("--train.device tpu", "'tpu'", "cuda"),
     "half precision": ("--train.device cpu --train.precision fp16", "'fp16'", "bf16"),
 }
@@ -321,6 +338,9 @@ def test_weights_of_another_architecture(
     change: dict[str, object], said: str, weights: Path, use: Callable[[], str]
 ) -> None:
     config = json.loads((weights / "config.json").read_text())
+    (weights / "config.json").write_text(json.dumps(config | change))
+    assert "digest" in use()
+    del config["digest"]  # as one who edits it by hand is told to
     (weights / "config.json").write_text(json.dumps(config | change))
     assert said in use()
 

@@ -74,7 +74,8 @@ def test_train_writes_what_it_prints(tmp_path: Path, capsys: pytest.CaptureFixtu
     printed, err = capsys.readouterr()
     value = json.loads(printed)
     assert value.pop("run") == str(out)
-    assert value == json.loads((out / "summary.json").read_text())
+    written = json.loads((out / "summary.json").read_text())
+    assert {**value, "digest": written["digest"]} == written
     assert value["data"]["train_images"] + value["data"]["validation_images"] == 64
     assert value["recipe"]["train"]["epochs"] == 2
     # No terminal, so a plain line an epoch.
@@ -178,6 +179,9 @@ def test_evaluate_repeats_the_figures_of_the_run(run: Path, ask: Ask) -> None:
     assert {key: value[key] for key in ("top1", "loss", "correct", "total")} == {
         key: last[f"test_{key}"] for key in ("top1", "loss", "correct", "total")
     }
+    for key in ("balanced_accuracy", "calibration_error"):
+        assert value[key] == last[f"test_{key}"]
+    assert value["per_class"] == json.loads((run / "classes.json").read_text())
     assert value["split"] == "test" and value["weights"] == "last"
     assert ask("evaluate", run, "--split", "validation", "--weights", "best")["total"] < 64
 

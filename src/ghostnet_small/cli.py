@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import logging
 import math
 import os
 import re
@@ -19,7 +20,8 @@ from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
 from ghostnet_small.commands import COMMANDS, PROGRAM, Failed
-from ghostnet_small.errors import InputError
+from ghostnet_small.errors import InputError, os_error_text
+from ghostnet_small.launcher import launched
 from ghostnet_small.version import __version__
 
 
@@ -62,6 +64,18 @@ class Parser(argparse.ArgumentParser):
         return args
 
 
+class Remarks(logging.Handler):
+    """What the package's rooms have to say beside their results, on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one remark, of several processes on a machine in the first."""
+        if _first_here():
+            print(f"{PROGRAM}: {record.getMessage()}", file=sys.stderr)
+
+
+logging.getLogger("ghostnet_small").addHandler(Remarks())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
     words = sys.argv[1:] if argv is None else list(argv)
@@ -71,14 +85,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         return _complain(error, 2)
     except Failed as error:
-        return _complain(error, error.status)
+        return _complain(error, error.status, always=error.alone)
     except BrokenPipeError:
         # The reader has seen enough. Python would complain again when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{where}{error.strerror or error}", 2)
+        return _complain(os_error_text(error), 2)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except SystemExit as error:  # argparse, after --help
@@ -101,11 +114,18 @@ def _dispatch(words: Sequence[str]) -> None:
         raise InputError(
             f"command {name!r} is not known; the nearest is {near}, of {', '.join(COMMANDS)}"
         )
+    launch = launched()
+    if name != "train" and launch.count > 1:
+        raise InputError(
+            f"{name} runs in one process, and the launcher started {launch.count}; leave it out"
+        )
     command = COMMANDS[name]
     parser = Parser(name, command.summary, command.settings())
     command.options(parser)
     args = parser.read(rest)
     value = command.run(args)
+    if launch.rank:
+        return
     if args.json:
         print(json.dumps(_finite(value), allow_nan=False))
     else:
@@ -129,8 +149,18 @@ def _help() -> None:
     print(f"\n{PROGRAM} COMMAND --help lists a command's options and settings.")
 
 
-def _complain(error: Exception | str, status: int) -> int:
+def _complain(error: Exception | str, status: int, always: bool = False) -> int:
+    """Print ``error``; one that several processes have, in the first of a machine or ``always``."""
+    if not always and not _first_here():
+        return status
     # A stop that was asked for is no error.
     kind = "" if status > 128 else "error: "
     print(f"{PROGRAM}: {kind}{' '.join(str(error).split())}", file=sys.stderr)
     return status
+
+
+def _first_here() -> bool:
+    try:
+        return launched().local_rank == 0
+    except InputError:
+        return True

@@ -23,11 +23,14 @@ PROGRAM = "ghostnet-small"
 
 
 class Failed(Exception):
-    """The command ends with ``status``, for a reason that is no ``InputError``."""
+    """The command ends with ``status``, for a reason that is no ``InputError``.
 
-    def __init__(self, message: str, status: int) -> None:
+    ``alone``: of several processes, only this one may know the reason.
+    """
+
+    def __init__(self, message: str, status: int, alone: bool = False) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.alone = status, alone
 
 
 @dataclass(frozen=True)
@@ -88,43 +91,54 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> dict[str, Any]:
+    from ghostnet_small.launcher import train_command
+    from ghostnet_small.study.run import resume, start
+    from ghostnet_small.train.interfaces import Interrupted, NotFinite, ProcessFailed
+    from ghostnet_small.train.interrupt import stop_signals
+    from ghostnet_small.train.processes import joined
+    from ghostnet_small.train.progress import TrainingProgress
+
+    with joined() as processes:
+        with processes.agreed():
+            out, recipe = _what_to_train(args)
+        if args.resume is not None:
+            go = partial(resume, out, args.overrides, processes=processes)
+        else:
+            go = partial(start, recipe, out, processes=processes)
+        cure = f"go on with: {train_command(processes.count)} --resume {shlex.quote(str(out))}"
+        progress = TrainingProgress(recipe.train, quiet=not processes.is_main)
+        try:
+            with stop_signals() as stop, progress:
+                summary = go(watcher=progress, stop_signal=stop)
+        except Interrupted as error:
+            number = signal.Signals(error.signal_number)
+            raise Failed(f"stopped by {number.name}, all is saved; {cure}", 128 + number) from None
+        except NotFinite as error:
+            raise Failed(str(error), 3) from None
+        except ProcessFailed as error:
+            raise Failed(f"{error}; {cure}", 2, alone=True) from None
+        except KeyboardInterrupt:
+            # The second Ctrl-C does not wait for the engine.
+            raise Failed(f"stopped at once; {cure}", 128 + signal.SIGINT) from None
+    return {"run": str(out), **summary}
+
+
+def _what_to_train(args: argparse.Namespace) -> tuple[Path, Any]:
+    """The run's folder and its recipe; of a resumed one that of its start."""
     from ghostnet_small.study.folder import RunFolder
     from ghostnet_small.study.recipe import read_recipe
-    from ghostnet_small.study.run import resume, start
     from ghostnet_small.study.shipped import find_recipe
-    from ghostnet_small.train.interfaces import Interrupted, NotFinite
-    from ghostnet_small.train.interrupt import stop_signals
-    from ghostnet_small.train.progress import TrainingProgress
 
     if args.resume is not None:
         if args.recipe is not None or args.out is not None:
             raise InputError(
                 f"--resume {args.resume} has its own recipe and folder; leave out RECIPE and --out"
             )
-        out, settings = args.resume, RunFolder.open(args.resume).recipe().train
-        go = partial(resume, out, args.overrides)
-    elif args.out is None:
+        return args.resume, RunFolder.open(args.resume).recipe()
+    if args.out is None:
         raise InputError("train needs a folder for the run; give --out runs/NAME")
-    else:
-        file = None if args.recipe is None else find_recipe(args.recipe)
-        recipe = read_recipe(file, args.overrides)
-        out, settings = args.out, recipe.train
-        go = partial(start, recipe, out)
-    cure = f"go on with: {PROGRAM} train --resume {shlex.quote(str(out))}"
-    try:
-        with stop_signals() as stop, TrainingProgress(settings) as progress:
-            summary = go(watcher=progress, stop_signal=stop)
-    except Interrupted as error:
-        name = signal.Signals(error.signal_number).name
-        raise Failed(
-            f"stopped by {name}, all is saved; {cure}", 128 + error.signal_number
-        ) from None
-    except NotFinite as error:
-        raise Failed(str(error), 3) from None
-    except KeyboardInterrupt:
-        # The second Ctrl-C does not wait for the engine.
-        raise Failed(f"stopped at once; {cure}", 128 + signal.SIGINT) from None
-    return {"run": str(out), **summary}
+    file = None if args.recipe is None else find_recipe(args.recipe)
+    return args.out, read_recipe(file, args.overrides)
 
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:

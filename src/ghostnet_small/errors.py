@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises."""
+"""The one exception that a user's mistake raises, and how an OSError is told."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,15 @@ class InputError(ValueError):
     The message is one line that names the value, what is allowed and the cure. The command
     line prints it and exits with status 2; nothing has been written by then.
     """
+
+    def __init__(self, message: str) -> None:
+        # It can hold a name out of a stranger's file, and a terminal obeys what is not printable.
+        super().__init__(
+            "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+        )
+
+
+def os_error_text(error: OSError) -> str:
+    """What an ``OSError`` says, behind the file that it is about."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"

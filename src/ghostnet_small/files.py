@@ -1,14 +1,21 @@
-"""Files that are whole or absent, whenever the program dies."""
+"""Files that are whole or absent whenever the program dies, and checked when they are read."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ghostnet_small.errors import InputError
+
+DIGEST = "digest"
+LARGEST_TEXT = 64 << 20  # bytes
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -16,6 +23,9 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
     The folder must exist. A symbolic link is followed: the file it names is replaced. Two
     writers of one path must not run at a time.
+
+    Raises ``OSError`` with the path and the cure where the disk is full or the place cannot be
+    written; the old file is as it was.
     """
     path = path.resolve()
     # Beside the target, for a rename is atomic within one file system only. The name is fixed,
@@ -27,10 +37,19 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
+    except BaseException as error:
+        # A failure to clear up says less than the first one; the next write overwrites it anyway.
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OSError(
+                error.errno,
+                f"{error.strerror}; what was there before is unharmed: make room, or the folder "
+                "writable, and start the command again",
+                str(path),
+            ) from error
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def check_free(path: Path, option: str, cure: str = "") -> None:
@@ -59,12 +78,75 @@ def new_folder(path: Path) -> Iterator[Path]:
         os.rename(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename in ``folder`` survive a loss of power."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def check_regular(path: Path) -> None:
+    """Raises ``InputError`` where ``path`` is a pipe, a device or a folder, which reading a file
+    would wait for or never see the end of; ``OSError`` where nothing is there."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise InputError(f"{path} is no regular file; give a file")
+
+
+def read_bytes(path: Path, largest: int = LARGEST_TEXT) -> bytes:
+    """The content of a regular file of at most ``largest`` bytes.
+
+    Raises ``InputError`` where it is larger or no regular file, ``OSError`` where it cannot be
+    read.
+    """
+    check_regular(path)
+    if path.stat().st_size > largest:
+        raise InputError(f"{path} is larger than {largest:,} bytes, the most for such a file")
+    return path.read_bytes()
+
+
+def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
+    """``read_bytes`` as text; raises ``UnicodeDecodeError`` where it is not UTF-8."""
+    return read_bytes(path, largest).decode()
+
+
+def signed_json(values: Mapping[str, Any]) -> str:
+    """``values`` as JSON text with a ``digest`` of the rest, which ``checked_json`` compares."""
+    return json.dumps({**values, DIGEST: _digest(values)}, indent=2) + "\n"
+
+
+def checked_json(path: Path) -> dict[str, Any]:
+    """The values of a file that ``signed_json`` made, without their digest.
+
+    One that has none, from before there were digests or written by hand, is taken as it is.
+
+    Raises ``ValueError`` where it is no JSON object or the digest is not that of the values;
+    whatever ``read_text`` raises.
+    """
+    try:
+        values = json.loads(read_text(path))
+        if not isinstance(values, dict):
+            raise ValueError("it is not a JSON object")
+        digest = values.pop(DIGEST, None)
+        same = digest is None or digest == _digest(values)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not same:
+        raise ValueError(
+            f"its digest is not that of its content; if you changed it by hand, delete {DIGEST!r}"
+        )
+    return values
+
+
+def canonical(values: Mapping[str, Any]) -> bytes:
+    """``values`` as JSON in one form, whatever their order, as they are once written and read."""
+    # Through JSON once more, for a tuple is read as a list and a key that is a number as text.
+    return json.dumps(json.loads(json.dumps(values)), sort_keys=True).encode()
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical(values)).hexdigest()

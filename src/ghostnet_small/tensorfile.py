@@ -2,40 +2,67 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import write_atomic
+from ghostnet_small.files import DIGEST, canonical, write_atomic
+
+Shapes = dict[str, tuple[int, ...]]
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-    """Replace ``path`` by a safetensors file of ``tensors``, ``values`` (JSON) in its header."""
+    """Replace ``path`` by a safetensors file of ``tensors``, ``values`` (JSON) in its header.
+
+    The header holds a SHA-256 of both as well, which ``read_tensors`` compares.
+    """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomic(path, save(plain, metadata={"values": json.dumps(values)}))
+    # In one entry: of several, safetensors writes now this and now that one first.
+    signed = {**values, DIGEST: _digest(plain, values)}
+    write_atomic(path, save(plain, metadata={"values": json.dumps(signed)}))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(
+    path: Path, check: Callable[[Shapes], None] | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of a safetensors file, on the CPU, and the values in its header.
 
+    Memory is taken for what the file holds and no more, and only once ``check``, which gets
+    the tensors' shapes, has raised nothing. A file without a digest, from before there were
+    any or from another program, is taken as it is.
+
     Raises ``InputError`` where there is no such file, or it is a pickle (which is never
-    unpickled), cut short, or not of this format.
+    unpickled), cut short, changed, or not of this format; and what ``check`` raises.
     """
     if not path.is_file():
         raise InputError(f"{path} is not there; give a folder that a training wrote")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
+            names = list(file.keys())
+            if check is not None:
+                check({name: tuple(file.get_slice(name).get_shape()) for name in names})
             metadata = file.metadata() or {}
             # Copied, for a file's tensors lie at odd addresses, where the same arithmetic can take
             # other vector lanes and round otherwise than in the process that wrote them.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        return tensors, json.loads(metadata.get("values", "{}"))
-    except (SafetensorError, ValueError, OSError, RuntimeError) as error:
+            tensors = {name: file.get_tensor(name).clone() for name in names}
+        values = json.loads(metadata.get("values", "{}"))
+        if not isinstance(values, dict):
+            raise ValueError("its values are not a JSON object")
+        digest = values.pop(DIGEST, None)
+        if digest is not None and digest != _digest(tensors, values):
+            raise ValueError("its digest is not that of its content")
+        return tensors, values
+    except InputError:
+        raise
+    except (SafetensorError, ValueError, OSError, RuntimeError, KeyError, TypeError) as error:
         with path.open("rb") as file:
             start = file.read(4)
         if start[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05"):
@@ -43,8 +70,20 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 f"{path} is a pickle, which can run code and is never loaded; save the weights "
                 "as safetensors (safetensors.torch.save_file)"
             ) from None
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(
-            f"{path} is damaged or no safetensors file ({reason}); copy it again or take an "
+            f"{path} is damaged or no safetensors file ({reason[:200]}); copy it again or take an "
             "earlier one"
         ) from None
+
+
+def _digest(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> str:
+    sha = hashlib.sha256(canonical(values))
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        # Nothing of a name can pass for a type, nor of a shape for bytes: each ends its line.
+        about = json.dumps([name, str(tensor.dtype), list(tensor.shape)])
+        sha.update(f"\n{about}\n".encode())
+        # As bytes, for NumPy lacks some of the types (bfloat16).
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return sha.hexdigest()

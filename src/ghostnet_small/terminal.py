@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+# Of more classes than this only the worst are shown.
+MOST_CLASSES, WORST_CLASSES = 30, 10
+# Where the largest class has more than so many times the pictures of the smallest, say what helps.
+UNEQUAL = 3
+
+MOST_MESSAGES = 5  # of pictures that were left out
 
 
 def show_training(value: dict[str, Any]) -> None:
@@ -17,7 +25,7 @@ def show_training(value: dict[str, Any]) -> None:
     lines = []
     for split in ("test", "validation"):
         if f"{split}_correct" in last:
-            lines.append((split, _answers(last, f"{split}_")))
+            lines.append((split, _answers(last, f"{split}_") + _balanced(last, f"{split}_")))
     if value["best"]:
         best = value["best"]
         lines.append(
@@ -31,12 +39,13 @@ def show_training(value: dict[str, Any]) -> None:
                 f"epoch {best['epoch']}, {best['top1']:.2f} %, chosen on the test split",
             )
         )
-    device = value["device"]
+    processes = value.get("processes", 1)
+    together = f" in {processes} processes" if processes > 1 else ""
     lines.append(
         (
             "time",
             f"{value['wall_seconds'] / 60:.1f} min, {value['images_per_s']:,.0f} images/s on "
-            f"{device['name']}",
+            f"{value['device']['name']}{together}",
         )
     )
     weights = "last/, best/" if value["best"] else "last/"
@@ -46,9 +55,31 @@ def show_training(value: dict[str, Any]) -> None:
 
 
 def show_evaluation(value: dict[str, Any]) -> None:
-    """Top-1 and loss on a split."""
+    """Top-1 and loss on a split, and the figures of its classes or of the worst of them."""
     form = "folded " if value["folded"] else ""
     print(f"{value['split']} {_answers(value)}, {form}{value['weights']} weights")
+    print(
+        f"balanced accuracy {value['balanced_accuracy']:.2f} %, "
+        f"calibration error {value['calibration_error']:.4f}"
+    )
+    classes = value["per_class"]
+    many = len(classes) > MOST_CLASSES
+    if many:
+        asked = [one for one in classes if one["pictures"]]
+        classes = sorted(asked, key=lambda one: one["f1"])[:WORST_CLASSES]
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("class")
+    for name in ("precision", "recall", "F1", "pictures"):
+        table.add_column(name, justify="right")
+    for one in classes:
+        shares = (f"{one[name]:.2f} %" for name in ("precision", "recall", "f1"))
+        table.add_row(one["class"], *shares, f"{one['pictures']:,}")
+    Console().print(table, highlight=False, markup=False)
+    if many:
+        print(
+            f"the {len(classes)} of {len(value['per_class'])} classes with the lowest F1; "
+            "--json has all"
+        )
 
 
 def show_predictions(value: list[dict[str, Any]]) -> None:
@@ -119,8 +150,16 @@ def show_data(value: dict[str, Any]) -> None:
         ("size", f"{width}x{height} pixels, {'grey' if value['channels'] == 1 else 'colour'}"),
         ("mean", _numbers(value["mean"])),
         ("std", _numbers(value["std"])),
+        ("classes", _inequality(value["imbalance"])),
+        *((key, value[key]) for key in ("repository", "commit") if key in value),
         ("fingerprint", value["fingerprint"]),
     ]
+    if value["skipped"]:
+        pairs.append(("left out", f"{len(value['skipped']):,} pictures (all are in --json):"))
+        pairs += [("", message) for message in value["skipped"][:MOST_MESSAGES]]
+    if value["cache"]["folders"]:
+        root = Path(value["cache"]["folders"][0]).parent
+        pairs.append(("cache", f"{value['cache']['bytes'] / 2**20:,.1f} MiB in {root}"))
     if "saved" in value:
         pairs.append(("saved", f"{len(value['saved'])} pictures, such as {value['saved'][0]}"))
     if "views" in value:
@@ -146,6 +185,24 @@ def _answers(value: dict[str, Any], prefix: str = "") -> str:
         f"top-1 {value[f'{prefix}top1']:.2f} % ({correct:,} of {total:,}), "
         f"loss {value[f'{prefix}loss']:.4f}"
     )
+
+
+def _inequality(ratio: float) -> str:
+    if ratio == 1:
+        return "equally many training pictures in all"
+    hint = "; train.class_weights or train.sampler balanced evens that out"
+    return (
+        f"the largest has {ratio:.1f} times the training pictures of the smallest"
+        f"{hint if ratio > UNEQUAL else ''}"
+    )
+
+
+def _balanced(value: dict[str, Any], prefix: str) -> str:
+    """Balanced accuracy where it tells something that top-1 does not."""
+    balanced = value.get(f"{prefix}balanced_accuracy")
+    if balanced is None or abs(balanced - value[f"{prefix}top1"]) < 0.005:
+        return ""
+    return f", balanced accuracy {balanced:.2f} %"
 
 
 def _costs(value: dict[str, Any]) -> list[str]:

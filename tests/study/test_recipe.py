@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ import pytest
 import yaml
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.study.recipe import PLACE, Recipe, flatten, known_keys, read_recipe
+from ghostnet_small.study.recipe import LATER, PLACE, Recipe, flatten, known_keys, read_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
@@ -103,7 +105,7 @@ def test_the_papers_recipe_is_the_papers() -> None:
         "train.seed": 0,
         "train.monitor_test": True,
     }
-    flat = flatten(recipe)
+    flat = flatten(recipe.as_dict())
     assert {key: flat[key] for key in expected} == expected
 
 
@@ -116,13 +118,39 @@ def other_value(value: Any) -> str:
 
 @pytest.mark.parametrize(
     "key",
-    [k for k, v in flatten(Recipe()).items() if isinstance(v, bool | int | float) and v != 1.0],
+    [
+        k
+        for k, v in flatten(Recipe().as_dict()).items()
+        if isinstance(v, bool | int | float) and v != 1.0
+    ],
 )
 def test_the_hash_tells_the_experiment_and_not_the_place(key: str) -> None:
-    value = flatten(Recipe())[key]
+    value = flatten(Recipe().as_dict())[key]
     changed = read_recipe(None, [f"--{key}={other_value(value)}"])
-    assert flatten(changed)[key] != value
+    assert flatten(changed.as_dict())[key] != value
     assert (changed.hash() == Recipe().hash()) is (key in PLACE)
+
+
+@pytest.mark.parametrize(
+    ("written_as", "value"),
+    [("none", "none"), ("balanced", "balanced"), ("[1, 2e-1, 3]", (1.0, 0.2, 3.0))],
+)
+def test_class_weights_are_a_word_or_numbers(written_as: str, value: Any, tmp_path: Path) -> None:
+    from_file = read_recipe(written(tmp_path, f"train: {{class_weights: {written_as}}}"))
+    from_words = read_recipe(None, ["--train.class_weights", written_as])
+    assert from_file.train.class_weights == from_words.train.class_weights == value
+    again = read_recipe(written(tmp_path, yaml.safe_dump(from_file.as_dict())))
+    assert again == from_file and again.hash() == from_file.hash()
+    assert (from_file.hash() == Recipe().hash()) is (value == "none")
+
+
+@pytest.mark.parametrize("key", LATER)
+def test_what_came_later_counts_where_it_is_used(key: str) -> None:
+    flat = flatten(Recipe().as_dict())
+    assert key in flat
+    # The digest is that of the settings that the first records had, and of no other.
+    first = {k: v for k, v in flat.items() if k not in PLACE and k not in LATER}
+    assert hashlib.sha256(json.dumps(first, sort_keys=True).encode()).hexdigest() == Recipe().hash()
 
 
 def test_the_place_is_known_by_its_keys() -> None:

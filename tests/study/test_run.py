@@ -19,6 +19,7 @@ from ghostnet_small.study.recipe import Recipe, read_recipe
 from ghostnet_small.tensorfile import read_tensors, write_tensors
 from ghostnet_small.train.evaluate import evaluate
 from ghostnet_small.train.interfaces import Interrupted
+from ghostnet_small.train.metrics import classification_report
 from makers import make_folder
 
 WORDS = [
@@ -64,11 +65,14 @@ def test_what_lies_in_a_run(whole: tuple[Path, dict[str, Any]]) -> None:
         "recipe.yaml",
         "metrics.jsonl",
         "summary.json",
+        "classes.json",
         "state.safetensors",
+        "state.previous.safetensors",
         *(f"{kind}/{file}" for kind in ("last", "best") for file in WEIGHT_FILES),
         *(f"pictures/{name}.png" for name in ("curves", "confusion", "mistakes")),
     }
-    assert json.loads((out / "summary.json").read_text()) == summary
+    written = json.loads((out / "summary.json").read_text())
+    assert written == {**summary, "digest": written["digest"]}
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert rows == summary["epochs"] and [row["epoch"] for row in rows] == [1, 2]
     assert read_recipe(out / "recipe.yaml") == recipe_of()
@@ -86,10 +90,12 @@ def test_the_summary_says_what_was_trained_on_what(whole: tuple[Path, dict[str, 
     assert summary["data"] == {
         "fingerprint": data.fingerprint,
         "classes": [str(digit) for digit in range(10)],
+        "skipped": [],
         "train_images": 48,
         "validation_images": 12,
         "test_images": len(data.split("test")),
     }
+    assert summary["processes"] == 1
     for key in ("commit", "device", "libraries", "wall_seconds", "images_per_s"):
         assert summary[key], key
     model = gns.create_model("ghostnetv3_small", width=0.25, in_channels=1)
@@ -115,6 +121,12 @@ def test_the_weights_have_the_figures_of_the_summary(
         assert (found.correct, found.total) == (last["test_correct"], last["test_total"])
         assert found.top1 == last["test_top1"]
         assert found.loss == pytest.approx(last["test_loss"], rel=1e-5)
+        labels = data.split("test").labels
+        report = classification_report(found.logits, labels, data.classes)
+        assert json.loads((out / "classes.json").read_text()) == report["per_class"]
+        assert last["test_balanced_accuracy"] == report["balanced_accuracy"]
+        calibration = last["test_calibration_error"]
+        assert calibration == pytest.approx(report["calibration_error"], rel=1e-5)
     else:
         assert summary["best"]["validation_top1"] == max(
             row["validation_top1"] for row in summary["epochs"]
@@ -226,6 +238,7 @@ def test_nothing_is_written_where_a_recipe_is_refused(tmp_path: Path) -> None:
         (["--augment.cutout", "9"], "cutout"),
         (["--data.root", str(tmp_path / "none")], "none"),
         (["--train.precision", "fp16"], "fp16"),
+        (["--train.class_weights", "[1, 2]"], "2 numbers for 10 classes"),
     ):
         with pytest.raises(InputError, match=said):
             start(recipe_of(*words), tmp_path / "run")

@@ -67,10 +67,11 @@ def test_seeds_of_the_same_terms_share_a_row(results: Path, document: Path) -> N
     other["recipe"]["train"]["ema_decay"] = None
     del other["recipe"]["name"]
     other["best_on_test"] = {"epoch": 1, "top1": 61.25}
-    for record in (summary(0, 83.0), other, summary(1, 84.0), moved):
+    together = summary(3, 84.0, processes=2)
+    for record in (summary(0, 83.0), other, summary(1, 84.0), moved, together):
         append_record(record, file)
     render_tables(document, results)
-    first, second = cells(document)
+    first, second, third = cells(document)
     assert first["test top-1 of the last epoch, %"] == "84.00 ± 1.00 (EMA)"
     assert first["runs (seeds)"] == "n = 3 (0, 1, 2)"
     assert first["correct / pictures"] == "8,300, 8,400, 8,500 / 10,000"
@@ -80,6 +81,8 @@ def test_seeds_of_the_same_terms_share_a_row(results: Path, document: Path) -> N
     assert second["best epoch chosen on test, %"] == "61.25 (epoch 1)"
     assert second["time"] == "1 h 02 min"
     assert second["commit"] == "fedcba98 with changes"
+    assert third["device"] == "A CPU, 2 threads, 2 processes"
+    assert third["runs (seeds)"] == "n = 1 (3)"
 
 
 def test_check_tells_and_writes_nothing(results: Path, document: Path) -> None:

@@ -104,7 +104,14 @@ def load_checked(
     optional = () if assign else ("num_batches_tracked",)
     # Shapes first: another width changes which branches there are too, and is told best by these.
     for name in (name for name in own if name in state):
-        check_shape(name, state[name], own[name], what=what)
+        check_shape(name, tuple(state[name].shape), tuple(own[name].shape), what=what)
+        # Copied, a tensor of another type is converted; taken as it is, it would meet pictures in
+        # float32 and fail there.
+        if assign and state[name].dtype != own[name].dtype:
+            raise InputError(
+                f"{what} has {name} in {state[name].dtype}, the model's is {own[name].dtype}; "
+                "save the weights in that type"
+            )
     missing = [name for name in own if name not in state and not name.endswith(optional)]
     extra = [name for name in state if name not in own]
     if missing or extra:
@@ -118,11 +125,10 @@ def load_checked(
     model.load_state_dict(state, strict=False, assign=assign)
 
 
-def check_shape(name: str, value: Tensor, own: Tensor, *, what: str) -> None:
-    """Raises ``InputError`` where the tensor ``name`` of ``what`` has not the shape of ``own``."""
-    if value.shape != own.shape:
+def check_shape(name: str, shape: tuple[int, ...], own: tuple[int, ...], *, what: str) -> None:
+    """Raises ``InputError`` where the tensor ``name`` of ``what`` has not the model's own shape."""
+    if shape != own:
         raise InputError(
-            f"{what} is of another architecture or size: {name} has shape {tuple(value.shape)}, "
-            f"the model's is {tuple(own.shape)}; check architecture, width, num_classes and "
-            "in_channels"
+            f"{what} is of another architecture or size: {name} has shape {shape}, the model's is "
+            f"{own}; check architecture, width, num_classes and in_channels"
         )

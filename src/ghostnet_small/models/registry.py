@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import difflib
-import math
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GHOSTNETV3, GHOSTNETV3_SMALL, GhostNetV3
 
 ARCHITECTURES = {"ghostnetv3_small": GHOSTNETV3_SMALL, "ghostnetv3": GHOSTNETV3}
+# GN-S 100 would have some 20 billion parameters; beyond it the number is a mistake.
+MAX_WIDTH = 100.0
 
 
 def check_model(name: str, width: float) -> None:
-    """Raises ``InputError`` where ``name`` is not known, or ``width`` is no positive number."""
-    if name not in ARCHITECTURES:
+    """Raises ``InputError`` where ``name`` is not known, or ``width`` not above 0 and up to 100."""
+    if not isinstance(name, str) or name not in ARCHITECTURES:
         near = difflib.get_close_matches(str(name), ARCHITECTURES, n=1, cutoff=0.0)[0]
         raise InputError(
             f"model {name!r} is not known; did you mean {near!r}? "
             f"Known are {', '.join(ARCHITECTURES)}"
         )
-    if not (isinstance(width, int | float) and math.isfinite(width) and width > 0):
-        raise InputError(f"width is {width!r}; it must be a number above 0, such as 1.0 or 2.8")
+    is_number = isinstance(width, int | float) and not isinstance(width, bool)
+    if not (is_number and 0 < width <= MAX_WIDTH):
+        raise InputError(
+            f"width is {width!r:.40}; it must be a number above 0 and at most {MAX_WIDTH:g}, such "
+            "as 1.0 or 2.8"
+        )
 
 
 def create_model(
@@ -31,8 +36,8 @@ def create_model(
     ``name`` is ``ghostnetv3_small`` or ``ghostnetv3`` (the original with the stem at stride 1,
     GN-D in the paper); ``width`` scales the channels.
 
-    Raises ``InputError`` for an unknown name, a width that is not a positive number, or fewer
-    than one class or channel.
+    Raises ``InputError`` for an unknown name, a width that is not above 0 and at most 100, or
+    fewer than one class or channel.
     """
     check_model(name, width)
     for what, value in (("num_classes", num_classes), ("in_channels", in_channels)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import partial
@@ -10,18 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import write_atomic
+from ghostnet_small.files import checked_json, signed_json, write_atomic
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.published import check_shape, load_checked
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.nn.fold import is_folded, reparameterize
-from ghostnet_small.tensorfile import read_tensors, write_tensors
+from ghostnet_small.tensorfile import Shapes, read_tensors, write_tensors
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 KINDS = ("last", "best")
+# Pixels of a picture that a model may ask to be fed: hostile weights must not make ``predict``
+# fill the memory.
+MOST_PIXELS = 2048**2
+# The training form holds at most so many times the deployed form's bytes (1.5 is the most seen).
+FORMS_RATIO = 4
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,21 @@ class ModelInfo(Mapping[str, Any]):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     recipe: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        """Raises ``InputError`` for a size or a normalisation that no pictures can have."""
+        if not (min(self.size) >= 1 and self.size[0] * self.size[1] <= MOST_PIXELS):
+            raise InputError(
+                f"size {self.size[1]}x{self.size[0]} is not allowed; give at most "
+                f"{MOST_PIXELS:,} pixels"
+            )
+        if not (len(self.mean) == len(self.std) > 0 and all(map(math.isfinite, self.mean))):
+            raise InputError(
+                f"mean {self.mean} and std {self.std} are not allowed; give a finite number each "
+                "for every channel"
+            )
+        if not all(0 < value < math.inf for value in self.std):
+            raise InputError(f"std {self.std} is not allowed; give values above 0")
 
     def __getitem__(self, key: str) -> Any:
         if key not in _INFO:
@@ -60,7 +81,7 @@ def save_model(model: GhostNetV3, info: ModelInfo, folder: Path) -> None:
     config = {**model.config, "form": form, **asdict(info)}
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, model.state_dict(), {})
-    write_atomic(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+    write_atomic(folder / CONFIG, signed_json(config))
 
 
 def load(path: str | Path, weights: str = "last") -> tuple[GhostNetV3, ModelInfo]:
@@ -77,7 +98,6 @@ def load(path: str | Path, weights: str = "last") -> tuple[GhostNetV3, ModelInfo
         raise InputError(f"weights {weights!r} are not known; choose one of {', '.join(KINDS)}")
     folder = _weights_folder(Path(path), weights)
     config, info = _read_config(folder / CONFIG)
-    tensors, _ = read_tensors(folder / WEIGHTS)
     what = str(folder / WEIGHTS)
     build = partial(
         create_model,
@@ -89,15 +109,39 @@ def load(path: str | Path, weights: str = "last") -> tuple[GhostNetV3, ModelInfo
     # Shapes are compared before memory is taken: on the meta device a model costs nothing.
     with torch.device("meta"):
         model = build().eval()
-    if config["form"] == "deployed":
-        # Folding meta tensors would make PyTorch import its compiler, which takes seconds. The
-        # head is the same in both forms, so it tells whether a model with memory may be made.
-        head = tensors.get("head.weight", torch.empty(0))
-        check_shape("head.weight", head, model.head.weight, what=what)
+    deployed = config["form"] == "deployed"
+    check = partial(_check_shapes, model=model, deployed=deployed, what=what)
+    tensors, _ = read_tensors(folder / WEIGHTS, check)
+    if deployed:
+        # Folding meta tensors would make PyTorch import its compiler, which takes seconds, so
+        # here a model takes memory: no more of it than the file's size allows.
+        if _size_bytes(model.state_dict()) > FORMS_RATIO * _size_bytes(tensors):
+            raise InputError(
+                f"{what} is of another architecture or size: it is too small for width "
+                f"{config['width']}; copy it again with its {CONFIG}"
+            )
         with torch.random.fork_rng(devices=[]):
             model = reparameterize(build().eval())  # type: ignore[assignment]
     load_checked(model, tensors, what=what, assign=True)
     return model.requires_grad_(True), info
+
+
+def _check_shapes(shapes: Shapes, *, model: GhostNetV3, deployed: bool, what: str) -> None:
+    """Refuse a file's tensors before any is read; ``model``, on the meta device, is unfolded."""
+    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    # The head is the same in both forms, and what is folded is smaller in all.
+    known = ("head.weight",) if deployed else tuple(name for name in own if name in shapes)
+    for name in known:
+        check_shape(name, shapes.get(name, ()), own[name], what=what)
+    if sum(map(math.prod, shapes.values())) > sum(map(math.prod, own.values())):
+        raise InputError(
+            f"{what} is of another architecture: it holds more numbers than the model; copy it "
+            f"again with its {CONFIG}"
+        )
+
+
+def _size_bytes(tensors: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
 def _weights_folder(path: Path, weights: str) -> Path:
@@ -120,26 +164,29 @@ def _weights_folder(path: Path, weights: str) -> Path:
 
 def _read_config(path: Path) -> tuple[dict[str, Any], ModelInfo]:
     try:
-        config = json.loads(path.read_text())
+        config = checked_json(path)
         if config["form"] not in ("training", "deployed"):
-            raise ValueError(f"form {config['form']!r} is neither training nor deployed")
+            raise ValueError(f"form {config['form']!r:.40} is neither training nor deployed")
+        if not isinstance(config["classes"], list) or not isinstance(config["recipe"], dict):
+            raise ValueError("its classes are no list, or its recipe no object")
+        height, width = config["size"]
         info = ModelInfo(
             classes=tuple(map(str, config["classes"])),
-            size=(int(config["size"][0]), int(config["size"][1])),
+            size=(int(height), int(width)),
             mean=tuple(map(float, config["mean"])),
             std=tuple(map(float, config["std"])),
-            recipe=dict(config["recipe"]),
+            recipe=config["recipe"],
         )
         channels, classes = config["in_channels"], config["num_classes"]
-        if not len(info.mean) == len(info.std) == channels or len(info.classes) != classes:
+        if len(info.mean) != channels or len(info.classes) != classes:
             raise ValueError("its channels or classes contradict each other")
         return {k: config[k] for k in ("architecture", "width", "form")} | {
             "num_classes": classes,
             "in_channels": channels,
         }, info
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
         raise InputError(
-            f"{path} does not describe weights of this program ({reason}); copy it again from "
-            "the run that wrote it"
+            f"{path} does not describe weights of this program ({reason[:200]}); copy it again "
+            "from the run that wrote it"
         ) from None

@@ -50,7 +50,11 @@ def report_data(
 
 
 def describe_data(data: ImageData) -> dict[str, Any]:
-    """Classes, pictures of each class by split, size (height, width), mean, std, fingerprint."""
+    """Classes, pictures of each class by split, size (height, width), mean, std, fingerprint.
+
+    ``imbalance`` is how many times the training pictures of the smallest class the largest has,
+    of the classes that have any.
+    """
     splits: dict[str, Split] = {
         name: split for name in SPLITS if (split := getattr(data, name)) is not None
     }
@@ -58,6 +62,7 @@ def describe_data(data: ImageData) -> dict[str, Any]:
         name: torch.bincount(split.labels, minlength=len(data.classes)).tolist()
         for name, split in splits.items()
     }
+    present = [count for count in counts["train"] if count]
     return {
         "classes": list(data.classes),
         "images": {name: len(split) for name, split in splits.items()},
@@ -65,11 +70,15 @@ def describe_data(data: ImageData) -> dict[str, Any]:
             label: {name: counts[name][row] for name in splits}
             for row, label in enumerate(data.classes)
         },
+        "imbalance": max(present) / min(present),
         "size": list(data.size),
         "channels": data.channels,
         "mean": list(data.mean),
         "std": list(data.std),
+        **data.origin,
         "fingerprint": data.fingerprint,
+        "skipped": list(data.skipped),
+        "cache": {"folders": list(data.cache.folders), "bytes": data.cache.size_bytes},
     }
 
 
@@ -100,16 +109,24 @@ def save_pictures(data: ImageData, folder: Path, count: int) -> list[str]:
 
 
 def draw_views(data: ImageData, augment: Augmentation, path: Path) -> None:
-    """Draw pictures of the training split, one a line, and beside each its first views."""
+    """Draw pictures of the training split, one a line, and beside each its first views, mixed
+    with their partners where training mixes them."""
     augment.check(*data.size)
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = _class_after_class(data.train.labels)[:SHEET_PICTURES]
     chosen = data.train.take(rows)
     fill = tuple(round(255 * mean) for mean in data.mean)
-    columns = [chosen.images] + [
-        augment(chosen.images, chosen.index, augment.view_of_epoch(epoch), fill)
-        for epoch in range(SHEET_VIEWS)
-    ]
+
+    def seen(view: int) -> Tensor:
+        views = augment(chosen.images, chosen.index, view, fill)
+        if not augment.mixes:
+            return views
+        partners = data.train.take(augment.partner(chosen.index, view, len(data.train)))
+        of_partners = augment(partners.images, partners.index, view, fill)
+        return augment.mix(views, of_partners, chosen.index, view)[0]
+
+    epochs = range(SHEET_VIEWS)
+    columns = [chosen.images, *(seen(augment.view_of_epoch(epoch)) for epoch in epochs)]
     scale = -(-SHEET_SIDE // min(data.size))
     tiles = torch.stack(columns, dim=1)  # (pictures, columns, C, H, W)
     tiles = tiles.repeat_interleave(scale, -1).repeat_interleave(scale, -2)

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from ghostnet_small.data.dataset import ImageData, size_text
-from ghostnet_small.data.sources import load_data
+from ghostnet_small.data.sources import OneSplit, load_split
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.weights import ModelInfo, load
 from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.study.recipe import Recipe, known_keys, resolve_recipe
 from ghostnet_small.train.device import make_accelerator
 from ghostnet_small.train.evaluate import evaluate
+from ghostnet_small.train.metrics import classification_report
 
 # Where the data lie, how they are read and cut, and what computes; the normalisation is the
 # model's own.
@@ -38,10 +39,12 @@ def evaluate_weights(
     fold: bool = False,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """``top1`` (%), ``loss`` (nats), ``correct`` and ``total`` of weights on a split.
+    """``top1`` (%), ``loss`` (nats), ``correct`` and ``total`` of weights on a split, and what
+    ``classification_report`` says of the classes.
 
     The data are those of the recipe that the weights were trained by, with ``overrides``; they
-    are normalised as in training. ``say`` takes remarks for the user.
+    are normalised as in training, and only the split is decoded: ``fingerprint`` is of it alone.
+    ``say`` takes remarks for the user.
 
     Raises ``InputError`` where the weights or the data cannot be read, or the data have other
     classes or channels than the weights.
@@ -51,8 +54,10 @@ def evaluate_weights(
     accelerator = make_accelerator(recipe.train.device)
     if recipe.train.threads is not None:
         torch.set_num_threads(recipe.train.threads)
-    data = load_data(recipe.data)
+    data = load_split(recipe.data, split, channels=len(info.mean))
     check_data(data, info, path)
+    if data.skipped:
+        say(f"{len(data.skipped)} pictures are left out, such as: {data.skipped[0]}")
     if data.size != info.size:
         say(
             f"the pictures are {size_text(data.size)}, those of the training were "
@@ -60,9 +65,10 @@ def evaluate_weights(
         )
     memory_format = torch.channels_last if recipe.train.channels_last else torch.contiguous_format
     judged = reparameterize(model) if fold else model
+    shown = data.split
     found = evaluate(
         judged.to(accelerator.device).to(memory_format=memory_format),
-        data.split(split),
+        shown,
         mean=info.mean,
         std=info.std,
         memory_format=memory_format,
@@ -73,6 +79,7 @@ def evaluate_weights(
         "loss": found.loss,
         "correct": found.correct,
         "total": found.total,
+        **classification_report(found.logits, shown.labels.cpu(), data.classes),
         "split": split,
         "weights": weights,
         "folded": fold,
@@ -83,16 +90,17 @@ def evaluate_weights(
 def recipe_of(info: ModelInfo, path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of trained weights with ``overrides``, to be used on this machine.
 
-    Its device and threads are this machine's unless overridden: weights trained on a GPU are
-    evaluated anywhere.
+    Its device, threads, cache and memory are this machine's unless overridden: weights trained
+    on a GPU are evaluated anywhere.
     """
     written = resolve_recipe(info.recipe, where=f"the recipe of {path}")
     train = replace(written.train, device="auto", threads=None)
-    here = replace(written, data=replace(written.data, mean=None, std=None), train=train)
+    data = replace(written.data, mean=None, std=None, cache=None, memory_gib=None)
+    here = replace(written, data=data, train=train)
     return resolve_recipe(here.as_dict(), overrides)
 
 
-def check_data(data: ImageData, info: ModelInfo, path: Path) -> None:
+def check_data(data: ImageData | OneSplit, info: ModelInfo, path: Path) -> None:
     """Raises ``InputError`` where ``data`` do not have the classes and channels of a model."""
     if data.classes != info.classes:
         raise InputError(

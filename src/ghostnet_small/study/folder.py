@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +13,30 @@ import yaml
 from torch import Tensor, nn
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import check_free, new_folder, write_atomic
+from ghostnet_small.files import check_free, checked_json, new_folder, signed_json, write_atomic
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.weights import ModelInfo, save_model
 from ghostnet_small.study.recipe import Recipe, read_recipe
+from ghostnet_small.study.recipe_file import with_digest
 from ghostnet_small.tensorfile import read_tensors, write_tensors
+
+STATE = "state.safetensors"
+PREVIOUS = "state.previous.safetensors"
 
 
 class RunFolder:
-    """``recipe.yaml``, ``metrics.jsonl``, ``summary.json``, ``state.safetensors``, ``last/``,
-    ``best/`` and ``pictures/``; every file is replaced whole."""
+    """``recipe.yaml``, ``metrics.jsonl``, ``summary.json``, ``classes.json``, ``state.safetensors``
+    and the one before it, ``last/``, ``best/`` and ``pictures/``.
+
+    Every file is replaced whole, and every one that is read again holds a digest.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.info: ModelInfo | None = None
         self.extra: dict[str, Any] = {}
+        self.recipe_hash: str | None = None
+        self.newest_damaged = False
 
     @property
     def pictures(self) -> Path:
@@ -41,7 +53,8 @@ class RunFolder:
         self.check_free()
         with new_folder(self.path) as partial:
             text = yaml.safe_dump(recipe.as_dict(), sort_keys=False)
-            write_atomic(partial / "recipe.yaml", text)
+            write_atomic(partial / "recipe.yaml", with_digest(text))
+        self.recipe_hash = recipe.hash()
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -55,7 +68,9 @@ class RunFolder:
 
     def recipe(self) -> Recipe:
         """The recipe as it was resolved."""
-        return read_recipe(self.path / "recipe.yaml")
+        recipe = read_recipe(self.path / "recipe.yaml")
+        self.recipe_hash = recipe.hash()
+        return recipe
 
     def summary(self) -> dict[str, Any] | None:
         """What the finished run found; ``None`` before its end."""
@@ -63,22 +78,61 @@ class RunFolder:
         if not path.is_file():
             return None
         try:
-            found: dict[str, Any] = json.loads(path.read_text())
+            return checked_json(path)
         except ValueError as error:
+            reason = str(error).splitlines()[0]
             raise InputError(
-                f"{path} is damaged ({error}); remove it and train --resume {self.path} makes "
+                f"{path} is damaged ({reason}); remove it and train --resume {self.path} makes "
                 "it again"
             ) from None
-        return found
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Tensors and values of the last saved state; ``None`` before the first."""
-        path = self.path / "state.safetensors"
-        return read_tensors(path) if path.exists() else None
+    def state(
+        self, say: Callable[[str], None] = lambda remark: None
+    ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Tensors and values of the last saved state; ``None`` before the first.
+
+        Where it is damaged, those of the state before, which ends in the same result; ``say``
+        is told. Raises ``InputError`` where neither can be read, or they are of another recipe.
+        """
+        files = [self.path / name for name in (STATE, PREVIOUS) if (self.path / name).exists()]
+        damage: list[InputError] = []
+        for file in files:
+            try:
+                tensors, values = read_tensors(file)
+                break
+            except InputError as error:
+                damage.append(error)
+        else:
+            if not files:
+                return None
+            names = " and ".join(file.name for file in files)
+            raise InputError(
+                f"{damage[0]}, or remove {names}, and train --resume {self.path} begins again"
+            )
+        if damage:
+            self.newest_damaged = True
+            say(f"{damage[0]}; {file.name} is taken instead")
+        if self.recipe_hash is None:
+            self.recipe()
+        if values.pop("recipe_hash", self.recipe_hash) != self.recipe_hash:
+            raise InputError(
+                f"{self.path / 'recipe.yaml'} is not the recipe that {file} was trained by; copy "
+                "the run's folder again, or train the recipe into a new --out"
+            )
+        return tensors, values
 
     def save_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Replace the resumable state."""
-        write_tensors(self.path / "state.safetensors", tensors, {**values, **self.extra})
+        """Replace the resumable state, and keep the one before it."""
+        newest, previous = self.path / STATE, self.path / PREVIOUS
+        if newest.exists() and not self.newest_damaged:
+            # A second name of the same file, so that at no moment there is none. Some file systems
+            # know no second names; there the newest is all there is.
+            with suppress(OSError):
+                previous.unlink(missing_ok=True)
+                os.link(newest, previous)
+        about = {"recipe_hash": self.recipe_hash}
+        write_tensors(newest, tensors, {**values, **self.extra, **about})
+        self.newest_damaged = False
 
     def save_weights(self, name: str, model: nn.Module) -> None:
         """Replace the weights called ``name``."""
@@ -90,9 +144,13 @@ class RunFolder:
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         write_atomic(self.path / "metrics.jsonl", lines)
 
+    def save_classes(self, per_class: list[dict[str, Any]]) -> None:
+        """Replace ``classes.json``, the figures of each class."""
+        write_atomic(self.path / "classes.json", json.dumps(per_class, indent=2) + "\n")
+
     def save_summary(self, summary: dict[str, Any]) -> None:
         """Write what marks the run as finished."""
-        write_atomic(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+        write_atomic(self.path / "summary.json", signed_json(summary))
 
 
 def _is_run(path: Path) -> bool:

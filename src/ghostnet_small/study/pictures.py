@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from torch import Tensor
 
+from ghostnet_small.data.mapped import MappedImages
 from ghostnet_small.files import write_atomic
 
 SPLITS = {"train": "#7f8c9b", "validation": "#1f6fb4", "test": "#d1622b"}
@@ -103,7 +104,7 @@ def draw_confusion(matrix: Tensor, classes: Sequence[str], path: Path) -> None:
 
 
 def draw_mistakes(
-    images: Tensor,
+    images: Tensor | MappedImages,
     labels: Tensor,
     predictions: Tensor,
     confidence: Tensor,

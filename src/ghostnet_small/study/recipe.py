@@ -8,19 +8,20 @@ import difflib
 import hashlib
 import json
 import re
+import types
 import typing
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.sources import DataSettings
 from ghostnet_small.errors import InputError
 from ghostnet_small.nn.merged import RepConvForm
+from ghostnet_small.study.recipe_file import read_yaml
 from ghostnet_small.train.optim import OptimizerSettings
 from ghostnet_small.train.schedule import ScheduleSettings
 from ghostnet_small.train.settings import TrainSettings
@@ -70,36 +71,54 @@ class Recipe:
         return plain
 
     def hash(self) -> str:
-        """SHA-256 of what decides the result: where it runs, and where the data lie, left out.
-
-        A setting that came after the first records counts where it is used, so that those
-        records keep their hashes.
-        """
-        unused = flatten(Recipe())
-        flat = {
-            key: value
-            for key, value in flatten(self).items()
-            if key not in PLACE and not (key in LATER and value == unused[key])
-        }
-        return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()
+        """SHA-256 of what decides the result: where it runs, and where the data lie, left out."""
+        return hashlib.sha256(
+            json.dumps(terms(self.as_dict()), sort_keys=True).encode()
+        ).hexdigest()
 
 
 # Settings of the place and not of the experiment: the data have a fingerprint of their own.
 PLACE = (
     "data.root",
     "data.source",
+    "data.cache",
+    "data.memory_gib",
     "train.device",
     "train.threads",
     "train.checkpoint_seconds",
 )
 
-LATER = ("data.class_names",)
+LATER = (
+    "data.class_names",
+    "data.subset",
+    "data.revision",
+    "data.on_error",
+    "augment.mixup",
+    "augment.cutmix",
+    "augment.mix_probability",
+    "train.sampler",
+    "train.class_weights",
+)
 
 
-def flatten(recipe: Recipe) -> dict[str, Any]:
-    """``{"train.epochs": 30, ...}``."""
+def terms(written: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that decide a result, of a recipe's plain values, old ones' included.
+
+    A setting that came after the first records counts where it is used, so that they stay
+    comparable and keep their hashes.
+    """
+    unused = flatten(Recipe().as_dict())
+    return {
+        key: value
+        for key, value in flatten(written).items()
+        if key not in PLACE and not (key in LATER and value == unused[key])
+    }
+
+
+def flatten(written: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"train.epochs": 30, ...}`` of a recipe's plain values."""
     flat: dict[str, Any] = {}
-    for room, value in recipe.as_dict().items():
+    for room, value in written.items():
         if isinstance(value, dict):
             flat |= {f"{room}.{key}": inner for key, inner in value.items()}
         else:
@@ -109,7 +128,7 @@ def flatten(recipe: Recipe) -> dict[str, Any]:
 
 def known_keys() -> list[str]:
     """Every setting of a recipe, ``train.epochs`` and so on."""
-    return list(flatten(Recipe()))
+    return list(flatten(Recipe().as_dict()))
 
 
 def read_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Recipe:
@@ -120,7 +139,7 @@ def read_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Reci
     """
     if path is None:
         return resolve_recipe({}, overrides)
-    return resolve_recipe(_read_yaml(path), overrides, where=str(path))
+    return resolve_recipe(read_yaml(path), overrides, where=str(path))
 
 
 def resolve_recipe(
@@ -139,6 +158,7 @@ def resolve_recipe(
     except ArgumentError as error:
         raise InputError(_explain(error, given, taken)) from None
     rooms = {room: _make_room(room, kind, config[room]) for room, kind in _rooms().items()}
+    _check_null("name", config["name"])
     return Recipe(name=config["name"], **rooms)
 
 
@@ -191,6 +211,8 @@ def take_settings(words: Sequence[str], allowed: Collection[str]) -> tuple[list[
 
 
 def _make_room(room: str, kind: Any, values: Any) -> Any:
+    for name, value in vars(values).items():
+        _check_null(f"{room}.{name}", value)
     try:
         return kind(**vars(values))
     except InputError as error:
@@ -199,25 +221,15 @@ def _make_room(room: str, kind: Any, values: Any) -> Any:
         raise InputError(f"{room}.{message}" if message.split()[0] in names else message) from None
 
 
+def _check_null(key: str, value: Any) -> None:
+    # jsonargparse takes null for any type, as a value that was not given.
+    if value is None and type(None) not in typing.get_args(_kind(key)):
+        raise InputError(f"{key} is null; it must be {_wanted(key)}")
+
+
 def _rooms() -> dict[str, Any]:
     hints = typing.get_type_hints(Recipe)
     return {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        written = yaml.load(path.read_text(), Loader=_Loader)
-    except OSError as error:
-        raise InputError(
-            f"recipe {path} cannot be read ({error.strerror}); give a YAML file, such as "
-            "recipes/gns-w1.0-cifar10.yaml"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"recipe {path} is no YAML: {reason}") from None
-    if not isinstance(written, dict):
-        raise InputError(f"recipe {path} is no mapping of settings; begin with a line 'train:'")
-    return written
 
 
 def _check_keys(written: Mapping[str, Any], where: str) -> None:
@@ -229,17 +241,6 @@ def _check_keys(written: Mapping[str, Any], where: str) -> None:
         for key in inner:
             if key not in known_keys() and not (room in rooms and values is None):
                 raise InputError(_unknown(f"key {key!r} in {where}", key, known_keys()))
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which ``1e-3`` is a number: YAML 1.1 wants ``1.0e-3``, and nobody writes that."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
 
 
 def _unknown(what: str, key: str, keys: Collection[str], prefix: str = "") -> str:
@@ -267,16 +268,20 @@ def _explain(error: Exception, written: Mapping[str, Any], taken: Sequence[str])
     return f"{key} is {value!r}; it must be {_wanted(key)}"
 
 
-def _wanted(key: str) -> str:
+def _kind(key: str) -> Any:
     room, _, name = key.rpartition(".")
-    return _words(typing.get_type_hints(_rooms()[room] if room else Recipe)[name])
+    return typing.get_type_hints(_rooms()[room] if room else Recipe)[name]
+
+
+def _wanted(key: str) -> str:
+    return _words(_kind(key))
 
 
 def _words(kind: Any) -> str:
     """A setting's type as a reader says it."""
     inner = typing.get_args(kind)
-    if type(None) in inner:
-        return f"{_words(inner[0])}, or null"
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return ", or ".join("null" if one is type(None) else _words(one) for one in inner)
     if typing.get_origin(kind) is typing.Literal:
         return f"one of {', '.join(inner)}"
     if typing.get_origin(kind) is tuple:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import write_atomic
+from ghostnet_small.files import read_bytes, write_atomic
 
 Record = Mapping[str, Any]
 
@@ -88,7 +88,7 @@ def read_rows(results_file: Path) -> list[dict[str, Any]]:
     names the line.
     """
     rows = []
-    for number, line in enumerate(results_file.read_bytes().splitlines(), start=1):
+    for number, line in enumerate(read_bytes(results_file).splitlines(), start=1):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError):  # of JSON, of UTF-8, of brackets without end

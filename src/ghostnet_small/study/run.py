@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import torch
 from ghostnet_small.data.dataset import ImageData
 from ghostnet_small.data.sources import load_data
 from ghostnet_small.errors import InputError
+from ghostnet_small.launcher import train_command
 from ghostnet_small.models.registry import check_model, create_model
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.nn.complexity import both_forms, by_quantity
@@ -23,65 +26,110 @@ from ghostnet_small.train.device import make_accelerator
 from ghostnet_small.train.engine import Training
 from ghostnet_small.train.evaluate import Evaluation
 from ghostnet_small.train.interfaces import Watcher
-from ghostnet_small.train.objective import cross_entropy
+from ghostnet_small.train.metrics import classification_report
+from ghostnet_small.train.objective import class_weights, cross_entropy
+from ghostnet_small.train.processes import ALONE, Processes
 
 Stop = Callable[[], int | None]
+_log = logging.getLogger(__name__)
 
 
-def start(recipe: Recipe, out: Path, *, watcher: Watcher, stop_signal: Stop) -> dict[str, Any]:
+def start(
+    recipe: Recipe,
+    out: Path,
+    *,
+    watcher: Watcher,
+    stop_signal: Stop,
+    processes: Processes = ALONE,
+) -> dict[str, Any]:
     """Train ``recipe`` into the new folder ``out``; returns its summary.
 
+    Several ``processes`` train together; the main one writes.
+
     Raises ``InputError`` before anything is written where recipe, data, device or folder do
-    not allow it; ``Interrupted`` and ``NotFinite`` as ``Training.run`` does.
+    not allow it; ``Interrupted`` and ``NotFinite`` as ``Training.run`` does, and
+    ``ProcessFailed`` where one of several processes fails at its work.
     """
     folder = RunFolder(out)
-    folder.check_free()
-    training, data = _prepare(recipe, folder, watcher, stop_signal)
-    folder.create(recipe)
+    with processes.agreed():
+        folder.check_free()
+    training, data = _prepare(recipe, folder, watcher, stop_signal, processes)
+    processes.on_main(lambda: folder.create(recipe))
     return _train_to_the_end(training, data, recipe, folder, sessions=[])
 
 
 def resume(
-    path: Path, overrides: list[str], *, watcher: Watcher, stop_signal: Stop
+    path: Path,
+    overrides: list[str],
+    *,
+    watcher: Watcher,
+    stop_signal: Stop,
+    processes: Processes = ALONE,
 ) -> dict[str, Any]:
     """Go on with the run in ``path``; a finished one just gives its summary.
 
     ``overrides`` may change where the run takes place (device, threads, the data's folder).
     Raises ``InputError`` with the differences where they would change what it computes, or
-    where the data are no longer the same; and whatever ``start`` raises.
+    where the data or the number of processes are no longer the same; and whatever ``start``
+    raises.
     """
-    folder = RunFolder.open(path)
-    recipe = _resumed_recipe(folder, overrides)
-    summary = folder.summary()
+    with processes.agreed():
+        folder = RunFolder.open(path)
+        recipe = _resumed_recipe(folder, overrides)
+        summary = folder.summary()
+        state = None if summary is not None else folder.state(_log.warning)
+        if state is not None:
+            _check_processes(path, state[1], processes)
     if summary is not None:
         return summary
-    state = folder.state()
-    training, data = _prepare(recipe, folder, watcher, stop_signal)
+    training, data = _prepare(recipe, folder, watcher, stop_signal, processes)
     sessions: list[dict[str, Any]] = []
     if state is not None:
-        tensors, values = state
-        if values.get("fingerprint") != data.fingerprint:
-            raise InputError(
-                f"the data are not those that {path} was trained on: fingerprint "
-                f"{data.fingerprint[:12]}, then {str(values.get('fingerprint'))[:12]}; give "
-                "the same data with --data.root"
-            )
-        try:
-            training.restore(tensors, values)
-            sessions = values["sessions"]
-        except (RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"the state in {path} is not one of this training ({reason}); copy it again, or "
-                "train the recipe into a new --out"
-            ) from None
+        with processes.agreed():
+            sessions = _restore(training, data, path, *state)
     return _train_to_the_end(training, data, recipe, folder, sessions)
+
+
+def _check_processes(path: Path, values: dict[str, Any], processes: Processes) -> None:
+    before = values.get("processes", 1)
+    if before != processes.count:
+        raise InputError(
+            f"{path} was trained in {before} process(es), not in {processes.count}: batch norm "
+            "would see other parts of each batch, and the result would be another; go on with: "
+            f"{train_command(before)} --resume {shlex.quote(str(path))}"
+        )
+
+
+def _restore(
+    training: Training,
+    data: ImageData,
+    path: Path,
+    tensors: dict[str, torch.Tensor],
+    values: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """Make ``training`` stand where the state does; returns the sessions that led there."""
+    if values.get("fingerprint") != data.fingerprint:
+        raise InputError(
+            f"the data are not those that {path} was trained on: fingerprint "
+            f"{data.fingerprint[:12]}, then {str(values.get('fingerprint'))[:12]}; give "
+            "the same data with --data.root"
+        )
+    try:
+        training.restore(tensors, values)
+        sessions: list[dict[str, Any]] = values["sessions"]
+    except (RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"the state in {path} is not one of this training ({reason}); copy it again, or "
+            "train the recipe into a new --out"
+        ) from None
+    return sessions
 
 
 def _resumed_recipe(folder: RunFolder, overrides: list[str]) -> Recipe:
     recipe = folder.recipe()
     asked = read_recipe(folder.path / "recipe.yaml", overrides)
-    was, now = flatten(recipe), flatten(asked)
+    was, now = flatten(recipe.as_dict()), flatten(asked.as_dict())
     changed = [
         f"{key} {was[key]!r} -> {now[key]!r}"
         for key in was
@@ -96,14 +144,23 @@ def _resumed_recipe(folder: RunFolder, overrides: list[str]) -> Recipe:
 
 
 def _prepare(
-    recipe: Recipe, folder: RunFolder, watcher: Watcher, stop_signal: Stop
+    recipe: Recipe,
+    folder: RunFolder,
+    watcher: Watcher,
+    stop_signal: Stop,
+    processes: Processes,
 ) -> tuple[Training, ImageData]:
     """Everything that can refuse a recipe, before anything is written."""
-    check_model(recipe.model.name, recipe.model.width)
-    accelerator = make_accelerator(recipe.train.device, recipe.train.precision)
+    with processes.agreed():
+        check_model(recipe.model.name, recipe.model.width)
+        accelerator = make_accelerator(recipe.train.device, recipe.train.precision)
+    processes.check_same(recipe.hash, "their recipes")
     if recipe.train.threads is not None:
         torch.set_num_threads(recipe.train.threads)
-    data = load_data(recipe.data)
+    data = processes.main_first(lambda: load_data(recipe.data))
+    processes.check_same(lambda: data.fingerprint, "their data")
+    if data.skipped:
+        _log.warning("%d pictures are left out, such as: %s", len(data.skipped), data.skipped[0])
     folder.info = ModelInfo(data.classes, data.size, data.mean, data.std, recipe.as_dict())
     torch.manual_seed(recipe.train.seed)
     model = create_model(
@@ -113,10 +170,13 @@ def _prepare(
         in_channels=data.channels,
     )
     set_rep_conv(model, recipe.model.rep_conv)
+    weights = class_weights(data.train.labels, data.classes, recipe.train.class_weights)
+    if weights is not None:
+        weights = weights.to(accelerator.device)
     training = Training(
         model,
         data,
-        objective=cross_entropy(recipe.train.label_smoothing),
+        objective=cross_entropy(recipe.train.label_smoothing, weights),
         augment=recipe.augment,
         optimizer=recipe.optimizer,
         schedule=recipe.schedule,
@@ -125,6 +185,7 @@ def _prepare(
         store=folder,
         watcher=watcher,
         stop_signal=stop_signal,
+        processes=processes,
     )
     return training, data
 
@@ -136,11 +197,13 @@ def _train_to_the_end(
     folder: RunFolder,
     sessions: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    origin = provenance(training.accelerator.device)
+    processes = training.processes
+    origin = {**provenance(training.accelerator.device), "processes": processes.count}
     sessions = [*sessions, {"from_step": training.counters.step, "commit": origin["commit"]}]
     folder.extra = {"fingerprint": data.fingerprint, "sessions": sessions}
-    training.run()
-    return _finish(training, data, recipe, folder, origin)
+    with processes.together():
+        training.run()
+        return _finish(training, data, recipe, folder, origin)
 
 
 def _finish(
@@ -156,8 +219,7 @@ def _finish(
     last: dict[str, Any] = {
         k: rows[-1][k] for k in ("validation_loss", "validation_top1") if k in rows[-1]
     }
-    folder.pictures.mkdir(exist_ok=True)
-    draw_curves(rows, folder.pictures / "curves.png")
+    found = None
     if data.test is not None or data.validation is not None:
         found = training.evaluate(data.split(name))
         last |= {
@@ -166,7 +228,9 @@ def _finish(
             f"{name}_correct": found.correct,
             f"{name}_total": found.total,
         }
-        _draw_answers(found, data, name, folder)
+        report = classification_report(found.logits, data.split(name).labels.cpu(), data.classes)
+        per_class = report.pop("per_class")
+        last |= {f"{name}_{quantity}": value for quantity, value in report.items()}
     forms = both_forms(training.model, (data.channels, *data.size))
     pictures = sum(row["images_per_s"] * row["seconds"] for row in rows)
     summary = {
@@ -176,8 +240,10 @@ def _finish(
         **origin,
         "sessions": folder.extra["sessions"],
         "data": {
+            **data.origin,
             "fingerprint": data.fingerprint,
             "classes": list(data.classes),
+            "skipped": list(data.skipped),
             **{
                 f"{split}_images": 0 if found is None else len(found)
                 for split, found in (
@@ -195,7 +261,16 @@ def _finish(
         **_best_on_test(rows),
         "epochs": rows,
     }
-    folder.save_summary(summary)
+
+    def write() -> None:
+        folder.pictures.mkdir(exist_ok=True)
+        draw_curves(rows, folder.pictures / "curves.png")
+        if found is not None:
+            _draw_answers(found, data, name, folder)
+            folder.save_classes(per_class)
+        folder.save_summary(summary)
+
+    training.processes.on_main(write)
     return summary
 
 

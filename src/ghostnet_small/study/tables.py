@@ -11,6 +11,7 @@ from typing import Any
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import write_atomic
+from ghostnet_small.study.recipe import terms
 from ghostnet_small.study.records import Record, read_records, read_rows
 
 _TABLE = re.compile(
@@ -47,7 +48,9 @@ def render_tables(document: Path, results_dir: Path, check: bool = False) -> boo
         source = results_dir / f"{name}.jsonl"
         try:
             table = TABLES[name](source)
-        except (KeyError, TypeError) as error:
+        except InputError:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise InputError(
                 f"a record of {source} does not fit table {name!r} ({error!r}); "
                 "restore the lines that the program wrote"
@@ -101,18 +104,8 @@ def _cell(value: Any) -> str:
 
 def _terms(record: Record) -> str:
     """Everything but the seed that makes runs comparable, where they ran included."""
-    recipe = {
-        room: {
-            key: value
-            for key, value in settings.items()
-            # Where the files lie is no term; which pictures they hold, the fingerprint says.
-            if (room, key) not in {("train", "seed"), ("data", "root")}
-        }
-        if isinstance(settings, dict)
-        else settings
-        for room, settings in record["recipe"].items()
-    }
-    device = [record["device"][key] for key in ("name", "threads")]
+    recipe = {key: value for key, value in terms(record["recipe"]).items() if key != "train.seed"}
+    device = [record["device"][key] for key in ("name", "threads")] + [_processes(record)]
     return json.dumps([recipe, record["data"]["fingerprint"], device], sort_keys=True)
 
 
@@ -164,7 +157,12 @@ def _device(runs: Sequence[Record]) -> str:
     device = runs[0]["device"]
     plural = "" if device["threads"] == 1 else "s"
     threads = f", {device['threads']} thread{plural}" if device["kind"] == "cpu" else ""
-    return f"{device['name']}{threads}"
+    several = f", {count} processes" if (count := _processes(runs[0])) > 1 else ""
+    return f"{device['name']}{threads}{several}"
+
+
+def _processes(record: Record) -> int:
+    return int(record.get("processes", 1))
 
 
 def _time(runs: Sequence[Record]) -> str:
@@ -220,5 +218,7 @@ ORIGIN = ("device", "commit")
 TABLES: dict[str, Callable[[Path], str]] = {
     "cifar10-cpu": training_table,
     "fashion-mnist-cpu": training_table,
-    **dict.fromkeys(("large-sets", "decoding", "kills", "fuzz"), measurement_table),
+    **dict.fromkeys(
+        ("large-sets", "decoding", "costs-of-size", "kills", "fuzz"), measurement_table
+    ),
 }

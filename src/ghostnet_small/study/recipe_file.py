@@ -1,0 +1,79 @@
+"""The YAML of a recipe: numbers as people write them, no aliases, and a digest of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import read_text
+
+LARGEST = 1 << 20  # bytes
+_DIGEST = "# digest: "
+
+
+def read_yaml(path: Path) -> dict[Any, Any]:
+    """The mapping that a recipe's file holds, of plain values.
+
+    Raises ``InputError`` where the file is missing, no YAML or no mapping, or was changed after
+    ``with_digest``.
+    """
+    try:
+        text = read_text(path, LARGEST)
+        _check_digest(text, path)
+        written = yaml.load(text, Loader=_Loader)
+    except OSError as error:
+        raise InputError(
+            f"recipe {path} cannot be read ({error.strerror}); give a YAML file, such as "
+            "recipes/gns-w1.0-cifar10.yaml"
+        ) from None
+    except InputError:
+        raise
+    except Exception as error:  # PyYAML's constructors raise almost any type on odd scalars
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"recipe {path} is no YAML: {reason[:500]}") from None
+    if not isinstance(written, dict):
+        raise InputError(f"recipe {path} is no mapping of settings; begin with a line 'train:'")
+    return written
+
+
+def with_digest(text: str) -> str:
+    """``text`` of a recipe behind a line with its SHA-256, which ``read_yaml`` compares."""
+    # In front: a file that was cut short has lost its end.
+    return f"{_DIGEST}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
+
+
+def _check_digest(text: str, path: Path) -> None:
+    if text.startswith(_DIGEST) and with_digest(text.partition("\n")[2]) != text:
+        raise InputError(
+            f"recipe {path} was changed since it was written, for its digest is another; copy it "
+            "again, or delete its line '# digest' if you changed it by hand"
+        )
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which ``1e-3`` is a number: YAML 1.1 wants ``1.0e-3``, and nobody writes that.
+
+    Nothing is said twice by an alias: ten lines of aliases of aliases would be a value, and a
+    message, of gigabytes.
+    """
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.MarkedYAMLError(
+                problem=f"the alias *{event.anchor} is not allowed; write its value out",
+                problem_mark=event.start_mark,
+            )
+        return super().compose_node(parent, index)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
