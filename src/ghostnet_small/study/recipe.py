@@ -157,6 +157,11 @@ def resolve_recipe(
         config = parser.parse_args(taken, namespace=config)
     except ArgumentError as error:
         raise InputError(_explain(error, given, taken)) from None
+    # jsonargparse reads a text once more where null is allowed: a folder called "null" or "#1".
+    overridden = {word[2:].partition("=")[0] for word in taken}
+    for key, value in flatten(given).items():
+        if isinstance(value, str) and str in typing.get_args(_kind(key)) and key not in overridden:
+            config[key] = value
     rooms = {room: _make_room(room, kind, config[room]) for room, kind in _rooms().items()}
     _check_null("name", config["name"])
     return Recipe(name=config["name"], **rooms)
