@@ -113,7 +113,7 @@ def digest_and_histogram(rows: int, folder: Path) -> Work:
 # Each with the rows that take some seconds to handle or to make, and whether it goes through
 # them part by part, so that its memory does not grow with them.
 STEPS = {
-    "order of an epoch": (order_of_an_epoch, 4_000_000, False),
+    "order of an epoch": (order_of_an_epoch, 16_000_000, False),
     "hold-out": (hold_out_rows, 4_000_000, False),
     "class numbers": (class_numbers_of, 4_000_000, False),
     "listing a folder": (folder_listing, 50_000, False),

@@ -9,10 +9,12 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        # It can hold a name out of a stranger's file, and a terminal obeys what is not printable.
-        super().__init__(
-            "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-        )
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """``text`` with what a terminal would obey spelt out: it may come from a stranger's file."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def os_error_text(error: OSError) -> str:

@@ -11,6 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from ghostnet_small.errors import printable
+
 # Of more classes than this only the worst are shown.
 MOST_CLASSES, WORST_CLASSES = 30, 10
 # Where the largest class has more than so many times the pictures of the smallest, say what helps.
@@ -73,7 +75,7 @@ def show_evaluation(value: dict[str, Any]) -> None:
         table.add_column(name, justify="right")
     for one in classes:
         shares = (f"{one[name]:.2f} %" for name in ("precision", "recall", "f1"))
-        table.add_row(one["class"], *shares, f"{one['pictures']:,}")
+        table.add_row(printable(one["class"]), *shares, f"{one['pictures']:,}")
     Console().print(table, highlight=False, markup=False)
     if many:
         print(
@@ -90,10 +92,11 @@ def show_predictions(value: list[dict[str, Any]]) -> None:
         others = ", ".join(
             f"{other['label']} {100 * other['probability']:.1f} %" for other in answer["topk"][1:]
         )
-        print(
+        line = (
             f"{answer['path']:{width}}  {answer['label']:{label}} "
-            f"{100 * answer['probability']:5.1f} %" + (f"   ({others})" if others else "")
+            f"{100 * answer['probability']:5.1f} %"
         )
+        print(printable(line + (f"   ({others})" if others else "")))
 
 
 def show_model(value: dict[str, Any]) -> None:
@@ -141,7 +144,7 @@ def show_data(value: dict[str, Any]) -> None:
     for split in splits:
         table.add_column(split, justify="right")
     for label, counts in value["images_by_class"].items():
-        table.add_row(label, *(f"{counts[split]:,}" for split in splits))
+        table.add_row(printable(label), *(f"{counts[split]:,}" for split in splits))
     table.add_section()
     table.add_row("all", *(f"{count:,}" for count in value["images"].values()))
     Console().print(table, highlight=False, markup=False)

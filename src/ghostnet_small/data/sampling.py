@@ -13,7 +13,7 @@ Sampler = Literal["all", "balanced"]
 
 # These draw from the augmentation's generator, far from the streams of that.
 ORDER_STREAM, CYCLE_STREAM, TURN_STREAM = ((1 << 16) + k for k in range(3))
-_AT_ONCE = 1 << 20
+_AT_ONCE = 1 << 18
 
 
 def epoch_rows(

@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import Tensor, nn
 
 from ghostnet_small.errors import InputError
@@ -17,7 +16,7 @@ from ghostnet_small.files import check_free, checked_json, new_folder, signed_js
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.weights import ModelInfo, save_model
 from ghostnet_small.study.recipe import Recipe, read_recipe
-from ghostnet_small.study.recipe_file import with_digest
+from ghostnet_small.study.recipe_file import recipe_text
 from ghostnet_small.tensorfile import read_tensors, write_tensors
 
 STATE = "state.safetensors"
@@ -52,8 +51,7 @@ class RunFolder:
         """Make the folder; it holds its recipe from the moment it exists."""
         self.check_free()
         with new_folder(self.path) as partial:
-            text = yaml.safe_dump(recipe.as_dict(), sort_keys=False)
-            write_atomic(partial / "recipe.yaml", with_digest(text))
+            write_atomic(partial / "recipe.yaml", recipe_text(recipe.as_dict()))
         self.recipe_hash = recipe.hash()
 
     @classmethod

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from ghostnet_small.data.dataset import normalize, size_text
 from ghostnet_small.data.pictures import find_pictures, read_picture
+from ghostnet_small.errors import InputError
 from ghostnet_small.models.weights import ModelInfo, load
 from ghostnet_small.study.evaluation import check_finite
 
-BATCH = 500
+# Pictures and pixels that are named at once, whichever is reached first.
+BATCH, BATCH_PIXELS = 500, 1 << 22
 
 
 def predict(
@@ -30,15 +32,21 @@ def predict(
     ``pictures`` are files, and folders that are searched to the bottom. One of another size or
     colour than the model's is converted, and the first of another size is told to ``say``.
 
-    Raises ``InputError`` where the weights cannot be read, a folder holds no picture, or a
-    picture cannot be read.
+    Raises ``InputError`` where the weights cannot be read or are of neither one channel nor
+    three, a folder holds no picture, or a picture cannot be read.
     """
     model, info = load(path, weights)
+    if len(info.mean) not in (1, 3):
+        raise InputError(
+            f"{path} takes pictures of {len(info.mean)} channels, and files hold 1 (grey) or 3; "
+            "give weights that were trained on those"
+        )
     files = [file for named in pictures for file in find_pictures(named)]
     answers = []
     told = False
-    for start in range(0, len(files), BATCH):
-        part = files[start : start + BATCH]
+    count = max(1, min(BATCH, BATCH_PIXELS // (info.size[0] * info.size[1])))
+    for start in range(0, len(files), count):
+        part = files[start : start + count]
         images = []
         for file in part:
             picture, size = _fitting(file, info)

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import difflib
 import hashlib
 import json
 import re
-import types
 import typing
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.sources import DataSettings
 from ghostnet_small.errors import InputError
 from ghostnet_small.nn.merged import RepConvForm
 from ghostnet_small.study.recipe_file import read_yaml
+from ghostnet_small.study.recipe_words import unknown, words
 from ghostnet_small.train.optim import OptimizerSettings
 from ghostnet_small.train.schedule import ScheduleSettings
 from ghostnet_small.train.settings import TrainSettings
@@ -151,20 +150,38 @@ def resolve_recipe(
     taken, rest = take_settings(overrides, known_keys())
     if rest:
         raise InputError(f"{rest[0]!r} is no setting; write settings as --train.epochs 30")
+    texts, given, taken = _texts(given, taken)
     parser = recipe_parser()
     try:
         config = parser.parse_object(given)
         config = parser.parse_args(taken, namespace=config)
     except ArgumentError as error:
         raise InputError(_explain(error, given, taken)) from None
-    # jsonargparse reads a text once more where null is allowed: a folder called "null" or "#1".
-    overridden = {word[2:].partition("=")[0] for word in taken}
-    for key, value in flatten(given).items():
-        if isinstance(value, str) and str in typing.get_args(_kind(key)) and key not in overridden:
-            config[key] = value
+    config.update(texts)
     rooms = {room: _make_room(room, kind, config[room]) for room, kind in _rooms().items()}
     _check_null("name", config["name"])
     return Recipe(name=config["name"], **rooms)
+
+
+def _texts(given: dict[str, Any], taken: list[str]) -> tuple[Namespace, dict[str, Any], list[str]]:
+    """The settings that are text or null, as they are written, apart from all others.
+
+    jsonargparse would read their text once more as YAML, a folder called "1e3" as a number.
+    """
+    texts, rest = (
+        Namespace(),
+        {room: dict(v) if isinstance(v, dict) else v for room, v in given.items()},
+    )
+    for key, value in flatten(given).items():
+        if _kind(key) == (str | None) and isinstance(value, str):
+            texts[key] = value
+            room, _, name = key.partition(".")
+            del rest[room][name]
+    for word in taken:
+        key, _, value = word[2:].partition("=")
+        if _kind(key) == (str | None):
+            texts[key] = None if value == "null" else value
+    return texts, rest, [w for w in taken if _kind(w[2:].partition("=")[0]) != (str | None)]
 
 
 def recipe_parser(shown: Collection[str] | None = None) -> ArgumentParser:
@@ -206,7 +223,7 @@ def take_settings(words: Sequence[str], allowed: Collection[str]) -> tuple[list[
                     f"--{key} has no effect on this command; leave it out (--help lists the "
                     "settings that it takes)"
                 )
-            raise InputError(_unknown(f"option --{key}", key, allowed, prefix="--"))
+            raise InputError(unknown(f"option --{key}", key, allowed, prefix="--"))
         if not equals:
             if not left or left[0].startswith("--"):
                 raise InputError(f"--{key} has no value; it must be {_wanted(key)}")
@@ -245,17 +262,7 @@ def _check_keys(written: Mapping[str, Any], where: str) -> None:
         inner = [f"{room}.{key}" for key in values] if isinstance(values, dict) else [str(room)]
         for key in inner:
             if key not in known_keys() and not (room in rooms and values is None):
-                raise InputError(_unknown(f"key {key!r} in {where}", key, known_keys()))
-
-
-def _unknown(what: str, key: str, keys: Collection[str], prefix: str = "") -> str:
-    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
-    if not near:
-        # The room may be wrong and the setting right: compare the last part alone.
-        last = {k.rsplit(".", 1)[-1]: k for k in keys}
-        found = difflib.get_close_matches(key.rsplit(".", 1)[-1], last, n=1, cutoff=0.0)
-        near = [last[found[0]]]
-    return f"{what} is not known; the nearest valid one is {prefix}{near[0]}"
+                raise InputError(unknown(f"key {key!r} in {where}", key, known_keys()))
 
 
 def _explain(error: Exception, written: Mapping[str, Any], taken: Sequence[str]) -> str:
@@ -279,19 +286,4 @@ def _kind(key: str) -> Any:
 
 
 def _wanted(key: str) -> str:
-    return _words(_kind(key))
-
-
-def _words(kind: Any) -> str:
-    """A setting's type as a reader says it."""
-    inner = typing.get_args(kind)
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return ", or ".join("null" if one is type(None) else _words(one) for one in inner)
-    if typing.get_origin(kind) is typing.Literal:
-        return f"one of {', '.join(inner)}"
-    if typing.get_origin(kind) is tuple:
-        if inner[0] is str:
-            return "a list of names, such as [cat, dog]"
-        count = "numbers" if Ellipsis in inner else f"{len(inner)} numbers"
-        return f"a list of {count}, such as [0.9, 0.999]"
-    return {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
+    return words(_kind(key))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     """The mapping that a recipe's file holds, of plain values.
 
     Raises ``InputError`` where the file is missing, no YAML or no mapping, or was changed after
-    ``with_digest``.
+    ``recipe_text``.
     """
     try:
         text = read_text(path, LARGEST)
@@ -41,14 +42,21 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     return written
 
 
-def with_digest(text: str) -> str:
-    """``text`` of a recipe behind a line with its SHA-256, which ``read_yaml`` compares."""
+def recipe_text(values: Mapping[str, Any]) -> str:
+    """The file of a recipe's plain values: a line with its SHA-256, then its YAML.
+
+    ``read_yaml`` compares the digest, and gives equal values.
+    """
+    return _with_digest(yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False))
+
+
+def _with_digest(text: str) -> str:
     # In front: a file that was cut short has lost its end.
     return f"{_DIGEST}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
 
 
 def _check_digest(text: str, path: Path) -> None:
-    if text.startswith(_DIGEST) and with_digest(text.partition("\n")[2]) != text:
+    if text.startswith(_DIGEST) and _with_digest(text.partition("\n")[2]) != text:
         raise InputError(
             f"recipe {path} was changed since it was written, for its digest is another; copy it "
             "again, or delete its line '# digest' if you changed it by hand"
@@ -72,8 +80,13 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Writes the text "1e3" with quotes, for ``_Loader`` takes it for a number without."""
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+        list("-+0123456789"),
+    )
