@@ -134,9 +134,10 @@ def _check_shapes(shapes: Shapes, *, model: GhostNetV3, deployed: bool, what: st
     for name in known:
         check_shape(name, shapes.get(name, ()), own[name], what=what)
     if sum(map(math.prod, shapes.values())) > sum(map(math.prod, own.values())):
+        unknown = max(shapes, key=lambda name: (name not in own, math.prod(shapes[name])))
         raise InputError(
-            f"{what} is of another architecture: it holds more numbers than the model; copy it "
-            f"again with its {CONFIG}"
+            f"{what} is of another architecture: it holds more numbers than the model, among "
+            f"them {unknown!r:.80}; copy it again with its {CONFIG}"
         )
 
 

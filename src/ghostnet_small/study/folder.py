@@ -128,6 +128,8 @@ class RunFolder:
             with suppress(OSError):
                 previous.unlink(missing_ok=True)
                 os.link(newest, previous)
+        if self.recipe_hash is None:
+            self.recipe()
         about = {"recipe_hash": self.recipe_hash}
         write_tensors(newest, tensors, {**values, **self.extra, **about})
         self.newest_damaged = False
