@@ -48,7 +48,7 @@ def hold_out_rows(rows: int, folder: Path) -> Work:
 
 def class_numbers_of(rows: int, folder: Path) -> Work:
     """Class numbers of a label column's values."""
-    from ghostnet_small.data.columns import class_numbers
+    from ghostnet_small.data.forms.columns import class_numbers
 
     values = [row % CLASSES for row in range(rows)]
     names = range(rows)  # never asked for where every label is one
@@ -57,8 +57,8 @@ def class_numbers_of(rows: int, folder: Path) -> Work:
 
 def folder_listing(rows: int, folder: Path) -> Work:
     """The files of class folders, and what tells whether they changed."""
-    from ghostnet_small.data.folder import list_folder
-    from ghostnet_small.data.signature import signature
+    from ghostnet_small.data.decoded.signature import signature
+    from ghostnet_small.data.forms.folder import list_folder
 
     for label in range(CLASSES):
         (folder / f"train/{label}").mkdir(parents=True)
@@ -71,8 +71,8 @@ def cache_check(rows: int, folder: Path) -> Work:
     """The cache's checksums, at every start."""
     import numpy as np
 
-    from ghostnet_small.data.cache import CacheFolder, Layout
-    from ghostnet_small.data.decode import Block, Format
+    from ghostnet_small.data.decoded.cache import CacheFolder, Layout
+    from ghostnet_small.data.decoded.decode import Block, Format
 
     cache = CacheFolder(folder / "key")
     layout = Layout.of(rows, Format(None, None, 3, SIZE, SIZE))
@@ -97,8 +97,8 @@ def digest_and_histogram(rows: int, folder: Path) -> Work:
     import torch
 
     from ghostnet_small.data.dataset import Split
-    from ghostnet_small.data.mapped import MappedImages
-    from ghostnet_small.data.statistics import facts_of
+    from ghostnet_small.data.decoded.mapped import MappedImages
+    from ghostnet_small.data.decoded.statistics import facts_of
 
     file = folder / "pixels"
     part = torch.randint(256, (1000, 3, SIZE, SIZE), dtype=torch.uint8).numpy().tobytes()

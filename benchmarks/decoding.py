@@ -29,8 +29,8 @@ FORMATS = ("png", "webp")
 
 START = """
 import json, sys, time
-from ghostnet_small.data import job
-from ghostnet_small.data.decode import decode_blocks
+from ghostnet_small.data.decoded import job
+from ghostnet_small.data.decoded.decode import decode_blocks
 from ghostnet_small.data.sources import DataSettings, load_data
 
 decoded = 0

@@ -32,7 +32,7 @@ import torch
 from ghostnet_small import create_model
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.dataset import ImageData, Split, normalize
-from ghostnet_small.data.mapped import MappedImages
+from ghostnet_small.data.decoded.mapped import MappedImages
 from ghostnet_small.data.sources import DataSettings, load_data
 from ghostnet_small.nn.merged import set_rep_conv
 from ghostnet_small.train.feed import Feed

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from PIL import Image, features
 
-from ghostnet_small.data.forms import list_root
+from ghostnet_small.data.forms.find import list_root
+from ghostnet_small.data.forms.unpickle import unpickle
 from ghostnet_small.data.pictures import read_picture
-from ghostnet_small.data.unpickle import unpickle
 from trees import clear, pack, unpack
 
 # Pictures ------------------------------------------------------------------------------------

@@ -48,7 +48,8 @@ def unpack(data: bytes, root: Path) -> None:
                     os.path.relpath(_inside(root, content[:100]), os.path.dirname(path)), path
                 )
             else:
-                with open(path, "wb") as file:
+                # Never what is there already: to write into a pipe would wait for its reader.
+                with open(path, "xb") as file:
                     file.write(content)
                     if kind == b"z":
                         file.truncate(min(int(size or b"0"), MOST_BYTES))

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from ghostnet_small.data import cache, job
-from ghostnet_small.data.cache import CacheFolder
 from ghostnet_small.data.dataset import ImageData
-from ghostnet_small.data.decode import decode_blocks
+from ghostnet_small.data.decoded import cache, job
+from ghostnet_small.data.decoded.cache import CacheFolder
+from ghostnet_small.data.decoded.decode import decode_blocks
 from ghostnet_small.data.sources import DataSettings, load_data
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine_kit import MemoryStore, made_data, make_training
 from ghostnet_small.data.dataset import ImageData, Split
-from ghostnet_small.data.mapped import MappedImages
+from ghostnet_small.data.decoded.mapped import MappedImages
 from ghostnet_small.data.reader import batches
 from makers import uneven_pictures
 

@@ -14,7 +14,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from ghostnet_small.data.dataset import ImageData
-from ghostnet_small.data.parquet_rows import ParquetNames, ParquetPictures
+from ghostnet_small.data.forms.parquet_rows import ParquetNames, ParquetPictures
 from ghostnet_small.data.sources import DataSettings, OneSplit, load_data, load_split
 from ghostnet_small.errors import InputError
 from makers import class_label, make_folder, make_parquet, make_picture, png_bytes, write_parquet

@@ -21,7 +21,7 @@ from engine_kit import (
 )
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.dataset import ImageData, Split
-from ghostnet_small.data.mapped import MappedImages
+from ghostnet_small.data.decoded.mapped import MappedImages
 from ghostnet_small.data.sampling import epoch_rows
 from ghostnet_small.train.feed import Feed
 from ghostnet_small.train.interfaces import Interrupted

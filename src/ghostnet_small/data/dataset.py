@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ghostnet_small.data.mapped import MappedImages
+from ghostnet_small.data.decoded.mapped import MappedImages
 from ghostnet_small.errors import InputError
 
 

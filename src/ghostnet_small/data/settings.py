@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ghostnet_small.data.job import OnError
-from ghostnet_small.data.pixels import MIN_SIZE
+from ghostnet_small.data.decoded.job import OnError
+from ghostnet_small.data.decoded.pixels import MIN_SIZE
 from ghostnet_small.errors import InputError
 
 

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from ghostnet_small.data.dataset import ImageData, Split, check_split_name, no_split
-from ghostnet_small.data.digits import list_digits
-from ghostnet_small.data.forms import holds_data_set, layouts, list_root, refuse_label_column
-from ghostnet_small.data.gather import Cut, Gathered, gather
-from ghostnet_small.data.hub import SHORT_NAMES, is_name, list_named, nearest_name
+from ghostnet_small.data.decoded.gather import Cut, Gathered, gather
+from ghostnet_small.data.decoded.statistics import mean_std
+from ghostnet_small.data.forms.digits import list_digits
+from ghostnet_small.data.forms.find import holds_data_set, layouts, list_root, refuse_label_column
+from ghostnet_small.data.hub.named import SHORT_NAMES, is_name, list_named, nearest_name
 from ghostnet_small.data.listing import Listing
 from ghostnet_small.data.settings import DataSettings
 from ghostnet_small.data.split import hold_out, limited_rows
-from ghostnet_small.data.statistics import mean_std
 from ghostnet_small.errors import InputError
 
 logger = logging.getLogger(__name__)  # what a user should know, though nothing is wrong

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ghostnet_small.data.pixels import MIN_SIZE
+from ghostnet_small.data.decoded.pixels import MIN_SIZE
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.registry import ARCHITECTURES, create_model
 from ghostnet_small.models.weights import load

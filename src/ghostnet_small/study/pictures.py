@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from torch import Tensor
 
-from ghostnet_small.data.mapped import MappedImages
+from ghostnet_small.data.decoded.mapped import MappedImages
 from ghostnet_small.files import write_atomic
 
 SPLITS = {"train": "#7f8c9b", "validation": "#1f6fb4", "test": "#d1622b"}

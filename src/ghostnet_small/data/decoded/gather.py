@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ghostnet_small.data.cache import cache_root
 from ghostnet_small.data.dataset import CacheUse, Split
-from ghostnet_small.data.job import Decoding, Job, OnError
+from ghostnet_small.data.decoded.cache import cache_root
+from ghostnet_small.data.decoded.job import Decoding, Job, OnError
+from ghostnet_small.data.decoded.memory import memory_budget
+from ghostnet_small.data.decoded.pixels import Pixels, plain_pixels, sizes_differ
+from ghostnet_small.data.decoded.statistics import Facts, facts_of
 from ghostnet_small.data.listing import ListedSplit
-from ghostnet_small.data.memory import memory_budget
-from ghostnet_small.data.pixels import Pixels, plain_pixels, sizes_differ
-from ghostnet_small.data.statistics import Facts, facts_of
 from ghostnet_small.errors import InputError
 
 

@@ -15,7 +15,7 @@ from typing import IO, Literal
 
 import numpy as np
 
-from ghostnet_small.data.unzipped import Allowance, read_at_most
+from ghostnet_small.data.forms.unzipped import Allowance, read_at_most
 from ghostnet_small.errors import InputError, os_error_text
 
 _MOST_READ = 1 << 20  # bytes at a time; the list of what is in the file has to fit too

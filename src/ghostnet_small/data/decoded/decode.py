@@ -36,7 +36,7 @@ GREY, COLOUR = 1, 3  # the kind of a picture is its channels; 0 is one that cann
 
 _HELPER = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from ghostnet_small.data.decode import serve; serve()"
+    "from ghostnet_small.data.decoded.decode import serve; serve()"
 )
 
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
-from ghostnet_small.data.columns import (
+from ghostnet_small.data.forms.columns import (
     class_numbers,
     find_label_column,
     find_picture_column,
     label_classes,
 )
-from ghostnet_small.data.hub_errors import one_line_errors
-from ghostnet_small.data.hub_files import HubPlan, fetch_plan
+from ghostnet_small.data.hub.errors import one_line_errors
+from ghostnet_small.data.hub.files import HubPlan, fetch_plan
 from ghostnet_small.data.listing import ListedSplit, Listing, RowNames, known_splits
 from ghostnet_small.errors import InputError
 

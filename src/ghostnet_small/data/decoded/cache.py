@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ghostnet_small.data.decode import Block, Format
+from ghostnet_small.data.decoded.decode import Block, Format
 from ghostnet_small.errors import InputError, os_error_text
 
 OFF = "off"

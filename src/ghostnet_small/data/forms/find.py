@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ghostnet_small.data.cifar import has_cifar, is_cifar_archive, list_cifar
-from ghostnet_small.data.folder import list_folder
-from ghostnet_small.data.idx import has_idx, list_idx
+from ghostnet_small.data.forms.cifar import has_cifar, is_cifar_archive, list_cifar
+from ghostnet_small.data.forms.folder import list_folder
+from ghostnet_small.data.forms.idx import has_idx, list_idx
+from ghostnet_small.data.forms.npz import has_npz, is_npz, list_npz
+from ghostnet_small.data.forms.parquet import has_parquet, list_parquet
 from ghostnet_small.data.listing import SPLIT_NAMES, Listing
-from ghostnet_small.data.npz import has_npz, is_npz, list_npz
-from ghostnet_small.data.parquet import has_parquet, list_parquet
 from ghostnet_small.errors import InputError, os_error_text
 
 

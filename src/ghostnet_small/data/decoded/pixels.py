@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ghostnet_small.data.cache import CacheFolder, Decoded, Layout
 from ghostnet_small.data.dataset import size_text
-from ghostnet_small.data.decode import COLOUR, GREY, Format
+from ghostnet_small.data.decoded.cache import CacheFolder, Decoded, Layout
+from ghostnet_small.data.decoded.decode import COLOUR, GREY, Format
+from ghostnet_small.data.decoded.mapped import MappedImages
 from ghostnet_small.data.listing import ListedSplit
-from ghostnet_small.data.mapped import MappedImages
 from ghostnet_small.errors import InputError
 
 MIN_SIZE = 8  # pixels; below it the network's strides leave nothing

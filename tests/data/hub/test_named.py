@@ -19,7 +19,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from ghostnet_small.data.hub import ArrowPictures, is_name, nearest_name
+from ghostnet_small.data.hub.named import ArrowPictures, is_name, nearest_name
 from ghostnet_small.data.listing import RowNames
 from ghostnet_small.errors import InputError
 from hub_client import HubClient

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ghostnet_small.data.forms.npy import ArrayHeader, NpzFile, open_npz
+from ghostnet_small.data.forms.numbered import MOST_CLASSES, check_class_names, number_labels
+from ghostnet_small.data.forms.unzipped import Allowance
 from ghostnet_small.data.listing import SPLIT_NAMES, ListedSplit, Listing, RowNames, known_splits
-from ghostnet_small.data.npy import ArrayHeader, NpzFile, open_npz
-from ghostnet_small.data.numbered import MOST_CLASSES, check_class_names, number_labels
-from ghostnet_small.data.unzipped import Allowance
 from ghostnet_small.errors import InputError
 
 ENDING = ".npz"

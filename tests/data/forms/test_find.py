@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ghostnet_small.data.forms import holds_data_set, list_root
+from ghostnet_small.data.forms.find import holds_data_set, list_root
 from ghostnet_small.data.listing import Listing
 from ghostnet_small.errors import InputError
 from makers import make_folder, make_parquet

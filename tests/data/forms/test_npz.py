@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostnet_small.data.npz import has_npz, list_npz
+from ghostnet_small.data.forms.npz import has_npz, list_npz
 from ghostnet_small.data.sources import DataSettings, load_data
 from ghostnet_small.errors import InputError
 
@@ -274,13 +274,13 @@ def test_a_zip_bomb_is_not_unzipped(tmp_path: Path) -> None:
 
 
 def test_more_than_is_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ghostnet_small.data.unzipped.MOST_UNZIPPED", 3000)
+    monkeypatch.setattr("ghostnet_small.data.forms.unzipped.MOST_UNZIPPED", 3000)
     values = {"images": noise(20, 9, 9), "labels": np.arange(20) % 2}
     np.savez_compressed(tmp_path / "a.npz", **values)
     assert "save it with np.savez, which does not compress" in error_of(tmp_path)
     np.savez(tmp_path / "a.npz", **values)
     assert len(list_npz(tmp_path).splits["train"].names) == 20
-    monkeypatch.setattr("ghostnet_small.data.unzipped.MOST_UNZIPPED", 1000)
+    monkeypatch.setattr("ghostnet_small.data.forms.unzipped.MOST_UNZIPPED", 1000)
     assert "labels takes 640 bytes unzipped" in error_of(tmp_path)  # integers are not mapped
 
 

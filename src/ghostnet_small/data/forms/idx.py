@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ghostnet_small.data.forms.numbered import number_labels
+from ghostnet_small.data.forms.unzipped import Allowance, Readable, read_at_most
 from ghostnet_small.data.listing import ListedSplit, Listing, RowNames, known_splits
-from ghostnet_small.data.numbered import number_labels
-from ghostnet_small.data.unzipped import Allowance, Readable, read_at_most
 from ghostnet_small.errors import InputError, os_error_text
 
 # train-images-idx3-ubyte, t10k-images.idx3-ubyte.gz, emnist-letters-train-images-idx3-ubyte.gz

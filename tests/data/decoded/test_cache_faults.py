@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from cache_kit import decoded, folders, kept, load_set, same_data, train_folder
-from ghostnet_small.data import cache, job
-from ghostnet_small.data.cache import CacheFolder, locked
+from ghostnet_small.data.decoded import cache, job
+from ghostnet_small.data.decoded.cache import CacheFolder, locked
 from ghostnet_small.errors import InputError
 from makers import make_folder
 
@@ -27,7 +27,7 @@ __all__ = ["decoded", "kept"]  # fixtures
 
 SLOW_LOAD = """
 import sys, time
-from ghostnet_small.data import cache, decode
+from ghostnet_small.data.decoded import cache, decode
 from ghostnet_small.data.sources import DataSettings, load_data
 cache.BLOCK_ROWS = 5
 read = decode.read_picture
@@ -86,7 +86,7 @@ def test_two_that_start_at_once_decode_once(tmp_path: Path, kept: Path) -> None:
 def test_a_lock_is_waited_for_and_free_after_a_kill(tmp_path: Path) -> None:
     program = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from ghostnet_small.data.cache import locked\n"
+        "from ghostnet_small.data.decoded.cache import locked\n"
         "with locked(Path(sys.argv[1]), 'key'):\n    print(1, flush=True)\n    time.sleep(99)"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from cache_kit import decoded, folders, kept, load_set, same_data
-from ghostnet_small.data import job, memory
-from ghostnet_small.data.cache import Layout, cache_root
+from ghostnet_small.data.decoded import job, memory
+from ghostnet_small.data.decoded.cache import Layout, cache_root
 from ghostnet_small.data.sources import DataSettings, load_data
 from ghostnet_small.errors import InputError
 from makers import make_folder, make_parquet

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-from ghostnet_small.data.cache import (
+from ghostnet_small.data.decoded.cache import (
     CacheFolder,
     Damaged,
     Decoded,
@@ -22,11 +22,11 @@ from ghostnet_small.data.cache import (
     locked,
     no_space,
 )
-from ghostnet_small.data.decode import COLOUR, Block, Format, Source, decode_blocks
+from ghostnet_small.data.decoded.decode import COLOUR, Block, Format, Source, decode_blocks
+from ghostnet_small.data.decoded.pixels import Pixels, check_size, sizes_differ
+from ghostnet_small.data.decoded.signature import decoder_version, signature
 from ghostnet_small.data.listing import BrokenSource, ListedSplit
 from ghostnet_small.data.pictures import read_picture
-from ghostnet_small.data.pixels import Pixels, check_size, sizes_differ
-from ghostnet_small.data.signature import decoder_version, signature
 from ghostnet_small.errors import InputError, os_error_text
 
 OnError = Literal["stop", "skip"]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ghostnet_small.data import decode
-from ghostnet_small.data.decode import Block, Format, Source, decode_block, decode_blocks
+from ghostnet_small.data.decoded import decode
+from ghostnet_small.data.decoded.decode import Block, Format, Source, decode_block, decode_blocks
 from ghostnet_small.errors import InputError
 from makers import png_bytes
 
@@ -148,8 +148,8 @@ def test_a_script_without_a_guard(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import sys\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent.parent)!r})\n"
-        "from data.test_decode import GREY, Kept, grey\n"
+        f"sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[2])!r}]\n"
+        "from test_decode import GREY, Kept, grey\n"
         "print('begin')\n"
         "kept = Kept([grey(row) for row in range(20)])\n"
         "kept.run(helpers=1)\n"

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostnet_small.data.idx import has_idx, list_idx
+from ghostnet_small.data.forms.idx import has_idx, list_idx
 from ghostnet_small.data.sources import DataSettings, load_data
 from ghostnet_small.errors import InputError
 from written_forms import idx_bytes, write_idx

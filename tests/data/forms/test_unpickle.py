@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostnet_small.data.unpickle import unpickle
+from ghostnet_small.data.forms.unpickle import unpickle
 from ghostnet_small.errors import InputError
 
 PIXELS = np.arange(24, dtype=np.uint8).reshape(4, 6)
@@ -120,7 +120,7 @@ def test_nothing_is_run(tmp_path: Path, protocol: int) -> None:
         ("numpy.core.multiarray", "fromfile"),
         ("_codecs", "decode"),
         ("os.path", "system"),
-        ("ghostnet_small.data.unpickle", "_Machine"),
+        ("ghostnet_small.data.forms.unpickle", "_Machine"),
         ("a\033[31m", "b" * 1000),
     ],
 )
@@ -211,7 +211,7 @@ def test_nesting_and_the_number_of_operations(monkeypatch: pytest.MonkeyPatch) -
     # Doubled 60 times, a list of 2**60 lists takes 60 lists' memory.
     doubled = b"(]q\x00" + b"".join(b"](h%ch%ceq%c" % (k, k, k + 1) for k in range(60)) + b"t"
     assert len(unpickle(with_value(doubled), "batch")["x"][60]) == 2
-    monkeypatch.setattr("ghostnet_small.data.unpickle.MOST_OPERATIONS", 1000)
+    monkeypatch.setattr("ghostnet_small.data.forms.unpickle.MOST_OPERATIONS", 1000)
     assert "more than 1000 operations" in error_of(b"]" * 1001)
 
 

@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ghostnet_small.data.columns import (
+from ghostnet_small.data.forms.columns import (
     Features,
     class_numbers,
     find_label_column,
     find_picture_column,
     label_classes,
 )
+from ghostnet_small.data.forms.parquet_rows import ParquetNames, ParquetPictures, broken_file
 from ghostnet_small.data.listing import ListedSplit, Listing, known_splits
-from ghostnet_small.data.parquet_rows import ParquetNames, ParquetPictures, broken_file
 from ghostnet_small.errors import InputError
 
 

@@ -49,7 +49,7 @@ def signature(pictures: Sequence[Path] | Sequence[bytes] | np.ndarray) -> str:
 def decoder_version() -> list[str]:
     """What pixels depend on beside the files: the code that decodes, and its libraries."""
     code = hashlib.sha256()
-    for name in ("pictures.py", "decode.py"):
+    for name in ("pictures.py", "decoded/decode.py"):
         code.update(pkgutil.get_data("ghostnet_small.data", name) or b"")
     libraries = [str(features.version(name)) for name in ("jpg", "jpg_2000", "webp", "avif")]
     return [code.hexdigest(), PIL.__version__, *libraries]

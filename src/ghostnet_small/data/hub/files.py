@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ghostnet_small.data.hub_errors import is_unreachable
+from ghostnet_small.data.hub.errors import is_unreachable
 from ghostnet_small.data.listing import known_splits
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import checked_json, signed_json, write_atomic

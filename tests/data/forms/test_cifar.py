@@ -15,8 +15,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ghostnet_small.data.cifar import has_cifar, is_cifar_archive, list_cifar
-from ghostnet_small.data.forms import list_root
+from ghostnet_small.data.forms.cifar import has_cifar, is_cifar_archive, list_cifar
+from ghostnet_small.data.forms.find import list_root
 from ghostnet_small.data.pictures import read_picture
 from ghostnet_small.data.sources import DataSettings, load_data
 from ghostnet_small.errors import InputError

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from ghostnet_small.data.pickled import NAMES, Array, Kind, Known, Refused, as_text, view
+from ghostnet_small.data.forms.pickled import NAMES, Array, Kind, Known, Refused, as_text, view
 from ghostnet_small.errors import InputError
 
 # CIFAR-100's training file takes about 200,000. Each makes one small object at the most, so that

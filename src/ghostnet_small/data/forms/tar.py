@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Container, Iterator
 from pathlib import Path
 
-from ghostnet_small.data.unzipped import Readable, read_at_most
+from ghostnet_small.data.forms.unzipped import Readable, read_at_most
 from ghostnet_small.errors import InputError, os_error_text
 
 MOST_ARCHIVE = 1 << 29  # bytes, unzipped; both CIFAR archives have 185 million

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ghostnet_small.data.forms.numbered import check_class_names
+from ghostnet_small.data.forms.tar import MOST_ARCHIVE, MOST_FILE, read_tar
+from ghostnet_small.data.forms.unpickle import unpickle
 from ghostnet_small.data.listing import ListedSplit, Listing
-from ghostnet_small.data.numbered import check_class_names
-from ghostnet_small.data.tar import MOST_ARCHIVE, MOST_FILE, read_tar
-from ghostnet_small.data.unpickle import unpickle
 from ghostnet_small.errors import InputError, os_error_text
 
 ARCHIVE_ENDINGS = (".tar.gz", ".tgz", ".tar")

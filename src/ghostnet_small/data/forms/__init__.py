@@ -1,0 +1,1 @@
+"""The forms that a data set on disk may have: a reader for each."""
