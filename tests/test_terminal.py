@@ -104,6 +104,8 @@ def test_data_tells_how_unequal_the_classes_are(
             "mean": [0.5],
             "std": [0.25],
             "fingerprint": "f",
+            "skipped": [],
+            "cache": {"folders": [], "bytes": 0},
         }
     )
     assert f"classes      {told}" in capsys.readouterr().out.splitlines()
