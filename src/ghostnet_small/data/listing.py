@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import overload
+from typing import TypeVar, overload
 
 import numpy as np
 from PIL import Image
@@ -20,6 +21,8 @@ SPLIT_NAMES = {
     "val": "validation",
     "test": "test",
 }
+
+Row = TypeVar("Row", covariant=True)
 
 
 class BrokenSource(InputError):
@@ -52,8 +55,26 @@ class ListedSplit:
         return self.pictures[row]
 
 
-class RowNames(Sequence[str]):
-    """``WHERE row R`` for each row, made when it is asked for."""
+class LazyRows(Sequence[Row]):
+    """Rows that are made when they are asked for: a subclass says how many, and what one is."""
+
+    @abstractmethod
+    def row(self, number: int) -> Row:
+        """The row ``number`` in ``0 .. len(self) - 1``."""
+
+    @overload
+    def __getitem__(self, row: int) -> Row: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[Row]: ...
+    def __getitem__(self, row: int | slice) -> Row | list[Row]:
+        numbers = range(len(self))[row]
+        if isinstance(numbers, range):
+            return [self.row(number) for number in numbers]
+        return self.row(numbers)
+
+
+class RowNames(LazyRows[str]):
+    """``WHERE row R`` for each row."""
 
     def __init__(self, where: str, count: int) -> None:
         self.where = where
@@ -62,14 +83,8 @@ class RowNames(Sequence[str]):
     def __len__(self) -> int:
         return self.rows
 
-    @overload
-    def __getitem__(self, row: int) -> str: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[str]: ...
-    def __getitem__(self, row: int | slice) -> str | list[str]:
-        if isinstance(row, slice):
-            return [self[number] for number in range(*row.indices(self.rows))]
-        return f"{self.where} row {range(self.rows)[row]}"
+    def row(self, number: int) -> str:
+        return f"{self.where} row {number}"
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
 import torch
 
-from ghostnet_small.data.listing import ListedSplit, Listing, known_splits
+from ghostnet_small.data.listing import LazyRows, ListedSplit, Listing, known_splits
 from ghostnet_small.data.pictures import find_pictures
 from ghostnet_small.errors import InputError
 
@@ -20,8 +19,8 @@ def _folders(path: Path) -> list[Path]:
     )
 
 
-class PathNames(Sequence[str]):
-    """The paths of files as text, made when it is asked for."""
+class PathNames(LazyRows[str]):
+    """The paths of files as text."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = paths
@@ -29,14 +28,8 @@ class PathNames(Sequence[str]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    @overload
-    def __getitem__(self, row: int) -> str: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[str]: ...
-    def __getitem__(self, row: int | slice) -> str | list[str]:
-        if isinstance(row, slice):
-            return [str(path) for path in self.paths[row]]
-        return str(self.paths[row])
+    def row(self, number: int) -> str:
+        return str(self.paths[number])
 
 
 def list_folder(root: Path) -> Listing:

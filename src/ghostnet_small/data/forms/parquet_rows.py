@@ -7,15 +7,15 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import Any, overload
+from typing import Any
 
-from ghostnet_small.data.listing import BrokenSource
+from ghostnet_small.data.listing import BrokenSource, LazyRows
 from ghostnet_small.errors import InputError
 
 _BATCH = 1024  # rows that are in memory at a time
 
 
-class ParquetNames(Sequence[str]):
+class ParquetNames(LazyRows[str]):
     """``FILE row R`` for each row of ``files``, which have so many rows each."""
 
     def __init__(self, files: Sequence[str], counts: Sequence[int]) -> None:
@@ -27,22 +27,15 @@ class ParquetNames(Sequence[str]):
 
     def place(self, row: int) -> tuple[int, int]:
         """The number of the file that a row lies in, and its row there."""
-        row = range(len(self))[row]
         number = bisect.bisect_right(self.ends, row)
         return number, row - (self.ends[number - 1] if number else 0)
 
-    @overload
-    def __getitem__(self, row: int) -> str: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[str]: ...
-    def __getitem__(self, row: int | slice) -> str | list[str]:
-        if isinstance(row, slice):
-            return [self[number] for number in range(*row.indices(len(self)))]
-        number, inside = self.place(row)
-        return f"{self.files[number]} row {inside}"
+    def row(self, number: int) -> str:
+        file, inside = self.place(number)
+        return f"{self.files[file]} row {inside}"
 
 
-class ParquetPictures(Sequence[bytes]):
+class ParquetPictures(LazyRows[bytes]):
     """The encoded pictures in ``column``; fast where rows are asked for in ascending order.
 
     Raises ``InputError`` for a row that holds no picture, ``BrokenSource`` where a file cannot be
@@ -70,24 +63,18 @@ class ParquetPictures(Sequence[bytes]):
     def __len__(self) -> int:
         return len(self.names)
 
-    @overload
-    def __getitem__(self, row: int) -> bytes: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[bytes]: ...
-    def __getitem__(self, row: int | slice) -> bytes | list[bytes]:
-        if isinstance(row, slice):
-            return [self[number] for number in range(*row.indices(len(self)))]
-        number, inside = self.names.place(row)
+    def row(self, number: int) -> bytes:
+        file, inside = self.names.place(number)
         try:
-            cell = self._cell(number, inside)
+            cell = self._cell(file, inside)
         except Exception as error:  # pyarrow raises its own types and OSError
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise broken_file(self.names.files[number], reason) from error
+            raise broken_file(self.names.files[file], reason) from error
         content = cell["bytes"] if isinstance(cell, dict) else cell
         if not isinstance(content, bytes):
             raise InputError(
-                f"{self.names[row]}: {self.column} holds no picture bytes; save the data set with "
-                "its pictures embedded"
+                f"{self.names[number]}: {self.column} holds no picture bytes; save the data set "
+                "with its pictures embedded"
             )
         return content
 

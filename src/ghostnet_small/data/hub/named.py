@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from ghostnet_small.data.forms.columns import (
     class_numbers,
@@ -17,7 +17,7 @@ from ghostnet_small.data.forms.columns import (
 )
 from ghostnet_small.data.hub.errors import one_line_errors
 from ghostnet_small.data.hub.files import HubPlan, fetch_plan
-from ghostnet_small.data.listing import ListedSplit, Listing, RowNames, known_splits
+from ghostnet_small.data.listing import LazyRows, ListedSplit, Listing, RowNames, known_splits
 from ghostnet_small.errors import InputError
 
 
@@ -127,7 +127,7 @@ def _read(plan: HubPlan, paths: dict[str, Path], names: dict[str, str]) -> dict[
         ) from error
 
 
-class ArrowPictures(Sequence[bytes]):
+class ArrowPictures(LazyRows[bytes]):
     """The encoded pictures of a ``datasets.Dataset``, read from its mapped file one at a time.
 
     ``signature`` stands for their content. Raises ``InputError`` for a row without a picture.
@@ -140,19 +140,13 @@ class ArrowPictures(Sequence[bytes]):
     def __len__(self) -> int:
         return len(self.names)
 
-    @overload
-    def __getitem__(self, row: int) -> bytes: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[bytes]: ...
-    def __getitem__(self, row: int | slice) -> bytes | list[bytes]:
-        if isinstance(row, slice):
-            return [self[number] for number in range(*row.indices(len(self)))]
-        cell = self._cells[row].as_py()
+    def row(self, number: int) -> bytes:
+        cell = self._cells[number].as_py()
         if isinstance(cell, dict):
             # A folder's pictures stay in their files.
             content = cell["bytes"] or (cell["path"] and Path(cell["path"]).read_bytes())
             if content:
                 return content
         raise InputError(
-            f"{self.names[row]}: {self.column} holds no picture; the data set lacks it"
+            f"{self.names[number]}: {self.column} holds no picture; the data set lacks it"
         )
