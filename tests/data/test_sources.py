@@ -14,7 +14,8 @@ from PIL import Image
 from pyarrow import parquet
 
 from ghostnet_small.data.dataset import ImageData
-from ghostnet_small.data.forms.parquet_rows import ParquetNames, ParquetPictures
+from ghostnet_small.data.forms.parquet_rows import ParquetPictures
+from ghostnet_small.data.listing import FileRowNames
 from ghostnet_small.data.sources import DataSettings, OneSplit, load_data, load_split
 from ghostnet_small.errors import InputError
 from makers import class_label, make_folder, make_parquet, make_picture, png_bytes, write_parquet
@@ -441,7 +442,7 @@ def test_parquet_rows_in_any_order_and_many_groups(tmp_path: Path) -> None:
         kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
         table = pa.table({"img": pa.array(part, type=kind)})
         parquet.write_table(table, tmp_path / f"{name}.parquet", row_group_size=4)
-    names = ParquetNames([str(tmp_path / f"{name}.parquet") for name in "abc"], [7, 0, 18])
+    names = FileRowNames([str(tmp_path / f"{name}.parquet") for name in "abc"], [7, 0, 18])
     rows = ParquetPictures(names, "img")
     assert len(rows) == len(names) == 25
     order = [*range(25), 24, 0, 6, 7, 3, 23, 8, 8, -1]

@@ -16,16 +16,9 @@ from ghostnet_small.cli import main
 from ghostnet_small.errors import InputError
 from ghostnet_small.study.folder import PREVIOUS, STATE, RunFolder
 from ghostnet_small.tensorfile import read_tensors
-from small_run import WORDS, resume, train, weights_of
+from small_run import WORDS, resume, weights_of
 
 FLIPS = 100
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "run"
-    assert train(out) == 0
-    return out
 
 
 @pytest.fixture

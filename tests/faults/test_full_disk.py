@@ -15,13 +15,6 @@ from ghostnet_small.tensorfile import read_tensors
 from small_run import resume, train, weights_of
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("whole") / "run"
-    assert train(out) == 0
-    return out
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 4 MiB; a test that needs one is skipped where none may be mounted."""

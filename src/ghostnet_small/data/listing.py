@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar, overload
 
@@ -85,6 +87,26 @@ class RowNames(LazyRows[str]):
 
     def row(self, number: int) -> str:
         return f"{self.where} row {number}"
+
+
+class FileRowNames(LazyRows[str]):
+    """``FILE row R`` for each row of ``files``, which have so many rows each."""
+
+    def __init__(self, files: Sequence[str], counts: Sequence[int]) -> None:
+        self.files = files
+        self.ends = list(accumulate(counts))
+
+    def __len__(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+    def place(self, row: int) -> tuple[int, int]:
+        """The number of the file that a row lies in, and its row there."""
+        number = bisect.bisect_right(self.ends, row)
+        return number, row - (self.ends[number - 1] if number else 0)
+
+    def row(self, number: int) -> str:
+        file, inside = self.place(number)
+        return f"{self.files[file]} row {inside}"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from ghostnet_small.data.forms.numbered import check_class_names
 from ghostnet_small.data.forms.tar import MOST_ARCHIVE, MOST_FILE, read_tar
 from ghostnet_small.data.forms.unpickle import unpickle
-from ghostnet_small.data.listing import ListedSplit, Listing
+from ghostnet_small.data.listing import FileRowNames, ListedSplit, Listing
 from ghostnet_small.errors import InputError, os_error_text
 
 ARCHIVE_ENDINGS = (".tar.gz", ".tgz", ".tar")
@@ -260,9 +260,9 @@ def _listing(
         chosen = {file: parts[file] for file in files if file in parts}
         if not chosen:
             continue
-        rows = [
-            f"{path / file} row {row}" for file in chosen for row in range(len(chosen[file][0]))
-        ]
+        rows = FileRowNames(
+            [str(path / file) for file in chosen], [len(part) for part, _ in chosen.values()]
+        )
         labels = np.concatenate([labels[column] for _, labels in chosen.values()])
         wrong = np.flatnonzero(labels >= len(names[column]))[:1].tolist()
         if wrong:

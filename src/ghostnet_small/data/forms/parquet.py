@@ -16,8 +16,8 @@ from ghostnet_small.data.forms.columns import (
     find_picture_column,
     label_classes,
 )
-from ghostnet_small.data.forms.parquet_rows import ParquetNames, ParquetPictures, broken_file
-from ghostnet_small.data.listing import ListedSplit, Listing, known_splits
+from ghostnet_small.data.forms.parquet_rows import ParquetPictures, broken_file
+from ghostnet_small.data.listing import FileRowNames, ListedSplit, Listing, known_splits
 from ghostnet_small.errors import InputError
 
 
@@ -90,7 +90,7 @@ def _one_line_errors(root: Path) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _row_names(files: list[str]) -> ParquetNames:
+def _row_names(files: list[str]) -> FileRowNames:
     """The rows of a split; also finds a damaged file before any is read."""
     from pyarrow import parquet
 
@@ -100,7 +100,7 @@ def _row_names(files: list[str]) -> ParquetNames:
             counts.append(parquet.read_metadata(file).num_rows)
         except Exception as error:  # pyarrow raises its own types and OSError
             raise broken_file(file, " ".join(str(error).split())) from error
-    return ParquetNames(files, counts)
+    return FileRowNames(files, counts)
 
 
 def _check_columns(files: list[str], wanted: tuple[str, str]) -> None:

@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import bisect
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Iterator
 from typing import Any
 
-from ghostnet_small.data.listing import BrokenSource, LazyRows
+from ghostnet_small.data.listing import BrokenSource, FileRowNames, LazyRows
 from ghostnet_small.errors import InputError
 
 _BATCH = 1024  # rows that are in memory at a time
-
-
-class ParquetNames(LazyRows[str]):
-    """``FILE row R`` for each row of ``files``, which have so many rows each."""
-
-    def __init__(self, files: Sequence[str], counts: Sequence[int]) -> None:
-        self.files = files
-        self.ends = list(accumulate(counts))
-
-    def __len__(self) -> int:
-        return self.ends[-1] if self.ends else 0
-
-    def place(self, row: int) -> tuple[int, int]:
-        """The number of the file that a row lies in, and its row there."""
-        number = bisect.bisect_right(self.ends, row)
-        return number, row - (self.ends[number - 1] if number else 0)
-
-    def row(self, number: int) -> str:
-        file, inside = self.place(number)
-        return f"{self.files[file]} row {inside}"
 
 
 class ParquetPictures(LazyRows[bytes]):
@@ -42,7 +20,7 @@ class ParquetPictures(LazyRows[bytes]):
     read.
     """
 
-    def __init__(self, names: ParquetNames, column: str) -> None:
+    def __init__(self, names: FileRowNames, column: str) -> None:
         self.names, self.column = names, column
         self._file: Any = None
         self._number = -1
