@@ -372,10 +372,14 @@ def test_record_and_tables(run: Path, tmp_path: Path, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "evaluate", "predict", "info", "fold", "data", "record", "tables"]
+    "command",
+    [
+        *("train", "evaluate", "predict", "info", "fold", "data", "record", "tables"),
+        "benchmark train",
+    ],
 )
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([command, "--help"]) == 0
+    assert main([*command.split(), "--help"]) == 0
     out = capsys.readouterr().out
     assert f"ghostnet-small {command}" in out and "--json" in out
 
@@ -392,6 +396,21 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
     assert gns.__version__ in out and "predict" in out
+
+
+def test_a_command_of_two_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["benchmark", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "usage: ghostnet-small benchmark COMMAND" in out
+    assert "\n  benchmark train  " in out and "evaluate" not in out
+    assert main(["--help"]) == 0
+    assert "\n  benchmark train  " in capsys.readouterr().out
+    assert main(["benchmark"]) == 2
+    assert "no benchmark command is given; choose one of train" in capsys.readouterr().err
+    assert main(["benchmark", "trian"]) == 2
+    assert "benchmark command 'trian' is not known; the nearest is train" in capsys.readouterr().err
+    assert main(["benchmrk", "train"]) == 2
+    assert "nearest is benchmark" in capsys.readouterr().err
 
 
 def test_info_leaves_heavy_libraries_alone() -> None:

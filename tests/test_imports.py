@@ -19,7 +19,8 @@ ROOMS = {
     "version": set(),
     "files": {"errors"},
     "tensorfile": {"errors", "files"},
-    "nn": LEAVES,
+    "native": LEAVES,
+    "nn": LEAVES | {"native"},
     "models": LEAVES | {"nn"},
     "data": LEAVES,
     "train": LEAVES | {"data"},
@@ -27,8 +28,13 @@ ROOMS = {
     "timm_models": LEAVES | {"nn", "models"},
     "__init__": LEAVES | {"nn", "models", "data", "train", "study"},
     "terminal": LEAVES,
-    "commands": LEAVES | {"nn", "models", "data", "train", "study", "terminal"},
-    "cli": LEAVES | {"study", "commands"},
+    "command": set(),
+    "benchmark_commands": LEAVES | {"study", "terminal", "command"},
+    "several_command": LEAVES | {"train", "study", "command"},
+    "commands": LEAVES
+    | {"nn", "models", "data", "train", "study", "terminal"}
+    | {"command", "benchmark_commands", "several_command"},
+    "cli": LEAVES | {"study", "command", "commands"},
     "__main__": {"cli"},
 }
 

@@ -1,8 +1,8 @@
 """The command line: one command's words are parsed, it runs, and its value is printed.
 
 Results go to standard output, everything else to standard error. Exit status: 0; 2 for a
-mistake of the user's; 3 for a check that failed or a loss that is not finite; 130 and 143 after
-Ctrl-C and SIGTERM.
+mistake of the user's; 3 for a check that failed, a loss that is not finite or one of several runs
+that failed; 130 and 143 after Ctrl-C and SIGTERM.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NoReturn
 
-from ghostnet_small.commands import COMMANDS, PROGRAM, Failed
+from ghostnet_small.command import PROGRAM, Command, Commands, Failed
+from ghostnet_small.commands import COMMANDS
 from ghostnet_small.errors import InputError, os_error_text
 from ghostnet_small.launcher import launched
 from ghostnet_small.version import __version__
@@ -99,33 +100,50 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _dispatch(words: Sequence[str]) -> None:
+def _dispatch(words: Sequence[str], commands: Commands = COMMANDS, before: str = "") -> None:
+    """Run the command that ``words`` begin with, one of ``commands``; ``before``: words taken."""
     if not words:
-        raise InputError(f"no command is given; choose one of {', '.join(COMMANDS)}")
+        raise InputError(f"no {before}command is given; choose one of {', '.join(commands)}")
     if words[0] in ("-h", "--help"):
-        _help()
+        _help(commands, before)
         return
     if words[0] == "--version":
         print(f"{PROGRAM} {__version__}")
         return
     name, rest = words[0], words[1:]
-    if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.0)[0]
+    if name not in commands:
+        near = difflib.get_close_matches(name, commands, n=1, cutoff=0.0)[0]
         raise InputError(
-            f"command {name!r} is not known; the nearest is {near}, of {', '.join(COMMANDS)}"
+            f"{before}command {name!r} is not known; the nearest is {near}, of "
+            f"{', '.join(commands)}"
         )
+    found = commands[name]
+    if isinstance(found, Command):
+        _run(before + name, found, rest)
+    else:
+        _dispatch(rest, found, f"{before}{name} ")
+
+
+def _run(name: str, command: Command, words: Sequence[str]) -> None:
     launch = launched()
     if name != "train" and launch.count > 1:
         raise InputError(
             f"{name} runs in one process, and the launcher started {launch.count}; leave it out"
         )
-    command = COMMANDS[name]
     parser = Parser(name, command.summary, command.settings())
     command.options(parser)
-    args = parser.read(rest)
-    value = command.run(args)
-    if launch.rank:
-        return
+    args = parser.read(words)
+    try:
+        value = command.run(args)
+    except Failed as error:
+        if error.value is not None:
+            _print(command, args, error.value)
+        raise
+    if not launch.rank:
+        _print(command, args, value)
+
+
+def _print(command: Command, args: argparse.Namespace, value: Any) -> None:
     if args.json:
         print(json.dumps(_finite(value), allow_nan=False))
     else:
@@ -141,12 +159,21 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _help() -> None:
-    width = max(map(len, COMMANDS))
-    print(f"usage: {PROGRAM} COMMAND ...\n\ncommands:")
-    for name, command in COMMANDS.items():
-        print(f"  {name:{width}}  {command.summary}")
-    print(f"\n{PROGRAM} COMMAND --help lists a command's options and settings.")
+def _help(commands: Commands, before: str) -> None:
+    found = dict(_summaries(commands, before))
+    width = max(map(len, found))
+    print(f"usage: {PROGRAM} {before}COMMAND ...\n\ncommands:")
+    for name, summary in found.items():
+        print(f"  {name:{width}}  {summary}")
+    print(f"\n{PROGRAM} {before}COMMAND --help lists a command's options and settings.")
+
+
+def _summaries(commands: Commands, before: str = "") -> Iterator[tuple[str, str]]:
+    for name, found in commands.items():
+        if isinstance(found, Command):
+            yield before + name, found.summary
+        else:
+            yield from _summaries(found, f"{before}{name} ")
 
 
 def _complain(error: Exception | str, status: int, always: bool = False) -> int:

@@ -6,59 +6,23 @@ What is slow to import is imported by the command that needs it.
 from __future__ import annotations
 
 import argparse
-import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ghostnet_small import terminal
+from ghostnet_small.benchmark_commands import BENCHMARKS
+from ghostnet_small.command import PROGRAM, Command, Commands, Failed, number, positive
 from ghostnet_small.errors import InputError
-
-PROGRAM = "ghostnet-small"
-
-
-class Failed(Exception):
-    """The command ends with ``status``, for a reason that is no ``InputError``.
-
-    ``alone``: of several processes, only this one may know the reason.
-    """
-
-    def __init__(self, message: str, status: int, alone: bool = False) -> None:
-        super().__init__(message)
-        self.status, self.alone = status, alone
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command: its options, the settings it takes, what it does and how that is shown."""
-
-    summary: str
-    options: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], Any]
-    show: Callable[[Any], None]
-    settings: Callable[[], Collection[str]] = tuple
+from ghostnet_small.several_command import is_several, several_options, show_several, train_all
 
 
 def _say(remark: str) -> None:
     print(f"{PROGRAM}: {remark}", file=sys.stderr)
-
-
-def _positive(word: str) -> int:
-    if not re.fullmatch("[0-9]+", word) or int(word) < 1:
-        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number of at least 1")
-    return int(word)
-
-
-def _number(word: str) -> float:
-    try:
-        return float(word)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{word!r} is not a number") from None
 
 
 def _all_settings() -> Collection[str]:
@@ -88,16 +52,20 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="DIR", type=Path, help="the new folder of the run")
     parser.add_argument("--resume", metavar="DIR", type=Path, help="go on with the run in DIR")
+    several_options(parser)
 
 
 def _train(args: argparse.Namespace) -> dict[str, Any]:
-    from ghostnet_small.launcher import train_command
+    from ghostnet_small.launcher import follow_starter, train_command
     from ghostnet_small.study.run import resume, start
     from ghostnet_small.train.interfaces import Interrupted, NotFinite, ProcessFailed
     from ghostnet_small.train.interrupt import stop_signals
     from ghostnet_small.train.processes import joined
     from ghostnet_small.train.progress import TrainingProgress
 
+    if is_several(args):
+        return train_all(args)
+    follow_starter()
     with joined() as processes:
         with processes.agreed():
             out, recipe = _what_to_train(args)
@@ -121,6 +89,10 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
             # The second Ctrl-C does not wait for the engine.
             raise Failed(f"stopped at once; {cure}", 128 + signal.SIGINT) from None
     return {"run": str(out), **summary}
+
+
+def _show_training(value: dict[str, Any]) -> None:
+    (show_several if "runs" in value else terminal.show_training)(value)
 
 
 def _what_to_train(args: argparse.Namespace) -> tuple[Path, Any]:
@@ -167,7 +139,7 @@ def _predict_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "pictures", metavar="PICTURES", nargs="+", type=Path, help="files, or folders of them"
     )
-    parser.add_argument("--top", metavar="K", type=_positive, default=5, help="classes to list")
+    parser.add_argument("--top", metavar="K", type=positive, default=5, help="classes to list")
 
 
 def _predict(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -180,10 +152,10 @@ def _info_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name", metavar="NAME|PATH", help="ghostnetv3_small, ghostnetv3, or a run's folder"
     )
-    parser.add_argument("--model.width", dest="width", metavar="W", type=_number, help="(1.0)")
-    parser.add_argument("--classes", metavar="K", type=_positive, help="(10)")
-    parser.add_argument("--channels", metavar="C", type=_positive, help="of a picture (3)")
-    parser.add_argument("--size", metavar="S", type=_positive, help="of a picture, pixels (32)")
+    parser.add_argument("--model.width", dest="width", metavar="W", type=number, help="(1.0)")
+    parser.add_argument("--classes", metavar="K", type=positive, help="(10)")
+    parser.add_argument("--channels", metavar="C", type=positive, help="of a picture (3)")
+    parser.add_argument("--size", metavar="S", type=positive, help="of a picture, pixels (32)")
     parser.add_argument("--per-stage", action="store_true", help="one line a stage")
 
 
@@ -217,7 +189,7 @@ def _fold(args: argparse.Namespace) -> dict[str, Any]:
 def _data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="whose data and views")
     parser.add_argument("--save", metavar="DIR", type=Path, help="write pictures as files there")
-    parser.add_argument("--count", metavar="N", type=_positive, help="so many (10)")
+    parser.add_argument("--count", metavar="N", type=positive, help="so many (10)")
     parser.add_argument("--views", metavar="FILE.png", type=Path, help="draw augmented views")
 
 
@@ -264,10 +236,10 @@ def _tables(args: argparse.Namespace) -> dict[str, Any]:
     return {"document": str(args.document), "results": str(args.results), "changed": not same}
 
 
-COMMANDS = {
+COMMANDS: Commands = {
     "train": Command(
         "Train a recipe into a new run's folder, or go on with a run.",
-        *(_train_options, _train, terminal.show_training, _all_settings),
+        *(_train_options, _train, _show_training, _all_settings),
     ),
     "evaluate": Command(
         "Top-1 and loss of trained weights on a split.",
@@ -297,4 +269,5 @@ COMMANDS = {
         "Write the records' tables into a document.",
         *(_tables_options, _tables, terminal.show_tables),
     ),
+    "benchmark": BENCHMARKS,
 }

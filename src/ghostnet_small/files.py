@@ -16,6 +16,7 @@ from ghostnet_small.errors import InputError
 
 DIGEST = "digest"
 LARGEST_TEXT = 64 << 20  # bytes
+OFF = "off"
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -50,6 +51,17 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             ) from error
         raise
     sync_folder(path.parent)
+
+
+def cache_root(setting: str | None = None) -> Path | None:
+    """The folder of all caches: ``setting``, ``GHOSTNET_CACHE``, or the user's own; None: off."""
+    named = setting or os.environ.get("GHOSTNET_CACHE")
+    if named == OFF:
+        return None
+    if named:
+        return Path(named).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "ghostnet-small"
 
 
 def check_free(path: Path, option: str, cure: str = "") -> None:

@@ -6,9 +6,14 @@ It imports nothing slow: the command line asks before it does any work.
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from dataclasses import dataclass
 
 from ghostnet_small.errors import InputError
+
+# Set for a training that was started among several: it ends when its standard input does.
+FOLLOWS = "GHOSTNET_FOLLOWS"
 
 VARIABLES = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -38,6 +43,22 @@ def launched() -> Launch:
             "by torchrun or accelerate launch, or unset WORLD_SIZE to train in one"
         )
     return Launch(count, *map(_number, ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE")))
+
+
+def follow_starter() -> None:
+    """Where the starter asked for it, send this process SIGTERM when the starter is gone.
+
+    The starter holds the other end of standard input, which the system closes however it dies.
+    """
+    if os.environ.pop(FOLLOWS, None) is None:
+        return
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def train_command(count: int) -> str:

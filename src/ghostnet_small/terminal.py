@@ -182,6 +182,43 @@ def show_tables(value: dict[str, Any]) -> None:
     print(f"the tables of {value['document']} are {state} {value['results']}")
 
 
+def show_train_speed(value: dict[str, Any]) -> None:
+    """A line for each variant of a training step: its speed, ratios and memory."""
+    channels, height, width = value["picture"]
+    table = Table(
+        title=f"{value['model']}, width {value['width']:g}, {value['classes']} classes, "
+        f"batches of {value['batch_size']} pictures of {channels} x {height} x {width}, "
+        f"{value['precision']}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),  # The whole table in 80 columns.
+    )
+    table.add_column("\nvariant", no_wrap=True)
+    for title in ("\nimages/s", "\nrange", "of\nplain", "of\nmulti", "step\nMiB", "held\nMiB"):
+        table.add_column(title, justify="right", overflow="fold")
+    for name, one in value["variants"].items():
+        low, middle, high = (_speed(one[f"images_per_s{end}"]) for end in ("_min", "", "_max"))
+        ratios = (one["ratio_to_plain"], one["ratio_to_multibranch"])
+        table.add_row(
+            name,
+            middle,
+            f"{low}-{high}",
+            *("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
+            *(_mebibytes(one[f"{what}_memory_bytes"]) for what in ("peak", "held")),
+        )
+    Console().print(table, highlight=False)
+    _print_pairs(
+        [
+            ("images/s", f"median and range of {value['repetitions']} turns"),
+            ("of", "plain_channels_last, multibranch: medians of the ratios turn by turn"),
+            ("step", "the most memory that a step takes beside what is held between steps"),
+            ("turns", f"steps in each: {value['steps']}; before the first: {value['warm_up']}"),
+            ("device", f"{value['device']}, threads: {value['threads']}"),
+            ("code", f"{value['commit']}, torch {value['torch']}"),
+        ]
+    )
+
+
 def _answers(value: dict[str, Any], prefix: str = "") -> str:
     correct, total = value[f"{prefix}correct"], value[f"{prefix}total"]
     return (
@@ -214,6 +251,14 @@ def _costs(value: dict[str, Any]) -> list[str]:
         for quantity in ("params", "macs")
         for form in ("training", "deployed")
     ]
+
+
+def _speed(images_per_s: float) -> str:
+    return f"{images_per_s:,.0f}" if images_per_s >= 100 else f"{images_per_s:.1f}"
+
+
+def _mebibytes(size: int | None) -> str:
+    return "-" if size is None else f"{size / 2**20:,.1f}"
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -144,7 +144,9 @@ class GhostNetV3(nn.Module):
 
         With ``pre_logits``, the 1280 features before the classifier.
         """
-        features = functional.relu(self.head(x.mean((2, 3), keepdim=True))).flatten(1)
+        # A mean over (2, 3) would hand back a gradient in the default memory format.
+        mean = x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
+        features = functional.relu(self.head(mean[:, :, None, None])).flatten(1)
         return features if pre_logits else self.classifier(features)
 
     def forward(self, x: Tensor) -> Tensor:

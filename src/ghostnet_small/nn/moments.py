@@ -26,15 +26,11 @@ def channel_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, ((centred.t() @ centred) / len(rows))[None]
 
 
-def add_channel_slope(
-    out: Tensor, x: Tensor, mean: Tensor, grad_mean: Tensor, slope: Tensor
-) -> Tensor:
-    """Add to ``out`` the gradient of ``channel_moments``; ``slope`` is twice the covariance's."""
+def add_channel_slope(out: Tensor, x: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Add to ``out`` what ``Slopes`` says of pixels' channels: ``(1, C)`` and ``(1, C, C)``."""
     rows = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
-    slope = slope[0] / len(rows)
-    # One product: the centring of the rows is a constant row.
-    grad = torch.addmm(grad_mean / len(rows) - mean @ slope, rows, slope)
     n, c, h, w = x.shape
+    grad = torch.addmm(first, rows, second[0])
     return out.add_(grad.view(n, h, w, c).permute(0, 3, 1, 2))
 
 
@@ -75,20 +71,14 @@ def window_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     return first, torch.baddbmm(second, first[:, :, None], first[:, None, :], alpha=-1)
 
 
-def add_window_slope(
-    out: Tensor, x: Tensor, first: Tensor, grad_first: Tensor, slope: Tensor
-) -> Tensor:
-    """Add to ``out`` the gradient of ``window_moments``; ``slope`` is its covariances', doubled."""
+def add_window_slope(out: Tensor, x: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Add to ``out`` what ``Slopes`` says of windows' taps: ``(C, 9)`` and ``(C, 9, 9)``."""
     channels = x.shape[1]
-    count = x.numel() // channels
     to_second, to_first = _constants(x.dtype, x.device)
-    # Through the centring; then every pair's gradient is shared by its two orders.
-    grad_first = grad_first - torch.bmm(slope, first[:, :, None])[:, :, 0]
-    second_grad = to_second @ slope.flatten(1).t() * (0.5 / count)
+    # Every pair's gradient is shared by its two orders.
+    second_grad = to_second @ second.flatten(1).t() * 0.5
     right, left, rows, columns, corners = second_grad.split((9, 9, 6, 6, 4))
-    whole, row_sums, column_sums, corner_sums = (to_first @ grad_first.t() / count).split(
-        (1, 2, 2, 4)
-    )
+    whole, row_sums, column_sums, corner_sums = (to_first @ first.t()).split((1, 2, 2, 4))
     # The derivative of an autocorrelation: convolve with the gradient and its mirror image.
     half = x.new_zeros(5, 5, channels)
     half[2:, 2:] += right.view(3, 3, channels)
@@ -178,12 +168,3 @@ def _constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor
                 second[24 + 3 * facing[column] + abs(down), a, b] -= 1
     second = second.flatten(1).to(device=device, dtype=dtype)
     return second, first.to(device=device, dtype=dtype)
-
-
-@functools.cache
-@torch.inference_mode(False)
-def centre_tap(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The kernel ``(9,)`` that is one in its middle and zero around it."""
-    centre = torch.zeros(len(TAPS), dtype=dtype, device=device)
-    centre[len(TAPS) // 2] = 1
-    return centre

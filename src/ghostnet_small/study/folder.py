@@ -19,6 +19,7 @@ from ghostnet_small.study.recipe import Recipe, read_recipe
 from ghostnet_small.study.recipe_file import recipe_text
 from ghostnet_small.tensorfile import read_tensors, write_tensors
 
+METRICS = "metrics.jsonl"
 STATE = "state.safetensors"
 PREVIOUS = "state.previous.safetensors"
 
@@ -44,7 +45,7 @@ class RunFolder:
 
     def check_free(self) -> None:
         """Raises ``InputError`` where the folder exists, or cannot be made."""
-        cure = f"go on with it by: train --resume {self.path}; or " if _is_run(self.path) else ""
+        cure = f"go on with it by: train --resume {self.path}; or " if is_run(self.path) else ""
         check_free(self.path, "--out", cure)
 
     def create(self, recipe: Recipe) -> None:
@@ -57,7 +58,7 @@ class RunFolder:
     @classmethod
     def open(cls, path: Path) -> RunFolder:
         """An existing run's folder; raises ``InputError`` where ``path`` is none."""
-        if not _is_run(path):
+        if not is_run(path):
             raise InputError(
                 f"{path} is no run's folder (it holds no recipe.yaml); give the folder that "
                 "train --out wrote"
@@ -142,7 +143,7 @@ class RunFolder:
     def save_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Replace ``metrics.jsonl``."""
         lines = "".join(json.dumps(row) + "\n" for row in rows)
-        write_atomic(self.path / "metrics.jsonl", lines)
+        write_atomic(self.path / METRICS, lines)
 
     def save_classes(self, per_class: list[dict[str, Any]]) -> None:
         """Replace ``classes.json``, the figures of each class."""
@@ -153,5 +154,6 @@ class RunFolder:
         write_atomic(self.path / "summary.json", signed_json(summary))
 
 
-def _is_run(path: Path) -> bool:
+def is_run(path: Path) -> bool:
+    """Whether ``path`` is a run's folder."""
     return (path / "recipe.yaml").is_file()

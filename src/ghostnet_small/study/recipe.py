@@ -18,7 +18,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.sources import DataSettings
 from ghostnet_small.errors import InputError
-from ghostnet_small.nn.merged import RepConvForm
+from ghostnet_small.nn.forms import RepConvForm
 from ghostnet_small.study.recipe_file import read_yaml
 from ghostnet_small.study.recipe_words import unknown, words
 from ghostnet_small.train.optim import OptimizerSettings
@@ -74,6 +74,12 @@ class Recipe:
         return hashlib.sha256(
             json.dumps(terms(self.as_dict()), sort_keys=True).encode()
         ).hexdigest()
+
+    def changes(self, other: Recipe) -> list[str]:
+        """``train.epochs 30 -> 40`` and so on: what would make ``other``'s result another."""
+        was, now = flatten(self.as_dict()), flatten(other.as_dict())
+        different = (key for key in was if was[key] != now[key] and key not in PLACE)
+        return [f"{key} {was[key]!r} -> {now[key]!r}" for key in different]
 
 
 # Settings of the place and not of the experiment: the data have a fingerprint of their own.

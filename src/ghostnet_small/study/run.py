@@ -17,12 +17,12 @@ from ghostnet_small.launcher import train_command
 from ghostnet_small.models.registry import check_model, create_model
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.nn.complexity import both_forms, by_quantity
-from ghostnet_small.nn.merged import set_rep_conv
+from ghostnet_small.nn.forms import set_rep_conv
 from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.pictures import draw_confusion, draw_curves, draw_mistakes
 from ghostnet_small.study.provenance import provenance
-from ghostnet_small.study.recipe import PLACE, Recipe, flatten, read_recipe
-from ghostnet_small.train.device import make_accelerator
+from ghostnet_small.study.recipe import Recipe, read_recipe
+from ghostnet_small.train.device import keep_freed_memory, make_accelerator
 from ghostnet_small.train.engine import Training
 from ghostnet_small.train.evaluate import Evaluation
 from ghostnet_small.train.interfaces import Watcher
@@ -129,12 +129,7 @@ def _restore(
 def _resumed_recipe(folder: RunFolder, overrides: list[str]) -> Recipe:
     recipe = folder.recipe()
     asked = read_recipe(folder.path / "recipe.yaml", overrides)
-    was, now = flatten(recipe.as_dict()), flatten(asked.as_dict())
-    changed = [
-        f"{key} {was[key]!r} -> {now[key]!r}"
-        for key in was
-        if was[key] != now[key] and key not in PLACE
-    ]
+    changed = recipe.changes(asked)
     if changed:
         raise InputError(
             f"--resume {folder.path} cannot change settings: {'; '.join(changed)}; leave them "
@@ -154,6 +149,8 @@ def _prepare(
     with processes.agreed():
         check_model(recipe.model.name, recipe.model.width)
         accelerator = make_accelerator(recipe.train.device, recipe.train.precision)
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
     processes.check_same(recipe.hash, "their recipes")
     if recipe.train.threads is not None:
         torch.set_num_threads(recipe.train.threads)

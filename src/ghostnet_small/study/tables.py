@@ -87,6 +87,17 @@ def measurement_table(source: Path) -> str:
     return _markdown(titles, [[_cell(row.get(name)) for name in titles] for row in measured])
 
 
+def train_speed_table(source: Path) -> str:
+    """What ``benchmark train`` recorded, a line for each variant, in the order of the records."""
+    pairs = [
+        (record, {"name": name, **variant})
+        for record in read_rows(source)
+        for name, variant in record["variants"].items()
+    ]
+    rows = [[cell(record, variant) for cell in SPEED_COLUMNS.values()] for record, variant in pairs]
+    return _markdown(list(SPEED_COLUMNS), rows)
+
+
 def _markdown(titles: list[str], rows: list[list[str]]) -> str:
     lines = [titles, ["---"] * len(titles), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
@@ -187,6 +198,30 @@ def _both_forms(sizes: Mapping[str, int]) -> str:
     return f"{sizes['training']:,} / {sizes['deployed']:,}"
 
 
+def _network(record: Record, variant: Record) -> str:
+    return f"{record['model']} {record['width']:g}"
+
+
+def _batch(record: Record, variant: Record) -> str:
+    channels, height, width = record["picture"]
+    return f"{record['batch_size']:,} of {channels}x{height}x{width}"
+
+
+def _steps_speed(record: Record, variant: Record) -> str:
+    middle, low, high = (_cell(variant[f"images_per_s{end}"]) for end in ("", "_min", "_max"))
+    return f"{middle} [{low}-{high}]"
+
+
+def _peak(record: Record, variant: Record) -> str:
+    size = variant["peak_memory_bytes"]
+    return "-" if size is None else f"{size / 2**20:,.0f}"
+
+
+def _place(record: Record, variant: Record) -> str:
+    threads = f", threads: {record['threads']}" if record["kind"] == "cpu" else ""
+    return f"{record['device']}{threads}"
+
+
 def _mean(values: Sequence[float]) -> str:
     """The one value, or mean and sample standard deviation of several."""
     if len(values) == 1:
@@ -214,6 +249,19 @@ COLUMNS: dict[str, Callable[[Sequence[Record]], str]] = {
     "images/s": _speed,
     "commit": _commit,
 }
+SPEED_COLUMNS: dict[str, Callable[[Record, Record], str]] = {
+    "network": _network,
+    "batch": _batch,
+    "precision": lambda record, variant: str(record["precision"]),
+    "variant": lambda record, variant: str(variant["name"]),
+    "images/s: median [least-most]": _steps_speed,
+    "of plain_channels_last": lambda record, variant: _cell(variant["ratio_to_plain"]),
+    "of multibranch": lambda record, variant: _cell(variant["ratio_to_multibranch"]),
+    "peak of a step, MiB": _peak,
+    "n": lambda record, variant: _cell(variant["n"]),
+    "device": _place,
+    "commit": lambda record, variant: str(record["commit"]),
+}
 ORIGIN = ("device", "commit")
 TABLES: dict[str, Callable[[Path], str]] = {
     "cifar10-cpu": training_table,
@@ -221,4 +269,5 @@ TABLES: dict[str, Callable[[Path], str]] = {
     **dict.fromkeys(
         ("large-sets", "decoding", "costs-of-size", "kills", "fuzz"), measurement_table
     ),
+    "train-speed": train_speed_table,
 }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from accelerate import Accelerator
@@ -17,6 +18,8 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.launcher import Launch, launched
 
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+# Of mallopt, in glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -49,6 +52,19 @@ def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerat
         return Accelerator(
             cpu=on_cpu, mixed_precision=_MIXED[precision], kwargs_handlers=[wrapping]
         )
+
+
+def keep_freed_memory() -> None:
+    """Make the C library keep the memory that tensors on the CPU free, for the next step's.
+
+    Else it gives large blocks back to the system, which hands them out again page by page, zeroed:
+    a fifth of a step's time. Only glibc is asked; elsewhere nothing changes.
+    """
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.gnu_get_libc_version  # noqa: B018  (AttributeError where it is another library)
+        library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        library.mallopt(_M_MMAP_MAX, 0)
 
 
 def _check_several(kind: str, launch: Launch) -> None:

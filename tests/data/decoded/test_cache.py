@@ -12,9 +12,10 @@ from PIL import Image
 
 from cache_kit import decoded, folders, kept, load_set, same_data
 from ghostnet_small.data.decoded import job, memory
-from ghostnet_small.data.decoded.cache import Layout, cache_root
+from ghostnet_small.data.decoded.cache import Layout
 from ghostnet_small.data.sources import DataSettings, load_data
 from ghostnet_small.errors import InputError
+from ghostnet_small.files import cache_root
 from makers import make_folder, make_parquet
 
 __all__ = ["decoded", "kept"]  # fixtures

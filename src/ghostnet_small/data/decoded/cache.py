@@ -25,19 +25,7 @@ import numpy as np
 from ghostnet_small.data.decoded.decode import Block, Format
 from ghostnet_small.errors import InputError, os_error_text
 
-OFF = "off"
 BLOCK_BYTES, BLOCK_ROWS = 2 << 20, 512
-
-
-def cache_root(setting: str | None) -> Path | None:
-    """The folder of all caches: ``setting``, ``GHOSTNET_CACHE``, or the user's own; None: off."""
-    named = setting or os.environ.get("GHOSTNET_CACHE")
-    if named == OFF:
-        return None
-    if named:
-        return Path(named).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "ghostnet-small"
 
 
 @dataclass(frozen=True)

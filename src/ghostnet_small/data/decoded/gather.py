@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from ghostnet_small.data.dataset import CacheUse, Split
-from ghostnet_small.data.decoded.cache import cache_root
 from ghostnet_small.data.decoded.job import Decoding, Job, OnError
 from ghostnet_small.data.decoded.memory import memory_budget
 from ghostnet_small.data.decoded.pixels import Pixels, plain_pixels, sizes_differ
 from ghostnet_small.data.decoded.statistics import Facts, facts_of
 from ghostnet_small.data.listing import ListedSplit
 from ghostnet_small.errors import InputError
+from ghostnet_small.files import cache_root
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,127 @@
+"""The C kernels: compiled on the user's machine at first use, for its own processor, and kept.
+
+A C compiler (``cc``, or what ``CC`` names) is all that they need. Where there is none, or it
+fails, ``library`` says so once, and the same numbers come from PyTorch's own operations, slower.
+``GHOSTNET_KERNELS=off`` asks for that.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch
+
+from ghostnet_small.files import OFF, cache_root, write_atomic
+
+SWITCH = "GHOSTNET_KERNELS"
+_SOURCES = Path(__file__).parent
+_REAL = {torch.float32: "float", torch.float64: "double"}
+_FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fvisibility=hidden", "-shared", "-fPIC"]
+# Tried in turn: compilers differ in how they name this machine's processor, and in threads.
+_CHOICES = [
+    ["-march=native", "-fopenmp"],
+    ["-mcpu=native", "-fopenmp"],
+    ["-fopenmp"],
+    ["-mcpu=native"],
+    [],
+]
+_SECONDS = 300
+_log = logging.getLogger(__name__)
+
+
+class _NoKernels(Exception):
+    """Why there are none."""
+
+
+@functools.cache
+def library(dtype: torch.dtype) -> ctypes.CDLL | None:
+    """The kernels for ``dtype``, compiled now if they never were; ``None`` where there are none."""
+    if os.environ.get(SWITCH) == OFF or dtype not in _REAL:
+        return None
+    try:
+        return _load(_REAL[dtype])
+    except (_NoKernels, OSError) as error:
+        _say_once(str(error))
+        return None
+
+
+@functools.cache
+def _say_once(why: str) -> None:
+    _log.warning(
+        "training goes on with PyTorch's own operations, at about half the speed: the C kernels "
+        "could not be built (%s); install a C compiler, or name one in CC",
+        why,
+    )
+
+
+def _load(real: str) -> ctypes.CDLL:
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    if not compiler or shutil.which(compiler[0]) is None:
+        raise _NoKernels(f"no compiler {' '.join(compiler)!r}")
+    root = cache_root()
+    if root is not None:
+        kept = root / "kernels" / f"{real}-{_key(compiler)}.so"
+        if not kept.exists():
+            try:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(kept, _compile(compiler, real))
+            except OSError as error:
+                _log.debug("the kernels are not kept: %s", error)
+        if kept.exists():
+            return ctypes.CDLL(str(kept))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "kernels.so"
+        file.write_bytes(_compile(compiler, real))
+        return ctypes.CDLL(str(file))
+
+
+def _key(compiler: list[str]) -> str:
+    """Of all that the compiled kernels depend on: a folder of caches may serve many machines."""
+    version = subprocess.run([*compiler, "--version"], capture_output=True, timeout=_SECONDS)
+    parts = [file.read_bytes() for file in sorted(_SOURCES.glob("*.[ch]"))]
+    parts += [version.stdout, repr((compiler, _FLAGS, _CHOICES)).encode(), _processor().encode()]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()[:24]
+
+
+def _processor() -> str:
+    """This machine's kind of processor, and what it can do."""
+    name = f"{platform.system()} {platform.machine()} {platform.processor()}"
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").split("\n\n")[0].splitlines()
+    except OSError:
+        return name
+    tell = ("model name", "flags", "Features", "CPU part")
+    return "\n".join([name, *(line for line in lines if line.startswith(tell))])
+
+
+def _compile(compiler: list[str], real: str) -> bytes:
+    """A shared library's content."""
+    said = ""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "kernels.so"
+        size = 4 if real == "float" else 8
+        for choice in _CHOICES:
+            command = [*compiler, *_FLAGS, *choice, f"-DREAL={real}", f"-DREAL_BYTES={size}"]
+            command += ["-o", str(out), str(_SOURCES / "kernels.c")]
+            try:
+                done = subprocess.run(command, capture_output=True, timeout=_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise _NoKernels(f"{compiler[0]} took more than {_SECONDS} s") from None
+            if done.returncode == 0:
+                return out.read_bytes()
+            said = said or done.stderr.decode(errors="replace").strip()
+    first = said.splitlines()[0] if said else "without a word"
+    raise _NoKernels(f"{compiler[0]} failed: {first}")

@@ -1,0 +1,237 @@
+"""Ways to compute a convolution, the moments of its input, and the gradients of both.
+
+Each way takes pictures ``(N, C, H, W)``, a kernel ``(G, Q, T)`` and a shift ``(G, Q)`` as in
+``branches``. PyTorch's operations serve everywhere; the C kernels and Triton's are faster where
+they serve.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ghostnet_small.native import kernels
+from ghostnet_small.nn.branches import is_depthwise, is_pointwise
+from ghostnet_small.nn.moments import (
+    KERNEL,
+    add_channel_slope,
+    add_window_slope,
+    channel_moments,
+    window_moments,
+)
+
+
+class Way(Protocol):
+    """How one convolution without bias is computed in training."""
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean ``(G, T)`` and biased covariance ``(G, T, T)`` of what kernels multiply."""
+
+    def windows(self, x: Tensor) -> int:
+        """How many there are in all pictures: the pixels of one channel of the output."""
+
+    def convolve(self, x: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
+        """``(N, O, H', W')``."""
+
+    def kernel_gradient(self, grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients of kernel and shift, from the output's."""
+
+    def input_gradient(
+        self, grad: Tensor, x: Tensor, kernel: Tensor, first: Tensor, second: Tensor
+    ) -> Tensor:
+        """The gradient of ``x``: through the convolution, and through the moments (``Slopes``)."""
+
+
+def way_of(conv: nn.Conv2d, x: Tensor) -> Way | None:
+    """The fastest way for ``conv`` over ``x``; ``None`` where there is none."""
+    if is_pointwise(conv):
+        return KernelPointwise() if kernels.usable(x) else TorchPointwise()
+    if _is_narrow(conv) and not x.requires_grad and kernels.usable(x):
+        return KernelPatches()
+    if not is_depthwise(conv):
+        return None
+    size = (conv.kernel_size[0], conv.kernel_size[1])
+    if size in kernels.SIZES and kernels.usable(x):
+        return KernelDepthwise(size, conv.stride[0])
+    return TorchDepthwise() if size == (KERNEL, KERNEL) and conv.stride[0] == 1 else None
+
+
+def rows_of(x: Tensor) -> Tensor:
+    """``(N, C, H, W)`` in channels_last memory as rows ``(N * H * W, C)``."""
+    return pixels_of(x).view(-1, x.shape[1])
+
+
+def pixels_of(x: Tensor) -> Tensor:
+    """``(N, C, H, W)`` as ``(N, H, W, C)`` without gaps, copied where memory is otherwise."""
+    pixels = x.permute(0, 2, 3, 1).contiguous()
+    # Where a side is 1, PyTorch may call memory without gaps what has odd strides there.
+    _, h, w, c = pixels.shape
+    return pixels.as_strided(pixels.shape, (h * w * c, w * c, c, 1))
+
+
+def _is_narrow(conv: nn.Conv2d) -> bool:
+    """Whether it is a 3x3 convolution, as large as its input, of a picture's few channels."""
+    return (
+        conv.kernel_size == (KERNEL, KERNEL)
+        and conv.padding == (1, 1)
+        and conv.stride == (1, 1)
+        and conv.groups == 1
+        and conv.in_channels <= 4
+    )
+
+
+class KernelPointwise:
+    """A 1x1 convolution by the C kernels."""
+
+    def windows(self, x: Tensor) -> int:
+        return x.numel() // x.shape[1]
+
+    def rows(self, x: Tensor) -> Tensor:
+        """What the kernel is multiplied with, ``(N * H * W, T)``."""
+        return rows_of(x)
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, covariance = kernels.channel_moments(self.rows(x))
+        return mean[None], covariance[None]
+
+    def convolve(self, x: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
+        n, _, h, w = x.shape
+        out = x.new_empty(n, h, w, kernel.shape[1])
+        kernels.pointwise(self.rows(x), kernel[0].t(), shift[0], out.view(-1, out.shape[3]))
+        return out.permute(0, 3, 1, 2)
+
+    def kernel_gradient(self, grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+        products, sums = kernels.pointwise_gradient(rows_of(grad), self.rows(x))
+        return products[None], sums[None]
+
+    def input_gradient(
+        self, grad: Tensor, x: Tensor, kernel: Tensor, first: Tensor, second: Tensor
+    ) -> Tensor:
+        rows = rows_of(x)
+        out = torch.empty_like(rows)
+        kernels.pointwise(rows_of(grad), kernel[0], first[0], out, second=(rows, second[0]))
+        return out.view(pixels_of(x).shape).permute(0, 3, 1, 2)
+
+
+class KernelPatches(KernelPointwise):
+    """A 3x3 convolution of the pictures themselves, which want no gradient, as a 1x1 convolution
+    of their patches."""
+
+    def __init__(self) -> None:
+        self.patches: Tensor | None = None
+
+    def rows(self, x: Tensor) -> Tensor:
+        if self.patches is None:
+            n, c, h, w = x.shape
+            pixels = functional.pad(pixels_of(x), (0, 0, 1, 1, 1, 1))
+            high, wide = (h + 2) * (w + 2) * c, (w + 2) * c
+            shape, strides = (n, h, w, KERNEL, KERNEL * c), (high, wide, c, wide, 1)
+            self.patches = pixels.as_strided(shape, strides).reshape(n * h * w, -1)
+        return self.patches
+
+
+class KernelDepthwise:
+    """A depth-wise convolution of any stride by the C kernels."""
+
+    def __init__(self, size: kernels.Size, stride: int) -> None:
+        self.geometry = (size, stride)
+
+    def windows(self, x: Tensor) -> int:
+        n, _, h, w = x.shape
+        stride = self.geometry[1]
+        return n * ((h - 1) // stride + 1) * ((w - 1) // stride + 1)
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return kernels.window_moments(pixels_of(x), *self.geometry)
+
+    def convolve(self, x: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        stride = self.geometry[1]
+        out = x.new_empty(n, (h - 1) // stride + 1, (w - 1) // stride + 1, c)
+        kernels.depthwise(pixels_of(x), *self.geometry, kernel[:, 0], shift[:, 0], out)
+        return out.permute(0, 3, 1, 2)
+
+    def kernel_gradient(self, grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+        grads = kernels.depthwise_gradient(pixels_of(grad), pixels_of(x), *self.geometry)
+        return grads[0][:, None], grads[1][:, None]
+
+    def input_gradient(
+        self, grad: Tensor, x: Tensor, kernel: Tensor, first: Tensor, second: Tensor
+    ) -> Tensor:
+        pixels, above = pixels_of(x), pixels_of(grad)
+        out = kernels.depthwise_input_gradient(
+            above,
+            pixels,
+            *self.geometry,
+            kernel[:, 0],
+            first,
+            second,
+            torch.empty_like(pixels),
+        )
+        return out.permute(0, 3, 1, 2)
+
+
+class TorchPointwise:
+    """A 1x1 convolution by PyTorch's operations."""
+
+    def windows(self, x: Tensor) -> int:
+        return x.numel() // x.shape[1]
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return channel_moments(x)
+
+    def convolve(self, x: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
+        return functional.conv2d(x, kernel[0, :, :, None, None], shift[0])
+
+    def kernel_gradient(self, grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+        weight = kernel[0, :, :, None, None]
+        _, of_kernel, of_shift = _backward(grad, x, weight, [False, True, True], 1)
+        return of_kernel.view_as(kernel), of_shift[None]
+
+    def input_gradient(
+        self, grad: Tensor, x: Tensor, kernel: Tensor, first: Tensor, second: Tensor
+    ) -> Tensor:
+        weight = kernel[0, :, :, None, None]
+        out, _, _ = _backward(grad, x, weight, [True, False, False], 1)
+        return add_channel_slope(out, x, first, second)
+
+
+class TorchDepthwise:
+    """A depth-wise 3x3 convolution of stride 1 by PyTorch's operations."""
+
+    def windows(self, x: Tensor) -> int:
+        return x.numel() // x.shape[1]
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return window_moments(x)
+
+    def convolve(self, x: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
+        weight = kernel.view(-1, 1, KERNEL, KERNEL)
+        return functional.conv2d(x, weight, shift[:, 0], padding=1, groups=len(weight))
+
+    def kernel_gradient(self, grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+        weight = kernel.view(-1, 1, KERNEL, KERNEL)
+        _, of_kernel, of_shift = _backward(grad, x, weight, [False, True, True], len(weight))
+        return of_kernel.view_as(kernel), of_shift[:, None]
+
+    def input_gradient(
+        self, grad: Tensor, x: Tensor, kernel: Tensor, first: Tensor, second: Tensor
+    ) -> Tensor:
+        weight = kernel.view(-1, 1, KERNEL, KERNEL)
+        out, _, _ = _backward(grad, x, weight, [True, False, False], len(weight))
+        return add_window_slope(out, x, first, second)
+
+
+def _backward(
+    grad: Tensor, x: Tensor, weight: Tensor, wanted: list[bool], groups: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of input, kernel and bias of a convolution that keeps the picture's size."""
+    padding = [weight.shape[-1] // 2] * 2
+    geometry = ([1, 1], padding, [1, 1], False, [0, 0], groups)
+    result: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+        grad, x, weight, [len(weight)], *geometry, wanted
+    )
+    return result

@@ -1,0 +1,408 @@
+"""The plan of several runs, and the processes that carry it out, here made-up ones."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import write_atomic
+from ghostnet_small.study import several
+from ghostnet_small.study.folder import RunFolder
+from ghostnet_small.study.jobs import (
+    Job,
+    Sharing,
+    by_width,
+    check_place,
+    result,
+    share,
+    states,
+    train_words,
+    variants,
+    with_threads,
+)
+from ghostnet_small.study.recipe import read_recipe
+from ghostnet_small.study.several import run_jobs, train_several
+from ghostnet_small.study.several_progress import SeveralProgress, ending
+from ghostnet_small.train.interfaces import Interrupted
+
+EPOCHS = "--train.epochs=2"
+
+
+def made(out: Path, seeds: Sequence[int] = (0, 1, 2), *overrides: str) -> list[Job]:
+    return variants(None, [EPOCHS, *overrides], out, seeds=seeds, widths=None)
+
+
+def finish(job: Job, top1: float = 50.0) -> None:
+    """Make the folder of a run that came to its end."""
+    folder = RunFolder(job.folder)
+    folder.create(job.recipe)
+    last = {"validation_top1": top1, "test_top1": top1 + 1}
+    folder.save_summary({"last": last, "wall_seconds": 60.0})
+
+
+# The plan ------------------------------------------------------------------------------------
+
+
+def test_a_job_for_each_width_and_seed(tmp_path: Path) -> None:
+    jobs = variants(None, [EPOCHS], tmp_path, seeds=[0, 7], widths=[0.5, 1.0])
+    assert [job.name for job in jobs] == ["w0.5-s0", "w0.5-s7", "w1.0-s0", "w1.0-s7"]
+    assert [job.folder for job in jobs] == [tmp_path / job.name for job in jobs]
+    recipes = [job.recipe for job in jobs]
+    assert [(r.model.width, r.train.seed) for r in recipes] == [
+        (0.5, 0),
+        (0.5, 7),
+        (1.0, 0),
+        (1.0, 7),
+    ]
+    assert {r.train.epochs for r in recipes} == {2}
+
+
+def test_a_name_has_parts_for_what_was_asked_for(tmp_path: Path) -> None:
+    assert [job.name for job in made(tmp_path)] == ["s0", "s1", "s2"]
+    jobs = variants(None, [], tmp_path, seeds=None, widths=[1])
+    assert [job.name for job in jobs] == ["w1"]
+
+
+BAD_VALUES = {
+    "seed twice": (dict(seeds=[1, 2, 1], widths=None), [], "--seeds gives 1 twice"),
+    "width twice": (dict(seeds=None, widths=[0.5, 0.50]), [], "--widths gives 0.5 twice"),
+    "seed too large": (dict(seeds=[2**63], widths=None), [], "seed 9223372036854775808"),
+    "seed also set": (dict(seeds=[1], widths=None), ["--train.seed=1"], "--seeds"),
+    "width also set": (dict(seeds=None, widths=[1.0]), ["--model.width=1"], "--widths"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_VALUES)
+def test_values_that_cannot_be(case: str, tmp_path: Path) -> None:
+    values, overrides, said = BAD_VALUES[case]
+    with pytest.raises(InputError, match=said):
+        variants(None, overrides, tmp_path, **values)
+
+
+def test_finished_stopped_and_missing_runs_are_told_apart(tmp_path: Path) -> None:
+    jobs = made(tmp_path)
+    finish(jobs[0])
+    RunFolder(jobs[1].folder).create(jobs[1].recipe)
+    assert list(states(jobs).values()) == ["finished", "stopped", "missing"]
+
+
+def test_where_a_run_takes_place_makes_no_other_recipe(tmp_path: Path) -> None:
+    (job,) = made(tmp_path, [0])
+    RunFolder(job.folder).create(with_threads(job, 3).recipe)
+    assert states(made(tmp_path, [0], "--train.device=cpu")) != {}
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_run_of_another_recipe_is_refused(tmp_path: Path, finished: bool) -> None:
+    (job,) = made(tmp_path, [1], "--train.batch_size=64")
+    if finished:
+        finish(job)
+    else:
+        RunFolder(job.folder).create(job.recipe)
+    with pytest.raises(InputError, match=r"s1.*train.batch_size 64 -> 128.*another --out"):
+        states(made(tmp_path))
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s1").mkdir()
+    with pytest.raises(InputError, match="s1 exists"):
+        states(made(tmp_path))
+
+
+def test_the_folder_of_several_runs_is_not_that_of_one(tmp_path: Path) -> None:
+    (job,) = made(tmp_path, [0])
+    finish(job)
+    check_place(tmp_path)
+    check_place(tmp_path / "new" / "runs")
+    with pytest.raises(InputError, match="one run's folder"):
+        check_place(job.folder)
+    with pytest.raises(InputError, match="give another"):
+        check_place(job.folder / "recipe.yaml")
+
+
+SHARES = {
+    # on a CPU, cores, runs, --together, the recipe's threads: at once, threads of each
+    "a core each": ((True, 2, 2, None, None), (2, 1)),
+    "more runs than cores": ((True, 2, 5, None, None), (2, 1)),
+    "more cores than runs": ((True, 16, 3, None, None), (3, 5)),
+    "threads given": ((True, 16, 8, None, 4), (4, 4)),
+    "more threads than cores": ((True, 2, 3, None, 4), (1, 4)),
+    "asked for": ((True, 8, 3, 2, None), (2, 4)),
+    "more than cores": ((True, 2, 9, 4, None), (4, 1)),
+    "more than runs": ((True, 8, 2, 4, None), (2, 4)),
+    "one run": ((True, 8, 1, None, None), (1, 8)),
+    "a GPU": ((False, 16, 8, None, None), (2, None)),
+    "a GPU, one run": ((False, 16, 1, None, None), (1, None)),
+    "a GPU, asked for": ((False, 16, 8, 6, 2), (6, 2)),
+}
+
+
+@pytest.mark.parametrize("case", SHARES)
+def test_how_runs_share_a_machine(case: str) -> None:
+    (on_cpu, cores, runs, together, threads), expected = SHARES[case]
+    words = [] if threads is None else [f"--train.threads={threads}"]
+    recipe = read_recipe(None, words)
+    found = share(recipe, runs, together=together, on_cpu=on_cpu, cores=cores)
+    assert found == Sharing(*expected)
+
+
+def test_what_was_stopped_keeps_its_recipe_and_moves_to_this_place(tmp_path: Path) -> None:
+    (job,) = made(tmp_path, [0])
+    file = tmp_path / "recipe.yaml"
+    overrides = ["--train.epochs=2", "--train.device=cpu", "--data.root=a b"]
+    folder = str(job.folder)
+    assert train_words(job, "missing", file, overrides) == ["train", str(file), "--out", folder]
+    assert train_words(job, "stopped", file, overrides) == [
+        *("train", "--resume", folder, "--train.device=cpu", "--data.root=a b"),
+    ]
+
+
+def test_means_and_deviations_of_each_width(tmp_path: Path) -> None:
+    jobs = variants(None, [], tmp_path, seeds=[0, 1], widths=[0.5, 1.0])
+    for job, top1 in zip(jobs, (50.0, 54.0, 70.0, 0.0), strict=True):
+        if top1:
+            finish(job, top1)
+    rows = [result(job, "finished") for job in jobs[:3]] + [result(jobs[3], "failed")]
+    assert rows[0]["wall_seconds"] == 60 and rows[3]["test_top1"] is None
+    narrow, wide = by_width(rows)
+    assert narrow["width"] == 0.5 and wide["width"] == 1.0
+    validation = narrow["validation_top1"]
+    assert validation == {"n": 2, "mean": 52.0, "deviation": pytest.approx(8**0.5)}
+    assert narrow["test_top1"]["mean"] == 53
+    assert wide["test_top1"] == {"n": 1, "mean": 71.0, "deviation": None}
+
+
+# The processes -------------------------------------------------------------------------------
+
+
+class Made:
+    """A made-up training that ends with ``status`` at the third look, or when it is asked to."""
+
+    def __init__(self, status: int, on_end: Callable[[], None]) -> None:
+        self.status, self.on_end = status, on_end
+        self.looks, self.asked, self.waited = 0, 0, False
+
+    def poll(self) -> int | None:
+        self.looks += 1
+        if self.looks < 3:
+            return None
+        self.on_end()
+        return self.status
+
+    def terminate(self) -> None:
+        self.asked += 1
+
+    def wait(self) -> int:
+        self.waited = True
+        return 143
+
+
+class Starter:
+    """Launches made-up trainings, and counts those at work."""
+
+    def __init__(self, **statuses: int) -> None:
+        self.statuses = statuses
+        self.begun: dict[str, Made] = {}
+        self.at_work = self.most = 0
+
+    def __call__(self, words: Sequence[str], log: Path) -> Made:
+        self.at_work += 1
+        self.most = max(self.most, self.at_work)
+        status = self.statuses.get(log.stem, 0)
+        log.write_text("".join(f"line {number}\n" for number in range(9)))
+        made = self.begun[log.stem] = Made(status, self._ended)
+        return made
+
+    def _ended(self) -> None:
+        self.at_work -= 1
+
+
+class Silent:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def started(self, job: Job) -> None:
+        self.told.append(("started", job.name))
+
+    def look(self) -> None:
+        pass
+
+    def ended(self, job: Job, status: int, last_lines: Sequence[str]) -> None:
+        self.told.append(("ended", job.name, status, *last_lines))
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(several, "LOOK_SECONDS", 0)
+
+
+def run(
+    jobs: list[Job], starter: Starter, together: int, stop: Callable[[], int | None] = lambda: None
+) -> tuple[dict[str, int], Silent]:
+    watcher = Silent()
+    statuses = run_jobs(
+        {job: ["train"] for job in jobs},
+        jobs[0].folder.parent / "logs",
+        together=together,
+        launch=starter,
+        watcher=watcher,
+        stop_signal=stop,
+    )
+    return {job.name: status for job, status in statuses.items()}, watcher
+
+
+@pytest.mark.parametrize("together", [1, 2, 9])
+def test_so_many_run_at_once_and_the_rest_in_turn(tmp_path: Path, together: int) -> None:
+    starter = Starter()
+    statuses, watcher = run(made(tmp_path, range(5)), starter, together)
+    assert statuses == dict.fromkeys(("s0", "s1", "s2", "s3", "s4"), 0)
+    assert list(starter.begun) == list(statuses)
+    assert starter.most == min(5, together)
+    assert [name for what, name, *_ in watcher.told if what == "started"] == list(statuses)
+
+
+def test_one_that_fails_stops_no_other(tmp_path: Path) -> None:
+    statuses, watcher = run(made(tmp_path), Starter(s0=3, s1=-9), 1)
+    assert statuses == {"s0": 3, "s1": -9, "s2": 0}
+    lines = [f"line {number}" for number in range(4, 9)]
+    assert ("ended", "s0", 3, *lines) in watcher.told
+    assert ("ended", "s2", 0) in watcher.told
+
+
+def test_a_signal_ends_all_and_begins_none(tmp_path: Path) -> None:
+    starter = Starter()
+
+    def stop() -> int | None:
+        return 2 if len(starter.begun) == 2 else None
+
+    with pytest.raises(Interrupted) as raised:
+        run(made(tmp_path, range(4)), starter, 2, stop)
+    assert raised.value.signal_number == 2
+    assert list(starter.begun) == ["s0", "s1"]
+    assert all(one.asked == 1 and one.waited for one in starter.begun.values())
+
+
+def test_an_error_of_its_own_leaves_none_running(tmp_path: Path) -> None:
+    starter = Starter()
+
+    def launch(words: Sequence[str], log: Path) -> Made:
+        if log.stem == "s1":
+            raise OSError(11, "no process left")
+        return starter(words, log)
+
+    jobs = made(tmp_path)
+    with pytest.raises(OSError, match="no process left"):
+        run_jobs(
+            {job: [] for job in jobs},
+            tmp_path / "logs",
+            together=3,
+            launch=launch,
+            watcher=Silent(),
+            stop_signal=lambda: None,
+        )
+    assert starter.begun["s0"].asked == 1 and starter.begun["s0"].waited
+
+
+def train(jobs: list[Job], out: Path) -> dict[str, Any]:
+    return train_several(
+        jobs,
+        out,
+        together=None,
+        overrides=[],
+        watcher=Silent(),
+        stop_signal=lambda: None,
+    )
+
+
+def test_what_is_finished_starts_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = made(tmp_path)
+    for job in jobs:
+        finish(job)
+    monkeypatch.setattr(subprocess, "Popen", None)
+    value = train(jobs, tmp_path)
+    assert value["failed"] == [] and value["together"] == 0
+    assert [row["status"] for row in value["runs"]] == ["finished"] * 3
+
+
+def test_two_at_work_in_one_folder_are_one_too_many(tmp_path: Path) -> None:
+    program = "import fcntl, os, sys\nfcntl.flock(os.open(sys.argv[1], 0), fcntl.LOCK_EX)\n"
+    program += "print('held', flush=True)\nsys.stdin.read()\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(InputError, match="by another process"):
+            train(made(tmp_path), tmp_path)
+        holder.kill()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_cannot_be_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    jobs = variants(None, [], tmp_path / "new", seeds=None, widths=[1.0, -1.0])
+    with pytest.raises(InputError, match=r"width is -1\.0"):
+        train(jobs, tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+# Its lines -----------------------------------------------------------------------------------
+
+
+def write_epochs(job: Job, count: int) -> None:
+    rows = [
+        {"epoch": n, "train_top1": 10.0 * n, "validation_top1": 20.0 * n, "images_per_s": 1234.0}
+        for n in range(1, count + 1)
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    write_atomic(job.folder / "metrics.jsonl", text)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_line_for_each_run(tmp_path: Path, terminal: bool) -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=terminal, width=120)
+    first, second = made(tmp_path, [0, 1])
+    with SeveralProgress(console) as progress:
+        for job in (first, second):
+            progress.started(job)
+            progress.look()
+            job.folder.mkdir()
+        write_epochs(first, 1)
+        progress.look()
+        progress.look()
+        progress.bar.refresh()
+        write_epochs(first, 2)
+        progress.ended(first, 0, [])
+        progress.ended(second, 3, ["the loss [is] nan"])
+    shown = file.getvalue()
+    assert "s0  finished" in shown and "s1  failed with status 3:\n" in shown
+    assert "    the loss [is] nan" in shown
+    assert "epoch 1/2  top-1: train 10.00 %, validation 20.00 %  1,234 images/s" in shown
+    if not terminal:
+        lines = shown.splitlines()
+        assert [line.split("  ")[1] for line in lines[:3]] == ["epoch 1/2", "epoch 2/2", "finished"]
+        assert lines[0].endswith("left") and lines[1].endswith("done")
+
+
+def test_an_end_in_words() -> None:
+    assert [ending(status) for status in (0, 2, -9, -300)] == [
+        "finished",
+        "failed with status 2",
+        "was ended by SIGKILL",
+        "was ended by signal 300",
+    ]
