@@ -128,14 +128,14 @@ def check(x: Tensor, stride: int) -> None:
     assert_close(actual[0], mean, TOLERANCE[real])
     assert_close(actual[1], covariance, TOLERANCE[real])
 
-    grad_mean = torch.randn_like(mean)
-    slope = torch.randn_like(covariance)
+    first, slope = torch.randn_like(mean), torch.randn_like(covariance)
     slope = slope + slope.mT
-    # Of the second moments, not centred: ``unfold`` has that in its ``grad_mean``.
+    # The windows' sum of first t + t slope t / 2, from their means.
+    windows = x.shape[0] * -(-x.shape[2] // stride) * -(-x.shape[3] // stride)
     second = covariance + mean[:, :, None] * mean[:, None]
-    ((grad_mean * mean).sum() + (slope * second).sum() / 2).backward()
+    (((first * mean).sum() + (slope * second).sum() / 2) * windows).backward()
     out = torch.ones_like(x)
-    returned = add_window_slope(out, x, grad_mean.to(real), slope.to(real), stride)
+    returned = add_window_slope(out, x, first.to(real), slope.to(real), stride)
     assert returned is out
     assert exact.grad is not None
     assert_close(out, exact.grad + 1, max(TOLERANCE[real], 2 * torch.finfo(x.dtype).eps))

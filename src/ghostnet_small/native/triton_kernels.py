@@ -181,35 +181,33 @@ def _reaches(kind: tl.tensor, tap: tl.constexpr, size: tl.tensor, STRIDE: tl.con
     return (centre >= 0) & (centre < size) & (centre % STRIDE == 0)
 
 
-@_jit("channels", "height", "width", "count")
+@_jit("channels", "height", "width")
 def gradient_kernels(
-    grad_mean: tl.tensor,
-    slope: tl.tensor,
+    first: tl.tensor,
+    second: tl.tensor,
     table: tl.tensor,
     channels: tl.tensor,
     height: tl.tensor,
     width: tl.tensor,
-    count: tl.tensor,
     STRIDE: tl.constexpr,
     CHANNELS: tl.constexpr,
 ) -> None:
     """``table (3, 3, 26, C)``: the kernel that makes the gradient of a pixel, and its constant.
 
-    A tap that sees the pixel passes on its row of ``slope``, a part of a 5x5 kernel; which taps
+    A tap that sees the pixel passes on its row of ``second``, a part of a 5x5 kernel; which taps
     there are depends on the kinds of the pixel's row and column.
     """
     kinds = tl.full((CHANNELS,), tl.program_id(1), tl.int32)
     c = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
     table += kinds * WEIGHTS * channels + c
-    share = 1.0 / count.to(tl.float64)
     constant = tl.zeros((CHANNELS,), tl.float64)
     seen = ()
     for i in tl.static_range(TAPS):
         reaches = _reaches(kinds // 3, i // 3, height, STRIDE)
         reaches &= _reaches(kinds % 3, i % 3, width, STRIDE)
         seen += (reaches & (c < channels),)
-        constant += tl.load(grad_mean + c * TAPS + i, mask=seen[i], other=0.0)
-    tl.store(table + (WEIGHTS - 1) * channels, constant * share, mask=c < channels)
+        constant += tl.load(first + c * TAPS + i, mask=seen[i], other=0.0)
+    tl.store(table + (WEIGHTS - 1) * channels, constant, mask=c < channels)
     for down in tl.static_range(SPAN):
         for right in tl.static_range(SPAN):
             weight = tl.zeros((CHANNELS,), tl.float64)
@@ -218,10 +216,10 @@ def gradient_kernels(
                 row = i // 3 + down - 2
                 column = i % 3 + right - 2
                 if row >= 0 and row < 3 and column >= 0 and column < 3:
-                    entry = slope + (c * TAPS + i) * TAPS + 3 * row + column
+                    entry = second + (c * TAPS + i) * TAPS + 3 * row + column
                     weight += tl.load(entry, mask=seen[i], other=0.0)
             entry = table + (SPAN * down + right) * channels
-            tl.store(entry, weight * share, mask=c < channels)
+            tl.store(entry, weight, mask=c < channels)
 
 
 @_jit(*_SIZES, *_STRIDES)

@@ -86,26 +86,25 @@ def window_moments(x: Tensor, stride: int = 1) -> tuple[Tensor, Tensor]:
 
 
 def add_window_slope(
-    out: Tensor, x: Tensor, grad_mean: Tensor, slope: Tensor, stride: int = 1
+    out: Tensor, x: Tensor, first: Tensor, second: Tensor, stride: int = 1
 ) -> Tensor:
-    """Add to ``out`` what ``unfold`` says of ``window_moments``: ``(C, 9)`` and ``(C, 9, 9)``."""
+    """Add to ``out``, the gradient of ``x``: windows with taps t add ``first + second t`` to that
+    of those taps, ``(C, 9)`` and symmetric ``(C, 9, 9)``."""
     from ghostnet_small.native.triton_kernels import WEIGHTS, add_gradient, gradient_kernels
 
     n, channels, height, width = x.shape
-    count = n * ((height - 1) // stride + 1) * ((width - 1) // stride + 1)
     real = _real(x)
     blocks = -(-channels // _CHANNELS)
     # For three kinds of rows and of columns.
     table = torch.empty(3, 3, WEIGHTS.value, channels, dtype=real, device=x.device)
     with torch.cuda.device_of(x):
         gradient_kernels[blocks, 9](
-            grad_mean.contiguous(),
-            slope.contiguous(),
+            first.contiguous(),
+            second.contiguous(),
             table,
             channels,
             height,
             width,
-            count,
             STRIDE=stride,
             CHANNELS=_CHANNELS,
             num_warps=1,

@@ -39,12 +39,19 @@ class Branches:
         norms = self.norms
         return (*self.kernels, *(n.weight for n in norms), *(n.bias for n in norms))
 
-    def split(self, parameters: tuple[Tensor, ...]) -> tuple[list[Tensor | None], ...]:
-        """``parameters`` as kernels, ``None`` for a ``UNIT``; weights; and biases."""
+    def split(self, parameters: tuple[Tensor, ...]) -> Split:
+        """``parameters`` in their three parts."""
         rest = iter(parameters)
         kernels = [None if kind == UNIT else next(rest) for kind in self.kinds]
-        weights: list[Tensor | None] = [next(rest) for _ in self.kinds]
-        return kernels, weights, list(rest)
+        return Split(kernels, [next(rest) for _ in self.kinds], list(rest))
+
+
+class Split(NamedTuple):
+    """Of each branch its kernel, ``None`` for a ``UNIT``, and its batch norm's weight and bias."""
+
+    kernels: list[Tensor | None]
+    weights: list[Tensor]
+    biases: list[Tensor]
 
 
 class Folded(NamedTuple):
@@ -195,7 +202,7 @@ def unfold(
     # Through the centring of the covariance.
     first = first - torch.bmm(second, mean[:, :, None])[:, :, 0]
     grads = []
-    for number, (kind, like) in enumerate(zip(branches.kinds, split[0], strict=True)):
+    for number, (kind, like) in enumerate(zip(branches.kinds, split.kernels, strict=True)):
         if like is None:
             continue
         grad = grad_kernels[:, number]
@@ -207,9 +214,7 @@ def unfold(
     return Slopes(grads, first / count, second / count)
 
 
-def _stacked(
-    branches: Branches, split: tuple[list[Tensor | None], ...], like: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _stacked(branches: Branches, split: Split, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Kernels ``(G, B, Q, T)``, weights and biases ``(G, B, Q)``."""
     kernels, weights, biases = split
     groups, taps = like.shape
@@ -225,8 +230,8 @@ def _stacked(
             stacked.append(kernel.permute(0, 2, 3, 1).reshape(groups, 1, -1, taps))
     return (
         torch.cat(stacked, dim=1),
-        torch.stack([cast(Tensor, weight).view(groups, -1) for weight in weights], dim=1),
-        torch.stack([cast(Tensor, bias).view(groups, -1) for bias in biases], dim=1),
+        torch.stack([weight.view(groups, -1) for weight in weights], dim=1),
+        torch.stack([bias.view(groups, -1) for bias in biases], dim=1),
     )
 
 

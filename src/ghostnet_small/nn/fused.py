@@ -27,8 +27,9 @@ CHEAP = ((3, 3), 1)
 
 def fused_ghost(ghost: GhostModule, x: Tensor) -> Tensor:
     """``ghost_by_parts(ghost, x)`` as one function, where the C kernels can: else by parts."""
-    if not (isinstance(ghost.primary, RepConv2d) and isinstance(ghost.cheap, RepConv2d)):
-        # Folded: each is a plain convolution.
+    convolution: torch.nn.Module = ghost.primary
+    if not isinstance(convolution, RepConv2d):
+        # A folded network has plain convolutions there.
         return ghost_by_parts(ghost, x)
     primary, cheap = branches_of(ghost.primary), branches_of(ghost.cheap)
     if (

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ghostnet_small.native import kernels
+from ghostnet_small.native import kernels, triton_windows
 from ghostnet_small.nn.branches import is_depthwise, is_pointwise
 from ghostnet_small.nn.moments import (
     KERNEL,
@@ -56,7 +56,11 @@ def way_of(conv: nn.Conv2d, x: Tensor) -> Way | None:
     size = (conv.kernel_size[0], conv.kernel_size[1])
     if size in kernels.SIZES and kernels.usable(x):
         return KernelDepthwise(size, conv.stride[0])
-    return TorchDepthwise() if size == (KERNEL, KERNEL) and conv.stride[0] == 1 else None
+    if size != (KERNEL, KERNEL):
+        return None
+    if conv.stride[0] in (1, 2) and triton_windows.available(x.device):
+        return TritonDepthwise(conv.stride[0])
+    return TorchDepthwise() if conv.stride[0] == 1 else None
 
 
 def rows_of(x: Tensor) -> Tensor:
@@ -140,9 +144,7 @@ class KernelDepthwise:
         self.geometry = (size, stride)
 
     def windows(self, x: Tensor) -> int:
-        n, _, h, w = x.shape
-        stride = self.geometry[1]
-        return n * ((h - 1) // stride + 1) * ((w - 1) // stride + 1)
+        return _windows(x, self.geometry[1])
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return kernels.window_moments(pixels_of(x), *self.geometry)
@@ -202,35 +204,62 @@ class TorchPointwise:
 class TorchDepthwise:
     """A depth-wise 3x3 convolution of stride 1 by PyTorch's operations."""
 
+    stride = 1
+
     def windows(self, x: Tensor) -> int:
-        return x.numel() // x.shape[1]
+        return _windows(x, self.stride)
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return window_moments(x)
 
     def convolve(self, x: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
         weight = kernel.view(-1, 1, KERNEL, KERNEL)
-        return functional.conv2d(x, weight, shift[:, 0], padding=1, groups=len(weight))
+        stride = self.stride
+        return functional.conv2d(x, weight, shift[:, 0], stride, padding=1, groups=len(weight))
 
     def kernel_gradient(self, grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
         weight = kernel.view(-1, 1, KERNEL, KERNEL)
-        _, of_kernel, of_shift = _backward(grad, x, weight, [False, True, True], len(weight))
+        wanted = [False, True, True]
+        _, of_kernel, of_shift = _backward(grad, x, weight, wanted, len(weight), self.stride)
         return of_kernel.view_as(kernel), of_shift[:, None]
 
     def input_gradient(
         self, grad: Tensor, x: Tensor, kernel: Tensor, first: Tensor, second: Tensor
     ) -> Tensor:
         weight = kernel.view(-1, 1, KERNEL, KERNEL)
-        out, _, _ = _backward(grad, x, weight, [True, False, False], len(weight))
+        wanted = [True, False, False]
+        out, _, _ = _backward(grad, x, weight, wanted, len(weight), self.stride)
+        return self.add_slope(out, x, first, second)
+
+    def add_slope(self, out: Tensor, x: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """Add to ``out``, the gradient of ``x``, that through the moments."""
         return add_window_slope(out, x, first, second)
 
 
+class TritonDepthwise(TorchDepthwise):
+    """The same, of stride 1 or 2, with the moments by Triton's kernels."""
+
+    def __init__(self, stride: int) -> None:
+        self.stride = stride
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return triton_windows.window_moments(x, self.stride)
+
+    def add_slope(self, out: Tensor, x: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        return triton_windows.add_window_slope(out, x, first, second, self.stride)
+
+
+def _windows(x: Tensor, stride: int) -> int:
+    n, _, h, w = x.shape
+    return n * ((h - 1) // stride + 1) * ((w - 1) // stride + 1)
+
+
 def _backward(
-    grad: Tensor, x: Tensor, weight: Tensor, wanted: list[bool], groups: int
+    grad: Tensor, x: Tensor, weight: Tensor, wanted: list[bool], groups: int, stride: int = 1
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of input, kernel and bias of a convolution that keeps the picture's size."""
+    """Gradients of input, kernel and bias of a convolution padded by half of its kernel."""
     padding = [weight.shape[-1] // 2] * 2
-    geometry = ([1, 1], padding, [1, 1], False, [0, 0], groups)
+    geometry = ([stride, stride], padding, [1, 1], False, [0, 0], groups)
     result: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
         grad, x, weight, [len(weight)], *geometry, wanted
     )
