@@ -24,7 +24,7 @@ import torch
 from ghostnet_small import create_model
 from ghostnet_small.data.augment import Augmentation, Policy
 from ghostnet_small.data.dataset import Split, normalize
-from ghostnet_small.nn.merged import set_rep_conv
+from ghostnet_small.nn.forms import set_rep_conv
 from ghostnet_small.train.objective import Batch, cross_entropy
 from ghostnet_small.train.optim import OptimizerSettings, build_optimizer
 

@@ -34,7 +34,7 @@ from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.dataset import ImageData, Split, normalize
 from ghostnet_small.data.decoded.mapped import MappedImages
 from ghostnet_small.data.sources import DataSettings, load_data
-from ghostnet_small.nn.merged import set_rep_conv
+from ghostnet_small.nn.forms import set_rep_conv
 from ghostnet_small.train.feed import Feed
 from ghostnet_small.train.objective import cross_entropy
 from ghostnet_small.train.optim import OptimizerSettings, build_optimizer

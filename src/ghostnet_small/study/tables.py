@@ -267,7 +267,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "cifar10-cpu": training_table,
     "fashion-mnist-cpu": training_table,
     **dict.fromkeys(
-        ("large-sets", "decoding", "costs-of-size", "kills", "fuzz"), measurement_table
+        ("large-sets", "decoding", "costs-of-size", "kills", "fuzz", "step-parts"),
+        measurement_table,
     ),
     "train-speed": train_speed_table,
 }

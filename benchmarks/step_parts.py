@@ -1,0 +1,144 @@
+"""What each part of the fast training step gains: the step with one part less, beside the whole.
+
+A step is forward, cross-entropy, backward and SGD of GN-S on one batch of random pictures, float32,
+channels_last. All are timed in one process, in turn; `times the whole` is the median over the
+turns of a step's time by the whole one's in the same turn.
+
+    python benchmarks/step_parts.py [--width 1.0] [--batch 256] [--threads 2] [--turns 9]
+        [--record results/step-parts.jsonl]
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from unittest import mock
+
+import torch
+from torch import nn
+
+from ghostnet_small import create_model
+from ghostnet_small.native import kernels
+from ghostnet_small.nn.bottleneck import SqueezeExcite, squeeze_excite
+from ghostnet_small.nn.forms import set_rep_conv
+from ghostnet_small.nn.ghost import GhostModule, ghost_by_parts
+from ghostnet_small.nn.rep_conv import ConvBN, conv_then_bn
+from ghostnet_small.train.benchmark import FixedStep, seconds_in_turn
+from ghostnet_small.train.device import keep_freed_memory, make_accelerator
+
+WARM_UP = 2
+# glibc's own: it gives memory back from 128 KiB on, and maps blocks from there on.
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_MMAP_THRESHOLD = -1, -4, -3
+TRIM, MAPS, THRESHOLD = 128 << 10, 65536, 32 << 20
+
+
+def by_definition(kind: type[nn.Module], compute: Callable[..., object]) -> Callable[..., None]:
+    """A change to a model: its modules of ``kind`` are computed as they are defined."""
+
+    def change(model: nn.Module) -> None:
+        for module in model.modules():
+            if isinstance(module, kind):
+                module.compute = compute  # type: ignore[assignment]
+
+    return change
+
+
+@contextmanager
+def without_kernels() -> Iterator[None]:
+    """PyTorch's operations in place of the C kernels."""
+    no = mock.Mock(return_value=False)
+    with mock.patch.object(kernels, "usable", no), mock.patch.object(kernels, "usable_for", no):
+        yield
+
+
+@contextmanager
+def memory_given_back() -> Iterator[None]:
+    """The C library as it is by itself."""
+    library = ctypes.CDLL(None)
+    library.mallopt(M_TRIM_THRESHOLD, TRIM)
+    library.mallopt(M_MMAP_MAX, MAPS)
+    library.mallopt(M_MMAP_THRESHOLD, THRESHOLD)
+    library.malloc_trim(0)
+    try:
+        yield
+    finally:
+        keep_freed_memory()
+
+
+# Name: how the model is changed, and what holds during its steps.
+PARTS: dict[str, tuple[Callable[[nn.Module], None], Callable[[], object]]] = {
+    "the whole": (lambda model: None, nullcontext),
+    "moments and convolutions by PyTorch": (lambda model: None, without_kernels),
+    "ghost modules by parts": (by_definition(GhostModule, ghost_by_parts), nullcontext),
+    "single convolutions, then batch norm": (by_definition(ConvBN, conv_then_bn), nullcontext),
+    "squeeze-and-excitation by parts": (by_definition(SqueezeExcite, squeeze_excite), nullcontext),
+    "freed memory given back": (lambda model: None, memory_given_back),
+}
+
+
+def main() -> int:
+    """Time all, print and record."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--width", type=float, default=1.0, help="(1.0)")
+    parser.add_argument("--batch", type=int, default=256, help="(256)")
+    parser.add_argument("--threads", type=int, default=2, help="(2)")
+    parser.add_argument("--turns", type=int, default=9, help="(9)")
+    parser.add_argument("--record", type=Path, metavar="FILE.jsonl", help="append the rows")
+    asked = parser.parse_args()
+    accelerator = make_accelerator("cpu")
+    torch.set_num_threads(asked.threads)
+    keep_freed_memory()
+    torch.manual_seed(0)
+    pictures = torch.randn(asked.batch, 3, 32, 32).to(memory_format=torch.channels_last)
+    targets = torch.randint(10, (asked.batch,))
+    works = {}
+    for name, (change, around) in PARTS.items():
+        model = create_model("ghostnetv3_small", width=asked.width)
+        set_rep_conv(model, "merged")
+        change(model)
+        model.to(memory_format=torch.channels_last)
+        works[name] = within(FixedStep(model, pictures, targets, accelerator), around)
+    for work in works.values():
+        for _ in range(WARM_UP):
+            work()
+    seconds = seconds_in_turn(works, repetitions=asked.turns, calls=1, finish=lambda: None)
+    whole = seconds["the whole"]
+    for name, times in seconds.items():
+        ratios = [time / least for time, least in zip(times, whole, strict=True)]
+        row = {
+            "step": name,
+            "width": asked.width,
+            "batch": asked.batch,
+            "threads": asked.threads,
+            "n": asked.turns,
+            "median ms": round(1000 * statistics.median(times)),
+            "times the whole": round(statistics.median(ratios), 2),
+            "range": f"{min(ratios):.2f} to {max(ratios):.2f}",
+        }
+        print(json.dumps(row), flush=True)
+        if asked.record is not None:
+            from ghostnet_small.study.provenance import provenance_row
+            from ghostnet_small.study.records import append_row
+
+            append_row({**row, **provenance_row()}, asked.record)
+    return 0
+
+
+def within(step: Callable[[], None], around: Callable[[], object]) -> Callable[[], None]:
+    """``step`` while ``around`` holds."""
+
+    def work() -> None:
+        with around():  # type: ignore[attr-defined]
+            step()
+
+    return work
+
+
+if __name__ == "__main__":
+    sys.exit(main())
