@@ -28,7 +28,6 @@ from ghostnet_small.native import kernels
 from ghostnet_small.nn.bottleneck import SqueezeExcite, squeeze_excite
 from ghostnet_small.nn.forms import set_rep_conv
 from ghostnet_small.nn.ghost import GhostModule, ghost_by_parts
-from ghostnet_small.nn.rep_conv import ConvBN, conv_then_bn
 from ghostnet_small.train.benchmark import FixedStep, seconds_in_turn
 from ghostnet_small.train.device import keep_freed_memory, make_accelerator
 
@@ -76,7 +75,6 @@ PARTS: dict[str, tuple[Callable[[nn.Module], None], Callable[[], object]]] = {
     "the whole": (lambda model: None, nullcontext),
     "moments and convolutions by PyTorch": (lambda model: None, without_kernels),
     "ghost modules by parts": (by_definition(GhostModule, ghost_by_parts), nullcontext),
-    "single convolutions, then batch norm": (by_definition(ConvBN, conv_then_bn), nullcontext),
     "squeeze-and-excitation by parts": (by_definition(SqueezeExcite, squeeze_excite), nullcontext),
     "freed memory given back": (lambda model: None, memory_given_back),
 }

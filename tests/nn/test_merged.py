@@ -15,8 +15,8 @@ from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.nn.forms import set_rep_conv
 from ghostnet_small.nn.fused import FusedSqueezeExcite
 from ghostnet_small.nn.ghost import GhostModule
-from ghostnet_small.nn.merged import MergedConv, merged_conv_bn, merged_forward
-from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d
+from ghostnet_small.nn.merged import MergedConv, merged_forward
+from ghostnet_small.nn.rep_conv import RepConv2d
 from ghostnet_small.nn.ways import way_of
 
 TOLERANCE = 1e-9
@@ -143,46 +143,12 @@ def test_a_single_window_is_refused_as_ever() -> None:
         merged_forward(part, x)
 
 
-CONV_BNS = {
-    "stem": (dict(in_channels=3, out_channels=5, kernel_size=3), (2, 3, 5, 4)),
-    "project": (dict(in_channels=6, out_channels=4, kernel_size=1), (3, 6, 3, 3)),
-    "horizontal": (dict(in_channels=4, out_channels=4, kernel_size=(1, 5), groups=4), (2, 4, 3, 7)),
-    "vertical": (dict(in_channels=4, out_channels=4, kernel_size=(5, 1), groups=4), (2, 4, 7, 1)),
-}
-
-
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("part", CONV_BNS)
-def test_is_the_convolution_and_its_batch_norm(
-    part: str, memory_format: torch.memory_format, by: str
-) -> None:
-    torch.manual_seed(0)
-    settings, shape = CONV_BNS[part]
-    reference = scrambled(ConvBN(**settings)).to(memory_format=memory_format)
-    merged = copy.deepcopy(reference)
-    x = torch.randn(shape, dtype=torch.float64).to(memory_format=memory_format)
-    outs = [reference(x), merged_conv_bn(merged, x)]
-    assert_close(outs[1], outs[0], "output")
-    weights = torch.randn(outs[0].shape, dtype=torch.float64)
-    for out in outs:
-        (out * weights).sum().backward()
-    for (name, expected), actual in zip(
-        reference.named_parameters(), merged.parameters(), strict=True
-    ):
-        assert_close(actual.grad, expected.grad, name)
-    for name, expected in reference.named_buffers():
-        assert_close(merged.get_buffer(name).double(), expected.double(), name)
-
-
 GRADIENTS = {
-    "pointwise": (RepConv2d, dict(in_channels=3, out_channels=2, kernel_size=1)),
-    "pointwise-skip": (RepConv2d, dict(in_channels=2, out_channels=2, kernel_size=1)),
-    "depthwise": (RepConv2d, dict(in_channels=2, out_channels=2, kernel_size=3, groups=2)),
-    "stride-2": (
-        RepConv2d,
-        dict(in_channels=2, out_channels=2, kernel_size=3, stride=2, groups=2),
-    ),
-    "horizontal": (ConvBN, dict(in_channels=2, out_channels=2, kernel_size=(1, 5), groups=2)),
+    "pointwise": dict(in_channels=3, out_channels=2, kernel_size=1),
+    "pointwise-skip": dict(in_channels=2, out_channels=2, kernel_size=1),
+    "depthwise": dict(in_channels=2, out_channels=2, kernel_size=3, groups=2),
+    "stride-2": dict(in_channels=2, out_channels=2, kernel_size=3, stride=2, groups=2),
+    "5x5": dict(in_channels=1, out_channels=1, kernel_size=5),
 }
 
 
@@ -190,14 +156,14 @@ GRADIENTS = {
 @pytest.mark.parametrize("layer", GRADIENTS)
 def test_gradients(layer: str, size: tuple[int, int], by: str) -> None:
     torch.manual_seed(0)
-    kind, settings = GRADIENTS[layer]
-    part = scrambled(kind(**settings))
+    settings = GRADIENTS[layer]
+    part = scrambled(RepConv2d(**settings))
     x = torch.randn(3, settings["in_channels"], *size, dtype=torch.float64)
     x = x.to(memory_format=torch.channels_last).requires_grad_()
     branches = branches_of(part)
-    way = way_of(part.conv if kind is ConvBN else part.branches[0].conv, x)
+    way = way_of(part.branches[0].conv, x)
     if way is None:
-        assert by == "torch" and layer in ("stride-2", "horizontal")
+        assert by == "torch" and layer in ("stride-2", "5x5")
         return
 
     def output(x: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,5 @@
 /* Depth-wise convolutions of any stride, padded by half of their kernel; the moments of their taps;
-   and both gradients. Kernels are 3x3, 5x5, 1x5 and 5x1.
+   and both gradients. Kernels are 3x3 and 5x5.
 
    Pictures are (count, height, width, channels), the next pixel `pixel` numbers on. Each vector of
    channels of a picture is first copied into a frame of zeros, so that nothing after that needs to
@@ -27,10 +27,6 @@ typedef struct {
     do {                                                                                          \
         if ((k).high == 3)                                                                        \
             function(3, 3, __VA_ARGS__);                                                          \
-        else if ((k).high == 1)                                                                   \
-            function(1, 5, __VA_ARGS__);                                                          \
-        else if ((k).wide == 1)                                                                   \
-            function(5, 1, __VA_ARGS__);                                                          \
         else                                                                                      \
             function(5, 5, __VA_ARGS__);                                                          \
     } while (0)

@@ -75,10 +75,8 @@ class Slopes(NamedTuple):
     second: Tensor
 
 
-def branches_of(part: RepConv2d | ConvBN) -> Branches:
-    """Those of a re-parameterisable convolution, or the one of a ``ConvBN``."""
-    if isinstance(part, ConvBN):
-        return Branches(is_depthwise(part.conv), (FULL,), (part.conv.weight,), (part.bn,))
+def branches_of(part: RepConv2d) -> Branches:
+    """Those of a re-parameterisable convolution."""
     full = [branch for branch in part.branches if isinstance(branch, ConvBN)]
     kinds, kernels = [FULL] * len(full), [branch.conv.weight for branch in full]
     norms = [branch.bn for branch in full]

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ghostnet_small.native import kernels
 from ghostnet_small.nn.branches import Branches, Folded, branches_of, fold, same_training, unfold
-from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d, conv_then_bn, sum_of_branches
+from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d, sum_of_branches
 from ghostnet_small.nn.ways import Way, way_of
 
 # Without the C kernels, below this many input elements the moments' many small steps cost more
@@ -31,23 +31,11 @@ def merged_forward(rep: RepConv2d, x: Tensor) -> Tensor:
     """
     first = rep.branches[0]
     assert isinstance(first, ConvBN)
-    out = _merged(rep, first.conv, x)
-    return sum_of_branches(rep, x) if out is None else out
-
-
-def merged_conv_bn(part: ConvBN, x: Tensor) -> Tensor:
-    """``conv_then_bn(part, x)`` in the same way: its output is never normalised after the fact."""
-    out = _merged(part, part.conv, x)
-    return conv_then_bn(part, x) if out is None else out
-
-
-def _merged(part: RepConv2d | ConvBN, like: nn.Conv2d, x: Tensor) -> Tensor | None:
-    """``None`` where there is no merged form, or no gain by it."""
-    branches = branches_of(part)
-    way = way_of(like, x) if mergeable(branches, x) else None
+    branches = branches_of(rep)
+    way = way_of(first.conv, x) if mergeable(branches, x) else None
     # Of a single value batch norm, too, knows no variance, and says so.
     if way is None or way.windows(x) < 2:
-        return None
+        return sum_of_branches(rep, x)
     out: Tensor = MergedConv.apply(x, way, branches, *branches.parameters)
     return out
 

@@ -21,8 +21,7 @@ BRANCHES = 3
 class ConvBN(Reparameterizable):
     """A convolution without bias, and the batch norm behind it: ``(N, I, H, W) -> (N, O, H', W')``.
 
-    ``padding`` defaults to half the kernel. ``compute`` is ``conv_then_bn`` or an exactly equal
-    function.
+    ``padding`` defaults to half the kernel.
     """
 
     def __init__(
@@ -47,19 +46,13 @@ class ConvBN(Reparameterizable):
             bias=False,
         )
         self.bn = nn.BatchNorm2d(out_channels)
-        self.compute: Callable[[ConvBN, Tensor], Tensor] = conv_then_bn
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.compute(self, x)
+        out: Tensor = self.bn(self.conv(x))
+        return out
 
     def fuse(self) -> nn.Conv2d:
         return plain_conv(self.conv, *fold_conv_bn(self.conv, self.bn))
-
-
-def conv_then_bn(part: ConvBN, x: Tensor) -> Tensor:
-    """The definition of a ``ConvBN``, the reference for any faster way to compute it."""
-    out: Tensor = part.bn(part.conv(x))
-    return out
 
 
 class RepConv2d(Reparameterizable):

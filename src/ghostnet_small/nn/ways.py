@@ -49,8 +49,6 @@ def way_of(conv: nn.Conv2d, x: Tensor) -> Way | None:
     """The fastest way for ``conv`` over ``x``; ``None`` where there is none."""
     if is_pointwise(conv):
         return KernelPointwise() if kernels.usable(x) else TorchPointwise()
-    if _is_narrow(conv) and not x.requires_grad and kernels.usable(x):
-        return KernelPatches()
     if not is_depthwise(conv):
         return None
     size = (conv.kernel_size[0], conv.kernel_size[1])
@@ -76,39 +74,24 @@ def pixels_of(x: Tensor) -> Tensor:
     return pixels.as_strided(pixels.shape, (h * w * c, w * c, c, 1))
 
 
-def _is_narrow(conv: nn.Conv2d) -> bool:
-    """Whether it is a 3x3 convolution, as large as its input, of a picture's few channels."""
-    return (
-        conv.kernel_size == (KERNEL, KERNEL)
-        and conv.padding == (1, 1)
-        and conv.stride == (1, 1)
-        and conv.groups == 1
-        and conv.in_channels <= 4
-    )
-
-
 class KernelPointwise:
     """A 1x1 convolution by the C kernels."""
 
     def windows(self, x: Tensor) -> int:
         return x.numel() // x.shape[1]
 
-    def rows(self, x: Tensor) -> Tensor:
-        """What the kernel is multiplied with, ``(N * H * W, T)``."""
-        return rows_of(x)
-
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mean, covariance = kernels.channel_moments(self.rows(x))
+        mean, covariance = kernels.channel_moments(rows_of(x))
         return mean[None], covariance[None]
 
     def convolve(self, x: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
         n, _, h, w = x.shape
         out = x.new_empty(n, h, w, kernel.shape[1])
-        kernels.pointwise(self.rows(x), kernel[0].t(), shift[0], out.view(-1, out.shape[3]))
+        kernels.pointwise(rows_of(x), kernel[0].t(), shift[0], out.view(-1, out.shape[3]))
         return out.permute(0, 3, 1, 2)
 
     def kernel_gradient(self, grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
-        products, sums = kernels.pointwise_gradient(rows_of(grad), self.rows(x))
+        products, sums = kernels.pointwise_gradient(rows_of(grad), rows_of(x))
         return products[None], sums[None]
 
     def input_gradient(
@@ -118,23 +101,6 @@ class KernelPointwise:
         out = torch.empty_like(rows)
         kernels.pointwise(rows_of(grad), kernel[0], first[0], out, second=(rows, second[0]))
         return out.view(pixels_of(x).shape).permute(0, 3, 1, 2)
-
-
-class KernelPatches(KernelPointwise):
-    """A 3x3 convolution of the pictures themselves, which want no gradient, as a 1x1 convolution
-    of their patches."""
-
-    def __init__(self) -> None:
-        self.patches: Tensor | None = None
-
-    def rows(self, x: Tensor) -> Tensor:
-        if self.patches is None:
-            n, c, h, w = x.shape
-            pixels = functional.pad(pixels_of(x), (0, 0, 1, 1, 1, 1))
-            high, wide = (h + 2) * (w + 2) * c, (w + 2) * c
-            shape, strides = (n, h, w, KERNEL, KERNEL * c), (high, wide, c, wide, 1)
-            self.patches = pixels.as_strided(shape, strides).reshape(n * h * w, -1)
-        return self.patches
 
 
 class KernelDepthwise:
