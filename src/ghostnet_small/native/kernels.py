@@ -104,7 +104,9 @@ def unfold(
     groups, taps = mean.shape
     rows, number = len(weights[0]), len(kinds)
     ordered = [_in_order(kernel) for kernel in kernels]
-    of_kernels = [None if kernel is None else torch.empty_like(kernel) for kernel in ordered]
+    # In the kernels' own memory format, as gradients should be: of 1x1 and of depth-wise ones the
+    # order of numbers is the same in all.
+    of_kernels = [None if kernel is None else torch.empty_like(kernel) for kernel in kernels]
     of_norms = mean.new_empty(2 * number, rows).unbind()
     first, second = mean.new_empty(groups, taps), mean.new_empty(groups, taps, taps)
     _call(
@@ -128,7 +130,7 @@ def unfold(
         first,
         second,
     )
-    grads = [grad.permute(0, 3, 1, 2) for grad in of_kernels if grad is not None]
+    grads = [grad for grad in of_kernels if grad is not None]
     return [*grads, *of_norms], first, second
 
 

@@ -129,10 +129,11 @@ class FusedGhost(torch.autograd.Function):
 
 
 def fused_squeeze_excite(part: SqueezeExcite, x: Tensor) -> Tensor:
-    """``squeeze_excite(part, x)`` as one function, where the C kernels can."""
+    """``squeeze_excite(part, x)`` as one function in training, where the C kernels can."""
     weights = [part.reduce.weight, part.reduce.bias, part.expand.weight, part.expand.bias]
     if (
-        not kernels.usable(x)
+        not part.training
+        or not kernels.usable(x)
         or x.dtype != part.reduce.weight.dtype
         or torch.is_autocast_enabled(x.device.type)
     ):
@@ -169,11 +170,16 @@ class FusedSqueezeExcite(torch.autograd.Function):
         of_mean = of_hidden @ reduce.flatten(1) / (pixels.shape[1] * pixels.shape[2])
         return (
             kernels.scale_pictures(above, weight, of_mean).permute(0, 3, 1, 2),
-            (of_hidden.t() @ mean).view_as(reduce),
+            _like(of_hidden.t() @ mean, reduce),
             of_hidden.sum(0),
-            (of_shifted.t() @ hidden).view_as(expand),
+            _like(of_shifted.t() @ hidden, expand),
             of_shifted.sum(0),
         )
+
+
+def _like(grad: Tensor, weight: Tensor) -> Tensor:
+    """``(O, I)`` in the memory format of a 1x1 convolution's weight, as gradients should be."""
+    return grad.as_strided(weight.shape, weight.stride())
 
 
 @functools.cache
