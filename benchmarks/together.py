@@ -23,10 +23,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from ghostnet_small.launcher import available_cores
 from ghostnet_small.study.jobs import TOGETHER_ON_GPU
 from ghostnet_small.study.provenance import provenance_row
 from ghostnet_small.study.records import append_row
-from ghostnet_small.study.several import available_cores
 
 CLASSES, SIZE = 10, 32
 STEPS_AN_EPOCH = 50

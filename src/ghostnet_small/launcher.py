@@ -45,6 +45,13 @@ def launched() -> Launch:
     return Launch(count, *map(_number, ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE")))
 
 
+def available_cores() -> int:
+    """The CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def follow_starter() -> None:
     """Where the starter asked for it, send this process SIGTERM when the starter is gone.
 

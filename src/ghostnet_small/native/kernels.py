@@ -27,11 +27,7 @@ Size = tuple[int, int]
 def usable(x: Tensor) -> bool:
     """Whether the kernels take ``x`` ``(N, C, H, W)``: on the CPU, in channels_last memory."""
     return (
-        x.device.type == "cpu"
-        and x.dim() == 4
-        and x.numel() > 0
-        and library(x.dtype) is not None
-        and x.permute(0, 2, 3, 1).is_contiguous()
+        usable_for(x) and x.dim() == 4 and x.numel() > 0 and x.permute(0, 2, 3, 1).is_contiguous()
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from ghostnet_small.errors import InputError, printable
 from ghostnet_small.files import write_atomic
-from ghostnet_small.launcher import FOLLOWS, launched
+from ghostnet_small.launcher import FOLLOWS, available_cores, launched
 from ghostnet_small.models.registry import check_model
 from ghostnet_small.study.jobs import (
     Job,
@@ -134,13 +134,6 @@ def _check(jobs: Sequence[Job], together: int | None) -> Sharing:
     return share(
         recipe, len(jobs), together=together, on_cpu=device.type == "cpu", cores=available_cores()
     )
-
-
-def available_cores() -> int:
-    """The CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _commands(

@@ -28,6 +28,7 @@ from PIL import Image
 
 from ghostnet_small.data.pictures import read_picture
 from ghostnet_small.errors import InputError
+from ghostnet_small.launcher import available_cores
 
 Source = Path | bytes | np.ndarray | InputError
 HELPER_SECONDS = 3.0  # of decoding, at least, for each helper: starting one takes as long
@@ -126,7 +127,7 @@ def decode_blocks(
     work.done(first, decode_block(*first.request, form))
     if helpers is None:
         expected = (time.perf_counter() - started) * len(numbers)
-        helpers = min(_cores() - 1, int(expected / HELPER_SECONDS), MOST_HELPERS)
+        helpers = min(available_cores() - 1, int(expected / HELPER_SECONDS), MOST_HELPERS)
     threads = [
         threading.Thread(target=_feed, args=(work, form), daemon=True)
         for _ in range(min(helpers, len(work.waiting)))
@@ -280,9 +281,3 @@ def _read(pipe: IO[bytes], size: int) -> bytes:
     if len(content) < size:
         raise EOFError
     return content
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
