@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.registry import create_model
-from ghostnet_small.train.optim import OptimizerSettings, build_optimizer
+from ghostnet_small.nn.forms import RepConvForm, set_rep_conv
+from ghostnet_small.train.optim import OptimizerName, OptimizerSettings, build_optimizer
 
 
 def decayed_names(model: nn.Module, settings: OptimizerSettings) -> set[str]:
@@ -92,3 +95,35 @@ def test_nesterov_needs_a_momentum() -> None:
     with pytest.raises(InputError, match="nesterov"):
         OptimizerSettings(momentum=0.0)
     OptimizerSettings(name="adamw", momentum=0.0)
+
+
+@pytest.mark.parametrize("form", ["branches", "merged"])
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_one_kernel_for_all_parameters_gives_what_a_loop_over_them_gives(
+    form: RepConvForm, name: OptimizerName
+) -> None:
+    """It reads gradients as they lie in memory: one of another memory format would be taken for
+    another one, without a word."""
+    torch.manual_seed(0)
+    model = create_model("ghostnetv3_small", width=0.5).train()
+    model.to(memory_format=torch.channels_last)
+    set_rep_conv(model, form)
+    loop = copy.deepcopy(model)
+    settings = OptimizerSettings(name=name, learning_rate=0.01)
+    fused, slow = build_optimizer(model, settings), build_optimizer(loop, settings)
+    assert all(group["fused"] for group in fused.param_groups)
+    for group in slow.param_groups:
+        group["fused"] = False
+    x = torch.randn(4, 3, 16, 16).to(memory_format=torch.channels_last)
+    for _ in range(2):
+        functional.cross_entropy(model(x), torch.arange(4)).backward()
+        for parameter, other in zip(model.parameters(), loop.parameters(), strict=True):
+            assert parameter.grad is not None
+            assert parameter.grad.stride() == parameter.stride()
+            other.grad = parameter.grad.clone()
+        fused.step()
+        slow.step()
+        fused.zero_grad()
+        for parameter, other in zip(model.parameters(), loop.parameters(), strict=True):
+            assert torch.allclose(parameter, other, rtol=1e-5, atol=1e-6)
+            other.data.copy_(parameter.data)

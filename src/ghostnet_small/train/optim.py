@@ -12,6 +12,10 @@ from torch import nn
 from ghostnet_small.errors import InputError
 
 OptimizerName = Literal["sgd", "adamw"]
+# The devices for which PyTorch has optimisers of one kernel. It goes over parameter, gradient and
+# momentum number by number in memory, so all must have one memory format: autograd and
+# ``restore_optimizer`` see to that, and a test holds it.
+FUSED = ("cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ class OptimizerSettings:
 def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
     """An optimiser over the parameters of ``model``, in two groups: decayed and not.
 
-    A parameter of one dimension is a norm's or a bias.
+    A parameter of one dimension is a norm's or a bias. A step is one kernel for all parameters
+    where PyTorch has it: hundreds of small tensors otherwise cost more than their arithmetic.
     """
     decayed: list[nn.Parameter] = []
     spared: list[nn.Parameter] = []
@@ -68,11 +73,15 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.opti
         {"params": spared, "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
+    fused = all(parameter.device.type in FUSED for parameter in (*decayed, *spared))
     if settings.name == "adamw":
-        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
+        return torch.optim.AdamW(
+            groups, lr=settings.learning_rate, betas=settings.betas, fused=fused
+        )
     return torch.optim.SGD(
         groups,
         lr=settings.learning_rate,
         momentum=settings.momentum,
         nesterov=settings.nesterov,
+        fused=fused,
     )
