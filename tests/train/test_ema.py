@@ -17,7 +17,7 @@ def test_by_hand_with_warm_up() -> None:
     for t, (value, keep) in enumerate([(2.0, 1 / 10), (4.0, 2 / 11), (8.0, 1 / 4), (6.0, 1 / 4)]):
         with torch.no_grad():
             model.weight.fill_(value)
-        ema.update(model, t)
+        ema.update(t)
         expected = keep * expected + (1 - keep) * value
         assert ema.model.weight.item() == pytest.approx(expected, rel=1e-12)  # type: ignore[operator,union-attr]
 
@@ -27,7 +27,7 @@ def test_running_statistics_are_averaged_and_counters_copied() -> None:
     norm = nn.BatchNorm2d(2)
     ema = EMA(norm, decay=0.999)
     norm(torch.randn(8, 2, 3, 3) + 5)
-    ema.update(norm, 0)
+    ema.update(0)
     average = ema.model
     assert isinstance(average, nn.BatchNorm2d)
     assert average.running_mean is not None and norm.running_mean is not None

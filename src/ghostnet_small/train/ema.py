@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class EMA:
@@ -21,20 +22,33 @@ class EMA:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
+        # Finding hundreds of tensors by walking the modules takes longer than averaging them.
+        self.ours, self.theirs = _places(self.model), _places(model)
 
     @torch.no_grad()
-    def update(self, model: nn.Module, updates: int) -> None:
-        """Move towards ``model`` after ``updates`` (from 0) earlier updates."""
+    def update(self, updates: int) -> None:
+        """Move towards the model that it was made from, after ``updates`` (from 0) earlier ones."""
         keep = min(self.decay, (1 + updates) / (10 + updates))
-        ours, theirs = [], []
-        for average, value in zip(_tensors(self.model), _tensors(model), strict=True):
-            if average.is_floating_point():
-                ours.append(average)
-                theirs.append(value.detach())
-            else:
-                average.copy_(value)
-        torch._foreach_lerp_(ours, theirs, 1 - keep)
+        averaged: tuple[list[Tensor], list[Tensor]] = ([], [])
+        copied: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for (of_ours, name), (of_theirs, _) in zip(self.ours, self.theirs, strict=True):
+            ours, theirs = of_ours[name], of_theirs[name]
+            lists = averaged if ours.is_floating_point() else copied
+            lists[0].append(ours)
+            lists[1].append(theirs)
+        if averaged[0]:
+            torch._foreach_lerp_(*averaged, 1 - keep)
+        if copied[0]:
+            torch._foreach_copy_(*copied)
 
 
-def _tensors(model: nn.Module) -> list[torch.Tensor]:
-    return [*model.parameters(), *model.buffers()]
+def _places(model: nn.Module) -> list[tuple[dict[str, Any], str]]:
+    """Where each parameter and running statistic is, whatever tensor is there; shared ones once."""
+    found, seen = [], set()
+    for module in model.modules():
+        for kept in (module._parameters, module._buffers):
+            for name, value in kept.items():
+                if value is not None and id(value) not in seen:
+                    seen.add(id(value))
+                    found.append((kept, name))
+    return found

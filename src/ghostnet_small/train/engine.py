@@ -183,7 +183,7 @@ class Training:
         self.stepper.zero_grad()
         self.processes.average_statistics(self.model)
         if self.ema:
-            self.ema.update(self.model, self.counters.step)
+            self.ema.update(self.counters.step)
         self.counters.step += 1
 
     def _rate(self, step: int) -> float:
