@@ -118,7 +118,12 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", choices=("test", "validation", "train"), default="test", help="(test)"
     )
-    parser.add_argument("--fold", action="store_true", help="fold the network before")
+    parser.add_argument(
+        "--fold",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="fold the network before, as training does: two to three times as fast (on)",
+    )
 
 
 def _evaluate(args: argparse.Namespace) -> dict[str, Any]:

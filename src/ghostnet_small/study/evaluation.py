@@ -36,7 +36,7 @@ def evaluate_weights(
     split: str = "test",
     weights: str = "last",
     overrides: Sequence[str] = (),
-    fold: bool = False,
+    fold: bool = True,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """``top1`` (%), ``loss`` (nats), ``correct`` and ``total`` of weights on a split, and what
@@ -44,7 +44,8 @@ def evaluate_weights(
 
     The data are those of the recipe that the weights were trained by, with ``overrides``; they
     are normalised as in training, and only the split is decoded: ``fingerprint`` is of it alone.
-    ``say`` takes remarks for the user.
+    ``fold``: the network is folded before, as it is for the figures of a training. ``say`` takes
+    remarks for the user.
 
     Raises ``InputError`` where the weights or the data cannot be read, or the data have other
     classes or channels than the weights.

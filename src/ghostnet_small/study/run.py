@@ -17,6 +17,7 @@ from ghostnet_small.launcher import train_command
 from ghostnet_small.models.registry import check_model, create_model
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.nn.complexity import both_forms, by_quantity
+from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.nn.forms import set_rep_conv
 from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.pictures import draw_confusion, draw_curves, draw_mistakes
@@ -183,6 +184,7 @@ def _prepare(
         watcher=watcher,
         stop_signal=stop_signal,
         processes=processes,
+        for_evaluation=reparameterize,
     )
     return training, data
 
