@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ghostnet_small.native import kernels, library
+from ghostnet_small.native import calls, library
+from ghostnet_small.native.convolutions import channel_moments
 
 
 @pytest.fixture(autouse=True)
@@ -89,8 +90,8 @@ def test_without_a_compiler_says_so_once(
     )
     x = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
     with caplog.at_level(logging.WARNING):
-        assert not kernels.usable(x)
-        assert not kernels.usable(x.double())
+        assert not calls.usable(x)
+        assert not calls.usable(x.double())
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 1
     assert words in said[0] and "install a C compiler" in said[0]
@@ -131,6 +132,6 @@ def test_refused_memory_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
         def __getattr__(self, name: str) -> object:
             return lambda *arguments: 1
 
-    monkeypatch.setattr(kernels, "library", lambda dtype: Refusing())
+    monkeypatch.setattr(calls, "library", lambda dtype: Refusing())
     with pytest.raises(MemoryError, match="channel_moments"):
-        kernels.channel_moments(torch.zeros(4, 2))
+        channel_moments(torch.zeros(4, 2))

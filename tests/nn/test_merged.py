@@ -7,22 +7,20 @@ import torch
 from torch import nn
 
 from ghostnet_small.models.registry import create_model
-from ghostnet_small.native import kernels
+from ghostnet_small.native import calls
 from ghostnet_small.nn import merged as merged_module
-from ghostnet_small.nn.bottleneck import SqueezeExcite
-from ghostnet_small.nn.branches import branches_of
 from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.nn.forms import set_rep_conv
-from ghostnet_small.nn.fused import FusedSqueezeExcite
 from ghostnet_small.nn.ghost import GhostModule
-from ghostnet_small.nn.merged import MergedConv, merged_forward
+from ghostnet_small.nn.merged import MergedConv, merged_forward, merged_of
 from ghostnet_small.nn.rep_conv import RepConv2d
-from ghostnet_small.nn.ways import way_of
+from scrambled import scrambled
 
 TOLERANCE = 1e-9
 
 
-WIDTHS = (0.8, 1.0, 1.2, 1.6, 2.0, 2.4, 2.8)
+# The paper's.
+WIDTHS = (1.0, 1.3, 1.6, 1.9, 2.2, 2.8, 3.4)
 
 
 @pytest.fixture(autouse=True)
@@ -34,22 +32,11 @@ def worthwhile_at_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
 def by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both implementations; the C kernels are there, or these tests would compare nothing."""
     if request.param == "torch":
-        monkeypatch.setattr(kernels, "usable", lambda x: False)
-        monkeypatch.setattr(kernels, "usable_for", lambda x: False)
+        monkeypatch.setattr(calls, "usable", lambda x: False)
+        monkeypatch.setattr(calls, "usable_for", lambda x: False)
     else:
-        assert kernels.usable_for(torch.zeros(1)), "no C compiler here"
+        assert calls.usable_for(torch.zeros(1)), "no C compiler here"
     return str(request.param)
-
-
-def scrambled(module: nn.Module) -> nn.Module:
-    """Random weights everywhere, so that no gradient is zero by symmetry."""
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            if name.endswith("bn.weight") or name == "skip.weight":
-                parameter.uniform_(0.5, 1.5)
-            elif parameter.ndim == 1:
-                parameter.normal_()
-    return module.double().train()
 
 
 def assert_close(actual: torch.Tensor, expected: torch.Tensor, name: str) -> None:
@@ -160,35 +147,15 @@ def test_gradients(layer: str, size: tuple[int, int], by: str) -> None:
     part = scrambled(RepConv2d(**settings))
     x = torch.randn(3, settings["in_channels"], *size, dtype=torch.float64)
     x = x.to(memory_format=torch.channels_last).requires_grad_()
-    branches = branches_of(part)
-    way = way_of(part.branches[0].conv, x)
-    if way is None:
+    merged = merged_of(part, x, size)
+    if merged is None:
         assert by == "torch" and layer in ("stride-2", "5x5")
         return
 
     def output(x: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
-        return MergedConv.apply(x, way, branches, *parameters)
+        return MergedConv.apply(x, merged, *parameters)
 
-    assert torch.autograd.gradcheck(output, (x, *branches.parameters))
-
-
-def test_gradients_of_squeeze_and_excitation() -> None:
-    torch.manual_seed(0)
-    part = SqueezeExcite(3, 2).double()
-    x = torch.randn(2, 3, 3, 2, dtype=torch.float64).to(memory_format=torch.channels_last)
-    assert torch.autograd.gradcheck(
-        FusedSqueezeExcite.apply, (x.requires_grad_(), *part.parameters())
-    )
-
-
-@pytest.mark.parametrize("gated", [False, True])
-@pytest.mark.parametrize("relu", [False, True])
-def test_gradients_of_a_ghost_module(gated: bool, relu: bool) -> None:
-    torch.manual_seed(0)
-    ghost = scrambled(GhostModule(3, 4, relu=relu, gated=gated))
-    set_rep_conv(ghost, "merged")
-    x = torch.randn(2, 3, 4, 5, dtype=torch.float64).to(memory_format=torch.channels_last)
-    assert torch.autograd.gradcheck(ghost, (x.requires_grad_(),))
+    assert torch.autograd.gradcheck(output, (x, *merged.parameters))
 
 
 @pytest.mark.parametrize("offset", [0.0, 100.0])
@@ -201,15 +168,18 @@ def test_a_mean_far_from_zero_costs_few_digits(offset: float, by: str) -> None:
     assert error < 1e-5 * (1 + offset / 2)
 
 
+# Odd sizes, batches of two; halved twice and once more by the gates, the smallest has 1x1 maps.
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("shape", [(2, 8, 8), (3, 9, 17)])
+@pytest.mark.parametrize("shape", [(2, 16, 16), (3, 9, 17), (2, 8, 8)])
 def test_the_whole_network_is_the_same(width: float, shape: tuple[int, int, int]) -> None:
-    assert_same_network(width, shape)
+    # In maps of 2x2 of two pictures batch norm sees eight values; where they hardly differ it
+    # magnifies rounding, in whatever form: the definition's own then measures it.
+    assert_same_network(width, shape, by_rounding=30 if shape == (2, 8, 8) else 0)
 
 
 def test_the_whole_network_is_the_same_without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "usable", lambda x: False)
-    monkeypatch.setattr(kernels, "usable_for", lambda x: False)
+    monkeypatch.setattr(calls, "usable", lambda x: False)
+    monkeypatch.setattr(calls, "usable_for", lambda x: False)
     assert_same_network(1.0, (4, 32, 32))
 
 
@@ -218,8 +188,16 @@ def test_the_larger_network_is_the_same() -> None:
 
 
 def assert_same_network(
-    width: float, shape: tuple[int, int, int], name: str = "ghostnetv3_small"
+    width: float,
+    shape: tuple[int, int, int],
+    name: str = "ghostnetv3_small",
+    by_rounding: float = 0,
 ) -> None:
+    """Of merged and multi-branch training: logits, all gradients and all running statistics.
+
+    Gradients may differ ``by_rounding`` times what two memory formats of the multi-branch form
+    differ by, where that is more than the tolerance.
+    """
     torch.manual_seed(0)
     count, *size = shape
     reference = scrambled(create_model(name, width=width)).to(memory_format=torch.channels_last)
@@ -228,8 +206,6 @@ def assert_same_network(
     set_rep_conv(merged, "merged")
     x = torch.randn(count, 3, *size, dtype=torch.float64).to(memory_format=torch.channels_last)
     labels = torch.arange(count)
-    # Of the definition, too, with other orders of summation: batch norm over few values that hardly
-    # differ magnifies rounding, in whatever form.
     other = copy.deepcopy(reference).to(memory_format=torch.contiguous_format)
     logits, grads = [], []
     for model, memory_format in (
@@ -240,9 +216,10 @@ def assert_same_network(
         logits.append(model(x.to(memory_format=memory_format)))
         nn.functional.cross_entropy(logits[-1], labels).backward()
         grads.append([parameter.grad for parameter in model.parameters()])
-    tolerance = max(TOLERANCE, 10 * largest_difference(grads[2], grads[0]))
-    assert tolerance < 1e-3
-    assert largest_difference(grads[1], grads[0]) <= tolerance
+    rounding = largest_difference(grads[2], grads[0])
+    assert rounding < 1e-4
+    allowed = max(TOLERANCE, by_rounding * rounding)
+    assert largest_difference(grads[1], grads[0]) <= allowed
     assert_close(logits[1], logits[0], "logits")
     for name, buffer in reference.named_buffers():
         error = (merged.get_buffer(name) - buffer).abs().max().item()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ghostnet_small.nn.bottleneck import GhostBottleneck
-from ghostnet_small.nn.rep_conv import ConvBN
+from ghostnet_small.nn.rep_conv import ConvBN, with_relu
 
 HEAD_FEATURES = 1280
 UNGATED_BLOCKS = 2
@@ -136,8 +136,7 @@ class GhostNetV3(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """The last feature map: ``(N, C, H, W) -> (N, num_features, h, w)``."""
-        x = functional.relu(self.stem(x))
-        return functional.relu(self.last(self.blocks(x)))
+        return with_relu(self.last, self.blocks(with_relu(self.stem, x)))
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Logits of a feature map: ``(N, num_features, h, w) -> (N, K)``.

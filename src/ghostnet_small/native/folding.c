@@ -42,7 +42,7 @@ EXPORT int fold(int depthwise, int branches, int rows, int taps, const int *kind
         REAL *spreads = spread + (size_t)b * rows * taps;
         if (kinds[b] == FULL && !depthwise)
             failed |= pointwise(rows, taps, kernels[b], taps, taps, covariance, NULL, 0, 0, NULL,
-                                zero, spreads, taps, 0, 0);
+                                zero, spreads, taps, 0);
         for (int r = 0; r < rows; r++) {
             const REAL *centre = mean + (depthwise ? (size_t)r * taps : 0);
             const REAL *square = covariance + (depthwise ? (size_t)r * taps * taps : 0);

@@ -4,81 +4,87 @@
 
 #include "vectors.h"
 
-/* out = x * gate, whose pixel for (y, x) is (rows[y], columns[x]). */
-EXPORT int gate(const REAL *x, int64_t count, int height, int width, int channels,
-                const REAL *gate, int gate_height, int gate_width, const int32_t *rows,
-                const int32_t *columns, REAL *out) {
-#pragma omp parallel for schedule(static)
-    for (int64_t line = 0; line < count * height; line++) {
-        const int64_t n = line / height, gate_row = n * gate_height + rows[line % height];
-        for (int q = 0; q < width; q++) {
-            const int64_t at = (line * width + q) * channels;
-            const REAL *weight = gate + (gate_row * gate_width + columns[q]) * channels;
-            for (int c = 0; c < channels; c++) out[at + c] = x[at + c] * weight[c];
-        }
-    }
-    return 0;
+/* A gate's picture for one of (height, width, channels): the pixel for (y, x) is
+   (rows[y], columns[x]). */
+typedef struct {
+    int height, width, channels, gate_height, gate_width;
+    const int32_t *rows, *columns;
+} Gate;
+
+INLINE int64_t gated_size(const Gate *s) { return (int64_t)s->height * s->width * s->channels; }
+INLINE int64_t gate_size(const Gate *s) {
+    return (int64_t)s->gate_height * s->gate_width * s->channels;
+}
+INLINE int64_t gate_pixel(const Gate *s, int y, int x) {
+    return ((int64_t)s->rows[y] * s->gate_width + s->columns[x]) * s->channels;
 }
 
-/* The gradients of both, from the product's, g; with `relu` of x only where x is above zero. */
-EXPORT int gate_gradient(const REAL *g, const REAL *x, int64_t count, int height, int width,
-                         int channels, const REAL *gate, int gate_height, int gate_width,
-                         const int32_t *rows, const int32_t *columns, int relu, REAL *to_x,
-                         REAL *to_gate) {
-    const int64_t gate_size = (int64_t)gate_height * gate_width * channels;
+/* out = x [* gate] [+ add], of which either may be NULL. */
+APART void apply_gate(const Gate *s, const REAL *x, const REAL *gate, const REAL *add,
+                      REAL *out) {
+    const int height = s->height, width = s->width, channels = s->channels;
+    for (int y = 0; y < height; y++)
+        for (int q = 0; q < width; q++, x += channels, out += channels) {
+            const REAL *weight = gate ? gate + gate_pixel(s, y, q) : NULL;
+            if (gate && add)
+                for (int c = 0; c < channels; c++) out[c] = x[c] * weight[c] + add[c];
+            else if (gate)
+                for (int c = 0; c < channels; c++) out[c] = x[c] * weight[c];
+            else
+                for (int c = 0; c < channels; c++) out[c] = x[c] + add[c];
+            if (add) add += channels;
+        }
+}
+
+/* From the product's gradient g those of x and of the gate, which may be NULL; with `relu` of x
+   only where x is above zero. */
+APART void gate_slopes(const Gate *s, const REAL *g, const REAL *x, const REAL *gate, int relu,
+                       REAL *to_x, REAL *to_gate) {
+    const int height = s->height, width = s->width, channels = s->channels;
+    if (to_gate) memset(to_gate, 0, gate_size(s) * sizeof(REAL));
+    for (int y = 0; y < height; y++)
+        for (int q = 0; q < width; q++, g += channels, x += channels, to_x += channels) {
+            const int64_t at = gate_pixel(s, y, q);
+            const REAL *weight = gate + at;
+            if (relu)
+                for (int c = 0; c < channels; c++) to_x[c] = x[c] <= 0 ? 0 : g[c] * weight[c];
+            else
+                for (int c = 0; c < channels; c++) to_x[c] = g[c] * weight[c];
+            if (to_gate)
+                for (int c = 0; c < channels; c++) to_gate[at + c] += g[c] * x[c];
+        }
+}
+
+/* to = g where x is above zero. */
+APART void relu_slopes(int64_t numbers, const REAL *g, const REAL *x, REAL *to) {
+    for (int64_t i = 0; i < numbers; i++) to[i] = x[i] <= 0 ? 0 : g[i];
+}
+
+/* Pictures of (height, width) at half size, each pixel the mean of four; what is left over at an
+   odd edge is left out. */
+EXPORT int halve_pictures(const REAL *x, int64_t count, int height, int width, int channels,
+                          REAL *to) {
+    const int64_t row = (int64_t)width * channels;
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < count; n++) {
-        memset(to_gate + n * gate_size, 0, gate_size * sizeof(REAL));
-        for (int y = 0; y < height; y++)
-            for (int q = 0; q < width; q++) {
-                const int64_t at = ((n * height + y) * width + q) * channels;
-                const int64_t there =
-                    n * gate_size + ((int64_t)rows[y] * gate_width + columns[q]) * channels;
-                for (int c = 0; c < channels; c++) {
-                    const REAL slope = g[at + c] * gate[there + c];
-                    to_x[at + c] = relu && x[at + c] <= 0 ? 0 : slope;
-                    to_gate[there + c] += g[at + c] * x[at + c];
-                }
+        REAL *out = to + n * (height / 2) * (width / 2) * channels;
+        for (int y = 0; y + 1 < height; y += 2)
+            for (int q = 0; q + 1 < width; q += 2, out += channels) {
+                const REAL *at = x + (n * height + y) * row + q * channels;
+                for (int c = 0; c < channels; c++)
+                    out[c] = (at[c] + at[c + channels] + at[c + row] + at[c + row + channels]) / 4;
             }
     }
     return 0;
 }
 
-/* means (count, channels) over a picture's pixels of x, or of x * y where y is given. */
-EXPORT int picture_means(const REAL *x, const REAL *y, int64_t count, int64_t pixels, int channels,
-                         REAL *means) {
-    double *sums = zeroed((size_t)omp_get_max_threads() * channels * sizeof(double));
-    if (!sums) return NO_MEMORY;
-#pragma omp parallel
-    {
-        double *own = sums + (size_t)omp_get_thread_num() * channels;
-#pragma omp for schedule(static)
-        for (int64_t n = 0; n < count; n++) {
-            const int64_t start = n * pixels * channels;
-            memset(own, 0, channels * sizeof(double));
-            for (int64_t at = start; at < start + pixels * channels; at += channels)
-                if (y)
-                    for (int c = 0; c < channels; c++) own[c] += (double)(x[at + c] * y[at + c]);
-                else
-                    for (int c = 0; c < channels; c++) own[c] += (double)x[at + c];
-            for (int c = 0; c < channels; c++) means[n * channels + c] = (REAL)(own[c] / pixels);
-        }
-    }
-    free(sums);
-    return 0;
-}
-
-/* out = x * weight (count, channels) + more (count, channels), which may be NULL. */
-EXPORT int scale_pictures(const REAL *x, int64_t count, int64_t pixels, int channels,
-                          const REAL *weight, const REAL *more, REAL *out) {
-#pragma omp parallel for schedule(static)
-    for (int64_t pixel = 0; pixel < count * pixels; pixel++) {
-        const int64_t at = pixel * channels, there = pixel / pixels * channels;
-        if (more)
-            for (int c = 0; c < channels; c++)
-                out[at + c] = x[at + c] * weight[there + c] + more[there + c];
-        else
-            for (int c = 0; c < channels; c++) out[at + c] = x[at + c] * weight[there + c];
-    }
-    return 0;
+/* x += the gradient behind `halve_pictures`, of one picture. */
+APART void add_halved(const REAL *g, int height, int width, int channels, REAL *x) {
+    const int64_t row = (int64_t)width * channels;
+    for (int y = 0; y + 1 < height; y += 2)
+        for (int q = 0; q + 1 < width; q += 2, g += channels)
+            for (int side = 0; side < 4; side++) {
+                REAL *at = x + (y + side / 2) * row + (q + side % 2) * channels;
+                for (int c = 0; c < channels; c++) at[c] += g[c] / 4;
+            }
 }

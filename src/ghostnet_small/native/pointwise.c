@@ -1,4 +1,4 @@
-/* 1x1 convolutions and the moments of their input, over rows of channels.
+/* 1x1 convolutions and the gradients of their weights, over rows of channels.
 
    A matrix is rows of numbers, the next row `stride` numbers on. */
 
@@ -9,213 +9,264 @@
 #else
 #define ROWS 6
 #endif
+/* Rows that are added up before the sums leave the vectors for double precision. */
 #define TILE 128
 
 typedef struct {
-    const REAL *x;
     int64_t stride;
     int in;
-    const REAL *weight; /* (in, width), zeros in the padding */
+    const REAL *weight; /* (in, outs) */
 } Source;
 
-/* out[row, column ..] for `rows` rows and `vectors` vectors of columns, which registers hold. */
-INLINE void product_block(int rows, int vectors, const Source *sources, int count, int64_t row,
-                          int column, int width, const REAL *shift, vec out[ROWS][2]) {
-    for (int r = 0; r < rows; r++)
-        for (int v = 0; v < vectors; v++) out[r][v] = *(const vec *)(shift + column + v * LANES);
-    for (int s = 0; s < count; s++) {
-        const REAL *x = sources[s].x + row * sources[s].stride;
-        const int64_t stride = sources[s].stride;
-        const REAL *weight = sources[s].weight + column;
-        for (int c = 0; c < sources[s].in; c++, weight += width)
-#pragma GCC unroll 8
-            for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
-                for (int v = 0; v < vectors; v++)
-                    out[r][v] += x[r * stride + c] * *(const vec *)(weight + v * LANES);
-    }
+/* y = x weight [+ x2 weight2] + shift, then perhaps the ReLU, for any rows of x, x2 and y. */
+typedef struct {
+    int outs, count, relu;
+    Source sources[2];
+    const REAL *shift;
+    int64_t y_stride;
+    REAL *own[3]; /* weights and shift, padded where they are shorter than a vector */
+} Product;
+
+#define TYPE vec
+#define NAMED(name) name
+#include "product_blocks.h"
+#undef TYPE
+#undef NAMED
+#define TYPE wide
+#define NAMED(name) name##_wide
+#include "product_blocks.h"
+#undef TYPE
+#undef NAMED
+
+/* The vectors that take the blocks of columns from `block` on: how many blocks, of which columns
+   the vectors begin with, and whether they are wide. The last block, which may overlap, is never a
+   part of a wide one. */
+typedef struct {
+    int blocks, vectors, wide, first[2];
+} Columns;
+
+INLINE Columns columns_from(int block, int channels) {
+    const int left = blocks_of(channels, LANES) - block, whole = channels / LANES - block;
+    Columns c = {.vectors = 1};
+    c.wide = WIDE_BLOCKS == 2 && whole >= 2;
+    if (c.wide ? whole >= 4 : left >= 2) c.vectors = 2;
+    c.blocks = c.vectors * (c.wide ? 2 : 1);
+    c.first[0] = block_start(block, channels, LANES);
+    c.first[1] = block_start(block + c.blocks / c.vectors, channels, LANES);
+    return c;
 }
 
-INLINE void product_rows(int rows, const Source *sources, int count, int64_t row, int outs,
-                         int width, const REAL *shift, REAL *y, int64_t y_stride, int add,
-                         int relu) {
-    for (int column = 0; column < width; column += 2 * LANES) {
-        const int vectors = width - column > LANES ? 2 : 1;
-        vec out[ROWS][2];
-        if (vectors == 2)
-            product_block(rows, 2, sources, count, row, column, width, shift, out);
+INLINE void product_row_block(int rows, const Product *p, const REAL *const *xs, REAL *y) {
+    const int width = p->outs < LANES ? LANES : p->outs;
+    for (int block = 0; block < blocks_of(p->outs, LANES);) {
+        const Columns c = columns_from(block, p->outs);
+        if (c.wide && c.vectors == 2)
+            product_block_wide(rows, 2, p, xs, width, c.first, 2 * LANES, y);
+        else if (c.wide)
+            product_block_wide(rows, 1, p, xs, width, c.first, 2 * LANES, y);
+        else if (c.vectors == 2)
+            product_block(rows, 2, p, xs, width, c.first, LANES, y);
         else
-            product_block(rows, 1, sources, count, row, column, width, shift, out);
-        for (int r = 0; r < rows; r++)
-            for (int v = 0; v < vectors; v++) {
-                const int lanes = least(outs - column - v * LANES, LANES);
-                REAL *to = y + (row + r) * y_stride + column + v * LANES;
-                vec value = out[r][v];
-                if (add) value += load_part(to, lanes);
-                if (relu) value = where_positive(value, value);
-                store_part(to, value, lanes);
-            }
+            product_block(rows, 1, p, xs, width, c.first, least(p->outs, LANES), y);
+        block += c.blocks;
     }
 }
 
-static REAL *packed(const REAL *weight, int in, int outs, int width) {
-    REAL *copy = zeroed((size_t)in * width * sizeof(REAL));
-    if (copy)
-        for (int c = 0; c < in; c++)
-            memcpy(copy + (size_t)c * width, weight + (size_t)c * outs, outs * sizeof(REAL));
-    return copy;
+APART void product_of_rows(const Product *p, int64_t rows, const REAL *x, const REAL *x2,
+                           REAL *y) {
+    const int many = rows >= ROWS;
+    for (int64_t block = 0; block < (many ? (rows + ROWS - 1) / ROWS : rows); block++) {
+        int64_t row = many ? block * ROWS : block;
+        /* The last block reaches back over rows of the one before. */
+        if (many && row > rows - ROWS) row = rows - ROWS;
+        const REAL *xs[] = {x + row * p->sources[0].stride,
+                            x2 ? x2 + row * p->sources[1].stride : NULL};
+        if (many)
+            product_row_block(ROWS, p, xs, y + row * p->y_stride);
+        else
+            product_row_block(1, p, xs, y + row * p->y_stride);
+    }
 }
 
-/* y (+)= x weight [+ x2 weight2] + shift, then the ReLU: weights (in, outs), shift (outs).
+/* `numbers` (rows, columns) padded to a vector, or themselves where they are as long. */
+static const REAL *as_wide(const REAL *numbers, int rows, int columns, REAL **own) {
+    *own = NULL;
+    if (columns >= LANES) return numbers;
+    *own = zeroed((size_t)rows * LANES * sizeof(REAL));
+    for (int r = 0; *own && r < rows; r++)
+        memcpy(*own + r * LANES, numbers + r * columns, columns * sizeof(REAL));
+    return *own;
+}
+
+static int start_product(Product *p, int outs, int in, int64_t stride, const REAL *weight,
+                         int in2, int64_t stride2, const REAL *weight2, const REAL *shift,
+                         int64_t y_stride, int relu) {
+    *p = (Product){outs, in2 ? 2 : 1, relu, {{stride, in, NULL}, {stride2, in2, NULL}},
+                   NULL, y_stride, {NULL, NULL, NULL}};
+    p->sources[0].weight = as_wide(weight, in, outs, &p->own[0]);
+    if (in2) p->sources[1].weight = as_wide(weight2, in2, outs, &p->own[1]);
+    p->shift = as_wide(shift, 1, outs, &p->own[2]);
+    return !p->sources[0].weight || !p->shift || (in2 && !p->sources[1].weight) ? NO_MEMORY : 0;
+}
+
+static void end_product(Product *p) {
+    for (int i = 0; i < 3; i++) free(p->own[i]);
+}
+
+/* y = x weight [+ x2 weight2] + shift, then the ReLU: weights (in, outs), shift (outs).
    `x2` may be NULL. */
 EXPORT int pointwise(int64_t rows, int outs, const REAL *x, int64_t stride, int in,
                      const REAL *weight, const REAL *x2, int64_t stride2, int in2,
-                     const REAL *weight2, const REAL *shift, REAL *y, int64_t y_stride, int add,
+                     const REAL *weight2, const REAL *shift, REAL *y, int64_t y_stride,
                      int relu) {
-    const int width = padded(outs, LANES), count = x2 ? 2 : 1;
-    REAL *first = packed(weight, in, outs, width);
-    REAL *second = x2 ? packed(weight2, in2, outs, width) : NULL;
-    REAL *constant = packed(shift, 1, outs, width);
-    int failed = !first || !constant || (x2 && !second);
+    Product p;
+    const int failed = start_product(&p, outs, in, stride, weight, in2, stride2, weight2, shift,
+                                     y_stride, relu);
     if (!failed) {
-        const Source sources[2] = {{x, stride, in, first}, {x2, stride2, in2, second}};
-        const int64_t whole = rows / ROWS;
 #pragma omp parallel for schedule(static)
-        for (int64_t block = 0; block < whole; block++)
-            product_rows(ROWS, sources, count, block * ROWS, outs, width, constant, y, y_stride,
-                         add, relu);
-        for (int64_t row = whole * ROWS; row < rows; row++)
-            product_rows(1, sources, count, row, outs, width, constant, y, y_stride, add, relu);
+        for (int64_t row = 0; row < rows; row += TILE)
+            product_of_rows(&p, up_to(TILE, rows - row), x + row * stride,
+                            x2 ? x2 + row * stride2 : NULL, y + row * y_stride);
     }
-    free(first);
-    free(second);
-    free(constant);
-    return failed ? NO_MEMORY : 0;
+    end_product(&p);
+    return failed;
 }
 
-/* Rows of x less `centre`, in a tile with padding; their sums are added to `sums`. */
+/* sums += left^T right over `rows` rows, for all columns of both: sums (outs in blocks of ROWS, in
+   in blocks of LANES). */
+APART void add_products(const REAL *left, int64_t left_stride, int outs, const REAL *right,
+                        int64_t right_stride, int in, int rows, double *sums) {
+    const int blocks = blocks_of(in, LANES), width = blocks * LANES;
+    for (int i = 0; i < blocks_of(outs, ROWS); i++) {
+        const REAL *from = left + block_start(i, outs, ROWS);
+        for (int block = 0; block < blocks;) {
+            const Columns c = columns_from(block, in);
+            double *to = sums + (size_t)i * ROWS * width + block * LANES;
+            if (c.wide && c.vectors == 2)
+                add_block_wide(2, from, left_stride, right, right_stride, c.first, rows, to,
+                               width);
+            else if (c.wide)
+                add_block_wide(1, from, left_stride, right, right_stride, c.first, rows, to,
+                               width);
+            else if (c.vectors == 2)
+                add_block(2, from, left_stride, right, right_stride, c.first, rows, to, width);
+            else
+                add_block(1, from, left_stride, right, right_stride, c.first, rows, to, width);
+            block += c.blocks;
+        }
+    }
+}
+
+/* Where the sum for row o and column c is. */
+INLINE size_t sum_at(int o, int outs, int c, int in) {
+    const int i = o / ROWS, width = blocks_of(in, LANES) * LANES;
+    const int j = c / LANES, lane = c - block_start(j, in, LANES);
+    return (size_t)(i * ROWS + o - block_start(i, outs, ROWS)) * width + j * LANES + lane;
+}
+
+INLINE size_t sums_size(int outs, int in) {
+    return (size_t)blocks_of(outs, ROWS) * ROWS * blocks_of(in, LANES) * LANES;
+}
+
+/* Rows of x less `centre`, in a tile of `width` columns, zeros behind `count`. */
 INLINE void take_tile(REAL *tile, int width, const REAL *x, int64_t stride, int rows, int count,
-                      const REAL *centre, double *sums) {
-    for (int c = 0; c < count; c += LANES) {
-        const int lanes = least(count - c, LANES);
-        const vec middle = *(const vec *)(centre + c);
+                      const REAL *centre) {
+    for (int r = 0; r < rows; r++, x += stride, tile += width) {
+        int c = 0;
+        for (; c + LANES <= count; c += LANES)
+            *(vec *)(tile + c) = *(const vec *)(x + c) - *(const vec *)(centre + c);
+        for (; c < count; c++) tile[c] = x[c] - centre[c];
+    }
+}
+
+/* sums (channels in blocks) += the columns of `rows` rows. */
+INLINE void add_columns(const REAL *x, int64_t stride, int rows, int channels, double *sums) {
+    for (int block = 0; block < blocks_of(channels, LANES); block++) {
+        const REAL *from = x + block_start(block, channels, LANES);
         vec sum = {0};
-        for (int r = 0; r < rows; r++) {
-            vec value = load_part(x + r * stride + c, lanes) - middle;
-            *(vec *)(tile + r * width + c) = value;
-            sum += value;
-        }
-        add_to(sums + c, sum);
+        for (int r = 0; r < rows; r++, from += stride) sum += load_part(from, least(channels, LANES));
+        add_to(sums + block * LANES, sum);
     }
 }
 
-/* sums (in, width) += a^T b over the rows of two tiles; `upper`: only what a covariance needs. */
-INLINE void add_products(double *sums, const REAL *a, int a_width, int in, const REAL *b,
-                         int width, int rows, int upper) {
-    for (int i = 0; i < in; i += ROWS)
-        for (int j = upper ? i / (2 * LANES) * (2 * LANES) : 0; j < width; j += 2 * LANES) {
-            vec out[ROWS][2] = {{{0}}};
-            for (int r = 0; r < rows; r++) {
-                const REAL *left = a + (size_t)r * a_width + i;
-                const REAL *right = b + (size_t)r * width + j;
-#pragma GCC unroll 8
-                for (int k = 0; k < ROWS; k++)
-#pragma GCC unroll 2
-                    for (int v = 0; v < 2; v++)
-                        out[k][v] += left[k] * *(const vec *)(right + v * LANES);
-            }
-            for (int k = 0; k < ROWS; k++)
-                for (int v = 0; v < 2; v++)
-                    add_to(sums + (size_t)(i + k) * width + j + v * LANES, out[k][v]);
-        }
+INLINE double column_sum(const double *sums, int c, int channels) {
+    const int block = c / LANES;
+    return sums[block * LANES + c - block_start(block, channels, LANES)];
 }
 
-/* Mean (channels) and biased covariance (channels, channels) of the columns of x.
+/* A 1x1 convolution's weight and bias gradient, added up over any rows. */
+typedef struct {
+    int outs, in, wide_outs, wide_in; /* at least as wide as a block is */
+    int64_t g_stride, stride;
+    size_t each;
+    double *sums;
+    REAL *tiles, *zeros;
+} ProductGradient;
 
-   Products are of differences from an estimate of the mean, so a mean far from zero costs no
-   digits. */
-EXPORT int channel_moments(const REAL *x, int64_t rows, int channels, int64_t stride, REAL *mean,
-                           REAL *covariance) {
-    const int width = padded(padded(channels, ROWS), 2 * LANES), threads = omp_get_max_threads();
-    const size_t each = (size_t)width * (width + 1);
-    double *sums = zeroed(threads * each * sizeof(double));
-    REAL *tiles = zeroed(((size_t)threads * TILE + 1) * width * sizeof(REAL));
-    if (!sums || !tiles) {
-        free(sums);
-        free(tiles);
-        return NO_MEMORY;
+static int start_product_gradient(ProductGradient *p, int outs, int64_t g_stride, int in,
+                                  int64_t stride) {
+    const int threads = omp_get_max_threads();
+    *p = (ProductGradient){outs, in, outs < ROWS ? ROWS : outs, in < LANES ? LANES : in,
+                           g_stride, stride, 0, NULL, NULL, NULL};
+    p->each = sums_size(p->wide_outs, p->wide_in) + blocks_of(outs, LANES) * LANES;
+    p->sums = zeroed(threads * p->each * sizeof(double));
+    p->tiles = zeroed((size_t)threads * TILE * (ROWS + LANES) * sizeof(REAL));
+    p->zeros = zeroed((ROWS + LANES) * sizeof(REAL));
+    return !p->sums || !p->tiles || !p->zeros ? NO_MEMORY : 0;
+}
+
+static void add_row_gradients(const ProductGradient *p, int64_t rows, const REAL *g,
+                              const REAL *x) {
+    const int thread = omp_get_thread_num();
+    double *own = p->sums + thread * p->each, *sums = own + sums_size(p->wide_outs, p->wide_in);
+    REAL *tile = p->tiles + (size_t)thread * TILE * (ROWS + LANES), *second = tile + TILE * ROWS;
+    for (int64_t start = 0; start < rows; start += TILE) {
+        const int some = (int)up_to(TILE, rows - start);
+        const REAL *left = g + start * p->g_stride, *right = x + start * p->stride;
+        int64_t left_stride = p->g_stride, right_stride = p->stride;
+        add_columns(left, left_stride, some, p->outs, sums);
+        if (p->outs < ROWS) {
+            take_tile(tile, ROWS, left, left_stride, some, p->outs, p->zeros);
+            left = tile;
+            left_stride = ROWS;
+        }
+        if (p->in < LANES) {
+            take_tile(second, LANES, right, right_stride, some, p->in, p->zeros);
+            right = second;
+            right_stride = LANES;
+        }
+        add_products(left, left_stride, p->wide_outs, right, right_stride, p->wide_in, some, own);
     }
-    REAL *centre = tiles + (size_t)threads * TILE * width;
-    const int64_t samples = rows < 256 ? rows : 256;
-    for (int c = 0; c < channels; c++) {
-        double sum = 0;
-        for (int64_t i = 0; i < samples; i++) sum += (double)x[i * (rows / samples) * stride + c];
-        centre[c] = (REAL)(sum / samples);
-    }
-#pragma omp parallel
-    {
-        double *own = sums + omp_get_thread_num() * each;
-        REAL *tile = tiles + (size_t)omp_get_thread_num() * TILE * width;
-#pragma omp for schedule(static)
-        for (int64_t start = 0; start < rows; start += TILE) {
-            const int some = rows - start < TILE ? (int)(rows - start) : TILE;
-            take_tile(tile, width, x + start * stride, stride, some, channels, centre,
-                      own + (size_t)width * width);
-            add_products(own, tile, width, channels, tile, width, some, 1);
+}
+
+/* Into products (outs, in) and sums (outs), unless they are NULL. */
+static void end_product_gradient(ProductGradient *p, REAL *products, REAL *sums) {
+    if (products) {
+        gather(p->sums, omp_get_max_threads(), p->each);
+        const double *columns = p->sums + sums_size(p->wide_outs, p->wide_in);
+        for (int o = 0; o < p->outs; o++) {
+            sums[o] = (REAL)column_sum(columns, o, p->outs);
+            for (int c = 0; c < p->in; c++)
+                products[(size_t)o * p->in + c] =
+                    (REAL)p->sums[sum_at(o, p->wide_outs, c, p->wide_in)];
         }
     }
-    gather(sums, threads, each);
-    double *away = sums + (size_t)width * width;
-    for (int c = 0; c < channels; c++) {
-        away[c] /= rows;
-        mean[c] = (REAL)((double)centre[c] + away[c]);
-    }
-    for (int i = 0; i < channels; i++)
-        for (int j = i; j < channels; j++) {
-            const REAL value = (REAL)(sums[(size_t)i * width + j] / rows - away[i] * away[j]);
-            covariance[(size_t)i * channels + j] = covariance[(size_t)j * channels + i] = value;
-        }
-    free(sums);
-    free(tiles);
-    return 0;
+    free(p->sums);
+    free(p->tiles);
+    free(p->zeros);
 }
 
 /* products (outs, in) = g^T x and sums (outs) of g: a 1x1 convolution's weight and bias gradient. */
 EXPORT int pointwise_gradient(int64_t rows, const REAL *g, int64_t g_stride, int outs,
                               const REAL *x, int64_t stride, int in, REAL *products, REAL *sums) {
-    const int threads = omp_get_max_threads();
-    const int high = padded(padded(outs, ROWS), LANES), width = padded(in, 2 * LANES);
-    const size_t matrix = (size_t)high * width, each = matrix + high + width;
-    double *totals = zeroed(threads * each * sizeof(double));
-    REAL *tiles = zeroed(((size_t)threads * TILE + 1) * (high + width) * sizeof(REAL));
-    if (!totals || !tiles) {
-        free(totals);
-        free(tiles);
-        return NO_MEMORY;
+    ProductGradient p;
+    const int failed = start_product_gradient(&p, outs, g_stride, in, stride);
+    if (!failed) {
+#pragma omp parallel for schedule(static)
+        for (int64_t row = 0; row < rows; row += TILE)
+            add_row_gradients(&p, up_to(TILE, rows - row), g + row * g_stride,
+                              x + row * stride);
     }
-    const REAL *centre = tiles + (size_t)threads * TILE * (high + width);
-#pragma omp parallel
-    {
-        double *own = totals + omp_get_thread_num() * each;
-        REAL *left = tiles + (size_t)omp_get_thread_num() * TILE * (high + width);
-        REAL *right = left + (size_t)TILE * high;
-#pragma omp for schedule(static)
-        for (int64_t start = 0; start < rows; start += TILE) {
-            const int some = rows - start < TILE ? (int)(rows - start) : TILE;
-            take_tile(left, high, g + start * g_stride, g_stride, some, outs, centre,
-                      own + matrix);
-            take_tile(right, width, x + start * stride, stride, some, in, centre,
-                      own + matrix + high);
-            add_products(own, left, high, outs, right, width, some, 0);
-        }
-    }
-    gather(totals, threads, each);
-    for (int o = 0; o < outs; o++) {
-        sums[o] = (REAL)totals[matrix + o];
-        for (int c = 0; c < in; c++)
-            products[(size_t)o * in + c] = (REAL)totals[(size_t)o * width + c];
-    }
-    free(totals);
-    free(tiles);
-    return 0;
+    end_product_gradient(&p, failed ? NULL : products, sums);
+    return failed;
 }

@@ -28,48 +28,56 @@ static inline int omp_get_num_threads(void) { return 1; }
 #endif
 #define LANES ((int)(VECTOR_BYTES / sizeof(REAL)))
 
-/* Aligned as one number is: tensors start anywhere. */
-typedef REAL vec __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
+/* Products have use for wider ones: each number that they broadcast then serves more columns. */
+#ifdef __AVX512F__
+#define WIDE_BYTES 64
+#else
+#define WIDE_BYTES VECTOR_BYTES
+#endif
+#define WIDE_BLOCKS (WIDE_BYTES / VECTOR_BYTES)
 
+/* Aligned as one number is: tensors start anywhere. */
+#define VECTOR(bytes) __attribute__((vector_size(bytes), aligned(sizeof(REAL)), may_alias))
+typedef REAL vec VECTOR(VECTOR_BYTES);
+typedef REAL wide VECTOR(WIDE_BYTES);
+
+/* What comparing two vectors gives. */
 #if REAL_BYTES == 4
 typedef int32_t mask __attribute__((vector_size(VECTOR_BYTES)));
+typedef int32_t mask_wide __attribute__((vector_size(WIDE_BYTES)));
 #else
 typedef int64_t mask __attribute__((vector_size(VECTOR_BYTES)));
+typedef int64_t mask_wide __attribute__((vector_size(WIDE_BYTES)));
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
+/* On its own, so that the compiler gives all registers to its loops. */
+#define APART static __attribute__((noinline))
 #define EXPORT __attribute__((visibility("default")))
 #define NO_MEMORY 1
 
 INLINE int padded(int count, int multiple) { return (count + multiple - 1) / multiple * multiple; }
 INLINE int least(int a, int b) { return a < b ? a : b; }
+INLINE int64_t up_to(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* `value` where `test` is above zero or no number at all, which must not be hidden; else zero. */
-INLINE vec where_positive(vec test, vec value) {
-    return (vec)((mask)value & ~(mask)(test <= (REAL)0));
+/* Channels are worked on in blocks of `size`. The last block reaches back over channels of the one
+   before, so only pictures of fewer channels than a block has need partial vectors; what both
+   compute is the same, and is stored twice. */
+INLINE int blocks_of(int channels, int size) { return (channels + size - 1) / size; }
+INLINE int block_start(int block, int channels, int size) {
+    return channels < size ? 0 : least(block * size, channels - size);
 }
 
-/* The first `lanes` numbers at `from`, zeros behind them. */
-INLINE vec load_part(const REAL *from, int lanes) {
-    if (lanes >= LANES) return *(const vec *)from;
-    vec all = {0};
-    for (int lane = 0; lane < lanes; lane++) all[lane] = from[lane];
-    return all;
-}
-
-INLINE void store_part(REAL *to, vec all, int lanes) {
-    if (lanes >= LANES) {
-        *(vec *)to = all;
-        return;
-    }
-    for (int lane = 0; lane < lanes; lane++) to[lane] = all[lane];
-}
-
-/* Sums leave the vectors for double precision early: their rounding then does not grow with the
-   number of pictures. */
-INLINE void add_to(double *sums, vec part) {
-    for (int lane = 0; lane < LANES; lane++) sums[lane] += (double)part[lane];
-}
+#define TYPE vec
+#define NAMED(name) name
+#include "vector_functions.h"
+#undef TYPE
+#undef NAMED
+#define TYPE wide
+#define NAMED(name) name##_wide
+#include "vector_functions.h"
+#undef TYPE
+#undef NAMED
 
 /* Zeroed memory on a vector's boundary, or NULL; freed with free(). */
 static void *zeroed(size_t bytes) {

@@ -39,7 +39,8 @@ class GhostBottleneck(nn.Module):
     """``(N, I, H, W) -> (N, O, ceil(H / stride), ceil(W / stride))``, no activation after the sum.
 
     ``hidden_channels`` is the width between the two ghost modules; ``se_channels`` the inner
-    width of squeeze-and-excitation, 0 for none; ``gated`` concerns the first ghost module.
+    width of squeeze-and-excitation, 0 for none; ``gated`` concerns the first ghost module. How it
+    is computed is the business of ``compute``: ``bottleneck_by_parts`` or an equal function.
 
     Source: arXiv:1911.11907, section 3.2; arXiv:2404.11202.
     """
@@ -76,6 +77,13 @@ class GhostBottleneck(nn.Module):
             )
         )
 
+        self.compute: Callable[[GhostBottleneck, Tensor], Tensor] = bottleneck_by_parts
+
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.ghost2(self.se(self.downsample(self.ghost1(x)))) + self.shortcut(x)
-        return out
+        return self.compute(self, x)
+
+
+def bottleneck_by_parts(block: GhostBottleneck, x: Tensor) -> Tensor:
+    """The definition of a bottleneck, the reference for any faster way to compute it."""
+    out: Tensor = block.ghost2(block.se(block.downsample(block.ghost1(x)))) + block.shortcut(x)
+    return out

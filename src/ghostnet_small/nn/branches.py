@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from ghostnet_small.native import kernels as native
-from ghostnet_small.native.kernels import CENTRE, FULL, UNIT
+from ghostnet_small.native import calls, folds
+from ghostnet_small.native.folds import CENTRE, FULL, UNIT
 from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d
 
 
@@ -33,7 +34,7 @@ class Branches:
     kernels: tuple[Tensor, ...]
     norms: tuple[nn.BatchNorm2d, ...]
 
-    @property
+    @cached_property
     def parameters(self) -> tuple[Tensor, ...]:
         """Kernels, then the batch norms' weights, then their biases: what ``fold`` takes."""
         norms = self.norms
@@ -134,9 +135,9 @@ def fold(
     windows, of what a kernel is multiplied with.
     """
     split = branches.split(parameters)
-    if native.usable_for(mean):
+    if calls.usable_for(mean):
         return Folded(
-            *native.fold(
+            *folds.fold(
                 branches.depthwise, branches.kinds, *split, branches.norms, count, mean, covariance
             )
         )
@@ -168,9 +169,9 @@ def unfold(
 ) -> Slopes:
     """The gradients behind ``fold``, from those of its kernel ``(G, Q, T)`` and shift."""
     split = branches.split(parameters)
-    if native.usable_for(mean):
+    if calls.usable_for(mean):
         return Slopes(
-            *native.unfold(
+            *folds.unfold(
                 branches.depthwise,
                 branches.kinds,
                 *split,

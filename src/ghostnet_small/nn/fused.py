@@ -1,193 +1,149 @@
-"""A ghost module, and squeeze-and-excitation, each as one function of its input by the C kernels.
+"""Ghost modules, squeeze-and-excitation and whole bottlenecks as single functions by the C ghosts.
 
 Both re-parameterisable convolutions of a ghost module fold as in ``merged``; the two halves of its
-channels, activation and gate are written where they are needed, never copied. Exact up to rounding.
+channels, activation, gate and the sum with the shortcut are written where they are needed, never
+copied. Exact up to rounding.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
-from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch import Tensor, nn
 
-from ghostnet_small.native import kernels
-from ghostnet_small.nn.bottleneck import SqueezeExcite, squeeze_excite
+from ghostnet_small.native import calls, chains, ghosts
+from ghostnet_small.native.convolutions import channel_moments
+from ghostnet_small.native.ghosts import Gate
+from ghostnet_small.nn.bottleneck import (
+    GhostBottleneck,
+    SqueezeExcite,
+    bottleneck_by_parts,
+    squeeze_excite,
+)
 from ghostnet_small.nn.branches import Branches, Folded, branches_of, fold, unfold
+from ghostnet_small.nn.chain import Chain, chain_of
 from ghostnet_small.nn.ghost import GhostModule, ghost_by_parts
-from ghostnet_small.nn.merged import mergeable
+from ghostnet_small.nn.merged import foldable, merged_of
+from ghostnet_small.nn.parts import Part, apply, matching
 from ghostnet_small.nn.rep_conv import RepConv2d
-from ghostnet_small.nn.ways import pixels_of
 
-# Of the depth-wise convolution: size of the kernel, and stride.
-CHEAP = ((3, 3), 1)
+Size = tuple[int, int]
 
 
-def fused_ghost(ghost: GhostModule, x: Tensor) -> Tensor:
-    """``ghost_by_parts(ghost, x)`` as one function, where the C kernels can: else by parts."""
-    convolution: torch.nn.Module = ghost.primary
+@dataclass(frozen=True)
+class Ghost:
+    """A ghost module: the branches of both convolutions, whether the activation is a ReLU or none,
+    and the gate's convolutions, with which it is a chain, and whether it halves."""
+
+    primary: Branches
+    cheap: Branches
+    relu: bool
+    gate: Chain | None
+    halves: bool
+
+    @cached_property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """Of all in turn."""
+        of_gate = () if self.gate is None else self.gate.parameters
+        return (*self.primary.parameters, *self.cheap.parameters, *of_gate)
+
+    def split(self, parameters: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
+        """``parameters``, in this order, of each."""
+        first = len(self.primary.parameters)
+        second = first + len(self.cheap.parameters)
+        rest = tuple(parameters)
+        return [rest[:first], rest[first:second], rest[second:]]
+
+    def run(
+        self, x: Tensor, parameters: Sequence[Tensor], add: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """See ``Part``; ``add`` is added to the output."""
+        of_primary, of_cheap, of_gate = self.split(parameters)
+        rows = x.view(-1, x.shape[3])
+        mean, covariance = channel_moments(rows)
+        mean = mean[None]
+        primary = fold(self.primary, of_primary, mean, covariance[None], len(rows))
+        both, taps, tap_covariance = ghosts.ghost_primary(
+            x, primary.kernel[0].t(), primary.shift[0], relu=self.relu
+        )
+        cheap = fold(self.cheap, of_cheap, taps, tap_covariance, len(rows))
+        gate, kept = None, [both, mean, taps, *primary, *cheap]
+        if self.gate is not None:
+            small = ghosts.halve(x) if self.halves else x
+            weight, of_chain = self.gate.run(small, of_gate)
+            gate = Gate(weight, *_stretched(weight.shape[1:3], x.shape[1:3]))
+            kept += [*gate, small, *of_chain]
+        out = ghosts.ghost_cheap(both, cheap.kernel, cheap.shift, gate, add, relu=self.relu)
+        return out, kept
+
+    def run_back(
+        self,
+        grad: Tensor,
+        x: Tensor,
+        kept: Sequence[Tensor],
+        parameters: Sequence[Tensor],
+        add: Tensor | None = None,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """See ``Part``; ``add`` is added to the gradient of the input."""
+        of_primary, of_cheap, of_gate = self.split(parameters)
+        both, mean, taps, *rest = kept
+        primary, cheap, rest = Folded(*rest[:5]), Folded(*rest[5:10]), rest[10:]
+        gate = None if self.gate is None else Gate(*rest[:3])
+        count = x[..., 0].numel()
+        above_gate, kernel, shift = ghosts.ghost_cheap_gradient(grad, both, gate, relu=self.relu)
+        below = unfold(self.cheap, of_cheap, cheap, taps, count, kernel[:, None], shift[:, None])
+        of_a, products, sums = ghosts.ghost_primary_gradient(
+            grad, both, x, gate, cheap.kernel, below.first, below.second, relu=self.relu
+        )
+        slopes = unfold(self.primary, of_primary, primary, mean, count, products[None], sums[None])
+        of_small: Tensor | None = None
+        found: list[Tensor] = []
+        if self.gate is not None and above_gate is not None:
+            of_small, found = self.gate.run_back(above_gate, rest[3], rest[4:], of_gate)
+        if not self.halves and of_small is not None:
+            add, of_small = of_small if add is None else of_small + add, None
+        of_x = ghosts.ghost_input_gradient(
+            of_a, x, primary.kernel, slopes.first, slopes.second, add, of_small
+        )
+        return of_x, [*slopes.parameters, *below.parameters, *found]
+
+
+def ghost_of(ghost: GhostModule, x: Tensor, size: Size) -> Ghost | None:
+    """The part of ``ghost`` over pictures like ``x`` but of ``size``; ``None`` where there is none.
+
+    ``x`` must be ``calls.usable``."""
+    convolution: nn.Module = ghost.primary
+    # A folded network has plain convolutions there.
     if not isinstance(convolution, RepConv2d):
-        # A folded network has plain convolutions there.
-        return ghost_by_parts(ghost, x)
+        return None
     primary, cheap = branches_of(ghost.primary), branches_of(ghost.cheap)
+    rows = len(x) * size[0] * size[1]
     if (
         ghost.out_channels != 2 * len(primary.norms[0].weight)
-        or not kernels.usable(x)
-        or not mergeable(primary, x)
-        or not mergeable(cheap, x)
+        or rows < 2
+        or not foldable(primary, x)
+        or not foldable(cheap, x)
     ):
-        return ghost_by_parts(ghost, x)
-    gate = None if ghost.gate is None else ghost.gate(x)
-    relu = isinstance(ghost.act, torch.nn.ReLU)
-    out: Tensor = FusedGhost.apply(
-        x, gate, primary, cheap, relu, *primary.parameters, *cheap.parameters
-    )
-    return out
-
-
-class FusedGhost(torch.autograd.Function):
-    """Takes the input, the gate or ``None``, the branches of both convolutions, whether the
-    activation is a ReLU or none, and the branches' parameters."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        gate: Tensor | None,
-        first: Branches,
-        second: Branches,
-        relu: bool,
-        *parameters: Tensor,
-    ) -> Tensor:
-        pixels = pixels_of(x)
-        rows = pixels.view(-1, x.shape[1])
-        own, others = parameters[: len(first.parameters)], parameters[len(first.parameters) :]
-        mean, covariance = kernels.channel_moments(rows)
-        mean = mean[None]
-        primary = fold(first, own, mean, covariance[None], len(rows))
-        half = primary.shift.shape[1]
-        both = x.new_empty(*pixels.shape[:3], 2 * half)
-        a, b = both[..., :half], both[..., half:]
-        to = both.view(-1, 2 * half)[:, :half]
-        kernels.pointwise(rows, primary.kernel[0].t(), primary.shift[0], to, relu=relu)
-        taps, tap_covariance = kernels.window_moments(a, *CHEAP)
-        cheap = fold(second, others, taps, tap_covariance, len(rows))
-        kernels.depthwise(a, *CHEAP, cheap.kernel[:, 0], cheap.shift[:, 0], b, relu=relu)
-        out, gates = both, []
-        if gate is not None:
-            gates = [pixels_of(gate), *_stretched(gate.shape[-2:], x.shape[-2:])]
-            out = kernels.gate(both, *gates)
-        ctx.relu, ctx.branches = relu, (first, second)
-        ctx.save_for_backward(pixels, both, mean, taps, *primary, *cheap, *parameters, *gates)
-        return out.permute(0, 3, 1, 2)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        pixels, both, mean, taps, *saved = ctx.saved_tensors
-        primary, cheap, saved = Folded(*saved[:5]), Folded(*saved[5:10]), saved[10:]
-        first, second = ctx.branches
-        own, saved = tuple(saved[: len(first.parameters)]), saved[len(first.parameters) :]
-        others, gates = tuple(saved[: len(second.parameters)]), saved[len(second.parameters) :]
-        half, relu = both.shape[3] // 2, ctx.relu
-        a, rows = both[..., :half], pixels.view(-1, pixels.shape[3])
-        above, of_gate = pixels_of(grad), None
-        if gates:
-            above, of_gate = kernels.gate_gradient(above, both, *gates, relu=relu)
-            of_gate = of_gate.permute(0, 3, 1, 2)
-        elif relu:
-            above = torch.ops.aten.threshold_backward(above, both, 0)
-        of_a, of_b = above[..., :half], above[..., half:]
-        grads = kernels.depthwise_gradient(of_b, a, *CHEAP)
-        below = unfold(second, others, cheap, taps, len(rows), grads[0][:, None], grads[1][:, None])
-        of_a = kernels.depthwise_input_gradient(
-            of_b,
-            a,
-            *CHEAP,
-            cheap.kernel[:, 0],
-            below.first,
-            below.second,
-            a.new_empty(a.shape),
-            add=of_a,
-            relu=relu,
-        )
-        of_rows = of_a.view(-1, half)
-        products, sums = kernels.pointwise_gradient(of_rows, rows)
-        slopes = unfold(first, own, primary, mean, len(rows), products[None], sums[None])
-        of_x = torch.empty_like(pixels)
-        kernels.pointwise(
-            of_rows,
-            primary.kernel[0],
-            slopes.first[0],
-            of_x.view(-1, of_x.shape[3]),
-            second=(rows, slopes.second[0]),
-        )
-        grads_of_all = (*slopes.parameters, *below.parameters)
-        return of_x.permute(0, 3, 1, 2), of_gate, None, None, None, *grads_of_all
-
-
-def fused_squeeze_excite(part: SqueezeExcite, x: Tensor) -> Tensor:
-    """``squeeze_excite(part, x)`` as one function in training, where the C kernels can."""
-    weights = [part.reduce.weight, part.reduce.bias, part.expand.weight, part.expand.bias]
-    if (
-        not part.training
-        or not kernels.usable(x)
-        or x.dtype != part.reduce.weight.dtype
-        or torch.is_autocast_enabled(x.device.type)
-    ):
-        return squeeze_excite(part, x)
-    out: Tensor = FusedSqueezeExcite.apply(x, *weights)
-    return out
-
-
-class FusedSqueezeExcite(torch.autograd.Function):
-    """Takes the input, and weight and bias of both convolutions."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, reduce: Tensor, less: Tensor, expand: Tensor, more: Tensor
-    ) -> Tensor:
-        pixels = pixels_of(x)
-        mean = kernels.picture_means(pixels)
-        hidden = torch.addmm(less, mean, reduce.flatten(1).t()).relu_()
-        # The hard sigmoid is relu6(x + 3) / 6.
-        shifted = torch.addmm(more, hidden, expand.flatten(1).t()).add_(3)
-        weight = shifted.clamp(0, 6).div_(6)
-        ctx.save_for_backward(pixels, mean, hidden, shifted, weight, reduce, expand)
-        return kernels.scale_pictures(pixels, weight).permute(0, 3, 1, 2)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
-        pixels, mean, hidden, shifted, weight, reduce, expand = ctx.saved_tensors
-        above = pixels_of(grad)
-        # That of a sum over pixels is the mean's times their number.
-        of_shifted = kernels.picture_means(above, pixels) * (pixels.shape[1] * pixels.shape[2] / 6)
-        of_shifted *= (shifted > 0) & (shifted < 6)
-        of_hidden = (of_shifted @ expand.flatten(1)) * (hidden > 0)
-        of_mean = of_hidden @ reduce.flatten(1) / (pixels.shape[1] * pixels.shape[2])
-        return (
-            kernels.scale_pictures(above, weight, of_mean).permute(0, 3, 1, 2),
-            _like(of_hidden.t() @ mean, reduce),
-            of_hidden.sum(0),
-            _like(of_shifted.t() @ hidden, expand),
-            of_shifted.sum(0),
-        )
-
-
-def _like(grad: Tensor, weight: Tensor) -> Tensor:
-    """``(O, I)`` in the memory format of a 1x1 convolution's weight, as gradients should be."""
-    return grad.as_strided(weight.shape, weight.stride())
+        return None
+    relu = isinstance(ghost.act, nn.ReLU)
+    if ghost.gate is None:
+        return Ghost(primary, cheap, relu, None, False)
+    halves = ghost.gate.halves(size)
+    shape = (size[0] // 2, size[1] // 2) if halves else size
+    gate = chain_of(ghost.gate.layers, x, shape, chains.SIGMOID)
+    return None if gate is None else Ghost(primary, cheap, relu, gate, halves)
 
 
 @functools.cache
-@torch.inference_mode(False)
+@torch.inference_mode(False)  # A cached inference tensor could never be saved for a backward pass.
 def _stretched(small: torch.Size, large: torch.Size) -> tuple[Tensor, Tensor]:
     """Row and column, int32, of the small picture that each of the large one takes: nearest."""
     rows, columns = (
-        torch.nn.functional.interpolate(
+        nn.functional.interpolate(
             torch.arange(there, dtype=torch.float64)[None, None], size=here, mode="nearest"
         )
         .flatten()
@@ -195,3 +151,162 @@ def _stretched(small: torch.Size, large: torch.Size) -> tuple[Tensor, Tensor]:
         for there, here in zip(small, large, strict=True)
     )
     return rows, columns
+
+
+@dataclass(frozen=True)
+class Squeeze:
+    """Squeeze-and-excitation."""
+
+    parameters: tuple[Tensor, Tensor, Tensor, Tensor]
+
+    def run(self, x: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """See ``Part``."""
+        reduce, less, expand, more = parameters
+        out, *kept = ghosts.squeeze_excite(x, reduce.flatten(1), less, expand.flatten(1), more)
+        return out, kept
+
+    def run_back(
+        self, grad: Tensor, x: Tensor, kept: Sequence[Tensor], parameters: Sequence[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """See ``Part``."""
+        reduce, _, expand, _ = parameters
+        means, between, shifted = kept
+        of_x, of_shifted, of_between = ghosts.squeeze_excite_gradient(
+            grad, x, reduce.flatten(1), expand.flatten(1), between, shifted
+        )
+        return of_x, [
+            matching(of_between.t() @ means, reduce),
+            of_between.sum(0),
+            matching(of_shifted.t() @ between, expand),
+            of_shifted.sum(0),
+        ]
+
+
+def squeeze_of(part: SqueezeExcite, x: Tensor) -> Squeeze | None:
+    """The part of it; ``None`` where there is none. ``x`` must be ``calls.usable``."""
+    reduce, expand = part.reduce, part.expand
+    if not part.training or x.dtype != reduce.weight.dtype:
+        return None
+    assert reduce.bias is not None and expand.bias is not None
+    return Squeeze((reduce.weight, reduce.bias, expand.weight, expand.bias))
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """A whole ghost bottleneck: parts in a row, the last a ghost module, and the shortcut around
+    them, ``None`` where it is the input itself."""
+
+    row: tuple[Part, ...]
+    last: Ghost
+    shortcut: Chain | None
+    # Of a run: the tensors that each part kept.
+    lengths: list[int] = field(default_factory=list)
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """All in turn."""
+        return (*self.row, self.last, *([] if self.shortcut is None else [self.shortcut]))
+
+    @cached_property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """Of all in turn."""
+        return tuple(parameter for part in self.parts for parameter in part.parameters)
+
+    def run(self, x: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """See ``Part``."""
+        owned = iter(_cut(parameters, [len(part.parameters) for part in self.parts]))
+        inputs: list[Tensor] = []
+        kept: list[list[Tensor]] = []
+        out = x
+        for part in self.row:
+            out, own = part.run(out, next(owned))
+            inputs.append(out)
+            kept.append(own)
+        of_last, beside = next(owned), x
+        of_shortcut: list[Tensor] = []
+        if self.shortcut is not None:
+            beside, of_shortcut = self.shortcut.run(x, next(owned))
+        out, own = self.last.run(out, of_last, beside)
+        kept += [own, of_shortcut]
+        self.lengths[:] = [len(own) for own in kept]
+        return out, [*inputs, *(tensor for own in kept for tensor in own)]
+
+    def run_back(
+        self, grad: Tensor, x: Tensor, kept: Sequence[Tensor], parameters: Sequence[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """See ``Part``."""
+        owned = _cut(parameters, [len(part.parameters) for part in self.parts])
+        number = len(self.row)
+        inputs, own = [x, *kept[:number]], _cut(kept[number:], self.lengths)
+        beside: Tensor | None = grad
+        of_shortcut: list[Tensor] = []
+        if self.shortcut is not None:
+            beside, of_shortcut = self.shortcut.run_back(grad, x, own[-1], owned[-1])
+        above: Tensor | None
+        above, found = self.last.run_back(grad, inputs[-1], own[number], owned[number])
+        found = [*found, *of_shortcut]
+        for at in range(number - 1, 0, -1):
+            assert above is not None
+            above, more = self.row[at].run_back(above, inputs[at], own[at], owned[at])
+            found = [*more, *found]
+        first = self.row[0]
+        assert isinstance(first, Ghost) and above is not None
+        of_x, more = first.run_back(above, x, own[0], owned[0], beside)
+        return of_x, [*more, *found]
+
+
+def bottleneck_of(block: GhostBottleneck, x: Tensor) -> Bottleneck | None:
+    """The part of ``block``; ``None`` where there is none. ``x`` must be ``calls.usable``."""
+    size = (x.shape[2], x.shape[3])
+    row: list[Part | None] = [ghost_of(block.ghost1, x, size)]
+    down: nn.Module = block.downsample
+    if isinstance(down, RepConv2d):
+        merged = merged_of(down, x, size)
+        row.append(merged)
+        if merged is not None:
+            size = merged.size
+    elif not isinstance(down, nn.Identity):
+        return None
+    if isinstance(block.se, SqueezeExcite):
+        row.append(squeeze_of(block.se, x))
+    last, shortcut = ghost_of(block.ghost2, x, size), None
+    parts = [part for part in row if part is not None]
+    if last is None or len(parts) < len(row):
+        return None
+    if not isinstance(block.shortcut, nn.Identity):
+        shortcut = chain_of(tuple(block.shortcut), x, (x.shape[2], x.shape[3]))
+        if shortcut is None:
+            return None
+    return Bottleneck(tuple(parts), last, shortcut)
+
+
+def _cut(tensors: Sequence[Tensor], lengths: Sequence[int]) -> list[Sequence[Tensor]]:
+    """``tensors`` in pieces of ``lengths``."""
+    found, start = [], 0
+    for length in lengths:
+        found.append(tensors[start : start + length])
+        start += length
+    return found
+
+
+def usable(x: Tensor) -> bool:
+    """Whether parts may take ``x``."""
+    return calls.usable(x) and not torch.is_autocast_enabled(x.device.type)
+
+
+def fused_ghost(ghost: GhostModule, x: Tensor) -> Tensor:
+    """``ghost_by_parts(ghost, x)`` as one function, where the C kernels can: else by parts."""
+    part = ghost_of(ghost, x, (x.shape[2], x.shape[3])) if usable(x) else None
+    return ghost_by_parts(ghost, x) if part is None else apply(part, x)
+
+
+def fused_squeeze_excite(squeeze: SqueezeExcite, x: Tensor) -> Tensor:
+    """``squeeze_excite(squeeze, x)`` as one function in training, where the C kernels can."""
+    part = squeeze_of(squeeze, x) if usable(x) else None
+    return squeeze_excite(squeeze, x) if part is None else apply(part, x)
+
+
+def fused_bottleneck(block: GhostBottleneck, x: Tensor) -> Tensor:
+    """``bottleneck_by_parts(block, x)`` as one function, where the C kernels can: else by parts."""
+    part = bottleneck_of(block, x) if usable(x) else None
+    return bottleneck_by_parts(block, x) if part is None else apply(part, x)

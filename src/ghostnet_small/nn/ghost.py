@@ -28,9 +28,21 @@ class AttentionGate(nn.Module):
         self.vertical = ConvBN(out_channels, out_channels, (5, 1), groups=out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        if min(x.shape[-2:]) >= 2:
+        if self.halves((x.shape[2], x.shape[3])):
             x = functional.avg_pool2d(x, 2)
-        return torch.sigmoid(self.vertical(self.horizontal(self.project(x))))
+        for layer in self.layers:
+            x = layer(x)
+        return torch.sigmoid(x)
+
+    @property
+    def layers(self) -> tuple[nn.Module, ...]:
+        """Those between the pooling and the sigmoid."""
+        return self.project, self.horizontal, self.vertical
+
+    @staticmethod
+    def halves(size: tuple[int, int]) -> bool:
+        """Whether pictures of ``size`` are halved first."""
+        return min(size) >= 2
 
 
 class GhostModule(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ghostnet_small.nn.fold import (
     Reparameterizable,
@@ -21,7 +22,8 @@ BRANCHES = 3
 class ConvBN(Reparameterizable):
     """A convolution without bias, and the batch norm behind it: ``(N, I, H, W) -> (N, O, H', W')``.
 
-    ``padding`` defaults to half the kernel.
+    ``padding`` defaults to half the kernel. How it is computed is the business of ``compute``:
+    ``conv_then_norm`` or an exactly equal function.
     """
 
     def __init__(
@@ -46,13 +48,28 @@ class ConvBN(Reparameterizable):
             bias=False,
         )
         self.bn = nn.BatchNorm2d(out_channels)
+        self.compute: Callable[[ConvBN, Tensor, bool], Tensor] = conv_then_norm
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.bn(self.conv(x))
-        return out
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
+        """With ``relu`` that of the result."""
+        return self.compute(self, x, relu)
 
     def fuse(self) -> nn.Conv2d:
         return plain_conv(self.conv, *fold_conv_bn(self.conv, self.bn))
+
+
+def conv_then_norm(layer: ConvBN, x: Tensor, relu: bool) -> Tensor:
+    """The definition of a ``ConvBN``, the reference for any faster way to compute it."""
+    out: Tensor = layer.bn(layer.conv(x))
+    return functional.relu(out) if relu else out
+
+
+def with_relu(layer: nn.Module, x: Tensor) -> Tensor:
+    """The ReLU of a ``ConvBN``, or of the convolution that one folds into."""
+    if isinstance(layer, ConvBN):
+        out: Tensor = layer(x, relu=True)
+        return out
+    return functional.relu(layer(x))
 
 
 class RepConv2d(Reparameterizable):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ghostnet_small.native import kernels, triton_windows
+from ghostnet_small.native import calls, convolutions, triton_windows
 from ghostnet_small.nn.branches import is_depthwise, is_pointwise
 from ghostnet_small.nn.moments import (
     KERNEL,
@@ -22,6 +22,7 @@ from ghostnet_small.nn.moments import (
     channel_moments,
     window_moments,
 )
+from ghostnet_small.nn.parts import pixels_of
 
 
 class Way(Protocol):
@@ -29,9 +30,6 @@ class Way(Protocol):
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean ``(G, T)`` and biased covariance ``(G, T, T)`` of what kernels multiply."""
-
-    def windows(self, x: Tensor) -> int:
-        """How many there are in all pictures: the pixels of one channel of the output."""
 
     def convolve(self, x: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
         """``(N, O, H', W')``."""
@@ -48,11 +46,11 @@ class Way(Protocol):
 def way_of(conv: nn.Conv2d, x: Tensor) -> Way | None:
     """The fastest way for ``conv`` over ``x``; ``None`` where there is none."""
     if is_pointwise(conv):
-        return KernelPointwise() if kernels.usable(x) else TorchPointwise()
+        return KernelPointwise() if calls.usable(x) else TorchPointwise()
     if not is_depthwise(conv):
         return None
     size = (conv.kernel_size[0], conv.kernel_size[1])
-    if size in kernels.SIZES and kernels.usable(x):
+    if size in convolutions.SIZES and calls.usable(x):
         return KernelDepthwise(size, conv.stride[0])
     if size != (KERNEL, KERNEL):
         return None
@@ -66,32 +64,21 @@ def rows_of(x: Tensor) -> Tensor:
     return pixels_of(x).view(-1, x.shape[1])
 
 
-def pixels_of(x: Tensor) -> Tensor:
-    """``(N, C, H, W)`` as ``(N, H, W, C)`` without gaps, copied where memory is otherwise."""
-    pixels = x.permute(0, 2, 3, 1).contiguous()
-    # Where a side is 1, PyTorch may call memory without gaps what has odd strides there.
-    _, h, w, c = pixels.shape
-    return pixels.as_strided(pixels.shape, (h * w * c, w * c, c, 1))
-
-
 class KernelPointwise:
-    """A 1x1 convolution by the C kernels."""
-
-    def windows(self, x: Tensor) -> int:
-        return x.numel() // x.shape[1]
+    """A 1x1 convolution by the C convolutions."""
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mean, covariance = kernels.channel_moments(rows_of(x))
+        mean, covariance = convolutions.channel_moments(rows_of(x))
         return mean[None], covariance[None]
 
     def convolve(self, x: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
         n, _, h, w = x.shape
         out = x.new_empty(n, h, w, kernel.shape[1])
-        kernels.pointwise(rows_of(x), kernel[0].t(), shift[0], out.view(-1, out.shape[3]))
+        convolutions.pointwise(rows_of(x), kernel[0].t(), shift[0], out.view(-1, out.shape[3]))
         return out.permute(0, 3, 1, 2)
 
     def kernel_gradient(self, grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
-        products, sums = kernels.pointwise_gradient(rows_of(grad), rows_of(x))
+        products, sums = convolutions.pointwise_gradient(rows_of(grad), rows_of(x))
         return products[None], sums[None]
 
     def input_gradient(
@@ -99,38 +86,35 @@ class KernelPointwise:
     ) -> Tensor:
         rows = rows_of(x)
         out = torch.empty_like(rows)
-        kernels.pointwise(rows_of(grad), kernel[0], first[0], out, second=(rows, second[0]))
+        convolutions.pointwise(rows_of(grad), kernel[0], first[0], out, second=(rows, second[0]))
         return out.view(pixels_of(x).shape).permute(0, 3, 1, 2)
 
 
 class KernelDepthwise:
-    """A depth-wise convolution of any stride by the C kernels."""
+    """A depth-wise convolution of any stride by the C convolutions."""
 
-    def __init__(self, size: kernels.Size, stride: int) -> None:
+    def __init__(self, size: calls.Size, stride: int) -> None:
         self.geometry = (size, stride)
 
-    def windows(self, x: Tensor) -> int:
-        return _windows(x, self.geometry[1])
-
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return kernels.window_moments(pixels_of(x), *self.geometry)
+        return convolutions.window_moments(pixels_of(x), *self.geometry)
 
     def convolve(self, x: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
         n, c, h, w = x.shape
         stride = self.geometry[1]
         out = x.new_empty(n, (h - 1) // stride + 1, (w - 1) // stride + 1, c)
-        kernels.depthwise(pixels_of(x), *self.geometry, kernel[:, 0], shift[:, 0], out)
+        convolutions.depthwise(pixels_of(x), *self.geometry, kernel[:, 0], shift[:, 0], out)
         return out.permute(0, 3, 1, 2)
 
     def kernel_gradient(self, grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
-        grads = kernels.depthwise_gradient(pixels_of(grad), pixels_of(x), *self.geometry)
+        grads = convolutions.depthwise_gradient(pixels_of(grad), pixels_of(x), *self.geometry)
         return grads[0][:, None], grads[1][:, None]
 
     def input_gradient(
         self, grad: Tensor, x: Tensor, kernel: Tensor, first: Tensor, second: Tensor
     ) -> Tensor:
         pixels, above = pixels_of(x), pixels_of(grad)
-        out = kernels.depthwise_input_gradient(
+        out = convolutions.depthwise_input_gradient(
             above,
             pixels,
             *self.geometry,
@@ -144,9 +128,6 @@ class KernelDepthwise:
 
 class TorchPointwise:
     """A 1x1 convolution by PyTorch's operations."""
-
-    def windows(self, x: Tensor) -> int:
-        return x.numel() // x.shape[1]
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return channel_moments(x)
@@ -171,9 +152,6 @@ class TorchDepthwise:
     """A depth-wise 3x3 convolution of stride 1 by PyTorch's operations."""
 
     stride = 1
-
-    def windows(self, x: Tensor) -> int:
-        return _windows(x, self.stride)
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return window_moments(x)
@@ -203,7 +181,7 @@ class TorchDepthwise:
 
 
 class TritonDepthwise(TorchDepthwise):
-    """The same, of stride 1 or 2, with the moments by Triton's kernels."""
+    """The same, of stride 1 or 2, with the moments by Triton's convolutions."""
 
     def __init__(self, stride: int) -> None:
         self.stride = stride
@@ -213,11 +191,6 @@ class TritonDepthwise(TorchDepthwise):
 
     def add_slope(self, out: Tensor, x: Tensor, first: Tensor, second: Tensor) -> Tensor:
         return triton_windows.add_window_slope(out, x, first, second, self.stride)
-
-
-def _windows(x: Tensor, stride: int) -> int:
-    n, _, h, w = x.shape
-    return n * ((h - 1) // stride + 1) * ((w - 1) // stride + 1)
 
 
 def _backward(

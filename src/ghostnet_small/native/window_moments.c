@@ -1,0 +1,253 @@
+/* Moments of the taps of a depth-wise convolution's windows, zeros around the picture included.
+
+   Of 3x3 windows a pixel apart: the second moment of two taps is the picture's autocorrelation at
+   their distance, less what windows centred just outside would add, and those see only the
+   picture's edges. So 13 products a pixel give all 45. Of other windows: two rows make the same
+   products for every pair of taps as far apart, so each pair of rows is multiplied once. */
+
+#include "frames.h"
+
+/* Products that are added up before they leave the vectors for double precision. */
+#define RUN 256
+
+/* What is summed of 3x3 windows a pixel apart: products of a pixel and those after it, by how far
+   down and right they are (0, 0..2), (1, -2..2), (2, -2..2); then the same of edges alone, 0..2 on,
+   of the top and bottom row and the first and last column; squares of the corners; and plain sums
+   of all, of the edges, and the corners. */
+enum {
+    LAGS,
+    EDGE_LAGS = LAGS + 13,
+    CORNER_SQUARES = EDGE_LAGS + 4 * 3,
+    ALL = CORNER_SQUARES + 4,
+    EDGES,
+    CORNERS = EDGES + 4,
+    LAG_SUMS = CORNERS + 4
+};
+enum { TOP, BOTTOM, FIRST, LAST };
+
+INLINE int lag_of(int down, int right) { return LAGS + 5 * down + right; }
+
+INLINE void picture_lags(Frame frame, int height, int width, double *sums) {
+    const int row = frame.row, run = width < RUN ? RUN / width : 1;
+    const vec *start = inside(frame);
+    for (int y = 0; y < height;) {
+        vec all = {0}, out[13] = {{0}};
+        for (const int end = least(y + run, height); y < end; y++) {
+            const vec *at = start + (size_t)y * row;
+            for (int x = 0; x < width; x++, at++) {
+                const vec pixel = *at;
+                all += pixel;
+#pragma GCC unroll 3
+                for (int right = 0; right < 3; right++) out[right] += pixel * at[right];
+#pragma GCC unroll 5
+                for (int right = -2; right <= 2; right++) {
+                    out[5 + right] += pixel * at[row + right];
+                    out[10 + right] += pixel * at[2 * row + right];
+                }
+            }
+        }
+        add_to(sums + ALL * LANES, all);
+        for (int i = 0; i < 13; i++) add_to(sums + (LAGS + i) * LANES, out[i]);
+    }
+    const vec *below = start + (size_t)(height - 1) * row;
+    const vec *edges[] = {start, below, start, start + width - 1};
+    for (int edge = 0; edge < 4; edge++) {
+        const int step = edge < FIRST ? 1 : row, length = edge < FIRST ? width : height;
+        const vec *at = edges[edge];
+        vec all = {0}, out[3] = {{0}};
+        for (int i = 0; i < length; i++, at += step) {
+            all += *at;
+#pragma GCC unroll 3
+            for (int on = 0; on < 3; on++) out[on] += *at * at[on * step];
+        }
+        add_to(sums + (EDGES + edge) * LANES, all);
+        for (int on = 0; on < 3; on++) add_to(sums + (EDGE_LAGS + 3 * edge + on) * LANES, out[on]);
+    }
+    for (int corner = 0; corner < 4; corner++) {
+        const vec pixel = (corner & 2 ? below : start)[corner & 1 ? width - 1 : 0];
+        add_to(sums + (CORNERS + corner) * LANES, pixel);
+        add_to(sums + (CORNER_SQUARES + corner) * LANES, pixel * pixel);
+    }
+}
+
+/* Sums of taps and of their products from `picture_lags`; sums are LANES apart. */
+static void lags_to_taps(const double *sums, double *first, double *second) {
+    for (int a = 0; a < 9; a++) {
+        /* Of the windows that there are, none has tap 0 on the last row, and none tap 2 on the first. */
+        const int row = a / 3, column = a % 3;
+        const int edge_row = row == 0 ? BOTTOM : TOP, edge_column = column == 0 ? LAST : FIRST;
+        const int corner = 2 * (edge_row == BOTTOM) + (edge_column == LAST);
+        double sum = sums[ALL * LANES];
+        if (row != 1) sum -= sums[(EDGES + edge_row) * LANES];
+        if (column != 1) sum -= sums[(EDGES + edge_column) * LANES];
+        if (row != 1 && column != 1) sum += sums[(CORNERS + corner) * LANES];
+        first[a] = sum;
+        for (int b = a; b < 9; b++) {
+            const int down = b / 3 - row, right = b % 3 - column;
+            sum = sums[lag_of(down, right) * LANES];
+            if (row != 1 && !down)
+                sum -= sums[(EDGE_LAGS + 3 * edge_row + abs(right)) * LANES];
+            if (column != 1 && !right)
+                sum -= sums[(EDGE_LAGS + 3 * edge_column + down) * LANES];
+            if (row != 1 && column != 1 && a == b) sum += sums[(CORNER_SQUARES + corner) * LANES];
+            second[a * 9 + b] = sum;
+        }
+    }
+}
+
+/* Which of the `taps` of a window's side are over pixel q, as bits: those windows are there. */
+INLINE int taps_over(int q, int taps, int windows, int stride) {
+    int bits = 0;
+    for (int i = 0; i < taps; i++) {
+        const int at = q - (i - taps / 2);
+        if (at >= 0 && at % stride == 0 && at / stride < windows) bits |= 1 << i;
+    }
+    return bits;
+}
+
+/* Products of two rows' taps, (wide, wide) of them; of one row with itself the upper ones. */
+INLINE void row_products(int wide, int same, const vec *a, const vec *b, int windows, int stride,
+                         vec *out) {
+    for (int k = 0; k < wide * wide; k++) out[k] = (vec){0};
+    for (int x = 0; x < windows; x++, a += stride, b += stride)
+#pragma GCC unroll 5
+        for (int i = 0; i < wide; i++)
+#pragma GCC unroll 5
+            for (int j = same ? i : 0; j < wide; j++) out[i * wide + j] += a[i] * b[j];
+}
+
+/* Add the sums over all windows: of taps (taps, LANES), and of the products of two, (taps, taps,
+   LANES), of which the upper ones. */
+INLINE void picture_products(int high, int wide, Frame frame, int height, int width, int stride,
+                             double *sums) {
+    const int taps = high * wide, rows = after(height, stride), columns = after(width, stride);
+    const vec *start = inside(frame) - wide / 2;
+    vec first[MOST_TAPS] = {{0}}, second[MOST_TAPS * MOST_TAPS];
+    for (int k = 0; k < taps * taps; k++) second[k] = (vec){0};
+    for (int y = 0, run = 0; y < height; y++) {
+        const vec *row = start + (size_t)y * frame.row;
+        const int over = taps_over(y, high, rows, stride);
+        vec tap_sums[LONGEST] = {{0}};
+        for (int x = 0; x < columns; x++)
+#pragma GCC unroll 5
+            for (int j = 0; j < wide; j++) tap_sums[j] += row[x * stride + j];
+        for (int i = 0; i < high; i++)
+            for (int j = 0; over >> i & 1 && j < wide; j++) first[i * wide + j] += tap_sums[j];
+        for (int down = 0; down < high && y + down < height; down++) {
+            const int both = over & ((1 << (high - down)) - 1);
+            if (!both) continue;
+            vec products[MOST_TAPS];
+            if (down)
+                row_products(wide, 0, row, row + (size_t)down * frame.row, columns, stride,
+                             products);
+            else
+                row_products(wide, 1, row, row, columns, stride, products);
+            for (int i = 0; i + down < high; i++)
+                for (int k = 0; both >> i & 1 && k < wide * wide; k++)
+                    second[(i * wide + k / wide) * taps + (i + down) * wide + k % wide] +=
+                        products[k];
+        }
+        run += width;
+        if (run < RUN && y + 1 < height) continue;
+        run = 0;
+        for (int a = 0; a < taps; a++) {
+            add_to(sums + a * LANES, first[a]);
+            first[a] = (vec){0};
+            for (int b = a; b < taps; b++) {
+                add_to(sums + (taps + a * taps + b) * LANES, second[a * taps + b]);
+                second[a * taps + b] = (vec){0};
+            }
+        }
+    }
+}
+
+/* One channel's means (taps) and biased covariances (taps, taps) from its sums over `windows`,
+   of taps and of the products of two, of which the upper ones. */
+static void centre_moments(int taps, double windows, const double *first, const double *second,
+                           REAL *means, REAL *covariances) {
+    for (int i = 0; i < taps; i++) {
+        means[i] = (REAL)(first[i] / windows);
+        for (int j = i; j < taps; j++)
+            covariances[i * taps + j] = covariances[j * taps + i] =
+                (REAL)(second[i * taps + j] / windows - first[i] / windows * (first[j] / windows));
+    }
+}
+
+/* The moments of windows, added up picture by picture in each thread. */
+typedef struct {
+    Pictures of;
+    Kernel kernel;
+    int numbers;
+    size_t each, frame;
+    double *sums;
+    vec *frames;
+} Moments;
+
+INLINE int by_lags(Kernel kernel) { return kernel.high == 3 && kernel.stride == 1; }
+
+static int start_moments(Moments *m, Pictures of, Kernel kernel) {
+    const int threads = omp_get_max_threads(), taps = kernel.high * kernel.wide;
+    const int numbers = by_lags(kernel) ? LAG_SUMS : taps + taps * taps;
+    *m = (Moments){of, kernel, numbers, (size_t)blocks_of(of.channels, LANES) * numbers * LANES,
+                   frame_size(of.height, of.width, kernel.high - 1, kernel.wide - 1), NULL, NULL};
+    m->sums = zeroed(threads * m->each * sizeof(double));
+    m->frames = zeroed(threads * m->frame * sizeof(vec));
+    return !m->sums || !m->frames ? NO_MEMORY : 0;
+}
+
+APART void add_moments(const Moments *m, const REAL *x) {
+    const int thread = omp_get_thread_num(), height = m->of.height, width = m->of.width;
+    const Kernel k = m->kernel;
+    const Frame frame = frame_at(m->frames + thread * m->frame, width, k.high - 1, k.wide - 1);
+    for (int block = 0; block < blocks_of(m->of.channels, LANES); block++) {
+        double *to = m->sums + thread * m->each + (size_t)block * m->numbers * LANES;
+        into_frame(frame, &m->of, x + block_start(block, m->of.channels, LANES));
+        if (by_lags(k))
+            picture_lags(frame, height, width, to);
+        else if (k.high == 3)
+            picture_products(3, 3, frame, height, width, k.stride, to);
+        else
+            picture_products(5, 5, frame, height, width, k.stride, to);
+    }
+}
+
+/* Of `count` pictures: means (channels, taps) and biased covariances (channels, taps, taps), unless
+   they are NULL. */
+static void end_moments(Moments *m, int64_t count, REAL *means, REAL *covariances) {
+    const Kernel k = m->kernel;
+    const int taps = k.high * k.wide;
+    const double windows =
+        (double)count * after(m->of.height, k.stride) * after(m->of.width, k.stride);
+    if (means) gather(m->sums, omp_get_max_threads(), m->each);
+    for (int c = 0; means && c < m->of.channels; c++) {
+        const double *from = m->sums + lane_of(c, m->of.channels, m->numbers);
+        double first[MOST_TAPS], second[MOST_TAPS * MOST_TAPS];
+        if (by_lags(k))
+            lags_to_taps(from, first, second);
+        else
+            for (int i = 0; i < taps; i++) {
+                first[i] = from[i * LANES];
+                for (int j = i; j < taps; j++)
+                    second[i * taps + j] = from[(taps + i * taps + j) * LANES];
+            }
+        centre_moments(taps, windows, first, second, means + c * taps,
+                       covariances + (size_t)c * taps * taps);
+    }
+    free(m->sums);
+    free(m->frames);
+}
+
+/* Means (channels, taps) and biased covariances (channels, taps, taps) of the taps. */
+EXPORT int window_moments(const REAL *x, int64_t count, int height, int width, int channels,
+                          int64_t pixel, int high, int wide, int stride, REAL *means,
+                          REAL *covariances) {
+    const Pictures of = {height, width, channels, pixel};
+    Moments m;
+    const int failed = start_moments(&m, of, (Kernel){high, wide, stride});
+    if (!failed) {
+#pragma omp parallel for schedule(static)
+        for (int64_t n = 0; n < count; n++) add_moments(&m, x + n * picture_size(&of));
+    }
+    end_moments(&m, count, failed ? NULL : means, covariances);
+    return failed;
+}

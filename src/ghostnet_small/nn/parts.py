@@ -1,0 +1,71 @@
+"""What the C kernels compute as one function: parts of a network, put together of smaller ones.
+
+A part is what a module is over one input: which kernels compute it, and its parameters. Parts know
+nothing of autograd; ``apply`` runs any of them as one function of autograd's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+class Part(Protocol):
+    """Of pictures ``(N, H, W, C)``, channels_last memory without gaps, to such pictures.
+
+    It is made for one run, and may remember of it what is no tensor.
+    """
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """In the order in which the other two take them."""
+
+    def run(self, x: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The output, and what ``run_back`` needs beside the input."""
+
+    def run_back(
+        self, grad: Tensor, x: Tensor, kept: Sequence[Tensor], parameters: Sequence[Tensor]
+    ) -> tuple[Tensor | None, list[Tensor]]:
+        """The gradients of input, ``None`` where it can have none, and parameters."""
+
+
+def apply(part: Part, x: Tensor) -> Tensor:
+    """``part`` of ``x``: ``(N, C, H, W) -> (N, C', H', W')``."""
+    out: Tensor = _Run.apply(x, part, *part.parameters)
+    return out
+
+
+class _Run(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, part: Part, *parameters: Tensor) -> Tensor:
+        pixels = pixels_of(x)
+        out, kept = part.run(pixels, parameters)
+        ctx.part = part
+        ctx.save_for_backward(pixels, *parameters, *kept)
+        return out.permute(0, 3, 1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        part = ctx.part
+        x, *saved = ctx.saved_tensors
+        number = len(part.parameters)
+        of_x, found = part.run_back(pixels_of(grad), x, saved[number:], saved[:number])
+        return None if of_x is None else of_x.permute(0, 3, 1, 2), None, *found
+
+
+def pixels_of(x: Tensor) -> Tensor:
+    """``(N, C, H, W)`` as ``(N, H, W, C)`` without gaps, copied where memory is otherwise."""
+    pixels = x.permute(0, 2, 3, 1).contiguous()
+    # Where a side is 1, PyTorch may call memory without gaps what has odd strides there.
+    _, h, w, c = pixels.shape
+    return pixels.as_strided(pixels.shape, (h * w * c, w * c, c, 1))
+
+
+def matching(found: Tensor, parameter: Tensor) -> Tensor:
+    """A gradient ``(O, I)`` in the shape and memory format of a 1x1 convolution's weight."""
+    return found.as_strided(parameter.shape, parameter.stride())
