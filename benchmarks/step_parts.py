@@ -24,10 +24,16 @@ import torch
 from torch import nn
 
 from ghostnet_small import create_model
-from ghostnet_small.native import kernels
-from ghostnet_small.nn.bottleneck import SqueezeExcite, squeeze_excite
+from ghostnet_small.native import calls
+from ghostnet_small.nn.bottleneck import (
+    GhostBottleneck,
+    SqueezeExcite,
+    bottleneck_by_parts,
+    squeeze_excite,
+)
 from ghostnet_small.nn.forms import set_rep_conv
 from ghostnet_small.nn.ghost import GhostModule, ghost_by_parts
+from ghostnet_small.nn.rep_conv import ConvBN, conv_then_norm
 from ghostnet_small.train.benchmark import FixedStep, seconds_in_turn
 from ghostnet_small.train.device import keep_freed_memory, make_accelerator
 
@@ -37,22 +43,40 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_MMAP_THRESHOLD = -1, -4, -3
 TRIM, MAPS, THRESHOLD = 128 << 10, 65536, 32 << 20
 
 
-def by_definition(kind: type[nn.Module], compute: Callable[..., object]) -> Callable[..., None]:
-    """A change to a model: its modules of ``kind`` are computed as they are defined."""
+DEFINITIONS: dict[type[nn.Module], Callable[..., object]] = {
+    GhostBottleneck: bottleneck_by_parts,
+    GhostModule: ghost_by_parts,
+    SqueezeExcite: squeeze_excite,
+    ConvBN: conv_then_norm,
+}
 
-    def change(model: nn.Module) -> None:
-        for module in model.modules():
-            if isinstance(module, kind):
-                module.compute = compute  # type: ignore[assignment]
+
+def by_definition(*kinds: type[nn.Module]) -> Callable[[FixedStep], None]:
+    """A change to a step: the model's modules of ``kinds`` are computed as they are defined."""
+
+    def change(step: FixedStep) -> None:
+        for module in step.model.modules():
+            if isinstance(module, kinds):
+                module.compute = DEFINITIONS[type(module)]  # type: ignore[assignment]
 
     return change
+
+
+def no_change(step: FixedStep) -> None:
+    """Of a step."""
+
+
+def loop_over_parameters(step: FixedStep) -> None:
+    """A change to a step: the optimiser goes from parameter to parameter."""
+    for group in step.optimizer.param_groups:
+        group["fused"] = False
 
 
 @contextmanager
 def without_kernels() -> Iterator[None]:
     """PyTorch's operations in place of the C kernels."""
     no = mock.Mock(return_value=False)
-    with mock.patch.object(kernels, "usable", no), mock.patch.object(kernels, "usable_for", no):
+    with mock.patch.object(calls, "usable", no), mock.patch.object(calls, "usable_for", no):
         yield
 
 
@@ -70,13 +94,23 @@ def memory_given_back() -> Iterator[None]:
         keep_freed_memory()
 
 
-# Name: how the model is changed, and what holds during its steps.
-PARTS: dict[str, tuple[Callable[[nn.Module], None], Callable[[], object]]] = {
-    "the whole": (lambda model: None, nullcontext),
-    "moments and convolutions by PyTorch": (lambda model: None, without_kernels),
-    "ghost modules by parts": (by_definition(GhostModule, ghost_by_parts), nullcontext),
-    "squeeze-and-excitation by parts": (by_definition(SqueezeExcite, squeeze_excite), nullcontext),
-    "freed memory given back": (lambda model: None, memory_given_back),
+# Name: how the step is changed, and what holds while it runs. A module whose parts PyTorch is to
+# compute cannot be one function itself.
+PARTS: dict[str, tuple[Callable[[FixedStep], None], Callable[[], object]]] = {
+    "the whole": (no_change, nullcontext),
+    "no C kernels": (no_change, without_kernels),
+    "bottlenecks by their modules": (by_definition(GhostBottleneck), nullcontext),
+    "and ghost modules by theirs": (by_definition(GhostBottleneck, GhostModule), nullcontext),
+    "and single convolutions, batch norms by PyTorch": (
+        by_definition(GhostBottleneck, GhostModule, ConvBN),
+        nullcontext,
+    ),
+    "and squeeze-and-excitation by PyTorch": (
+        by_definition(GhostBottleneck, GhostModule, ConvBN, SqueezeExcite),
+        nullcontext,
+    ),
+    "optimiser from parameter to parameter": (loop_over_parameters, nullcontext),
+    "freed memory given back": (no_change, memory_given_back),
 }
 
 
@@ -99,9 +133,10 @@ def main() -> int:
     for name, (change, around) in PARTS.items():
         model = create_model("ghostnetv3_small", width=asked.width)
         set_rep_conv(model, "merged")
-        change(model)
         model.to(memory_format=torch.channels_last)
-        works[name] = within(FixedStep(model, pictures, targets, accelerator), around)
+        step = FixedStep(model, pictures, targets, accelerator)
+        change(step)
+        works[name] = within(step, around)
     for work in works.values():
         for _ in range(WARM_UP):
             work()

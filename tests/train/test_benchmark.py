@@ -130,3 +130,23 @@ def test_what_a_step_holds(step: FixedStep) -> None:
     assert step.held_bytes() == 4 * (weights + statistics) + batches + batch
     step()
     assert step.held_bytes() == 4 * (2 * weights + statistics) + batches + batch
+
+
+def test_a_compiled_step_is_the_code_that_torch_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
+    asked = []
+
+    def record(forward: nn.Module) -> object:
+        asked.append(forward)
+        return lambda pictures: forward(pictures)
+
+    monkeypatch.setattr(torch, "compile", record)
+    pictures, targets = torch.randn(4, 3, 2, 2), torch.tensor([0, 1, 2, 3])
+    accelerator = make_accelerator("cpu")
+    FixedStep(model, pictures, targets, accelerator)
+    assert asked == []
+    step = FixedStep(model, pictures, targets, accelerator, compiled=True)
+    step()
+    (forward,) = asked
+    assert any(module is model for module in forward.modules())

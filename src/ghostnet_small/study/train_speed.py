@@ -37,10 +37,12 @@ CALLS_ELSEWHERE = 10
 
 
 class Variant(NamedTuple):
-    """A form of the network, and the memory format of its weights and pictures."""
+    """A form of the network, the memory format of its weights and pictures, and whether
+    ``torch.compile`` makes code of it."""
 
     form: RepConvForm | Literal["folded"]
     memory_format: torch.memory_format
+    compiled: bool = False
 
 
 VARIANTS = {
@@ -49,7 +51,11 @@ VARIANTS = {
     "merged": Variant("merged", torch.channels_last),
     "plain": Variant("folded", torch.contiguous_format),
     "plain_channels_last": Variant("folded", torch.channels_last),
+    "multibranch_compiled": Variant("branches", torch.channels_last, compiled=True),
+    "plain_compiled": Variant("folded", torch.channels_last, compiled=True),
 }
+# Making code takes minutes: such variants are measured where they are asked for.
+USUAL = tuple(name for name, variant in VARIANTS.items() if not variant.compiled)
 RATIOS = {"ratio_to_plain": "plain_channels_last", "ratio_to_multibranch": "multibranch"}
 CHECKED = ("multibranch", "multibranch_channels_last", "merged")
 # What of a recipe a step depends on.
@@ -65,12 +71,12 @@ SETTINGS = (
 
 
 def chosen_variants(words: str | None) -> list[str]:
-    """Names with commas between them, each once; None: all.
+    """Names with commas between them, each once; None: the usual ones.
 
     Raises ``InputError`` at a name that is not known, with the nearest.
     """
     if words is None:
-        return list(VARIANTS)
+        return list(USUAL)
     names = list(dict.fromkeys(word.strip() for word in words.split(",")))
     for name in names:
         if name not in VARIANTS:
@@ -84,7 +90,7 @@ def chosen_variants(words: str | None) -> list[str]:
 def compare_training_steps(
     recipe: Recipe,
     *,
-    variants: Sequence[str] = tuple(VARIANTS),
+    variants: Sequence[str] = USUAL,
     classes: int = 10,
     size: int = 32,
     warm_up: int = 3,
@@ -126,7 +132,12 @@ def compare_training_steps(
         targets = torch.randint(classes, (batch,), device=device)
         losses = _check_losses(network, pictures, targets)
         steps = {
-            name: FixedStep(*_in_form(network, pictures, VARIANTS[name]), targets, accelerator)
+            name: FixedStep(
+                *_in_form(network, pictures, VARIANTS[name]),
+                targets,
+                accelerator,
+                compiled=VARIANTS[name].compiled,
+            )
             for name in variants
         }
         for step in steps.values():

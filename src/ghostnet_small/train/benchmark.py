@@ -24,17 +24,25 @@ STANDING = OptimizerSettings(learning_rate=1e-9)
 class FixedStep:
     """One step of training, again and again on one batch: forward, cross-entropy, backward, SGD.
 
-    Shapes: ``pictures`` ``(N, C, H, W)`` and ``targets`` int64 ``(N,)``, where the model is.
+    ``compiled``: ``torch.compile`` makes code of forward and backward. Shapes: ``pictures``
+    ``(N, C, H, W)`` and ``targets`` int64 ``(N,)``, where the model is.
     """
 
     def __init__(
-        self, model: nn.Module, pictures: Tensor, targets: Tensor, accelerator: Accelerator
+        self,
+        model: nn.Module,
+        pictures: Tensor,
+        targets: Tensor,
+        accelerator: Accelerator,
+        *,
+        compiled: bool = False,
     ) -> None:
         self.model = model.train()
         self.pictures, self.targets = pictures, targets
         self.accelerator = accelerator
         self.optimizer = build_optimizer(model, STANDING)
-        self.forward = wrap(model, accelerator)
+        forward: Callable[[Tensor], Tensor] = wrap(model, accelerator)
+        self.forward = torch.compile(forward) if compiled else forward
         self.stepper = accelerator.prepare_optimizer(self.optimizer)
 
     def __call__(self) -> None:
