@@ -48,14 +48,24 @@ EXPORT int conv_bn_pointwise(const REAL *x, int64_t rows, int in, int outs, cons
 /* The windows of `rows` pixels from `first` on, zeros around the picture: (rows, taps, channels). */
 APART void take_patches(const REAL *x, int height, int width, int channels, int high, int wide,
                         int64_t first, int64_t rows, REAL *to) {
+    const int up = high / 2, beside = wide / 2, numbers = wide * channels;
     for (int64_t pixel = first; pixel < first + rows; pixel++) {
         const int y = (int)(pixel / width), q = (int)(pixel % width);
-        for (int i = -(high / 2); i <= high / 2; i++)
-            for (int j = -(wide / 2); j <= wide / 2; j++, to += channels) {
-                const int there = y + i >= 0 && y + i < height && q + j >= 0 && q + j < width;
-                const REAL *from = x + (pixel + (int64_t)i * width + j) * channels;
-                for (int c = 0; c < channels; c++) to[c] = there ? from[c] : 0;
-            }
+        const int whole = q >= beside && q < width - beside;
+        for (int i = -up; i <= up; i++, to += numbers) {
+            const REAL *from = x + (pixel + (int64_t)i * width - beside) * channels;
+            if (y + i < 0 || y + i >= height)
+                for (int k = 0; k < numbers; k++) to[k] = 0;
+            else if (whole) {
+                int k = 0;
+                for (; k + LANES <= numbers; k += LANES) *(vec *)(to + k) = *(const vec *)(from + k);
+                for (; k < numbers; k++) to[k] = from[k];
+            } else
+                for (int k = 0; k < numbers; k++) {
+                    const int column = q - beside + k / channels;
+                    to[k] = column < 0 || column >= width ? 0 : from[k];
+                }
+        }
     }
 }
 
