@@ -144,3 +144,26 @@ def test_measurements_are_shown_under_their_own_names(results: Path, document: P
         r"| 50,000 | 3.14 | a\|b | - | A CPU | abc |",
         "| 12 | 1,234 | - | 0.988 | A CPU | abd |",
     ]
+
+
+def test_a_step_is_shown_by_its_newest_code_alone(results: Path, document: Path) -> None:
+    def row(step: str, commit: str, **asked: int) -> dict[str, object]:
+        where = {"width": 1.0, "batch": 256, "threads": 2, **asked}
+        return {"step": step, **where, "device": "A CPU", "commit": commit}
+
+    document.write_text(DOCUMENT.replace("cifar10-cpu", "step-parts"))
+    for one in (
+        row("the whole", "old"),
+        row("a part of old", "old"),
+        row("the whole", "old", threads=1),
+        row("the whole", "new"),
+        row("a new part", "new"),
+    ):
+        append_row(one, results / "step-parts.jsonl")
+    render_tables(document, results)
+    lines = [line for line in document.read_text().splitlines() if line.startswith("|")][2:]
+    assert lines == [
+        "| the whole | 1 | 256 | 1 | A CPU | old |",
+        "| the whole | 1 | 256 | 2 | A CPU | new |",
+        "| a new part | 1 | 256 | 2 | A CPU | new |",
+    ]

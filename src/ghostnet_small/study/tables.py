@@ -81,21 +81,41 @@ def training_table(source: Path) -> str:
 
 def measurement_table(source: Path) -> str:
     """Measurements, a row each, under the names that they were written with; their origin last."""
-    measured = read_rows(source)
-    names = dict.fromkeys(name for row in measured for name in row if name not in ORIGIN)
-    titles = [*names, *ORIGIN]
-    return _markdown(titles, [[_cell(row.get(name)) for name in titles] for row in measured])
+    return _measured(read_rows(source))
+
+
+def step_parts_table(source: Path) -> str:
+    """The same, of each step's newest code: ``step_parts.py`` writes a step's parts together."""
+    step = ("width", "batch", "threads")
+    return _measured(newest(read_rows(source), lambda row: tuple(row[name] for name in step)))
 
 
 def train_speed_table(source: Path) -> str:
-    """What ``benchmark train`` recorded, a line for each variant, in the order of the records."""
+    """What ``benchmark train`` recorded, a line for each variant, of each question's newest code."""
     pairs = [
         (record, {"name": name, **variant})
-        for record in read_rows(source)
+        for record in newest(read_rows(source), _question)
         for name, variant in record["variants"].items()
     ]
     rows = [[cell(record, variant) for cell in SPEED_COLUMNS.values()] for record, variant in pairs]
     return _markdown(list(SPEED_COLUMNS), rows)
+
+
+def newest(rows: Sequence[Record], question: Callable[[Record], Any]) -> list[Record]:
+    """Of rows that answer the same ``question`` those of the commit that did so last."""
+    last = {question(row): row["commit"] for row in rows}
+    return [row for row in rows if row["commit"] == last[question(row)]]
+
+
+def _question(record: Record) -> tuple[Any, ...]:
+    named = ("model", "width", "batch_size", "precision", "kind", "threads")
+    return (*(record[name] for name in named), *record["picture"], *record["variants"])
+
+
+def _measured(measured: Sequence[Record]) -> str:
+    names = dict.fromkeys(name for row in measured for name in row if name not in ORIGIN)
+    titles = [*names, *ORIGIN]
+    return _markdown(titles, [[_cell(row.get(name)) for name in titles] for row in measured])
 
 
 def _markdown(titles: list[str], rows: list[list[str]]) -> str:
@@ -267,8 +287,9 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "cifar10-cpu": training_table,
     "fashion-mnist-cpu": training_table,
     **dict.fromkeys(
-        ("large-sets", "decoding", "costs-of-size", "kills", "fuzz", "step-parts"),
+        ("large-sets", "decoding", "costs-of-size", "kills", "fuzz", "together"),
         measurement_table,
     ),
+    "step-parts": step_parts_table,
     "train-speed": train_speed_table,
 }
