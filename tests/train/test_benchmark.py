@@ -36,9 +36,12 @@ def test_works_have_their_turns_and_each_begins_once() -> None:
     found = seconds_in_turn(
         works, repetitions=4, calls=2, finish=lambda: clock.calls.append("wait"), clock=clock
     )
+    # Of a's three calls a turn the first is not counted: 1 or 2 seconds, in turn.
     assert found == {"a": [3.0] * 4, "b": [6.0] * 4, "c": [10.0] * 4}
     turns = ["abc", "bca", "cab", "abc"]
-    expected = [word for turn in turns for name in turn for word in ("wait", name, name, "wait")]
+    expected = [
+        word for turn in turns for name in turn for word in (name, "wait", name, name, "wait")
+    ]
     assert clock.calls == expected
 
 

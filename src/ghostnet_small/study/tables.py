@@ -91,7 +91,7 @@ def step_parts_table(source: Path) -> str:
 
 
 def train_speed_table(source: Path) -> str:
-    """What ``benchmark train`` recorded, a line for each variant, of each question's newest code."""
+    """A line for each variant that ``benchmark train`` recorded, of each question's newest code."""
     pairs = [
         (record, {"name": name, **variant})
         for record in newest(read_rows(source), _question)

@@ -70,13 +70,16 @@ def seconds_in_turn(
     """Seconds that ``calls`` calls of each work take, ``repetitions`` of them each.
 
     In a repetition each work has its turn, and each repetition begins with the next one, so that
-    what slows the machine for a while slows all alike. ``finish`` waits for the device.
+    what slows the machine for a while slows all alike. A turn begins with a call that is not
+    counted: it makes again what the others have displaced from caches, the processor's and those
+    of PyTorch's libraries. ``finish`` waits for the device.
     """
     names = list(works)
     found: dict[str, list[float]] = {name: [] for name in names}
     for repetition in range(repetitions):
         first = repetition % len(names)
         for name in names[first:] + names[:first]:
+            works[name]()
             finish()
             started = clock()
             for _ in range(calls):

@@ -19,7 +19,7 @@ from ghostnet_small.launcher import Launch, launched
 
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 # Of mallopt, in glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _NEVER = -1, -4, -1
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
@@ -63,7 +63,7 @@ def keep_freed_memory() -> None:
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
         library.gnu_get_libc_version  # noqa: B018  (AttributeError where it is another library)
-        library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        library.mallopt(_M_TRIM_THRESHOLD, _NEVER)
         library.mallopt(_M_MMAP_MAX, 0)
 
 
