@@ -122,7 +122,7 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
         "--fold",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="fold the network before, as training does: two to three times as fast (on)",
+        help="fold the network before, as training does (on)",
     )
 
 

@@ -241,3 +241,24 @@ def test_the_backward_pass_can_be_run_twice() -> None:
     out = module(x).square().sum()
     first = torch.autograd.grad(out, x, retain_graph=True)[0]
     assert torch.equal(torch.autograd.grad(out, x)[0], first)
+
+
+@pytest.mark.parametrize("kind", ["gate", "shortcut"])
+@pytest.mark.parametrize("tracked", [1e6, float("nan")])
+def test_what_a_batch_norm_tracks_has_no_say_in_training(kind: str, tracked: float) -> None:
+    torch.manual_seed(0)
+    channels, layers = CHAINS[kind]
+    module = nn.Sequential(*copy.deepcopy(layers)).train()
+    x = pictures(6, channels, 8, 8).float()
+    wanted = copy.deepcopy(module)(x)
+    for layer in module:
+        layer.bn.running_mean.fill_(tracked)
+    part = chain_of(tuple(module), x, (8, 8))
+    assert part is not None
+    assert torch.allclose(apply(part, x), wanted, rtol=1e-4, atol=1e-5)
+    # The mean far from zero, too, costs few digits.
+    far = x + 100
+    exact = copy.deepcopy(module).double()(far.double())
+    part = chain_of(tuple(module), far, (8, 8))
+    assert part is not None
+    assert (apply(part, far) - exact).abs().max() < 1e-2

@@ -31,11 +31,13 @@ EXPORT int conv_bn_pointwise(const REAL *x, int64_t rows, int in, int outs, cons
         failed = start_product(&product, outs, in, in, scaled, 0, 0, NULL, shift, outs, 0);
     }
     if (!failed) {
+        product_of_rows(&product, up_to(TILE, rows), x, NULL, y);
+        take_pivot(&statistics, up_to(TILE, rows), y);
 #pragma omp parallel for schedule(static)
         for (int64_t row = 0; row < rows; row += TILE) {
             const int64_t some = up_to(TILE, rows - row);
             product_of_rows(&product, some, x + row * in, NULL, y + row * outs);
-            add_statistics(&statistics, some, NULL, y + row * outs, running_mean);
+            add_statistics(&statistics, some, NULL, y + row * outs, statistics.pivot);
         }
     }
     end_product(&product);
@@ -90,6 +92,9 @@ EXPORT int conv_bn_windows(const REAL *x, int64_t count, int height, int width, 
     if (!failed)
         failed = start_product(&product, outs, in, in, turned, 0, 0, NULL, zeros, outs, 0);
     if (!failed) {
+        take_patches(x, height, width, channels, high, wide, 0, up_to(TILE, pixels), tiles);
+        product_of_rows(&product, up_to(TILE, pixels), tiles, NULL, y);
+        take_pivot(&statistics, up_to(TILE, pixels), y);
 #pragma omp parallel for schedule(static)
         for (int64_t n = 0; n < count; n++) {
             REAL *tile = tiles + (size_t)omp_get_thread_num() * TILE * in;
@@ -99,7 +104,7 @@ EXPORT int conv_bn_windows(const REAL *x, int64_t count, int height, int width, 
                 take_patches(x + n * pixels * channels, height, width, channels, high, wide,
                              first, some, tile);
                 product_of_rows(&product, some, tile, NULL, to);
-                add_statistics(&statistics, some, NULL, to, running_mean);
+                add_statistics(&statistics, some, NULL, to, statistics.pivot);
             }
         }
     }
@@ -165,11 +170,13 @@ EXPORT int conv_bn_depthwise(const REAL *x, int64_t count, int height, int width
         failed = start_convolution(&convolution, of, (Kernel){high, wide, stride}, weight, zeros,
                                    before ? &affine : NULL, channels, 0);
     if (!failed) {
+        convolve_blocks(&convolution, x, y);
+        take_pivot(&statistics, up_to(TILE, pixels), y);
 #pragma omp parallel for schedule(static)
         for (int64_t n = 0; n < count; n++) {
             REAL *to = y + n * pixels * channels;
             convolve_blocks(&convolution, x + n * picture_size(&of), to);
-            add_statistics(&statistics, pixels, NULL, to, running_mean);
+            add_statistics(&statistics, pixels, NULL, to, statistics.pivot);
         }
     }
     end_convolution(&convolution);

@@ -12,13 +12,29 @@ typedef struct {
     int channels, blocks;
     size_t each;
     double *sums; /* (2, channels in blocks) */
+    REAL *pivot;  /* of y, an estimate of its mean: what is summed are differences from it */
 } Statistics;
 
 static int start_statistics(Statistics *s, int channels) {
     const int blocks = blocks_of(channels, LANES);
-    *s = (Statistics){channels, blocks, (size_t)2 * blocks * LANES, NULL};
+    *s = (Statistics){channels, blocks, (size_t)2 * blocks * LANES, NULL, NULL};
     s->sums = zeroed(omp_get_max_threads() * s->each * sizeof(double));
-    return s->sums ? 0 : NO_MEMORY;
+    s->pivot = zeroed(channels * sizeof(REAL));
+    return s->sums && s->pivot ? 0 : NO_MEMORY;
+}
+
+static void end_statistics(Statistics *s) {
+    free(s->sums);
+    free(s->pivot);
+}
+
+/* The mean of some rows of y. */
+static void take_pivot(const Statistics *s, int64_t rows, const REAL *y) {
+    for (int c = 0; c < s->channels; c++) {
+        double sum = 0;
+        for (int64_t r = 0; r < rows; r++) sum += (double)y[r * s->channels + c];
+        s->pivot[c] = (REAL)(sum / rows);
+    }
 }
 
 /* Of rows of y less `middle` sums, and sums of squares, or of products with rows of g, whose own
@@ -75,15 +91,15 @@ typedef struct {
     double momentum, eps;
 } Norm;
 
-/* Into `state`, and what the batch norm tracks, unless `state` is NULL; from squares around its
-   running mean. */
+/* Into `state`, and what the batch norm tracks, unless `state` is NULL; from squares around the
+   pivot. */
 static void end_squares(Statistics *s, int64_t rows, const Norm *norm, REAL *state) {
     if (state) gather(s->sums, omp_get_max_threads(), s->each);
     for (int c = 0; state && c < s->channels; c++) {
         const double away = statistic(s, 0, c) / rows;
         double variance = statistic(s, 1, c) / rows - away * away;
         if (variance < 0) variance = 0;
-        const double mean = (double)norm->running_mean[c] + away;
+        const double mean = (double)s->pivot[c] + away;
         const double inverse = 1 / sqrt(variance + norm->eps);
         const double scale = (double)norm->weight[c] * inverse;
         state[MEAN * s->channels + c] = (REAL)mean;
@@ -97,7 +113,7 @@ static void end_squares(Statistics *s, int64_t rows, const Norm *norm, REAL *sta
         *tracked += (REAL)(norm->momentum * (unbiased - (double)*tracked));
     }
     if (state) *norm->batches += 1;
-    free(s->sums);
+    end_statistics(s);
 }
 
 /* Into `slopes`, unless it is NULL. */
@@ -116,7 +132,7 @@ static void end_slopes(Statistics *s, int64_t rows, const REAL *state, REAL *slo
         slopes[B * s->channels + c] = (REAL)b;
         slopes[C * s->channels + c] = (REAL)(-scale * of_bias / rows - b * mean);
     }
-    free(s->sums);
+    end_statistics(s);
 }
 
 /* to = a g + b y + c, for rows. */

@@ -1,4 +1,4 @@
-"""Convolutions with batch norms, one after another, by the C chains.
+"""Convolutions with batch norms, one after another, by the C kernels.
 
 Attention gates, shortcuts, the stem and the last convolution are such chains. Each convolution's
 output is stored as it is and normalised where it is read, so no batch norm goes over the pictures

@@ -1,4 +1,4 @@
-"""Ghost modules, squeeze-and-excitation and whole bottlenecks as single functions by the C ghosts.
+"""Ghost modules, squeeze-and-excitation and whole bottlenecks as single functions by the C kernels.
 
 Both re-parameterisable convolutions of a ghost module fold as in ``merged``; the two halves of its
 channels, activation, gate and the sum with the shortcut are written where they are needed, never

@@ -65,7 +65,7 @@ def rows_of(x: Tensor) -> Tensor:
 
 
 class KernelPointwise:
-    """A 1x1 convolution by the C convolutions."""
+    """A 1x1 convolution by the C kernels."""
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mean, covariance = convolutions.channel_moments(rows_of(x))
@@ -91,7 +91,7 @@ class KernelPointwise:
 
 
 class KernelDepthwise:
-    """A depth-wise convolution of any stride by the C convolutions."""
+    """A depth-wise convolution of any stride by the C kernels."""
 
     def __init__(self, size: calls.Size, stride: int) -> None:
         self.geometry = (size, stride)
