@@ -11,15 +11,18 @@ from torch import nn
 
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.native import calls
-from ghostnet_small.nn import chain, fused
+from ghostnet_small.nn import chain, fused_bottleneck
 from ghostnet_small.nn.bottleneck import GhostBottleneck, SqueezeExcite
 from ghostnet_small.nn.chain import chain_of
 from ghostnet_small.nn.forms import set_rep_conv
-from ghostnet_small.nn.fused import bottleneck_of, ghost_of, squeeze_of
+from ghostnet_small.nn.fused import ghost_of, squeeze_of
+from ghostnet_small.nn.fused_bottleneck import bottleneck_of
 from ghostnet_small.nn.ghost import AttentionGate, GhostModule
 from ghostnet_small.nn.parts import apply
 from ghostnet_small.nn.rep_conv import ConvBN, with_relu
 from scrambled import scrambled
+
+pytestmark = pytest.mark.usefixtures("kernels")
 
 # Channels below, at and beyond a vector's lanes, and such as fill no whole number of vectors.
 MODULES = {
@@ -221,7 +224,10 @@ def test_every_block_of_both_networks_is_one_function(
 ) -> None:
     model = create_model(name, width=0.5).train().to(memory_format=torch.channels_last)
     set_rep_conv(model, "merged")
-    for module, definition in ((fused, "bottleneck_by_parts"), (chain, "conv_then_norm")):
+    for module, definition in (
+        (fused_bottleneck, "bottleneck_by_parts"),
+        (chain, "conv_then_norm"),
+    ):
         monkeypatch.setattr(module, definition, None)
     model(torch.randn(3, 3, 32, 32).to(memory_format=torch.channels_last)).sum().backward()
 

@@ -13,7 +13,8 @@ from ghostnet_small.nn.bottleneck import (
     squeeze_excite,
 )
 from ghostnet_small.nn.chain import chained
-from ghostnet_small.nn.fused import fused_bottleneck, fused_ghost, fused_squeeze_excite
+from ghostnet_small.nn.fused import fused_ghost, fused_squeeze_excite
+from ghostnet_small.nn.fused_bottleneck import fused_bottleneck
 from ghostnet_small.nn.ghost import GhostModule, ghost_by_parts
 from ghostnet_small.nn.merged import merged_forward
 from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d, conv_then_norm, sum_of_branches

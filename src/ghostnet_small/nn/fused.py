@@ -1,4 +1,4 @@
-"""Ghost modules, squeeze-and-excitation and whole bottlenecks as single functions by the C kernels.
+"""Ghost modules and squeeze-and-excitation as single functions by the C kernels.
 
 Both re-parameterisable convolutions of a ghost module fold as in ``merged``; the two halves of its
 channels, activation, gate and the sum with the shortcut are written where they are needed, never
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -18,17 +18,12 @@ from torch import Tensor, nn
 from ghostnet_small.native import calls, chains, ghosts
 from ghostnet_small.native.convolutions import channel_moments
 from ghostnet_small.native.ghosts import Gate
-from ghostnet_small.nn.bottleneck import (
-    GhostBottleneck,
-    SqueezeExcite,
-    bottleneck_by_parts,
-    squeeze_excite,
-)
+from ghostnet_small.nn.bottleneck import SqueezeExcite, squeeze_excite
 from ghostnet_small.nn.branches import Branches, Folded, branches_of, fold, unfold
 from ghostnet_small.nn.chain import Chain, chain_of
 from ghostnet_small.nn.ghost import GhostModule, ghost_by_parts
-from ghostnet_small.nn.merged import foldable, merged_of
-from ghostnet_small.nn.parts import Part, apply, matching
+from ghostnet_small.nn.merged import foldable
+from ghostnet_small.nn.parts import apply, matching
 from ghostnet_small.nn.rep_conv import RepConv2d
 
 Size = tuple[int, int]
@@ -191,104 +186,6 @@ def squeeze_of(part: SqueezeExcite, x: Tensor) -> Squeeze | None:
     return Squeeze((reduce.weight, reduce.bias, expand.weight, expand.bias))
 
 
-@dataclass(frozen=True)
-class Bottleneck:
-    """A whole ghost bottleneck: parts in a row, the last a ghost module, and the shortcut around
-    them, ``None`` where it is the input itself."""
-
-    row: tuple[Part, ...]
-    last: Ghost
-    shortcut: Chain | None
-    # Of a run: the tensors that each part kept.
-    lengths: list[int] = field(default_factory=list)
-
-    @cached_property
-    def parts(self) -> tuple[Part, ...]:
-        """All in turn."""
-        return (*self.row, self.last, *([] if self.shortcut is None else [self.shortcut]))
-
-    @cached_property
-    def parameters(self) -> tuple[Tensor, ...]:
-        """Of all in turn."""
-        return tuple(parameter for part in self.parts for parameter in part.parameters)
-
-    def run(self, x: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """See ``Part``."""
-        owned = iter(_cut(parameters, [len(part.parameters) for part in self.parts]))
-        inputs: list[Tensor] = []
-        kept: list[list[Tensor]] = []
-        out = x
-        for part in self.row:
-            out, own = part.run(out, next(owned))
-            inputs.append(out)
-            kept.append(own)
-        of_last, beside = next(owned), x
-        of_shortcut: list[Tensor] = []
-        if self.shortcut is not None:
-            beside, of_shortcut = self.shortcut.run(x, next(owned))
-        out, own = self.last.run(out, of_last, beside)
-        kept += [own, of_shortcut]
-        self.lengths[:] = [len(own) for own in kept]
-        return out, [*inputs, *(tensor for own in kept for tensor in own)]
-
-    def run_back(
-        self, grad: Tensor, x: Tensor, kept: Sequence[Tensor], parameters: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Tensor]]:
-        """See ``Part``."""
-        owned = _cut(parameters, [len(part.parameters) for part in self.parts])
-        number = len(self.row)
-        inputs, own = [x, *kept[:number]], _cut(kept[number:], self.lengths)
-        beside: Tensor | None = grad
-        of_shortcut: list[Tensor] = []
-        if self.shortcut is not None:
-            beside, of_shortcut = self.shortcut.run_back(grad, x, own[-1], owned[-1])
-        above: Tensor | None
-        above, found = self.last.run_back(grad, inputs[-1], own[number], owned[number])
-        found = [*found, *of_shortcut]
-        for at in range(number - 1, 0, -1):
-            assert above is not None
-            above, more = self.row[at].run_back(above, inputs[at], own[at], owned[at])
-            found = [*more, *found]
-        first = self.row[0]
-        assert isinstance(first, Ghost) and above is not None
-        of_x, more = first.run_back(above, x, own[0], owned[0], beside)
-        return of_x, [*more, *found]
-
-
-def bottleneck_of(block: GhostBottleneck, x: Tensor) -> Bottleneck | None:
-    """The part of ``block``; ``None`` where there is none. ``x`` must be ``calls.usable``."""
-    size = (x.shape[2], x.shape[3])
-    row: list[Part | None] = [ghost_of(block.ghost1, x, size)]
-    down: nn.Module = block.downsample
-    if isinstance(down, RepConv2d):
-        merged = merged_of(down, x, size)
-        row.append(merged)
-        if merged is not None:
-            size = merged.size
-    elif not isinstance(down, nn.Identity):
-        return None
-    if isinstance(block.se, SqueezeExcite):
-        row.append(squeeze_of(block.se, x))
-    last, shortcut = ghost_of(block.ghost2, x, size), None
-    parts = [part for part in row if part is not None]
-    if last is None or len(parts) < len(row):
-        return None
-    if not isinstance(block.shortcut, nn.Identity):
-        shortcut = chain_of(tuple(block.shortcut), x, (x.shape[2], x.shape[3]))
-        if shortcut is None:
-            return None
-    return Bottleneck(tuple(parts), last, shortcut)
-
-
-def _cut(tensors: Sequence[Tensor], lengths: Sequence[int]) -> list[Sequence[Tensor]]:
-    """``tensors`` in pieces of ``lengths``."""
-    found, start = [], 0
-    for length in lengths:
-        found.append(tensors[start : start + length])
-        start += length
-    return found
-
-
 def usable(x: Tensor) -> bool:
     """Whether parts may take ``x``."""
     return calls.usable(x) and not torch.is_autocast_enabled(x.device.type)
@@ -304,9 +201,3 @@ def fused_squeeze_excite(squeeze: SqueezeExcite, x: Tensor) -> Tensor:
     """``squeeze_excite(squeeze, x)`` as one function in training, where the C kernels can."""
     part = squeeze_of(squeeze, x) if usable(x) else None
     return squeeze_excite(squeeze, x) if part is None else apply(part, x)
-
-
-def fused_bottleneck(block: GhostBottleneck, x: Tensor) -> Tensor:
-    """``bottleneck_by_parts(block, x)`` as one function, where the C kernels can: else by parts."""
-    part = bottleneck_of(block, x) if usable(x) else None
-    return bottleneck_by_parts(block, x) if part is None else apply(part, x)
