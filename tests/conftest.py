@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # Set before torch and datasets are imported, and inherited by every command that a test starts.
-# One thread: the pictures are so small that more threads only wait for one another.
+# One thread: the pictures are so small that more threads only wait for one another. Where a test
+# asks for more, they sleep while they wait: spinning ones would keep the other tests from working.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "passive"
 os.environ["HF_HUB_OFFLINE"] = "1"
 _CACHE = tempfile.TemporaryDirectory(prefix="ghostnet-small-tests-")
 os.environ["HF_HOME"] = _CACHE.name
@@ -29,6 +31,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def kernels() -> None:
+    """The C kernels, without which tests of them would compare PyTorch with itself."""
+    from ghostnet_small.native.library import library
+
+    for dtype in (torch.float32, torch.float64):
+        assert library(dtype) is not None, f"no C kernels for {dtype} here: see the warning above"
 
 
 @pytest.fixture(scope="session")

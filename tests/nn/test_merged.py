@@ -8,6 +8,7 @@ from torch import nn
 
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.native import calls
+from ghostnet_small.native.library import library
 from ghostnet_small.nn import merged as merged_module
 from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.nn.forms import set_rep_conv
@@ -16,8 +17,9 @@ from ghostnet_small.nn.merged import MergedConv, merged_forward, merged_of
 from ghostnet_small.nn.rep_conv import RepConv2d
 from scrambled import scrambled
 
-TOLERANCE = 1e-9
+pytestmark = pytest.mark.usefixtures("kernels")
 
+TOLERANCE = 1e-9
 
 # The paper's.
 WIDTHS = (1.0, 1.3, 1.6, 1.9, 2.2, 2.8, 3.4)
@@ -30,12 +32,10 @@ def worthwhile_at_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["kernels", "torch"])
 def by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both implementations; the C kernels are there, or these tests would compare nothing."""
+    """Both implementations."""
     if request.param == "torch":
         monkeypatch.setattr(calls, "usable", lambda x: False)
         monkeypatch.setattr(calls, "usable_for", lambda x: False)
-    else:
-        assert calls.usable_for(torch.zeros(1)), "no C compiler here"
     return str(request.param)
 
 
@@ -175,6 +175,16 @@ def test_the_whole_network_is_the_same(width: float, shape: tuple[int, int, int]
     # In maps of 2x2 of two pictures batch norm sees eight values; where they hardly differ it
     # magnifies rounding, in whatever form: the definition's own then measures it.
     assert_same_network(width, shape, by_rounding=30 if shape == (2, 8, 8) else 0)
+
+
+# Fewer pictures than threads, and shares that are not alike.
+@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize("threads", [2, 3])
+def test_the_whole_network_is_the_same_by_several_threads(threads: int, count: int) -> None:
+    torch.set_num_threads(threads)
+    shared = library(torch.float64)
+    assert shared is not None and shared.omp_get_max_threads() == threads
+    assert_same_network(1.0, (count, 16, 16))
 
 
 def test_the_whole_network_is_the_same_without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
