@@ -83,6 +83,13 @@ def test_two_that_start_at_once_decode_once(tmp_path: Path, kept: Path) -> None:
     assert not list(kept.glob("*.lock"))
 
 
+def test_a_file_that_another_process_renames_meanwhile_is_not_missed(tmp_path: Path) -> None:
+    (tmp_path / "pixels").write_bytes(bytes(7))
+    # Listed, and gone when it is looked at.
+    (tmp_path / ".facts.json.partial").symlink_to(tmp_path / "renamed")
+    assert CacheFolder(tmp_path).size_bytes() == 7
+
+
 def test_a_lock_is_waited_for_and_free_after_a_kill(tmp_path: Path) -> None:
     program = (
         "import sys, time\nfrom pathlib import Path\n"

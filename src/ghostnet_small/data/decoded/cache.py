@@ -101,7 +101,12 @@ class CacheFolder:
 
     def size_bytes(self) -> int:
         """Bytes on the disk."""
-        return sum(file.stat().st_size for file in self.path.iterdir())
+        total = 0
+        for file in self.path.iterdir():
+            # Another process that just wrote its facts has given the file its name.
+            with suppress(FileNotFoundError):
+                total += file.stat().st_size
+        return total
 
     def read(self, *, keep: bool) -> Decoded:
         """All that is here.
