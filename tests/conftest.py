@@ -20,6 +20,8 @@ os.environ["GHOSTNET_CACHE"] = os.path.join(_CACHE.name, "ghostnet-small")
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+from ghostnet_small.native.library import library  # noqa: E402
+
 
 def pytest_unconfigure() -> None:
     _CACHE.cleanup()
@@ -36,8 +38,6 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def kernels() -> None:
     """The C kernels, without which tests of them would compare PyTorch with itself."""
-    from ghostnet_small.native.library import library
-
     for dtype in (torch.float32, torch.float64):
         assert library(dtype) is not None, f"no C kernels for {dtype} here: see the warning above"
 
