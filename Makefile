@@ -9,7 +9,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 .DELETE_ON_ERROR:
 
 help:
-	@echo 'make quickstart   train, evaluate, fold and use the network on digits (about three minutes)'
+	@echo 'make quickstart   train, evaluate, fold and use the network on digits (a minute or a few)'
 	@echo 'make test         lint, types and tests; GHOSTNET_CIFAR10=DIR adds the tests on CIFAR-10'
 	@echo 'make clean        remove .venv, $(RUN) and what the tools cache'
 
