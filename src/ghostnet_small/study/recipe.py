@@ -17,6 +17,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.sources import DataSettings
+from ghostnet_small.distill.settings import DistillSettings
 from ghostnet_small.errors import InputError
 from ghostnet_small.nn.forms import RepConvForm
 from ghostnet_small.study.recipe_file import read_yaml
@@ -54,6 +55,7 @@ class Recipe:
         optimizer: how weights move.
         schedule: how fast.
         train: how long, and in what arithmetic.
+        distill: from whom the network learns besides the labels.
     """
 
     name: str = ""
@@ -63,6 +65,7 @@ class Recipe:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
+    distill: DistillSettings = field(default_factory=DistillSettings)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values, as in YAML."""
@@ -82,7 +85,8 @@ class Recipe:
         return [f"{key} {was[key]!r} -> {now[key]!r}" for key in different]
 
 
-# Settings of the place and not of the experiment: the data have a fingerprint of their own.
+# Settings of the place and not of the experiment: the data and the teachers have fingerprints of
+# their own.
 PLACE = (
     "data.root",
     "data.source",
@@ -91,6 +95,8 @@ PLACE = (
     "train.device",
     "train.threads",
     "train.checkpoint_seconds",
+    "distill.teachers",
+    "distill.cache",
 )
 
 LATER = (
@@ -112,12 +118,17 @@ def terms(written: Mapping[str, Any]) -> dict[str, Any]:
     A setting that came after the first records counts where it is used, so that they stay
     comparable and keep their hashes.
     """
-    unused = flatten(Recipe().as_dict())
-    return {
+    unused, given = flatten(Recipe().as_dict()), flatten(written)
+    teachers = given.get("distill.teachers") or []
+    decide = {
         key: value
-        for key, value in flatten(written).items()
-        if key not in PLACE and not (key in LATER and value == unused[key])
+        for key, value in given.items()
+        if key not in PLACE
+        and not (key in LATER and value == unused[key])
+        # Without a teacher no setting of distillation has an effect.
+        and (teachers or not key.startswith("distill."))
     }
+    return decide | ({"distill.teachers": len(teachers)} if teachers else {})
 
 
 def flatten(written: Mapping[str, Any]) -> dict[str, Any]:
