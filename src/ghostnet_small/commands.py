@@ -19,6 +19,9 @@ from ghostnet_small.benchmark_commands import BENCHMARKS
 from ghostnet_small.command import PROGRAM, Command, Commands, Failed, number, positive
 from ghostnet_small.errors import InputError
 from ghostnet_small.several_command import is_several, several_options, show_several, train_all
+from ghostnet_small.study_command import show_study, study, study_options
+
+PATIENCE = 20.0  # seconds
 
 
 def _say(remark: str) -> None:
@@ -65,12 +68,13 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
 
     if is_several(args):
         return train_all(args)
-    follow_starter()
+    # One that was started among several may come after a killed one, of which something still ends.
+    patience = PATIENCE if follow_starter() else 0.0
     with joined() as processes:
         with processes.agreed():
             out, recipe = _what_to_train(args)
         if args.resume is not None:
-            go = partial(resume, out, args.overrides, processes=processes)
+            go = partial(resume, out, args.overrides, processes=processes, patience=patience)
         else:
             go = partial(start, recipe, out, processes=processes)
         cure = f"go on with: {train_command(processes.count)} --resume {shlex.quote(str(out))}"
@@ -245,6 +249,10 @@ COMMANDS: Commands = {
     "train": Command(
         "Train a recipe into a new run's folder, or go on with a run.",
         *(_train_options, _train, _show_training, _all_settings),
+    ),
+    "study": Command(
+        "Train the many runs of a study, teachers first; given again, it goes on.",
+        *(study_options, study, show_study, _all_settings),
     ),
     "evaluate": Command(
         "Top-1 and loss of trained weights on a split.",
