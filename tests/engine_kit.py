@@ -73,6 +73,8 @@ class Silent:
         self.rows: list[dict[str, Any]] = []
         self.losses: list[float] = []
 
+    def preparing(self, what: str, done: int, total: int) -> None: ...
+
     def step(self, epoch: int, done: int, steps: int, loss: float, top1: float) -> None:
         self.losses.append(loss)
 

@@ -126,7 +126,7 @@ def _dispatch(words: Sequence[str], commands: Commands = COMMANDS, before: str =
 
 def _run(name: str, command: Command, words: Sequence[str]) -> None:
     launch = launched()
-    if name != "train" and launch.count > 1:
+    if name not in ("train", "distill") and launch.count > 1:
         raise InputError(
             f"{name} runs in one process, and the launcher started {launch.count}; leave it out"
         )

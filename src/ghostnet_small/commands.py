@@ -6,6 +6,7 @@ What is slow to import is imported by the command that needs it.
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import signal
 import sys
@@ -93,6 +94,30 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
             # The second Ctrl-C does not wait for the engine.
             raise Failed(f"stopped at once; {cure}", 128 + signal.SIGINT) from None
     return {"run": str(out), **summary}
+
+
+def _distill_options(parser: argparse.ArgumentParser) -> None:
+    _train_options(parser)
+    parser.add_argument(
+        "--teachers",
+        metavar="RUN",
+        nargs="+",
+        type=Path,
+        help="runs' folders, or weights; several teach together",
+    )
+
+
+def _distill(args: argparse.Namespace) -> dict[str, Any]:
+    given = any(word.startswith("--distill.teachers=") for word in args.overrides)
+    if args.teachers is not None:
+        if given:
+            raise InputError("--distill.teachers says what --teachers says; leave one of them out")
+        # As JSON, for a folder may be called 1e3, or have a comma in it.
+        names = json.dumps([str(path) for path in args.teachers])
+        args.overrides = [*args.overrides, f"--distill.teachers={names}"]
+    elif not given and args.resume is None and not _what_to_train(args)[1].distill.teachers:
+        raise InputError("distill needs teachers; give --teachers runs/NAME [runs/OTHER ...]")
+    return _train(args)
 
 
 def _show_training(value: dict[str, Any]) -> None:
@@ -253,6 +278,10 @@ COMMANDS: Commands = {
     "study": Command(
         "Train the many runs of a study, teachers first; given again, it goes on.",
         *(study_options, study, show_study, _all_settings),
+    ),
+    "distill": Command(
+        "Train a recipe as the student of trained networks.",
+        *(_distill_options, _distill, _show_training, _all_settings),
     ),
     "evaluate": Command(
         "Top-1 and loss of trained weights on a split.",

@@ -26,7 +26,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], values: dict[str, Any]
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # In one entry: of several, safetensors writes now this and now that one first.
-    signed = {**values, DIGEST: _digest(plain, values)}
+    signed = {**values, DIGEST: tensors_digest(plain, values)}
     write_atomic(path, save(plain, metadata={"values": json.dumps(signed)}))
 
 
@@ -57,7 +57,7 @@ def read_tensors(
         if not isinstance(values, dict):
             raise ValueError("its values are not a JSON object")
         digest = values.pop(DIGEST, None)
-        if digest is not None and digest != _digest(tensors, values):
+        if digest is not None and digest != tensors_digest(tensors, values):
             raise ValueError("its digest is not that of its content")
         return tensors, values
     except InputError:
@@ -77,7 +77,8 @@ def read_tensors(
         ) from None
 
 
-def _digest(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> str:
+def tensors_digest(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> str:
+    """SHA-256 of ``values`` and of contiguous ``tensors``: names, types, shapes and bytes."""
     sha = hashlib.sha256(canonical(values))
     for name in sorted(tensors):
         tensor = tensors[name]

@@ -126,9 +126,11 @@ def other_value(value: Any) -> str:
 )
 def test_the_hash_tells_the_experiment_and_not_the_place(key: str) -> None:
     value = flatten(Recipe().as_dict())[key]
-    changed = read_recipe(None, [f"--{key}={other_value(value)}"])
+    taught = ["--distill.teachers=[a]"] if key.startswith("distill.") else []
+    before = read_recipe(None, taught)
+    changed = read_recipe(None, [*taught, f"--{key}={other_value(value)}"])
     assert flatten(changed.as_dict())[key] != value
-    assert (changed.hash() == Recipe().hash()) is (key in PLACE)
+    assert (changed.hash() == before.hash()) is (key in PLACE)
 
 
 @pytest.mark.parametrize(
@@ -149,8 +151,19 @@ def test_what_came_later_counts_where_it_is_used(key: str) -> None:
     flat = flatten(Recipe().as_dict())
     assert key in flat
     # The digest is that of the settings that the first records had, and of no other.
-    first = {k: v for k, v in flat.items() if k not in PLACE and k not in LATER}
+    came_later = {k for k in flat if k in LATER or k.startswith("distill.")}
+    first = {k: v for k, v in flat.items() if k not in PLACE and k not in came_later}
     assert hashlib.sha256(json.dumps(first, sort_keys=True).encode()).hexdigest() == Recipe().hash()
+
+
+def test_distillation_counts_where_there_are_teachers() -> None:
+    warm = read_recipe(None, ["--distill.temperature", "2"])
+    assert warm.hash() == Recipe().hash()
+    taught = [read_recipe(None, [f"--distill.teachers=[{runs}]"]) for runs in ("a", "b", "a,b")]
+    warmer = read_recipe(None, ["--distill.teachers=[a]", "--distill.temperature", "2"])
+    # Which teacher it is, its fingerprint says.
+    assert taught[0].hash() == taught[1].hash()
+    assert len({r.hash() for r in (Recipe(), taught[0], taught[2], warmer)}) == 4
 
 
 def test_the_place_is_known_by_its_keys() -> None:

@@ -1,1 +1,38 @@
-"""Distillation: losses, teachers' targets and their cache, and what a student is trained on."""
+"""Distillation: what a student loses against its teachers, in logits and in feature maps.
+
+It knows tensors and modules, never which networks they come from.
+"""
+
+from ghostnet_small.distill.features import (
+    Taps,
+    attention_map,
+    attention_transfer_loss,
+    channels_of,
+    hint_loss,
+    make_adapter,
+)
+from ghostnet_small.distill.losses import (
+    dist_loss,
+    dkd_loss,
+    ensemble_logits,
+    kd_loss,
+    logit_standardized_kd_loss,
+    share_above,
+    target_entropy,
+)
+
+__all__ = [
+    "Taps",
+    "attention_map",
+    "attention_transfer_loss",
+    "channels_of",
+    "dist_loss",
+    "dkd_loss",
+    "ensemble_logits",
+    "hint_loss",
+    "kd_loss",
+    "logit_standardized_kd_loss",
+    "make_adapter",
+    "share_above",
+    "target_entropy",
+]

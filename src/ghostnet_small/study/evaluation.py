@@ -105,8 +105,8 @@ def check_data(data: ImageData | OneSplit, info: ModelInfo, path: Path) -> None:
     """Raises ``InputError`` where ``data`` do not have the classes and channels of a model."""
     if data.classes != info.classes:
         raise InputError(
-            f"the data's {_list(data.classes)} are not the classes of {path}, "
-            f"{_list(info.classes)}; give data of the same classes with --data.root"
+            f"the data's {list_classes(data.classes)} are not the classes of {path}, "
+            f"{list_classes(info.classes)}; give data of the same classes with --data.root"
         )
     if data.channels != len(info.mean):
         raise InputError(
@@ -124,6 +124,7 @@ def check_finite(logits: torch.Tensor, path: Path) -> None:
         )
 
 
-def _list(classes: Sequence[str]) -> str:
+def list_classes(classes: Sequence[str]) -> str:
+    """``3 classes (cat, dog, frog)``; of many the first ones."""
     more = ", ..." if len(classes) > MOST_NAMES else ""
     return f"{len(classes)} classes ({', '.join(classes[:MOST_NAMES])}{more})"

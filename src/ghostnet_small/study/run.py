@@ -6,29 +6,27 @@ import logging
 import shlex
 from collections.abc import Callable
 from contextlib import closing
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ghostnet_small.data.dataset import ImageData
 from ghostnet_small.data.sources import load_data
 from ghostnet_small.errors import InputError
 from ghostnet_small.launcher import train_command
 from ghostnet_small.models.registry import check_model, create_model
 from ghostnet_small.models.weights import ModelInfo
-from ghostnet_small.nn.complexity import both_forms, by_quantity
 from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.nn.forms import set_rep_conv
+from ghostnet_small.study.finish import Prepared, finish
 from ghostnet_small.study.folder import RunFolder
-from ghostnet_small.study.pictures import draw_confusion, draw_curves, draw_mistakes
 from ghostnet_small.study.provenance import provenance
 from ghostnet_small.study.recipe import Recipe, read_recipe
+from ghostnet_small.study.teaching import Teaching
 from ghostnet_small.train.device import keep_freed_memory, make_accelerator
 from ghostnet_small.train.engine import Training
-from ghostnet_small.train.evaluate import Evaluation
 from ghostnet_small.train.interfaces import Watcher
-from ghostnet_small.train.metrics import classification_report
 from ghostnet_small.train.objective import class_weights, cross_entropy
 from ghostnet_small.train.processes import ALONE, Processes
 
@@ -55,10 +53,10 @@ def start(
     folder = RunFolder(out)
     with processes.agreed():
         folder.check_free()
-    training, data = _prepare(recipe, folder, watcher, stop_signal, processes)
+    prepared = _prepare(recipe, folder, watcher, stop_signal, processes)
     with closing(folder):
         processes.on_main(lambda: folder.create(recipe))
-        return _train_to_the_end(training, data, recipe, folder, sessions=[])
+        return _train_to_the_end(prepared, recipe, folder, sessions=[])
 
 
 def resume(
@@ -90,12 +88,12 @@ def resume(
                 _check_processes(path, state[1], processes)
         if summary is not None:
             return summary
-        training, data = _prepare(recipe, folder, watcher, stop_signal, processes)
+        prepared = _prepare(recipe, folder, watcher, stop_signal, processes)
         sessions: list[dict[str, Any]] = []
         if state is not None:
             with processes.agreed():
-                sessions = _restore(training, data, path, *state)
-        return _train_to_the_end(training, data, recipe, folder, sessions)
+                sessions = _restore(prepared, path, *state)
+        return _train_to_the_end(prepared, recipe, folder, sessions)
 
 
 def _check_processes(path: Path, values: dict[str, Any], processes: Processes) -> None:
@@ -109,13 +107,21 @@ def _check_processes(path: Path, values: dict[str, Any], processes: Processes) -
 
 
 def _restore(
-    training: Training,
-    data: ImageData,
+    prepared: Prepared,
     path: Path,
     tensors: dict[str, torch.Tensor],
     values: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    """Make ``training`` stand where the state does; returns the sessions that led there."""
+    """Make a training stand where the state does; returns the sessions that led there."""
+    training, data = prepared.training, prepared.data
+    before = values.get("teachers", [])
+    for number, (was, now) in enumerate(zip_longest(before, prepared.teachers), start=1):
+        if was != now:
+            raise InputError(
+                f"teacher {number} is not the one that {path} learned from: its weights are "
+                f"{str(now)[:12]}, then {str(was)[:12]}; give the same teachers with "
+                "--distill.teachers, or train the recipe into a new --out"
+            )
     if values.get("fingerprint") != data.fingerprint:
         raise InputError(
             f"the data are not those that {path} was trained on: fingerprint "
@@ -152,7 +158,7 @@ def _prepare(
     watcher: Watcher,
     stop_signal: Stop,
     processes: Processes,
-) -> tuple[Training, ImageData]:
+) -> Prepared:
     """Everything that can refuse a recipe, before anything is written."""
     with processes.agreed():
         check_model(recipe.model.name, recipe.model.width)
@@ -178,10 +184,17 @@ def _prepare(
     weights = class_weights(data.train.labels, data.classes, recipe.train.class_weights)
     if weights is not None:
         weights = weights.to(accelerator.device)
+    labels = objective = cross_entropy(recipe.train.label_smoothing, weights)
+    teaching, companion = None, None
+    if recipe.distill.teachers:
+        with processes.agreed():
+            teaching = Teaching(recipe, data, accelerator.device, processes.count)
+            objective, companion = teaching.objective(labels, model)
+        processes.check_same(lambda: teaching.digests, "their teachers")
     training = Training(
         model,
         data,
-        objective=cross_entropy(recipe.train.label_smoothing, weights),
+        objective=objective,
         augment=recipe.augment,
         optimizer=recipe.optimizer,
         schedule=recipe.schedule,
@@ -192,110 +205,25 @@ def _prepare(
         stop_signal=stop_signal,
         processes=processes,
         for_evaluation=reparameterize,
+        companion=companion,
     )
-    return training, data
+    return Prepared(training, data, teaching)
 
 
 def _train_to_the_end(
-    training: Training,
-    data: ImageData,
+    prepared: Prepared,
     recipe: Recipe,
     folder: RunFolder,
     sessions: list[dict[str, Any]],
 ) -> dict[str, Any]:
+    training, data = prepared.training, prepared.data
     processes = training.processes
     origin = {**provenance(training.accelerator.device), "processes": processes.count}
     sessions = [*sessions, {"from_step": training.counters.step, "commit": origin["commit"]}]
     folder.extra = {"fingerprint": data.fingerprint, "sessions": sessions}
+    if prepared.teachers:
+        folder.extra["teachers"] = prepared.teachers
     with processes.together():
+        prepared.fill_targets()
         training.run()
-        return _finish(training, data, recipe, folder, origin)
-
-
-def _finish(
-    training: Training,
-    data: ImageData,
-    recipe: Recipe,
-    folder: RunFolder,
-    origin: dict[str, Any],
-) -> dict[str, Any]:
-    """Read the test split once, draw the pictures, write the summary."""
-    rows = training.counters.rows
-    name = "test" if data.test is not None else "validation"
-    last: dict[str, Any] = {
-        k: rows[-1][k] for k in ("validation_loss", "validation_top1") if k in rows[-1]
-    }
-    found = None
-    if data.test is not None or data.validation is not None:
-        found = training.evaluate(data.split(name))
-        last |= {
-            f"{name}_top1": found.top1,
-            f"{name}_loss": found.loss,
-            f"{name}_correct": found.correct,
-            f"{name}_total": found.total,
-        }
-        report = classification_report(found.logits, data.split(name).labels.cpu(), data.classes)
-        per_class = report.pop("per_class")
-        last |= {f"{name}_{quantity}": value for quantity, value in report.items()}
-    forms = both_forms(training.model, (data.channels, *data.size))
-    pictures = sum(row["images_per_s"] * row["seconds"] for row in rows)
-    summary = {
-        "recipe": recipe.as_dict(),
-        "recipe_hash": recipe.hash(),
-        "seed": recipe.train.seed,
-        **origin,
-        "sessions": folder.extra["sessions"],
-        "data": {
-            **data.origin,
-            "fingerprint": data.fingerprint,
-            "classes": list(data.classes),
-            "skipped": list(data.skipped),
-            **{
-                f"{split}_images": 0 if found is None else len(found)
-                for split, found in (
-                    ("train", data.train),
-                    ("validation", data.validation),
-                    ("test", data.test),
-                )
-            },
-        },
-        "wall_seconds": training.counters.wall_seconds,
-        "images_per_s": pictures / sum(row["seconds"] for row in rows),
-        "model": by_quantity({form: stages["total"] for form, stages in forms.items()}),
-        "last": last,
-        "best": training.counters.best,
-        **_best_on_test(rows),
-        "epochs": rows,
-    }
-
-    def write() -> None:
-        folder.pictures.mkdir(exist_ok=True)
-        draw_curves(rows, folder.pictures / "curves.png")
-        if found is not None:
-            _draw_answers(found, data, name, folder)
-            folder.save_classes(per_class)
-        folder.save_summary(summary)
-
-    training.processes.on_main(write)
-    return summary
-
-
-def _best_on_test(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The paper's figure: the best of all epochs' test accuracies, chosen on the test split."""
-    if "test_top1" not in rows[-1]:
-        return {}
-    best = max(rows, key=lambda row: row["test_top1"])
-    return {"best_on_test": {"epoch": best["epoch"], "top1": best["test_top1"]}}
-
-
-def _draw_answers(found: Evaluation, data: ImageData, name: str, folder: RunFolder) -> None:
-    split = data.split(name)
-    labels = split.labels.cpu()
-    confidence, predictions = found.logits.softmax(1).max(1)
-    count = len(data.classes)
-    matrix = torch.bincount(labels * count + predictions, minlength=count**2).view(count, count)
-    path = folder.pictures
-    draw_confusion(matrix, data.classes, path / "confusion.png")
-    draw_mistakes(
-        split.images, labels, predictions, confidence, data.classes, path / "mistakes.png"
-    )
+        return finish(prepared, recipe, folder, origin)

@@ -44,7 +44,8 @@ class Training:
     is the same in all, and so are weights and average; running statistics are made the mean of
     those of all processes after each step. All stop at the same step, and only one saves.
 
-    ``for_evaluation`` gives a copy that computes the same faster.
+    ``for_evaluation`` gives a copy that computes the same faster. A ``companion`` is trained with
+    the model, saved in its state and not in its weights: what an objective has of its own.
 
     Raises ``InputError`` where the batch is larger than the training split or leaves a single
     picture to batch norm, or where a picture does not suit the augmentation.
@@ -66,6 +67,7 @@ class Training:
         stop_signal: Callable[[], int | None] = lambda: None,
         processes: Processes = ALONE,
         for_evaluation: Callable[[nn.Module], nn.Module] | None = None,
+        companion: nn.Module | None = None,
     ) -> None:
         if settings.batch_size > len(data.train):
             raise InputError(
@@ -90,7 +92,9 @@ class Training:
 
         self.model = model.to(accelerator.device).to(memory_format=self.memory_format)
         self.ema = EMA(self.model, settings.ema_decay) if settings.ema_decay else None
-        self.optimizer = build_optimizer(self.model, optimizer)
+        self.companion = companion if companion is None else companion.to(accelerator.device)
+        self.trained = nn.ModuleList([self.model, *([companion] if companion is not None else [])])
+        self.optimizer = build_optimizer(self.trained, optimizer)
         self.forward = wrap(self.model, accelerator)
         self.stepper = accelerator.prepare_optimizer(self.optimizer)
 
@@ -109,6 +113,8 @@ class Training:
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         if self.ema:
             tensors |= {f"ema.{name}": t for name, t in self.ema.model.state_dict().items()}
+        if self.companion is not None:
+            tensors |= {f"companion.{n}": t for n, t in self.companion.state_dict().items()}
         tensors |= {f"optimizer.{n}": t for n, t in optimizer_tensors(self.optimizer).items()}
         scaler = self.accelerator.scaler
         return tensors, {
@@ -119,13 +125,17 @@ class Training:
 
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Go on from what ``state`` gave."""
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
+        parts: dict[str, dict[str, Tensor]] = {
+            part: {} for part in ("model", "ema", "companion", "optimizer")
+        }
         for name, tensor in tensors.items():
             part, rest = name.split(".", 1)
             parts[part][rest] = tensor
         self.model.load_state_dict(parts["model"])
         if self.ema:
             self.ema.model.load_state_dict(parts["ema"])
+        if self.companion is not None:
+            self.companion.load_state_dict(parts["companion"])
         restore_optimizer(self.optimizer, parts["optimizer"])
         if self.accelerator.scaler is not None and values["scaler"]:
             self.accelerator.scaler.load_state_dict(values["scaler"])
@@ -182,7 +192,7 @@ class Training:
             correct = (logits.detach().argmax(1) == batch.targets).sum()
             self.pending.add(self.counters.step, rate, loss, correct, len(batch.targets))
         if self.settings.clip_norm is not None:
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+            self.accelerator.clip_grad_norm_(self.trained.parameters(), self.settings.clip_norm)
         self.stepper.step()
         self.stepper.zero_grad()
         self.processes.average_statistics(self.model)

@@ -76,6 +76,16 @@ class Feed:
         for (places, size, pictures), read in zip(shares, taken, strict=True):
             yield Step(self._parts(read.to(self.device), view_at(places), size), pictures)
 
+    def whole_view(self, view: int, size: int) -> Iterator[Batch]:
+        """Every picture of the split under ``view``, in the split's order, ``size`` at a time."""
+
+        def rows() -> Iterator[Tensor]:
+            for own in torch.arange(len(self.split), device=self.split.labels.device).split(size):
+                yield torch.cat((own, self._partners(own, view)))
+
+        for read in batches(self.split, rows()):
+            yield self._parts(read.to(self.device), view, size)[0]
+
     def _share(self, step: int) -> tuple[slice, int, int]:
         """Where in the order this process's pictures of ``step`` stand, how many make a part,
         and how many pictures the whole step has."""

@@ -39,6 +39,9 @@ class Store(Protocol):
 class Watcher(Protocol):
     """What looks on while the engine works: a progress bar, or nothing."""
 
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """Before the first step, while something that takes long is made ready."""
+
     def step(self, epoch: int, done: int, steps: int, loss: float, top1: float) -> None:
         """After some steps of an epoch; ``loss`` and ``top1`` (%) are the epoch's so far."""
 

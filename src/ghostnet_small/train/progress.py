@@ -51,6 +51,12 @@ class TrainingProgress:
     ) -> None:
         self.bar.stop()
 
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """Move the bar, whose unit ``what`` names; where there is none, write a line at the end."""
+        self.bar.update(self.task, description=what, completed=done, total=total, figures="")
+        if done == total:
+            self.console.print(f"{what}: {total}", highlight=False, markup=False, soft_wrap=True)
+
     def step(self, epoch: int, done: int, steps: int, loss: float, top1: float) -> None:
         """Move the bar; ``epoch`` counts from 0, ``loss`` and ``top1`` (%) are its own so far."""
         now = time.monotonic()

@@ -1,0 +1,114 @@
+"""The logits that a student is compared with: asked for now, or read from what was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ghostnet_small.distill.cache import TargetCache
+from ghostnet_small.distill.losses import ensemble_logits
+from ghostnet_small.distill.settings import DistillSettings
+from ghostnet_small.distill.teacher import Teacher
+from ghostnet_small.train.feed import Feed
+from ghostnet_small.train.objective import Batch
+
+BATCH = 500
+PAGES = 2  # views that stay on the device: that of this epoch, and one more
+
+Targets = Callable[[Batch], Tensor]
+"""A batch to its targets: float32 logits ``(N, K)`` without a gradient, of all teachers as one."""
+
+Combine = Callable[[Sequence[Tensor]], Tensor]
+
+
+def combination(settings: DistillSettings) -> Combine:
+    """How the logits of several teachers become one's; of one teacher they stay as they are."""
+
+    def combine(logits: Sequence[Tensor]) -> Tensor:
+        if len(logits) == 1:
+            return logits[0]
+        return ensemble_logits(
+            logits,
+            mean=settings.mean,
+            weights=settings.teacher_shares,
+            temperature=settings.temperature,
+        )
+
+    return combine
+
+
+class LiveTargets:
+    """Asks every teacher, for the very views that the student is shown."""
+
+    def __init__(self, teachers: Sequence[Teacher], combine: Combine) -> None:
+        self.teachers, self.combine = teachers, combine
+
+    def __call__(self, batch: Batch) -> Tensor:
+        return self.combine([teacher.logits(batch.views) for teacher in self.teachers])
+
+
+class CachedTargets:
+    """Reads what every teacher said of a view when ``fill`` asked it.
+
+    ``index`` int64 ``(N,)`` is that of the training split: a batch names its pictures by it.
+    """
+
+    def __init__(
+        self,
+        caches: Sequence[TargetCache],
+        index: Tensor,
+        combine: Combine,
+        device: torch.device,
+    ) -> None:
+        self.caches, self.combine, self.device = caches, combine, device
+        row = torch.full((int(index.max()) + 1,), -1)
+        row[index.cpu()] = torch.arange(len(index))
+        self.row = row.to(device)
+        self.pages: dict[int, list[Tensor]] = {}
+
+    def __call__(self, batch: Batch) -> Tensor:
+        rows = self.row[batch.index]
+        if isinstance(batch.view, int):
+            return self.combine([page[rows].float() for page in self._pages(batch.view)])
+        classes = self.caches[0].shape[1]
+        logits = [torch.empty(len(rows), classes, device=self.device) for _ in self.caches]
+        for view in batch.view.unique().tolist():
+            there = batch.view == view
+            for found, page in zip(logits, self._pages(view), strict=True):
+                found[there] = page[rows[there]].float()
+        return self.combine(logits)
+
+    def _pages(self, view: int) -> list[Tensor]:
+        if view not in self.pages:
+            if len(self.pages) >= PAGES:
+                del self.pages[next(iter(self.pages))]
+            self.pages[view] = [cache.page(view).to(self.device) for cache in self.caches]
+        return self.pages[view]
+
+
+def fill(
+    cache: TargetCache,
+    teacher: Teacher,
+    feed: Feed,
+    *,
+    progress: Callable[[int, int], None],
+    between: Callable[[], None],
+) -> None:
+    """Ask ``teacher`` for every view that ``cache`` lacks; what is there already stays.
+
+    ``progress`` is told how many of all views are there; ``between`` runs before each batch and
+    may raise. Killed at any moment, it goes on at the view where it was.
+    """
+    if not cache.missing():
+        return
+    with cache.filling(between):
+        missing = cache.missing()
+        for view in missing:
+            parts = []
+            for batch in feed.whole_view(view, BATCH):
+                between()
+                parts.append(teacher.logits(batch.views).cpu())
+            cache.write(view, torch.cat(parts))
+            progress(cache.views - len(missing) + missing.index(view) + 1, cache.views)

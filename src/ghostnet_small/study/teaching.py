@@ -1,0 +1,273 @@
+"""The teachers of a recipe: found, checked, asked, and what became of their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ghostnet_small.data.dataset import ImageData, Split, size_text
+from ghostnet_small.distill.cache import TargetCache, key_digest
+from ghostnet_small.distill.losses import share_above, target_entropy
+from ghostnet_small.distill.maps import MapLosses
+from ghostnet_small.distill.objective import distillation
+from ghostnet_small.distill.targets import (
+    BATCH,
+    CachedTargets,
+    LiveTargets,
+    Targets,
+    combination,
+    fill,
+)
+from ghostnet_small.distill.teacher import Teacher
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import cache_root
+from ghostnet_small.models.weights import load
+from ghostnet_small.nn.fold import reparameterize
+from ghostnet_small.study.evaluation import list_classes
+from ghostnet_small.study.recipe import Recipe
+from ghostnet_small.tensorfile import tensors_digest
+from ghostnet_small.train.engine import Training
+from ghostnet_small.train.evaluate import Evaluation, evaluate
+from ghostnet_small.train.objective import Objective
+
+NEARLY_ONE = 0.98  # a target above it says little more than its label
+
+
+class Teaching:
+    """One training's teachers; ``targets`` gives a batch what they say of it.
+
+    Raises ``InputError`` where a teacher is missing, has other classes or channels than the data,
+    or the targets that are kept are others than this training's.
+    """
+
+    def __init__(
+        self, recipe: Recipe, data: ImageData, device: torch.device, processes: int
+    ) -> None:
+        self.recipe, self.settings, self.data = recipe, recipe.distill, data
+        self.device = device
+        self._check_settings(processes)
+        self.teachers = [load_teacher(Path(path), data) for path in self.settings.teachers]
+        for teacher in self.teachers:
+            teacher.to(device)
+        self.caches: list[TargetCache] = []
+        if self.settings.targets == "cached":
+            self.caches = [self._cache(teacher) for teacher in self.teachers]
+            for cache in self.caches:
+                cache.check()
+        self.combine = combination(self.settings)
+        self.targets: Targets = (
+            CachedTargets(self.caches, data.train.index, self.combine, device)
+            if self.caches
+            else LiveTargets(self.teachers, self.combine)
+        )
+
+    @property
+    def digests(self) -> list[str]:
+        """SHA-256 of each teacher's weights."""
+        return [teacher.digest for teacher in self.teachers]
+
+    @property
+    def views(self) -> int:
+        """So many views the training shows: V, or one an epoch."""
+        return self.recipe.augment.views or self.recipe.train.epochs
+
+    def objective(
+        self, labels: Objective, student: nn.Module
+    ) -> tuple[Objective, nn.Module | None]:
+        """The loss of the ``labels`` with that of the teachers, and what of it is to be trained.
+
+        Raises ``InputError`` where a feature map that is to be compared is none.
+        """
+        maps = None
+        if self.settings.on_maps:
+            picture = (self.data.channels, *self.data.size)
+            maps = MapLosses(student, self.teachers[0], self.settings, picture)
+        objective = distillation(labels, self.targets, self.settings, maps)
+        return objective, None if maps is None else maps.adapters
+
+    def fill(
+        self,
+        training: Training,
+        progress: Callable[[str, int, int], None],
+        between: Callable[[], None],
+    ) -> None:
+        """Make the targets that are not kept yet; ``progress`` is told what and how far."""
+        # Without caches the targets are live, and there is nothing to fill.
+        for number, (cache, teacher) in enumerate(zip(self.caches, self.teachers), 1):  # noqa: B905
+            many = f" {number} of {len(self.teachers)}" if len(self.teachers) > 1 else ""
+            fill(
+                cache,
+                teacher,
+                training.feed,
+                progress=lambda done, total, many=many: progress(  # type: ignore[misc]
+                    f"targets of teacher{many}, views", done, total
+                ),
+                between=between,
+            )
+
+    def about(
+        self, training: Training, found: Evaluation | None, split: Split | None
+    ) -> dict[str, Any]:
+        """What a record says of the teachers, of their targets, and of how the student follows.
+
+        ``found`` are the student's answers to ``split``.
+        """
+        shares = self.settings.teacher_shares or (1.0,) * len(self.teachers)
+        rows = [
+            {
+                "name": teacher.name,
+                **teacher.about,
+                "weights_sha256": teacher.digest,
+                "weight": share / sum(shares),
+            }
+            for teacher, share in zip(self.teachers, shares, strict=True)
+        ]
+        report: dict[str, Any] = {
+            key: value
+            for key, value in asdict(self.settings).items()
+            if key not in ("teachers", "teacher_shares", "cache", "targets")
+        }
+        report |= {"mode": self.settings.targets, "teachers": rows}
+        report["targets"] = self._about_targets(training)
+        if found is None or split is None:
+            return report
+        name = "test" if self.data.test is not None else "validation"
+        answers = [self._answers(teacher, split) for teacher in self.teachers]
+        labels = split.labels.cpu()
+        for row, answer in zip(rows, answers, strict=True):
+            row[f"{name}_top1"] = answer.top1
+        combined = self.combine([answer.logits for answer in answers]).argmax(1)
+        same = (combined == found.logits.argmax(1)).float().mean()
+        report["agreement"] = 100 * float(same)
+        report[f"teacher_{name}_top1"] = 100 * float((combined == labels).float().mean())
+        return report
+
+    def _about_targets(self, training: Training) -> dict[str, Any]:
+        """Of the first view of every training picture."""
+        logits, labels = [], []
+        for batch in training.feed.whole_view(0, BATCH):
+            logits.append(self.targets(batch).float().cpu())
+            labels.append(batch.targets.cpu())
+        targets = torch.cat(logits)
+        temperature = self.settings.temperature
+
+        def top1(answers: Tensor) -> float:
+            return 100 * float((answers.argmax(1) == torch.cat(labels)).float().mean())
+
+        return {
+            "views": self.views,
+            "pictures": len(targets),
+            "temperature": temperature,
+            "entropy": float(target_entropy(targets, temperature).mean()),
+            "entropy_at_1": float(target_entropy(targets, 1.0).mean()),
+            "share_above_098": share_above(targets, temperature, NEARLY_ONE),
+            "share_above_098_at_1": share_above(targets, 1.0, NEARLY_ONE),
+            "top1": top1(targets),
+        }
+
+    def _answers(self, teacher: Teacher, split: Split) -> Evaluation:
+        return evaluate(
+            teacher.network,
+            split,
+            mean=teacher.mean,
+            std=teacher.std,
+            memory_format=teacher.memory_format,
+        )
+
+    def _check_settings(self, processes: int) -> None:
+        if self.settings.on_maps and processes > 1:
+            raise InputError(
+                f"distill.attention and hints work in one process, and there are {processes}; "
+                "leave the launcher out, or attention and hints"
+            )
+        if self.settings.loss == "dkd" and self.recipe.augment.mixes:
+            raise InputError(
+                "distill.loss 'dkd' tells a picture's class from the others, and augment.mixup or "
+                "cutmix gives it two; choose kd, dist or logit_standardized, or do not mix"
+            )
+        if (
+            self.settings.targets == "cached"
+            and self.recipe.train.sampler == "balanced"
+            and self.recipe.augment.views is None
+        ):
+            raise InputError(
+                "train.sampler 'balanced' shows a picture several views an epoch, without end; "
+                "give augment.views, or distill.targets live"
+            )
+
+    def _cache(self, teacher: Teacher) -> TargetCache:
+        augment = asdict(self.recipe.augment)
+        del augment["views"]
+        rows, classes = len(self.data.train), len(self.data.classes)
+        key = {
+            "format": 1,
+            "teacher": {"weights": teacher.digest, "mean": teacher.mean, "std": teacher.std},
+            "data": self.data.fingerprint,
+            "split": "train",
+            "pictures": rows,
+            "classes": classes,
+            "size": self.data.size,
+            "augment": augment,
+            "fill": tuple(round(255 * mean) for mean in self.data.mean),
+            "views": self.views,
+        }
+        if self.settings.cache is not None:
+            folder = Path(self.settings.cache).expanduser() / f"teacher-{teacher.digest[:16]}"
+        else:
+            root = cache_root(self.recipe.data.cache)
+            if root is None:
+                raise InputError(
+                    "caches are off, and distill.targets is cached; give distill.cache DIR, or "
+                    "distill.targets live"
+                )
+            folder = root / "targets" / key_digest(key)[:32]
+        # Of more views than epochs the last ones are never shown, unless pictures come repeatedly.
+        every = self.recipe.train.sampler == "balanced"
+        shown = self.views if every else min(self.views, self.recipe.train.epochs)
+        return TargetCache(folder, key, views=shown, rows=rows, classes=classes)
+
+
+def load_teacher(path: Path, data: ImageData) -> Teacher:
+    """The last weights in ``path``, a run's folder or one of weights, folded.
+
+    Raises ``InputError`` where there are none, or they are for other classes, another order of
+    them, or other channels than ``data``.
+    """
+    try:
+        model, info = load(path)
+    except InputError as error:
+        raise InputError(f"teacher {path}: {error}") from None
+    if info.classes != data.classes:
+        order = "in another order" if set(info.classes) == set(data.classes) else "others"
+        raise InputError(
+            f"teacher {path} knows the {list_classes(info.classes)}; the data's are {order}, the "
+            f"{list_classes(data.classes)}; give a teacher that was trained on the same classes"
+        )
+    if len(info.mean) != data.channels:
+        raise InputError(
+            f"teacher {path} takes pictures of {len(info.mean)} channels, and the data have "
+            f"{data.channels}; give data.channels {len(info.mean)}, or another teacher"
+        )
+    if info.size != data.size:
+        raise InputError(
+            f"teacher {path} was trained on {size_text(info.size)} pictures, and the data's are "
+            f"{size_text(data.size)}; give data.size {info.size[0]}, or another teacher"
+        )
+    config = model.config
+    return Teacher(
+        name=str(path),
+        network=reparameterize(model),
+        mean=info.mean,
+        std=info.std,
+        digest=tensors_digest(model.state_dict(), {"config": config}),
+        about={
+            "recipe": info.recipe.get("name", ""),
+            "architecture": config["architecture"],
+            "width": config.get("width"),
+        },
+    )
