@@ -1,0 +1,24 @@
+"""Distillation: what a student loses against its teachers, in logits and in feature maps.
+
+It knows tensors and modules, never which networks they come from.
+"""
+
+from ghostnet_small.distill.losses import (
+    dist_loss,
+    dkd_loss,
+    ensemble_logits,
+    kd_loss,
+    logit_standardized_kd_loss,
+    share_above,
+    target_entropy,
+)
+
+__all__ = [
+    "dist_loss",
+    "dkd_loss",
+    "ensemble_logits",
+    "kd_loss",
+    "logit_standardized_kd_loss",
+    "share_above",
+    "target_entropy",
+]
