@@ -3,6 +3,14 @@
 It knows tensors and modules, never which networks they come from.
 """
 
+from ghostnet_small.distill.features import (
+    Taps,
+    attention_map,
+    attention_transfer_loss,
+    channels_of,
+    hint_loss,
+    make_adapter,
+)
 from ghostnet_small.distill.losses import (
     dist_loss,
     dkd_loss,
@@ -14,11 +22,17 @@ from ghostnet_small.distill.losses import (
 )
 
 __all__ = [
+    "Taps",
+    "attention_map",
+    "attention_transfer_loss",
+    "channels_of",
     "dist_loss",
     "dkd_loss",
     "ensemble_logits",
+    "hint_loss",
     "kd_loss",
     "logit_standardized_kd_loss",
+    "make_adapter",
     "share_above",
     "target_entropy",
 ]
