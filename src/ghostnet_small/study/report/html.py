@@ -1,0 +1,109 @@
+"""A page as one HTML file that loads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+
+from ghostnet_small.study.report.css import CSS
+from ghostnet_small.study.report.page import Page, Plot, Section, Table
+
+
+def html(page: Page, drawings: Mapping[str, str]) -> str:
+    """The whole document; ``drawings`` are the plots' inline SVG by name."""
+    title = escape(page.title)
+    links = "\n".join(
+        f'<li><a href="#{section.anchor}">{escape(section.title)}</a></li>'
+        for section in page.sections
+    )
+    facts = "\n".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in page.facts
+    )
+    lines = [
+        "<!DOCTYPE html>",
+        '<html lang="en">',
+        "<head>",
+        '<meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<meta name="color-scheme" content="light dark">',
+        f"<title>{title}: report of a study</title>",
+        f"<style>\n{CSS}</style>",
+        "</head>",
+        "<body>",
+        "<header>",
+        '<p class="kind">Report of a study</p>',
+        f"<h1>{title}</h1>",
+        *(f'<p class="about">{escape(text)}</p>' for text in page.about),
+        '<section class="findings" aria-labelledby="findings">',
+        '<h2 id="findings">Findings</h2>',
+        "<ul>",
+        *(f"<li>{escape(text)}</li>" for text in page.findings),
+        "</ul>",
+        "</section>",
+        f'<dl class="facts">\n{facts}\n</dl>',
+        f'<nav aria-label="Sections">\n<ul>\n{links}\n</ul>\n</nav>',
+        "</header>",
+        "<main>",
+        *(_section(section, drawings) for section in page.sections),
+        "</main>",
+        "<footer>",
+        f"<p>{escape('Made from the rows of the runs alone. ' + _versions(page))}</p>",
+        "</footer>",
+        "</body>",
+        "</html>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _versions(page: Page) -> str:
+    return ", ".join(f"{name} {text}" for name, text in page.small)
+
+
+def _section(section: Section, drawings: Mapping[str, str]) -> str:
+    parts = [
+        _table(part, f"{section.anchor}-{number}")
+        if isinstance(part, Table)
+        else _plot(part, drawings[part.name])
+        for number, part in enumerate(section.parts)
+    ]
+    text = [f"<p>{escape(one)}</p>" for one in section.text]
+    head = f'<h2 id="{section.anchor}">{escape(section.title)}</h2>'
+    opened = f'<section aria-labelledby="{section.anchor}">'
+    return "\n".join([opened, head, *text, *parts, "</section>"])
+
+
+def _table(table: Table, anchor: str) -> str:
+    heads = "".join(
+        f'<th scope="col"{_side(column.numeric)}>{escape(column.title)}</th>'
+        for column in table.columns
+    )
+    lines = [
+        # It scrolls by itself where it is wider than the page, and so by keyboard.
+        f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{anchor}">',
+        "<table>",
+        f'<caption id="{anchor}">{escape(table.caption)}</caption>',
+        f"<thead><tr>{heads}</tr></thead>",
+        "<tbody>",
+    ]
+    for number, row in enumerate(table.rows):
+        if number in table.starts:
+            lines += ["</tbody>", "<tbody>"]
+        cells = [
+            f"<td{_side(column.numeric)}>{escape(text)}</td>"
+            for column, text in zip(table.columns[1:], row[1:], strict=True)
+        ]
+        strong = ' class="strong"' if number in table.strong else ""
+        lines.append(f'<tr{strong}><th scope="row">{escape(row[0])}</th>{"".join(cells)}</tr>')
+    lines += ["</tbody>", "</table>", "</div>"]
+    if table.note:
+        lines.append(f'<p class="note">{escape(table.note)}</p>')
+    return "\n".join(lines)
+
+
+def _side(numeric: bool) -> str:
+    return ' class="number"' if numeric else ""
+
+
+def _plot(plot: Plot, drawing: str) -> str:
+    caption = f"<figcaption>{escape(plot.caption)}</figcaption>"
+    return f'<figure>\n<div class="plot" tabindex="0">\n{drawing}\n</div>\n{caption}\n</figure>'
