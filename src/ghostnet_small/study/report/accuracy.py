@@ -29,6 +29,9 @@ INTERVAL_NOTE = (
     "there are."
 )
 
+# The difference, its interval and the verdict: in bold where it is real.
+STRONG = (5, 6, 7)
+
 
 def main_rows(comparison: Comparison) -> list[dict[str, Any]]:
     """The main table's figures, a row for each width and strategy."""
@@ -80,14 +83,15 @@ def main_table(comparison: Comparison) -> Table:
     if any(bests.values()):
         columns.append(Column("best epoch chosen on test, %"))
     rows: list[list[str]] = []
-    starts, strong = set(), set()
+    starts: set[int] = set()
+    strong: set[tuple[int, int]] = set()
     for (width, strategy), runs in groups.items():
         mean, difference = over(runs, top1), comparison.difference(width, strategy)
         compared = strategy != comparison.baseline and difference is not None
         if rows and rows[-1][1] != width_text(width):
             starts.add(len(rows))
         if compared and difference is not None and difference.real:
-            strong.add(len(rows))
+            strong.update((len(rows), place) for place in STRONG)
         row = [
             strategy,
             width_text(width),
@@ -141,7 +145,7 @@ def _finding(strategy: str, known: Mapping[float | None, Estimate], baseline: st
         parts.append(f"not told apart from {baseline} at {_widths(open_)}")
     single = {width: one for width, one in known.items() if one.n == 1}
     if single:
-        parts.append(f"run with one common seed, which shows nothing, at {_widths(single)}")
+        parts.append(f"seen with one common seed only, which shows nothing, at {_widths(single)}")
     return f"{strategy}: {'; '.join(parts)}."
 
 

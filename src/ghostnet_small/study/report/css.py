@@ -35,8 +35,8 @@ a { color: var(--series-1); }
 }
 .facts dt { color: var(--muted); font-size: 0.8125rem; }
 .facts dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
-nav { padding: 0.6rem 0; border-block: 1px solid var(--faint); font-size: 0.925rem; }
-nav ul { display: flex; flex-wrap: wrap; gap: 0.2rem 1.25rem; margin: 0; padding: 0; }
+nav { padding: 0.6rem 0; border-block: 1px solid var(--faint); font-size: 0.875rem; }
+nav ul { display: flex; flex-wrap: wrap; gap: 0.2rem 1.1rem; margin: 0; padding: 0; }
 nav li { list-style: none; }
 nav a { text-decoration: none; }
 nav a:hover { text-decoration: underline; }
@@ -52,7 +52,8 @@ th, td { padding: 0.35rem 0.7rem; text-align: left; vertical-align: baseline; }
 th:first-child, td:first-child { padding-left: 0; }
 th:last-child, td:last-child { padding-right: 0; }
 td, tbody th { white-space: nowrap; }
-.long { min-width: 16rem; white-space: normal; overflow-wrap: anywhere; }
+tbody th { position: sticky; left: 0; background: var(--page); }
+td.long, th.long { min-width: 13rem; white-space: normal; overflow-wrap: anywhere; }
 thead th {
   border-bottom: 1.5px solid var(--ink); vertical-align: bottom;
   color: var(--muted); font-weight: 500; line-height: 1.25; text-wrap: balance;
@@ -61,29 +62,33 @@ tbody th { font-weight: 500; }
 tbody tr:not(:first-child) > * { border-top: 1px solid var(--faint); }
 tbody + tbody > tr:first-child > * { border-top: 1.5px solid var(--muted); }
 .number { text-align: right; }
-.strong > * { font-weight: 700; }
+.strong { font-weight: 700; }
 .note, figcaption, footer { color: var(--muted); font-size: 0.875rem; line-height: 1.5; }
 figure { margin: 1.75rem 0 0; }
 figcaption { max-width: 44rem; margin-top: 0.5rem; }
-.plot svg { display: block; width: 100%; height: auto; min-width: 36rem; }
+.plot svg { display: block; width: 100%; height: auto; min-width: 42rem; }
 .plot svg * { stroke-linejoin: round; stroke-linecap: butt; }
 footer { margin-top: 3.5rem; padding-top: 1rem; border-top: 1px solid var(--faint); }
 footer p { max-width: none; font-size: 0.8125rem; }
+@media (max-width: 40rem) { tbody th, th.long { min-width: 7rem; white-space: normal; } }
 :focus-visible { outline: 2px solid var(--series-1); outline-offset: 2px; }
 """
 
 _PRINT = """
   @page { margin: 1.5cm; }
-  body { max-width: none; padding: 0; font-size: 10pt; }
+  html { font-size: 10pt; }
+  body { max-width: none; padding: 0; }
   nav { display: none; }
   h2, caption, thead { break-after: avoid; }
-  figure, tr, .findings, .facts { break-inside: avoid; }
+  figure, tr, .whole, .findings, .facts { break-inside: avoid; }
   thead { display: table-header-group; }
   main > section { margin-top: 1.75rem; }
   .scroll, .plot { overflow: visible; }
+  tbody th { position: static; }
   .plot svg { min-width: 0; max-height: 24cm; }
-  table { font-size: 7.5pt; }
+  table { font-size: 8pt; }
   th, td { padding: 0.25rem 0.4rem; }
+  td.long, th.long { min-width: 7rem; }
 """
 
 CSS = f"""\

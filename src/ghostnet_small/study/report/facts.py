@@ -65,6 +65,8 @@ def _data(row: Mapping[str, Any]) -> str:
 
 
 def _judged(comparison: Comparison) -> str:
+    if not comparison.runs:
+        return NONE
     if comparison.split == "test":
         return "the test split, read once a run, at its end"
     return "the validation split, for no run has read a test split"

@@ -8,6 +8,11 @@ from html import escape
 from ghostnet_small.study.report.css import CSS
 from ghostnet_small.study.report.page import Page, Plot, Section, Table
 
+# A cell of more characters is set in several lines.
+MOST_ON_A_LINE = 28
+# A table of more rows may be printed on two pages.
+MOST_ON_A_PAGE = 14
+
 
 def html(page: Page, drawings: Mapping[str, str]) -> str:
     """The whole document; ``drawings`` are the plots' inline SVG by name."""
@@ -74,12 +79,13 @@ def _section(section: Section, drawings: Mapping[str, str]) -> str:
 
 def _table(table: Table, anchor: str) -> str:
     heads = "".join(
-        f'<th scope="col"{_side(column.numeric)}>{escape(column.title)}</th>'
+        f'<th scope="col"{_kind(column.numeric)}>{escape(column.title)}</th>'
         for column in table.columns
     )
+    whole = " whole" if len(table.rows) <= MOST_ON_A_PAGE else ""
     lines = [
         # It scrolls by itself where it is wider than the page, and so by keyboard.
-        f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{anchor}">',
+        f'<div class="scroll{whole}" tabindex="0" role="region" aria-labelledby="{anchor}">',
         "<table>",
         f'<caption id="{anchor}">{escape(table.caption)}</caption>',
         f"<thead><tr>{heads}</tr></thead>",
@@ -89,19 +95,21 @@ def _table(table: Table, anchor: str) -> str:
         if number in table.starts:
             lines += ["</tbody>", "<tbody>"]
         cells = [
-            f"<td{_side(column.numeric)}>{escape(text)}</td>"
-            for column, text in zip(table.columns[1:], row[1:], strict=True)
+            f"<td{_kind(column.numeric, text, (number, place) in table.strong)}>{escape(text)}</td>"
+            for place, (column, text) in enumerate(zip(table.columns, row, strict=True))
         ]
-        strong = ' class="strong"' if number in table.strong else ""
-        lines.append(f'<tr{strong}><th scope="row">{escape(row[0])}</th>{"".join(cells)}</tr>')
+        heading = f'<th scope="row"{_kind(False, row[0])}>{escape(row[0])}</th>'
+        lines.append(f"<tr>{heading}{''.join(cells[1:])}</tr>")
     lines += ["</tbody>", "</table>", "</div>"]
     if table.note:
         lines.append(f'<p class="note">{escape(table.note)}</p>')
     return "\n".join(lines)
 
 
-def _side(numeric: bool) -> str:
-    return ' class="number"' if numeric else ""
+def _kind(numeric: bool, text: str = "", strong: bool = False) -> str:
+    kinds = {"number": numeric, "long": len(text) > MOST_ON_A_LINE, "strong": strong}
+    names = " ".join(name for name, holds in kinds.items() if holds)
+    return f' class="{names}"' if names else ""
 
 
 def _plot(plot: Plot, drawing: str) -> str:

@@ -33,7 +33,9 @@ def _table(table: Table) -> list[str]:
     lines = [[_cell(column.title) for column in table.columns], marks]
     for number, row in enumerate(table.rows):
         cells = [_cell(text) for text in row]
-        lines.append([f"**{text}**" for text in cells] if number in table.strong else cells)
+        strong = [(number, place) in table.strong for place in range(len(row))]
+        pairs = zip(cells, strong, strict=True)
+        lines.append([f"**{text}**" if bold else text for text, bold in pairs])
     grid = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     return [f"### {_line(table.caption)}", grid, *([_line(table.note)] if table.note else [])]
 
@@ -52,7 +54,7 @@ def _list(items: list[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", escape(text))
+    return _SPECIAL.sub(r"\\\1", escape(text, quote=False))
 
 
 def _line(text: str) -> str:

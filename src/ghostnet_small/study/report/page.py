@@ -15,9 +15,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of plain text; ``starts`` are the rows that begin a group, ``strong`` stand out.
+    """Cells of plain text; ``starts`` are the rows that begin a group.
 
-    The first cell of a row is its heading.
+    ``strong`` are cells, by row and column, that stand out. The first cell of a row is its heading.
     """
 
     caption: str
@@ -25,7 +25,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
     starts: frozenset[int] = frozenset()
-    strong: frozenset[int] = frozenset()
+    strong: frozenset[tuple[int, int]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def table(
     rows: list[list[str]],
     note: str = "",
     starts: frozenset[int] = frozenset(),
-    strong: frozenset[int] = frozenset(),
+    strong: frozenset[tuple[int, int]] = frozenset(),
 ) -> Table:
     """A table whose rows are as long as its columns."""
     assert all(len(row) == len(columns) for row in rows), caption

@@ -17,9 +17,8 @@ def plain(value: float | None, digits: int = 2) -> str:
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """A difference, always with its sign; one that rounds to zero has none."""
-    written = f"{value:+.{digits}f}"
-    return (written[1:] if float(written) == 0 else written).replace("-", MINUS)
+    """A difference with its sign, which tells even of +0.00 on which side of zero it lies."""
+    return f"{value:{'+' if value else ''}.{digits}f}".replace("-", MINUS)
 
 
 def count(value: float | None) -> str:

@@ -20,13 +20,15 @@ def draw_all(comparison: Comparison) -> list[tuple[Plot, str]]:
     strategies = looks(comparison.strategies)
     split = comparison.split
     paper = " Dashed and hollow: the paper's, made under other conditions."
+    panels = ""
+    if len(comparison.widths) > 1:
+        panels = " Each panel begins where its width does, but a point is equally long in all."
     drawings = [
         (
             draw_accuracy,
             "accuracy",
             f"Top-1 on {split} by strategy. Small rings: seeds; large marks: their mean, with its "
-            "95 % t-interval, cut where it leaves the panel. Each panel begins where its "
-            "width does, but a point is equally long in all.",
+            "95 % t-interval, cut where it leaves the panel." + panels,
             f"Accuracy by strategy: {_accuracies(comparison)}",
         ),
         (

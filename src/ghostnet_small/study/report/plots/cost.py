@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from ghostnet_small.study.report.comparison import Comparison, over, top1
 from ghostnet_small.study.report.plots.draw import STEPS, Look, dress, head, key, limits, new_figure
@@ -32,12 +32,12 @@ def draw_cost(comparison: Comparison, looks: Mapping[str, Look]) -> Figure | Non
     values = []
     for axes, (title, of) in zip(panels, shown, strict=True):
         points = _points(comparison, of)
+        unit, scale = _unit(title, max(x for line in points.values() for x, _ in line))
+        points = {name: [(x / scale, y) for x, y in line] for name, line in points.items()}
         values += [y for line in points.values() for _, y in line]
         _panel(axes, points, looks)
-        unit, scale = _unit(title, max(x for line in points.values() for x, _ in line))
         head(axes, title)
         axes.set_xlabel(unit)
-        axes.xaxis.set_major_formatter(_in_units(scale))
     panels[0].set_ylim(*limits(values))
     panels[0].set_ylabel(f"{comparison.split} top-1, %")
     key(figure, looks, line=False)
@@ -78,10 +78,6 @@ def _unit(title: str, greatest: float) -> tuple[str, float]:
         if greatest >= 2 * HOUR:
             return "hours", HOUR
         return ("minutes", MINUTE) if greatest >= 2 * MINUTE else ("seconds", 1)
-    if greatest >= 2e6:
+    if greatest >= 1e6:
         return "millions", 1e6
-    return ("thousands", 1e3) if greatest >= 2e3 else ("", 1)
-
-
-def _in_units(scale: float) -> FuncFormatter:
-    return FuncFormatter(lambda value, _: f"{value / scale:g}")
+    return ("thousands", 1e3) if greatest >= 1e3 else ("", 1)

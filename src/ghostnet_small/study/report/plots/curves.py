@@ -27,7 +27,7 @@ MOST_COLUMNS = 3
 HEIGHT = 3.0  # inches, of a panel
 FEW_EPOCHS = 3
 # Epochs before this share of the training need not fit: what one compares comes after them.
-BEGINNING = 0.15
+BEGINNING = 0.25
 Curve = list[tuple[float, float, float, float]]  # epoch, mean, least, greatest
 
 
@@ -98,7 +98,7 @@ def _line(axes: Axes, curve: Curve, look: Look) -> None:
 
 def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
     """From the lowest point after the beginning of a training to the highest point."""
-    later = [point for curve in curves for point in curve[min(int(BEGINNING * len(curve)), 10) :]]
+    later = [point for curve in curves for point in curve[int(BEGINNING * len(curve)) :]]
     low, high = min(point[2] for point in later), max(point[3] for point in later)
     pad = 0.05 * max(high - low, 1.0)
     return max(low - pad, 0.0), min(high + pad, 100.0)
@@ -109,7 +109,7 @@ def _label(
 ) -> None:
     low, high = axes.get_ylim()
     line = 14 / 72 / (height - 1.0) * (high - low)
-    places = apart([curve[-1][1] for curve in curves.values()], line)
+    places = apart([curve[-1][1] for curve in curves.values()], line, low, high)
     for (name, curve), place in zip(curves.items(), places, strict=True):
         axes.annotate(
             f"{short(name, 28)} {curve[-1][1]:.2f}",

@@ -89,7 +89,7 @@ def key(
             [],
             [],
             color=look.colour,
-            marker=look.marker,
+            marker="" if line else look.marker,
             label=short(name),
             markersize=6,
             linestyle=look.dash if line else "none",
@@ -107,27 +107,31 @@ def key(
         frameon=False,
         fontsize=NORMAL,
         labelcolor=INK,
-        handlelength=3.0 if line else 1.0,
+        handlelength=4.0 if line else 1.0,
         columnspacing=2.0,
         borderaxespad=0.2,
     )
 
 
-def short(name: str, most: int = 34) -> str:
+def short(name: str, most: int = 38) -> str:
     """A name that fits; of a long one the middle goes, for names differ at either end."""
     if len(name) <= most:
         return name
     return f"{name[: most // 2]}…{name[len(name) - (most - most // 2 - 1) :]}"
 
 
-def apart(values: Sequence[float], gap: float) -> list[float]:
-    """Places in the order of ``values`` at least ``gap`` apart, as near to them as can be."""
+def apart(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Places in the order of ``values`` at least ``gap`` apart, as near to them as can be.
+
+    They lie between ``low`` and ``high`` where so many fit.
+    """
     from scipy.optimize import isotonic_regression
 
     order = sorted(range(len(values)), key=lambda index: (values[index], index))
     if not order:
         return []
     level = isotonic_regression([values[index] - gap * rank for rank, index in enumerate(order)]).x
+    level = level.clip(low, max(low, high - gap * (len(order) - 1)))
     places = [0.0] * len(values)
     for rank, index in enumerate(order):
         places[index] = float(level[rank]) + gap * rank
@@ -135,7 +139,7 @@ def apart(values: Sequence[float], gap: float) -> list[float]:
 
 
 def limits(
-    points: Sequence[float], ends: Sequence[float] = (), least: float = 0.5
+    points: Sequence[float], ends: Sequence[float] = (), least: float = 1.0
 ) -> tuple[float, float]:
     """Limits of an axis that show all points, and interval ends as far as they leave room.
 
@@ -146,7 +150,7 @@ def limits(
     room = max(high - low, least)
     low = max(min([low, *ends]), low - room)
     high = min(max([high, *ends]), high + room)
-    pad = 0.06 * max(high - low, least)
+    pad = 0.08 * max(high - low, least)
     return low - pad, high + pad
 
 

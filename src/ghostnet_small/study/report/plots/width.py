@@ -108,7 +108,7 @@ def _label(axes: Axes, labels: Sequence[tuple[Point, str, Look]], height: float)
     """Names at the right, led from the end of their lines, none over another."""
     low, high = axes.get_ylim()
     line = 14 / 72 / (height - 0.8) * (high - low)
-    places = apart([y for (_, y), _, _ in labels], line)
+    places = apart([y for (_, y), _, _ in labels], line, low, high)
     for ((x, y), text, look), place in zip(labels, places, strict=True):
         axes.annotate(
             text,
@@ -121,6 +121,7 @@ def _label(axes: Axes, labels: Sequence[tuple[Point, str, Look]], height: float)
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
+                "linestyle": ":",
                 "color": look.colour,
                 "alpha": 0.4,
                 "linewidth": 0.9,
