@@ -48,6 +48,7 @@ table {
   font-size: 0.875rem; line-height: 1.4; font-variant-numeric: tabular-nums;
 }
 caption { padding-bottom: 0.5rem; text-align: left; font-size: 0.925rem; font-weight: 600; }
+caption span { display: inline-block; position: sticky; left: 0; max-width: calc(100vw - 2.5rem); }
 th, td { padding: 0.35rem 0.7rem; text-align: left; vertical-align: baseline; }
 th:first-child, td:first-child { padding-left: 0; }
 th:last-child, td:last-child { padding-right: 0; }

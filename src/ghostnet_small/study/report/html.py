@@ -87,7 +87,7 @@ def _table(table: Table, anchor: str) -> str:
         # It scrolls by itself where it is wider than the page, and so by keyboard.
         f'<div class="scroll{whole}" tabindex="0" role="region" aria-labelledby="{anchor}">',
         "<table>",
-        f'<caption id="{anchor}">{escape(table.caption)}</caption>',
+        f'<caption id="{anchor}"><span>{escape(table.caption)}</span></caption>',
         f"<thead><tr>{heads}</tr></thead>",
         "<tbody>",
     ]
