@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Published:
-    """Figures that others printed: ``top1[strategy][width]`` in %, and where they stand."""
-
-    source: str
-    top1: Mapping[str, Mapping[float, float]]
+from ghostnet_small.study.planned import Published
 
 
 @dataclass(frozen=True)
