@@ -158,7 +158,7 @@ def limits(
 def to_svg(figure: Figure) -> str:
     """The figure in sentinel colours, without the date and the maker's marks."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None}, facecolor=PAGE)
+    figure.savefig(buffer, format="svg", facecolor=PAGE)
     text = buffer.getvalue()
     return re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
 
