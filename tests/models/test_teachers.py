@@ -133,16 +133,20 @@ def test_upsampling_is_that_of_a_picture_upsampled_before() -> None:
         assert torch.equal(model(x), model.network(before))
 
 
-def test_evaluation_goes_by_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = make("resnet18", upsample=32).eval()
-    x = seeded(5, 1, 16, 16)
+@pytest.mark.parametrize(("upsample", "side"), [(32, 16), (None, 32)])
+def test_evaluation_goes_by_parts(
+    monkeypatch: pytest.MonkeyPatch, upsample: int | None, side: int
+) -> None:
+    name = "PART_PIXELS" if upsample is None else "UPSAMPLED_PART_PIXELS"
+    model = make("resnet18", upsample=upsample).eval()
+    x = seeded(5, 1, side, side)
     with torch.no_grad():
         whole = model(x)
-        monkeypatch.setattr(teachers, "PART_PIXELS", 2 * 32 * 32 + 5)
+        monkeypatch.setattr(teachers, name, 2 * 32 * 32 + 5)
         sizes: list[int] = []
         hook = model.network.register_forward_hook(lambda m, i, out: sizes.append(len(out)))
         parts = model(x)
-        monkeypatch.setattr(teachers, "PART_PIXELS", 1)
+        monkeypatch.setattr(teachers, name, 1)
         model(x[:2])
     assert sizes == [2, 2, 1, 1, 1]
     assert torch.allclose(parts, whole, rtol=1e-5, atol=1e-6)
@@ -252,12 +256,14 @@ def test_pictures_that_do_not_suit(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"pictures of 40x31 are too small for vgg13_bn.*data\.si"):
         vgg.check_size(31, 40)
     assert all(part.training for part in vgg.modules())
+    with pytest.raises(InputError, match=r"512x513 are too large for vgg13_bn.*data\.size"):
+        vgg.check_size(513, 512)
     small = make("resnet18", upsample=16)
     small.check_size(8, 16)
     with pytest.raises(InputError, match=r"17x8 are larger than model\.upsample 16"):
         small.check_size(8, 17)
     # Without padding or a pool that refuses, nothing is left and no error says so.
-    monkeypatch.setattr(small, "forward", lambda x: torch.full((2, 3), torch.nan))
+    monkeypatch.setattr(small, "forward_features", lambda x: torch.zeros(1, 512, 0, 1))
     with pytest.raises(InputError, match=r"model\.upsample 16 is too small"):
         small.check_size(8, 8)
     gns.create_model("ghostnetv3_small", width=0.1).check_size(8, 8)

@@ -25,9 +25,10 @@ from torch.nn import functional
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.network import Network
 
-# Upsampled pixels that are evaluated at once, 167 pictures of 224x224: the batches of evaluation
-# and prediction are made for pictures of 32x32.
-PART_PIXELS = 1 << 23
+# Pixels that are evaluated at once: 256 pictures of 32x32, or 83 that are upsampled to 224x224,
+# whose stem keeps a sixteenth of them. The batches of evaluation and prediction are made for
+# networks that need less memory.
+PART_PIXELS, UPSAMPLED_PART_PIXELS = 1 << 18, 1 << 22
 USUAL_UPSAMPLE = 224
 
 
@@ -124,11 +125,15 @@ class TimmNetwork(Network):
         return features
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.upsample is None or self.training or torch.is_grad_enabled():
+        if self.training or torch.is_grad_enabled():
             logits: Tensor = self.network(self._resized(x))
             return logits
         # In evaluation no picture knows of another, so they need not be in memory together.
-        parts = x.split(max(1, PART_PIXELS // self.upsample**2))
+        if self.upsample is None:
+            count = PART_PIXELS // (x.shape[2] * x.shape[3])
+        else:
+            count = UPSAMPLED_PART_PIXELS // self.upsample**2
+        parts = x.split(max(1, count))
         return torch.cat([self.network(self._resized(part)) for part in parts])
 
     def _resized(self, x: Tensor) -> Tensor:
@@ -138,21 +143,26 @@ class TimmNetwork(Network):
         return functional.interpolate(x, size=side, mode="bilinear", align_corners=False)
 
     def check_size(self, height: int, width: int) -> None:
-        """Raises ``InputError`` where strides and pools leave nothing of such pictures, or where
-        they are larger than what they are upsampled to."""
+        """Raises ``InputError`` where strides and pools leave nothing of such pictures, where they
+        are larger than what they are upsampled to, or where one alone would fill the memory."""
         name, pictures = self.config["architecture"], f"pictures of {width}x{height}"
         if self.upsample is not None and max(height, width) > self.upsample:
             raise InputError(
                 f"{pictures} are larger than model.upsample {self.upsample} of {name}; give "
                 f"data.size {self.upsample}, or a larger model.upsample"
             )
+        if self.upsample is None and height * width > PART_PIXELS:
+            raise InputError(
+                f"{pictures} are too large for {name}, which is fitted to tiny ones; give a "
+                f"smaller data.size, or model.upsample, such as {USUAL_UPSAMPLE}"
+            )
         weight = next(self.parameters())
-        shape = (2, self.config["in_channels"], height, width)
+        shape = (1, self.config["in_channels"], height, width)
         was_training = self.training
         try:
             with torch.no_grad():
-                logits = self.eval()(torch.zeros(shape, device=weight.device, dtype=weight.dtype))
-            left = logits.isfinite().all()  # the mean over no places is no number
+                zeros = torch.zeros(shape, device=weight.device, dtype=weight.dtype)
+                left = self.eval().forward_features(zeros).numel() > 0
         except RuntimeError:
             left = False
         finally:
