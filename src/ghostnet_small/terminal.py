@@ -104,7 +104,8 @@ def show_model(value: dict[str, Any]) -> None:
     channels, height, width = value["picture"]
     table = Table(
         title=f"{value['architecture']}, width {value['width']:g}, {value['classes']} classes, "
-        f"{channels} x {height} x {width} pictures",
+        f"{channels} x {height} x {width} pictures"
+        + (f", upsampled to {value['upsample']}" if "upsample" in value else ""),
         title_justify="left",
         box=box.SIMPLE_HEAD,
     )

@@ -18,7 +18,8 @@ from torch.nn import functional
 
 from ghostnet_small.data.decoded.pixels import MIN_SIZE
 from ghostnet_small.errors import InputError
-from ghostnet_small.models.registry import create_model
+from ghostnet_small.models.registry import create_ghostnet
+from ghostnet_small.models.teachers import TEACHERS
 from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.nn.forms import RepConvForm, set_rep_conv
 from ghostnet_small.study.folding import CheckFailed
@@ -114,6 +115,11 @@ def compare_training_steps(
         raise InputError(
             f"train.batch_size {batch} leaves a single picture to batch norm; give at least 2"
         )
+    if recipe.model.name in TEACHERS:
+        raise InputError(
+            f"model.name {recipe.model.name} has one form, and forms are compared here; give "
+            "ghostnetv3_small or ghostnetv3"
+        )
     if size < MIN_SIZE:
         raise InputError(f"--size {size} is not allowed; give {MIN_SIZE} or more pixels")
     accelerator = make_accelerator(recipe.train.device, recipe.train.precision)
@@ -125,7 +131,7 @@ def compare_training_steps(
     torch.manual_seed(recipe.train.seed)
     width = recipe.model.width
     with _enough_memory(f"{batch} pictures of {size}x{size}, {classes} classes, width {width:g}"):
-        network = create_model(
+        network = create_ghostnet(
             recipe.model.name, width=width, num_classes=classes, in_channels=CHANNELS
         ).to(device)
         pictures = torch.randn(batch, CHANNELS, size, size, device=device)
