@@ -40,8 +40,10 @@ def run(arguments: list[str]) -> int:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds all that the README's commands name."""
     place = tmp_path_factory.mktemp("readme")
-    for shared in ("recipes", "results"):
-        (place / shared).symlink_to(ROOT / shared)
+    (place / "recipes").symlink_to(ROOT / "recipes")
+    # Copied, for a report is written beside its rows.
+    unfinished = shutil.ignore_patterns("runs", "logs", "recipes")
+    shutil.copytree(ROOT / "results", place / "results", ignore=unfinished)
     make_parquet(place / "DIR", train=320, test=32)
     make_folder(place / "pictures", train=20, test=4, classes=("cat", "dog"))
     pixels = np.random.default_rng(1).integers(256, size=(100, 28, 28))
@@ -56,14 +58,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_readme_shows_commands_of_every_kind() -> None:
     kinds = {line.split()[1] for line in shown_commands()}
-    assert {"train", "evaluate", "fold", "predict", "info", "data"} <= kinds
+    assert {"train", "distill", "evaluate", "fold", "predict", "info", "data"} <= kinds
+    assert {"study", "report"} <= kinds
 
 
 def test_commands(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     for line in shown_commands():
         words = [str(place / "fashion") if w == FASHION_MNIST else w for w in shlex.split(line)[1:]]
-        if words[0] == "train" and "--out" in words:
+        if words[0] == "study":
+            # test_quickstart runs one to its end.
+            words.append("--dry-run")
+        if words[0] in ("train", "distill") and "--out" in words:
             # Options given later win; the made set is small enough for a real epoch.
             words += [*SHORT, "--data.limit", "256"] if "DIR" in words else SHORT
         assert run(words) == 0, line
@@ -72,7 +78,7 @@ def test_commands(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "quickstart"
     recipe = subprocess.run(
-        ["make", "--dry-run", "--always-make", "quickstart", f"RUN={out}"],
+        ["make", "--dry-run", "--always-make", "quickstart", f"RUN={out}", f"STUDY={out}-study"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -83,10 +89,15 @@ def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for line in recipe.splitlines()
         if line.startswith(".venv/bin/ghostnet-small ")
     ]
-    assert [words[0] for words in commands] == ["train", "evaluate", "fold", "data", "predict"]
+    assert [words[0] for words in commands] == [
+        *("train", "evaluate", "fold", "data", "predict"),
+        *("study", "report"),
+    ]
     monkeypatch.chdir(ROOT)
+    short = {"train": SHORT, "study": [*SHORT, "--data.limit", "100"]}
     for words in commands:
-        assert run(words + (SHORT if words[0] == "train" else [])) == 0, words
+        assert run(words + short.get(words[0], [])) == 0, words
+    assert (tmp_path / "quickstart-study" / "report.html").is_file()
 
 
 def test_python(tmp_path: Path) -> None:

@@ -20,7 +20,14 @@ from ghostnet_small.benchmark_commands import BENCHMARKS
 from ghostnet_small.command import PROGRAM, Command, Commands, Failed, number, positive
 from ghostnet_small.errors import InputError
 from ghostnet_small.several_command import is_several, several_options, show_several, train_all
-from ghostnet_small.study_command import show_study, study, study_options
+from ghostnet_small.study_command import (
+    report,
+    report_options,
+    show_report,
+    show_study,
+    study,
+    study_options,
+)
 
 PATIENCE = 20.0  # seconds
 
@@ -302,6 +309,10 @@ COMMANDS: Commands = {
     "data": Command(
         "What a data set holds; its pictures as files, and their augmented views.",
         *(_data_options, _data, terminal.show_data, _data_settings),
+    ),
+    "report": Command(
+        "Write a study's report, as a page and as Markdown.",
+        *(report_options, report, show_report),
     ),
     "record": Command(
         "Append a finished run to a file of records.",

@@ -116,3 +116,37 @@ def _show_plan(value: dict[str, Any]) -> None:
         table.add_row(printable(row["name"]), printable(row["strategy"] or "-"), *what)
     Console().print(table, highlight=False, markup=False)
     print(f"{len(value['runs'])} runs, of which none was started")
+
+
+def report_options(parser: argparse.ArgumentParser) -> None:
+    """The options of a study's report."""
+    parser.add_argument("study", metavar="DIR", type=Path, help="a study's folder")
+
+
+def report(args: argparse.Namespace) -> dict[str, Any]:
+    """Write the report of a study."""
+    from ghostnet_small.study.reporting import report_study
+
+    return report_study(args.study)
+
+
+def show_report(value: dict[str, Any]) -> None:
+    """The main table, and where the report is."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("strategy", "width", "n", "top-1", "against the baseline", "95 % interval"):
+        table.add_column(name, justify="left" if name == "strategy" else "right")
+    for row in value["table"]:
+        top1 = percent(row["top1"])
+        if row["deviation"] is not None:
+            top1 = mean({"mean": row["top1"], "deviation": row["deviation"]})
+        difference = "-" if row["difference"] is None else f"{row['difference']:+.2f}"
+        ends = "-" if row["low"] is None else f"{row['low']:+.2f} to {row['high']:+.2f}"
+        if row["real"]:
+            ends += ", real"
+        width = "-" if row["width"] is None else f"{row['width']:g}"
+        table.add_row(printable(row["strategy"]), width, str(row["n"]), top1, difference, ends)
+    console = Console()
+    console.print(table, highlight=False, markup=False)
+    split = value["table"][0]["split"] if value["table"] else "test"
+    print(f"{split} top-1 of the last epoch; differences in points, paired by seed")
+    print(f"report  {value['html']}, {value['markdown']}")
