@@ -95,14 +95,14 @@ def test_a_run_that_fails_is_told_with_its_reason(
 
 
 REFUSED = {
-    "no file": (["nowhere.yaml"], "study nowhere.yaml is not there", "strategies-digits"),
+    "no file": (["nowhere.yaml"], "study nowhere.yaml is not there", "quickstart-digits"),
     "option": (["study.yaml", "--paralel", "2"], "--paralel is not known", "--max-parallel"),
     "parallel": (["study.yaml", "--max-parallel", "0"], "'0' is not", "at least 1"),
     "setting": (["study.yaml", "--train.epoch", "2"], "--train.epoch", "train.epochs"),
     "seed": (["study.yaml", "--train.seed", "2"], "--train.seed", "leave one of them out"),
     "value": (["study.yaml", "--train.epochs", "0"], "run teacher: ", "epochs 0"),
     "device": (["study.yaml", "--train.device", "tpu"], "'tpu'", "cuda"),
-    "recipe": (["quickstart-digits"], "study quickstart-digits is not there", "shipped study"),
+    "recipe": (["gns-w1.0-cifar10"], "study gns-w1.0-cifar10 is not there", "shipped study"),
 }
 
 

@@ -1,4 +1,5 @@
-"""Recipes and studies that come with the program: in a wheel within it, in a checkout beside it."""
+"""The recipes and studies that come with the program: in a wheel within it, in a checkout beside
+it."""
 
 from __future__ import annotations
 
@@ -10,16 +11,25 @@ from ghostnet_small.errors import InputError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 FOLDERS = (_PACKAGE / "recipes", _PACKAGE.parent.parent / "recipes")
+STUDIES = "studies"
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Files of the shipped recipes by name, such as ``quickstart-digits``."""
-    return _shipped(".")
+    """Files of the shipped recipes by name: ``quickstart-digits``, ``teachers/resnet18-cifar10``.
+
+    Studies, which lie in a folder among them, are none.
+    """
+    return {name: file for name, file in _shipped().items() if not name.startswith(f"{STUDIES}/")}
 
 
 def shipped_studies() -> dict[str, Path]:
-    """Files of the shipped studies by name."""
-    return _shipped("studies")
+    """Files of the shipped studies by name, without the folder that they lie in."""
+    start = f"{STUDIES}/"
+    return {
+        name.removeprefix(start): file
+        for name, file in _shipped().items()
+        if name.startswith(start)
+    }
 
 
 def find_recipe(text: str) -> Path:
@@ -27,29 +37,35 @@ def find_recipe(text: str) -> Path:
 
     Raises ``InputError`` with the nearest shipped recipe where it is neither.
     """
-    return _find(text, "recipe", Path("recipes"), shipped_recipes())
+    return _find(text, shipped_recipes(), "recipe", "recipes/")
 
 
 def find_study(text: str) -> Path:
-    """As ``find_recipe``, of studies, with or without ``recipes/studies/``."""
-    return _find(text, "study", Path("recipes/studies"), shipped_studies())
+    """The file that ``text`` names: a path, or a shipped study, with or without
+    ``recipes/studies/``.
+
+    Raises ``InputError`` with the nearest shipped study where it is neither.
+    """
+    return _find(text, shipped_studies(), "study", "recipes/", f"{STUDIES}/")
 
 
-def _shipped(below: str) -> dict[str, Path]:
+def _shipped() -> dict[str, Path]:
     for folder in FOLDERS:
-        found = {file.stem: file for file in sorted((folder / below).glob("*.yaml"))}
-        if found:
-            return found
+        files = sorted(folder.rglob("*.yaml"), key=lambda file: (len(file.parts), file))
+        if files:
+            return {f.relative_to(folder).with_suffix("").as_posix(): f for f in files}
     return {}
 
 
-def _find(text: str, what: str, folder: Path, shipped: Mapping[str, Path]) -> Path:
+def _find(text: str, shipped: Mapping[str, Path], what: str, *starts: str) -> Path:
     path = Path(text).expanduser()
     if path.exists():
         return path
-    name = path.name.removesuffix(".yaml")
     # A checkout's own command must do for an installed wheel too, where no recipes/ lies about.
-    if path.parent in (Path("."), folder) and name in shipped:
+    name = path.as_posix().removesuffix(".yaml")
+    for start in starts:
+        name = name.removeprefix(start)
+    if name in shipped:
         return shipped[name]
     near = difflib.get_close_matches(name, shipped, n=1, cutoff=0.0)
     nearest = f"the nearest is {near[0]}, of " if near else ""
