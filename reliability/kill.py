@@ -203,18 +203,19 @@ def _content(file: Path) -> Any:
     if "state" in file.name:
         tensors, values = read_tensors(file)
         plain = {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
-        return plain, _timeless(values)
+        return plain, timeless(values)
     if file.suffix == ".jsonl":
-        return [_timeless(json.loads(line)) for line in file.read_text().splitlines()]
+        return [timeless(json.loads(line)) for line in file.read_text().splitlines()]
     if file.name == "summary.json":
-        return _timeless(json.loads(file.read_text()))
+        return timeless(json.loads(file.read_text()))
     return file.read_bytes()
 
 
-def _timeless(value: Any) -> Any:
+def timeless(value: Any) -> Any:
+    """``value`` without what the clock decides, however deep that lies."""
     if isinstance(value, dict):
-        return {key: _timeless(inner) for key, inner in value.items() if key not in FREE}
-    return [_timeless(inner) for inner in value] if isinstance(value, list) else value
+        return {key: timeless(inner) for key, inner in value.items() if key not in FREE}
+    return [timeless(inner) for inner in value] if isinstance(value, list) else value
 
 
 def run_kills(

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
 
 import ghostnet_small as gns
+from ghostnet_small.cli import main
 from ghostnet_small.errors import InputError
 from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.recipe import Recipe, read_recipe
+from small_run import WORDS
 
 RECIPE = read_recipe(None, ["--name", "tiny", "--train.epochs", "2"])
 
@@ -91,3 +96,48 @@ def test_damage_is_told_with_its_file(tmp_path: Path) -> None:
     (folder.path / "state.safetensors").write_bytes(b"\x07" * 40)
     with pytest.raises(InputError, match=r"state\.safetensors"):
         folder.state()
+
+
+HOLDER = (
+    "import sys\nfrom pathlib import Path\nfrom ghostnet_small.files import lock_folder\n"
+    "lock_folder(Path(sys.argv[1]))\nprint('held', flush=True)\nsys.stdin.read()\n"
+)
+
+
+def test_two_at_work_in_one_run_are_one_too_many(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.create(Recipe())
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None and holder.stdin is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(InputError, match=r"run is being trained by another process.*--out"):
+            folder.lock()
+        holder.stdin.close()
+        # One that was killed may take a moment to let go.
+        folder.lock(patience=20)
+    other = RunFolder(folder.path)
+    with pytest.raises(InputError, match="another process"):
+        other.lock()
+    folder.close()
+    other.lock()
+    other.close()
+
+
+def test_a_run_that_another_process_trains_is_not_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.create(read_recipe(None, WORDS))
+    with closing(folder):
+        folder.lock()
+        assert main(["train", "--resume", str(folder.path)]) == 2
+        assert "being trained by another process" in capsys.readouterr().err
+    assert {path.name for path in folder.path.iterdir()} == {"recipe.yaml"}
+    assert main(["train", "--resume", str(folder.path)]) == 0
+    # Both hands are off it now.
+    folder.lock()
+    folder.close()

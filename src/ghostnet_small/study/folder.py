@@ -62,7 +62,6 @@ class RunFolder:
         with new_folder(self.path) as partial:
             write_atomic(partial / "recipe.yaml", recipe_text(recipe.as_dict()))
         self.recipe_hash = recipe.hash()
-        self.lock()
 
     def lock(self, patience: float = 0.0) -> None:
         """Keep other processes from training here, until ``close`` or this process's end.

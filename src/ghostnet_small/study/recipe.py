@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -154,7 +155,7 @@ def resolve_recipe(
     if rest:
         raise InputError(f"{rest[0]!r} is no setting; write settings as --train.epochs 30")
     texts, given, taken = _texts(given, taken)
-    parser = recipe_parser()
+    parser = _parser()
     try:
         config = parser.parse_object(given)
         config = parser.parse_args(taken, namespace=config)
@@ -201,6 +202,10 @@ def recipe_parser(shown: Collection[str] | None = None) -> ArgumentParser:
         if action.dest not in keys:  # jsonargparse's own --train FILE among them
             action.help = argparse.SUPPRESS
     return parser
+
+
+# Made once: a study resolves hundreds of recipes.
+_parser = functools.cache(recipe_parser)
 
 
 def take_settings(words: Sequence[str], allowed: Collection[str]) -> tuple[list[str], list[str]]:

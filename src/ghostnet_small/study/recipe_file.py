@@ -19,7 +19,7 @@ _DIGEST = "# digest: "
 What = Literal["recipe", "study"]
 EXAMPLES: dict[What, str] = {
     "recipe": "recipes/gns-w1.0-cifar10.yaml",
-    "study": "recipes/studies/strategies-digits.yaml",
+    "study": "recipes/studies/quickstart-digits.yaml",
 }
 BEGIN: dict[What, str] = {"recipe": "train:", "study": "students:"}
 

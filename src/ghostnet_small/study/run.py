@@ -56,6 +56,7 @@ def start(
     prepared = _prepare(recipe, folder, watcher, stop_signal, processes)
     with closing(folder):
         processes.on_main(lambda: folder.create(recipe))
+        processes.on_main(folder.lock)
         return _train_to_the_end(prepared, recipe, folder, sessions=[])
 
 

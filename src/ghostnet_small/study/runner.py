@@ -192,7 +192,7 @@ class Records:
                 "run": job.name,
                 "status": "failed",
                 "exit_status": status,
-                "reason": ending(status),
+                "reason": ": ".join([ending(status), *last_lines[-1:]]),
                 "last_lines": list(last_lines),
             }
         self._write()
