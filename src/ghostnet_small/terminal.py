@@ -41,6 +41,8 @@ def show_training(value: dict[str, Any]) -> None:
                 f"epoch {best['epoch']}, {best['top1']:.2f} %, chosen on the test split",
             )
         )
+    if "distill" in value:
+        lines += _taught(value["distill"])
     processes = value.get("processes", 1)
     together = f" in {processes} processes" if processes > 1 else ""
     lines.append(
@@ -54,6 +56,27 @@ def show_training(value: dict[str, Any]) -> None:
     lines.append(("run", f"{run}  (weights: {weights}; pictures/; metrics.jsonl, summary.json)"))
     lines.append(("next", f"ghostnet-small evaluate {shlex.quote(run)}"))
     _print_pairs(lines)
+
+
+def _taught(distill: dict[str, Any]) -> list[tuple[str, str]]:
+    """Who taught, how well they answer themselves, and what they said."""
+    names = ", ".join(printable(teacher["name"]) for teacher in distill["teachers"])
+    split = next((s for s in ("test", "validation") if f"teacher_{s}_top1" in distill), None)
+    if split is not None:
+        names += (
+            f"  ({distill[f'teacher_{split}_top1']:.2f} % of {split}; the student answers "
+            f"{distill['agreement']:.2f} % of it alike)"
+        )
+    targets = distill["targets"]
+    return [
+        ("taught by", names),
+        (
+            "targets",
+            f"entropy {targets['entropy']:.2f} nats at T = {targets['temperature']:g}, "
+            f"{100 * targets['share_above_098']:.1f} % above 0.98; right on "
+            f"{targets['top1']:.2f} % of the training views",
+        ),
+    ]
 
 
 def show_evaluation(value: dict[str, Any]) -> None:
