@@ -219,6 +219,39 @@ def show_train_speed(value: dict[str, Any]) -> None:
     )
 
 
+def show_distill_speed(value: dict[str, Any]) -> None:
+    """A line for each variant of distillation: its ratio to plain training, and a step's time."""
+    channels, height, width = value["picture"]
+    table = Table(
+        title=f"{value['model']}, width {value['width']:g}, batches of {value['batch_size']} "
+        f"made-up pictures of {channels} x {height} x {width}, {value['precision']}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column("variant", no_wrap=True)
+    for title in ("of plain", "range", "ms a step", "range"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, one in value["variants"].items():
+        table.add_row(
+            name,
+            f"{one['ratio_to_plain']:.3f}",
+            f"{one['ratio_to_plain_min']:.3f}-{one['ratio_to_plain_max']:.3f}",
+            f"{one['ms_per_step']:,.1f}",
+            f"{one['ms_per_step_min']:,.1f}-{one['ms_per_step_max']:,.1f}",
+        )
+    Console().print(table, highlight=False)
+    _print_pairs(
+        [
+            ("of plain", "median and range of the ratios turn by turn"),
+            ("turns", f"of each: {value['repetitions']}; steps in a turn: {value['steps']}"),
+            ("teachers", "random weights"),
+            *(("left out", f"{name}: {why}") for name, why in value["left_out"].items()),
+            ("device", f"{value['device']}, threads: {value['threads']}"),
+            ("code", f"{value['commit']}, torch {value['torch']}"),
+        ]
+    )
+
+
 def _answers(value: dict[str, Any], prefix: str = "") -> str:
     correct, total = value[f"{prefix}correct"], value[f"{prefix}total"]
     return (
