@@ -1,6 +1,7 @@
 # `make quickstart` and `make test` are the whole set-up: each makes .venv where it is missing.
 PYTHON ?= python3
 RUN := runs/quickstart
+STUDY := runs/quickstart-study
 
 # The pip of an old Python can be years behind, hence the explicit switch for its notice.
 PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
@@ -9,9 +10,9 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 .DELETE_ON_ERROR:
 
 help:
-	@echo 'make quickstart   train, evaluate, fold and use the network on digits (a minute or a few)'
+	@echo 'make quickstart   train, evaluate, fold and use the network on digits, then distil it (some minutes)'
 	@echo 'make test         lint, types and tests; GHOSTNET_CIFAR10=DIR adds the tests on CIFAR-10'
-	@echo 'make clean        remove .venv, $(RUN) and what the tools cache'
+	@echo 'make clean        remove .venv, $(RUN), $(STUDY) and what the tools cache'
 
 # Stamps are touched last, so an installation that was cut short starts again.
 .venv/.core: pyproject.toml
@@ -26,19 +27,22 @@ help:
 	@$(PIP) --editable '.[timm,dev]'
 	@touch $@
 
-# The folder is the target's own, and a run never overwrites one: begin afresh.
+# The folders are the target's own, and a run never overwrites one: begin afresh.
 quickstart: .venv/.core
-	rm -rf $(RUN)
+	rm -rf $(RUN) $(STUDY)
 	.venv/bin/ghostnet-small train recipes/quickstart-digits.yaml --out $(RUN)
 	.venv/bin/ghostnet-small evaluate $(RUN) --split test
 	.venv/bin/ghostnet-small fold $(RUN) --out $(RUN)/deployed
 	.venv/bin/ghostnet-small data recipes/quickstart-digits.yaml --save $(RUN)/digits --count 10
 	.venv/bin/ghostnet-small predict $(RUN) $(RUN)/digits
+	.venv/bin/ghostnet-small study recipes/studies/quickstart-digits.yaml --out $(STUDY)
+	.venv/bin/ghostnet-small report $(STUDY)
 	@echo
 	@echo 'Pictures:  $(RUN)/pictures/{curves,confusion,mistakes}.png'
 	@echo 'Records:   $(RUN)/metrics.jsonl (an epoch a line), $(RUN)/summary.json'
 	@echo 'Weights:   $(RUN)/last and $(RUN)/best; folded: $(RUN)/deployed'
 	@echo 'Digits:    $(RUN)/digits; name your own: .venv/bin/ghostnet-small predict $(RUN) PICTURE'
+	@echo 'Study:     $(STUDY)/report.html: teachers, an assistant, an ensemble against training alone'
 
 test: .venv/.test
 	.venv/bin/ruff check
@@ -47,4 +51,4 @@ test: .venv/.test
 	.venv/bin/python -m pytest --numprocesses auto
 
 clean:
-	rm -rf .venv $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv $(RUN) $(STUDY) build dist .pytest_cache .mypy_cache .ruff_cache

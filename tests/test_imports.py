@@ -32,9 +32,10 @@ ROOMS = {
     "command": set(),
     "benchmark_commands": LEAVES | {"study", "terminal", "command"},
     "several_command": LEAVES | {"train", "study", "command"},
+    "study_command": LEAVES | {"study", "command", "several_command"},
     "commands": LEAVES
     | {"nn", "models", "data", "train", "study", "terminal"}
-    | {"command", "benchmark_commands", "several_command"},
+    | {"command", "benchmark_commands", "several_command", "study_command"},
     "cli": LEAVES | {"study", "command", "commands"},
     "__main__": {"cli"},
 }

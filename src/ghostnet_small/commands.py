@@ -20,6 +20,16 @@ from ghostnet_small.benchmark_commands import BENCHMARKS
 from ghostnet_small.command import PROGRAM, Command, Commands, Failed, number, positive
 from ghostnet_small.errors import InputError
 from ghostnet_small.several_command import is_several, several_options, show_several, train_all
+from ghostnet_small.study_command import (
+    report,
+    report_options,
+    show_report,
+    show_study,
+    study,
+    study_options,
+)
+
+PATIENCE = 20.0  # seconds
 
 
 def _say(remark: str) -> None:
@@ -66,12 +76,13 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
 
     if is_several(args):
         return train_all(args)
-    follow_starter()
+    # One that was started among several may come after a killed one, of which something still ends.
+    patience = PATIENCE if follow_starter() else 0.0
     with joined() as processes:
         with processes.agreed():
             out, recipe = _what_to_train(args)
         if args.resume is not None:
-            go = partial(resume, out, args.overrides, processes=processes)
+            go = partial(resume, out, args.overrides, processes=processes, patience=patience)
         else:
             go = partial(start, recipe, out, processes=processes)
         cure = f"go on with: {train_command(processes.count)} --resume {shlex.quote(str(out))}"
@@ -271,6 +282,10 @@ COMMANDS: Commands = {
         "Train a recipe into a new run's folder, or go on with a run.",
         *(_train_options, _train, _show_training, _all_settings),
     ),
+    "study": Command(
+        "Train the many runs of a study, teachers first; given again, it goes on.",
+        *(study_options, study, show_study, _all_settings),
+    ),
     "distill": Command(
         "Train a recipe as the student of trained networks.",
         *(_distill_options, _distill, _show_training, _all_settings),
@@ -294,6 +309,10 @@ COMMANDS: Commands = {
     "data": Command(
         "What a data set holds; its pictures as files, and their augmented views.",
         *(_data_options, _data, terminal.show_data, _data_settings),
+    ),
+    "report": Command(
+        "Write a study's report, as a page and as Markdown.",
+        *(report_options, report, show_report),
     ),
     "record": Command(
         "Append a finished run to a file of records.",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -100,6 +102,27 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def lock_folder(folder: Path, patience: float = 0.0) -> int:
+    """A handle that holds ``folder`` for this process until it is closed; others cannot lock it.
+
+    Raises ``BlockingIOError`` where another process holds it for ``patience`` seconds more.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                os.close(handle)
+                raise
+            time.sleep(0.05)
+        except OSError:
+            # Some file systems of a network know no locks of folders; then nobody is kept out.
+            return handle
 
 
 def check_regular(path: Path) -> None:

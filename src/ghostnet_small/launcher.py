@@ -52,13 +52,14 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def follow_starter() -> None:
+def follow_starter() -> bool:
     """Where the starter asked for it, send this process SIGTERM when the starter is gone.
 
     The starter holds the other end of standard input, which the system closes however it dies.
+    Returns whether it asked.
     """
     if os.environ.pop(FOLLOWS, None) is None:
-        return
+        return False
 
     def wait() -> None:
         while os.read(0, 1):
@@ -66,6 +67,7 @@ def follow_starter() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()
+    return True
 
 
 def train_command(count: int) -> str:

@@ -6,6 +6,8 @@ import argparse
 import re
 import shlex
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich import box
@@ -65,8 +67,6 @@ def train_all(args: argparse.Namespace) -> dict[str, Any]:
     from ghostnet_small.study.several import train_several
     from ghostnet_small.study.several_progress import SeveralProgress
     from ghostnet_small.study.shipped import find_recipe
-    from ghostnet_small.train.interfaces import Interrupted
-    from ghostnet_small.train.interrupt import stop_signals
 
     if args.resume is not None:
         raise InputError(
@@ -78,25 +78,15 @@ def train_all(args: argparse.Namespace) -> dict[str, Any]:
     file = None if args.recipe is None else find_recipe(args.recipe)
     jobs = variants(file, args.overrides, args.out, seeds=args.seeds, widths=args.widths)
     again = shlex.join(_words(args))
-    try:
-        with stop_signals() as stop, SeveralProgress() as progress:
-            value = train_several(
-                jobs,
-                args.out,
-                together=args.together,
-                overrides=args.overrides,
-                watcher=progress,
-                stop_signal=stop,
-            )
-    except Interrupted as error:
-        name = signal.Signals(error.signal_number).name
-        raise Failed(
-            f"stopped by {name}, all that ran is saved; go on with: {again}",
-            128 + error.signal_number,
-        ) from None
-    except KeyboardInterrupt:
-        # The second Ctrl-C does not wait for the trainings, which end with this process.
-        raise Failed(f"stopped at once; go on with: {again}", 128 + signal.SIGINT) from None
+    with stoppable(again) as stop, SeveralProgress() as progress:
+        value = train_several(
+            jobs,
+            args.out,
+            together=args.together,
+            overrides=args.overrides,
+            watcher=progress,
+            stop_signal=stop,
+        )
     if value["failed"]:
         raise Failed(
             f"{len(value['failed'])} of {len(jobs)} runs failed ({', '.join(value['failed'])}); "
@@ -106,6 +96,26 @@ def train_all(args: argparse.Namespace) -> dict[str, Any]:
             value=value,
         )
     return value
+
+
+@contextmanager
+def stoppable(again: str) -> Iterator[Callable[[], int | None]]:
+    """Ctrl-C and SIGTERM stop several trainings, and the words say how to go on: by ``again``."""
+    from ghostnet_small.train.interfaces import Interrupted
+    from ghostnet_small.train.interrupt import stop_signals
+
+    try:
+        with stop_signals() as stop:
+            yield stop
+    except Interrupted as error:
+        name = signal.Signals(error.signal_number).name
+        raise Failed(
+            f"stopped by {name}, all that ran is saved; go on with: {again}",
+            128 + error.signal_number,
+        ) from None
+    except KeyboardInterrupt:
+        # The second Ctrl-C does not wait for the trainings, which end with this process.
+        raise Failed(f"stopped at once; go on with: {again}", 128 + signal.SIGINT) from None
 
 
 def _words(args: argparse.Namespace) -> list[str]:
@@ -129,13 +139,13 @@ def show_several(value: dict[str, Any]) -> None:
     for name in ("validation", "test", "minutes"):
         table.add_column(name, justify="right")
     for row in value["runs"]:
-        top1 = (_percent(row[f"{split}_top1"]) for split in ("validation", "test"))
+        top1 = (percent(row[f"{split}_top1"]) for split in ("validation", "test"))
         seconds = row["wall_seconds"]
         minutes = "-" if seconds is None else f"{seconds / 60:.1f}"
         table.add_row(printable(row["name"]), row["status"], *top1, minutes)
     table.add_section()
     for group in value["widths"]:
-        top1 = (_mean(group[f"{split}_top1"]) for split in ("validation", "test"))
+        top1 = (mean(group[f"{split}_top1"]) for split in ("validation", "test"))
         count = max(group[f"{split}_top1"]["n"] for split in ("validation", "test"))
         table.add_row(f"width {group['width']:g}", f"n = {count}", *top1, "")
     Console().print(table, highlight=False, markup=False)
@@ -143,10 +153,12 @@ def show_several(value: dict[str, Any]) -> None:
     print(f"runs in {value['out']}, what they said in {value['out']}/logs")
 
 
-def _percent(top1: float | None) -> str:
+def percent(top1: float | None) -> str:
+    """A top-1 as tables show it."""
     return "-" if top1 is None else f"{top1:.2f} %"
 
 
-def _mean(spread: dict[str, Any]) -> str:
+def mean(spread: dict[str, Any]) -> str:
+    """A mean and its sample deviation as tables show them."""
     deviation = "" if spread["deviation"] is None else f" ± {spread['deviation']:.2f}"
     return "-" if spread["mean"] is None else f"{spread['mean']:.2f}{deviation} %"

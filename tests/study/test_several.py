@@ -15,7 +15,7 @@ from rich.console import Console
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import write_atomic
-from ghostnet_small.study import several
+from ghostnet_small.study import turns
 from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.jobs import (
     Job,
@@ -30,8 +30,9 @@ from ghostnet_small.study.jobs import (
     with_threads,
 )
 from ghostnet_small.study.recipe import read_recipe
-from ghostnet_small.study.several import run_jobs, train_several
+from ghostnet_small.study.several import train_several
 from ghostnet_small.study.several_progress import SeveralProgress, ending
+from ghostnet_small.study.turns import run_jobs
 from ghostnet_small.train.interfaces import Interrupted
 
 EPOCHS = "--train.epochs=2"
@@ -214,7 +215,7 @@ class Starter:
         self.begun: dict[str, Made] = {}
         self.at_work = self.most = 0
 
-    def __call__(self, words: Sequence[str], log: Path) -> Made:
+    def __call__(self, job: Job, words: Sequence[str], log: Path) -> Made:
         self.at_work += 1
         self.most = max(self.most, self.at_work)
         status = self.statuses.get(log.stem, 0)
@@ -238,13 +239,16 @@ class Silent:
     def look(self) -> None:
         pass
 
+    def again(self, job: Job, status: int) -> None:
+        self.told.append(("again", job.name, status))
+
     def ended(self, job: Job, status: int, last_lines: Sequence[str]) -> None:
         self.told.append(("ended", job.name, status, *last_lines))
 
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(several, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(turns, "LOOK_SECONDS", 0)
 
 
 def run(
@@ -252,7 +256,8 @@ def run(
 ) -> tuple[dict[str, int], Silent]:
     watcher = Silent()
     statuses = run_jobs(
-        {job: ["train"] for job in jobs},
+        jobs,
+        lambda job: ["train"],
         jobs[0].folder.parent / "logs",
         together=together,
         launch=starter,
@@ -296,15 +301,16 @@ def test_a_signal_ends_all_and_begins_none(tmp_path: Path) -> None:
 def test_an_error_of_its_own_leaves_none_running(tmp_path: Path) -> None:
     starter = Starter()
 
-    def launch(words: Sequence[str], log: Path) -> Made:
+    def launch(job: Job, words: Sequence[str], log: Path) -> Made:
         if log.stem == "s1":
             raise OSError(11, "no process left")
-        return starter(words, log)
+        return starter(job, words, log)
 
     jobs = made(tmp_path)
     with pytest.raises(OSError, match="no process left"):
         run_jobs(
-            {job: [] for job in jobs},
+            jobs,
+            lambda job: [],
             tmp_path / "logs",
             together=3,
             launch=launch,
@@ -400,9 +406,10 @@ def test_a_line_for_each_run(tmp_path: Path, terminal: bool) -> None:
 
 
 def test_an_end_in_words() -> None:
-    assert [ending(status) for status in (0, 2, -9, -300)] == [
+    assert [ending(status) for status in (0, 2, 143, -9, -300)] == [
         "finished",
         "failed with status 2",
+        "was stopped by SIGTERM",
         "was ended by SIGKILL",
         "was ended by signal 300",
     ]

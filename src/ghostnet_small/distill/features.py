@@ -101,7 +101,7 @@ class Taps:
         for name in names:
             if name not in known:
                 raise InputError(_unknown(name, list(known)))
-        self.names = tuple(dict.fromkeys(names))
+        self.names = tuple(names)
         self._outputs: dict[str, Any] = {}
         self._hooks = [model.register_forward_pre_hook(self._forget_hook(model))]
         for name in self.names:

@@ -270,4 +270,4 @@ def _standardized(logits: Tensor) -> Tensor:
     deviation, length, varies = _deviations(logits)
     # The division has to be a safe one even where it is not used: NaN times 0 is NaN backwards.
     spread = torch.where(varies, length, 1) / math.sqrt(logits.shape[1] - 1)
-    return deviation / spread
+    return torch.where(varies, deviation / spread, 0)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from ghostnet_small.data.counter_rng import check_seed
 from ghostnet_small.errors import InputError
 
 Loss = Literal["kd", "dkd", "dist", "logit_standardized"]
@@ -35,6 +36,9 @@ class DistillSettings:
             its logits as float16; "live" asks it at every step.
         cache: the folder that keeps cached targets; null: one below the cache of decoded pictures,
             found by what the targets depend on.
+        view_seed: of the views that the teachers are shown; null: the student's own, which is what
+            distillation is about. Another one shows them other crops of the same pictures, to
+            measure what that costs (cached targets only).
         attention: maps whose attention the student imitates, "student=teacher" pairs of module
             names such as "blocks.4=layer2" (live targets and one teacher only).
         attention_weight: of that in the loss.
@@ -59,6 +63,7 @@ class DistillSettings:
     intra_weight: float = 1.0
     targets: Targets = "cached"
     cache: str | None = None
+    view_seed: int | None = None
     attention: tuple[str, ...] = ()
     attention_weight: float = 1000.0
     hints: tuple[str, ...] = ()
@@ -90,6 +95,13 @@ class DistillSettings:
                 "targets 'cached' keeps logits and no feature maps, which attention and hints "
                 "compare; give targets live, or leave attention and hints out"
             )
+        if self.view_seed is not None:
+            check_seed(self.view_seed, "view_seed")
+            if self.targets == "live":
+                raise InputError(
+                    f"view_seed {self.view_seed} is for targets cached: live teachers see what the "
+                    "student sees; give targets cached, or view_seed null"
+                )
         if self.teachers:
             self._check_teachers()
 

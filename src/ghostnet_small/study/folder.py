@@ -12,7 +12,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import check_free, checked_json, new_folder, signed_json, write_atomic
+from ghostnet_small.files import (
+    check_free,
+    checked_json,
+    lock_folder,
+    new_folder,
+    signed_json,
+    write_atomic,
+)
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.weights import ModelInfo, save_model
 from ghostnet_small.study.recipe import Recipe, read_recipe
@@ -37,6 +44,7 @@ class RunFolder:
         self.extra: dict[str, Any] = {}
         self.recipe_hash: str | None = None
         self.newest_damaged = False
+        self._handle: int | None = None
 
     @property
     def pictures(self) -> Path:
@@ -54,6 +62,26 @@ class RunFolder:
         with new_folder(self.path) as partial:
             write_atomic(partial / "recipe.yaml", recipe_text(recipe.as_dict()))
         self.recipe_hash = recipe.hash()
+        self.lock()
+
+    def lock(self, patience: float = 0.0) -> None:
+        """Keep other processes from training here, until ``close`` or this process's end.
+
+        Raises ``InputError`` where another one trains here for ``patience`` seconds more.
+        """
+        try:
+            self._handle = lock_folder(self.path, patience)
+        except BlockingIOError:
+            raise InputError(
+                f"{self.path} is being trained by another process; wait for its end, or train "
+                "into another --out"
+            ) from None
+
+    def close(self) -> None:
+        """Let other processes train here."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:

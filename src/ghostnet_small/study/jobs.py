@@ -166,15 +166,20 @@ def result(job: Job, status: str) -> dict[str, Any]:
 
 def by_width(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Mean and sample deviation over the finished runs of each width, in the rows' order."""
-    groups: dict[float, list[dict[str, Any]]] = {}
+    return means(rows, ("width",))
+
+
+def means(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Mean and sample deviation over the finished runs that share the values of ``keys``."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        groups.setdefault(row["width"], []).append(row)
+        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
     return [
         {
-            "width": width,
+            **dict(zip(keys, values, strict=True)),
             **{name: _spread([row[name] for row in group]) for name in FIGURES},
         }
-        for width, group in groups.items()
+        for values, group in groups.items()
     ]
 
 

@@ -162,7 +162,7 @@ def resolve_recipe(
     written: Mapping[str, Any], overrides: Sequence[str] = (), *, where: str = "the recipe"
 ) -> Recipe:
     """The recipe of nested plain values with overrides; raises as ``read_recipe`` does."""
-    _check_keys(written, where)
+    check_keys(written, where)
     given = {room: values for room, values in written.items() if values is not None}
     taken, rest = take_settings(overrides, known_keys())
     if rest:
@@ -271,7 +271,8 @@ def _rooms() -> dict[str, Any]:
     return {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
 
 
-def _check_keys(written: Mapping[str, Any], where: str) -> None:
+def check_keys(written: Mapping[str, Any], where: str) -> None:
+    """Raises ``InputError`` at a key that is no setting, with the nearest that is one."""
     rooms = _rooms()
     for room, values in written.items():
         if room in rooms and values is not None and not isinstance(values, dict):

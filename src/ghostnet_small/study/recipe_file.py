@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -16,29 +16,38 @@ from ghostnet_small.files import read_text
 LARGEST = 1 << 20  # bytes
 _DIGEST = "# digest: "
 
+What = Literal["recipe", "study"]
+EXAMPLES: dict[What, str] = {
+    "recipe": "recipes/gns-w1.0-cifar10.yaml",
+    "study": "recipes/studies/strategies-digits.yaml",
+}
+BEGIN: dict[What, str] = {"recipe": "train:", "study": "students:"}
 
-def read_yaml(path: Path) -> dict[Any, Any]:
-    """The mapping that a recipe's file holds, of plain values.
+
+def read_yaml(path: Path, *, what: What = "recipe", largest: int = LARGEST) -> dict[Any, Any]:
+    """The mapping that a recipe's or a study's file holds, of plain values.
 
     Raises ``InputError`` where the file is missing, no YAML or no mapping, or was changed after
     ``recipe_text``.
     """
     try:
-        text = read_text(path, LARGEST)
-        _check_digest(text, path)
+        text = read_text(path, largest)
+        _check_digest(text, path, what)
         written = yaml.load(text, Loader=_Loader)
     except OSError as error:
         raise InputError(
-            f"recipe {path} cannot be read ({error.strerror}); give a YAML file, such as "
-            "recipes/gns-w1.0-cifar10.yaml"
+            f"{what} {path} cannot be read ({error.strerror}); give a YAML file, such as "
+            f"{EXAMPLES[what]}"
         ) from None
     except InputError:
         raise
     except Exception as error:  # PyYAML's constructors raise almost any type on odd scalars
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"recipe {path} is no YAML: {reason[:500]}") from None
+        raise InputError(f"{what} {path} is no YAML: {reason[:500]}") from None
     if not isinstance(written, dict):
-        raise InputError(f"recipe {path} is no mapping of settings; begin with a line 'train:'")
+        raise InputError(
+            f"{what} {path} is no mapping of settings; begin with a line '{BEGIN[what]}'"
+        )
     return written
 
 
@@ -55,10 +64,10 @@ def _with_digest(text: str) -> str:
     return f"{_DIGEST}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
 
 
-def _check_digest(text: str, path: Path) -> None:
+def _check_digest(text: str, path: Path, what: What) -> None:
     if text.startswith(_DIGEST) and _with_digest(text.partition("\n")[2]) != text:
         raise InputError(
-            f"recipe {path} was changed since it was written, for its digest is another; copy it "
+            f"{what} {path} was changed since it was written, for its digest is another; copy it "
             "again, or delete its line '# digest' if you changed it by hand"
         )
 
@@ -69,6 +78,17 @@ class _Loader(yaml.SafeLoader):
     Nothing is said twice by an alias: ten lines of aliases of aliases would be a value, and a
     message, of gigabytes.
     """
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        # YAML would take the last of two and forget the first: of a study, a whole run.
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if isinstance(key, str) and keys.count(key) > 1:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key!r} comes twice; give each key once",
+                    problem_mark=node.start_mark,
+                )
+        return super().construct_mapping(node, deep)
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):

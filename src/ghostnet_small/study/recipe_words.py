@@ -20,6 +20,12 @@ def unknown(what: str, key: str, keys: Collection[str], prefix: str = "") -> str
     return f"{what} is not known; the nearest valid one is {prefix}{near[0]}"
 
 
+def nearest(name: str, names: Collection[str]) -> str:
+    """Which of ``names`` is nearest to ``name``, in words."""
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+    return f"the nearest is {near[0]}" if near else "there are none"
+
+
 def words(kind: Any) -> str:
     """A setting's type as a reader says it."""
     inner = typing.get_args(kind)

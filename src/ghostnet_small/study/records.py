@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def append_record(summary: Record, results_file: Path) -> None:
                 f"(recipe {summary['recipe_hash'][:8]}, seed {summary['seed']}); "
                 "record another run, or another file"
             )
-    _write(results_file, [*records, summary])
+    write_rows(results_file, [*records, summary])
 
 
 def read_records(results_file: Path) -> list[dict[str, Any]]:
@@ -78,7 +78,7 @@ def append_row(row: Record, results_file: Path) -> None:
 
     Raises ``InputError`` where the file has a bad line; it is then as it was.
     """
-    _write(results_file, [*(read_rows(results_file) if results_file.exists() else []), row])
+    write_rows(results_file, [*(read_rows(results_file) if results_file.exists() else []), row])
 
 
 def read_rows(results_file: Path) -> list[dict[str, Any]]:
@@ -102,7 +102,8 @@ def read_rows(results_file: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _write(results_file: Path, rows: list[Record]) -> None:
+def write_rows(results_file: Path, rows: Sequence[Record]) -> None:
+    """Replace a file of JSON lines."""
     results_file.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     write_atomic(results_file, "".join(f"{line}\n" for line in lines))

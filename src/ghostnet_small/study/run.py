@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Callable
+from contextlib import closing
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,9 @@ def start(
     with processes.agreed():
         folder.check_free()
     prepared = _prepare(recipe, folder, watcher, stop_signal, processes)
-    processes.on_main(lambda: folder.create(recipe))
-    return _train_to_the_end(prepared, recipe, folder, sessions=[])
+    with closing(folder):
+        processes.on_main(lambda: folder.create(recipe))
+        return _train_to_the_end(prepared, recipe, folder, sessions=[])
 
 
 def resume(
@@ -64,29 +66,34 @@ def resume(
     watcher: Watcher,
     stop_signal: Stop,
     processes: Processes = ALONE,
+    patience: float = 0.0,
 ) -> dict[str, Any]:
     """Go on with the run in ``path``; a finished one just gives its summary.
 
     ``overrides`` may change where the run takes place (device, threads, the data's folder).
+    Another process that trains there is given ``patience`` seconds to end.
     Raises ``InputError`` with the differences where they would change what it computes, or
     where the data or the number of processes are no longer the same; and whatever ``start``
     raises.
     """
     with processes.agreed():
         folder = RunFolder.open(path)
-        recipe = _resumed_recipe(folder, overrides)
-        summary = folder.summary()
-        state = None if summary is not None else folder.state(_log.warning)
-        if state is not None:
-            _check_processes(path, state[1], processes)
-    if summary is not None:
-        return summary
-    prepared = _prepare(recipe, folder, watcher, stop_signal, processes)
-    sessions: list[dict[str, Any]] = []
-    if state is not None:
+    with closing(folder):
+        processes.on_main(lambda: folder.lock(patience))
         with processes.agreed():
-            sessions = _restore(prepared, path, *state)
-    return _train_to_the_end(prepared, recipe, folder, sessions)
+            recipe = _resumed_recipe(folder, overrides)
+            summary = folder.summary()
+            state = None if summary is not None else folder.state(_log.warning)
+            if state is not None:
+                _check_processes(path, state[1], processes)
+        if summary is not None:
+            return summary
+        prepared = _prepare(recipe, folder, watcher, stop_signal, processes)
+        sessions: list[dict[str, Any]] = []
+        if state is not None:
+            with processes.agreed():
+                sessions = _restore(prepared, path, *state)
+        return _train_to_the_end(prepared, recipe, folder, sessions)
 
 
 def _check_processes(path: Path, values: dict[str, Any], processes: Processes) -> None:

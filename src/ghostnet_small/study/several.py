@@ -7,20 +7,13 @@ Each is the ordinary command, so it is saved, stopped and resumed like any other
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shlex
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from ghostnet_small.errors import InputError, printable
+from ghostnet_small.errors import InputError
 from ghostnet_small.files import write_atomic
-from ghostnet_small.launcher import FOLLOWS, available_cores, launched
+from ghostnet_small.launcher import available_cores, launched
 from ghostnet_small.models.registry import check_model
 from ghostnet_small.study.jobs import (
     Job,
@@ -34,41 +27,10 @@ from ghostnet_small.study.jobs import (
     train_words,
     with_threads,
 )
+from ghostnet_small.study.local_engine import alone_in, local_engine
 from ghostnet_small.study.recipe_file import recipe_text
+from ghostnet_small.study.turns import Watcher, run_jobs
 from ghostnet_small.train.device import make_accelerator
-from ghostnet_small.train.interfaces import Interrupted
-
-LAST_LINES = 5  # of a failed training's log
-LOOK_SECONDS = 0.1  # between two looks at the trainings
-
-
-class Process(Protocol):
-    """A training under way."""
-
-    def poll(self) -> int | None:
-        """Its exit status, below 0 for a signal; ``None`` while it runs."""
-
-    def terminate(self) -> None:
-        """Ask it to save and end; asked twice, it ends at once."""
-
-    def wait(self) -> int:
-        """Its exit status, once it has ended."""
-
-
-Launch = Callable[[Sequence[str], Path], Process]
-
-
-class Watcher(Protocol):
-    """What looks on while trainings run: progress lines, or nothing."""
-
-    def started(self, job: Job) -> None:
-        """When a job's process runs."""
-
-    def look(self) -> None:
-        """Now and then."""
-
-    def ended(self, job: Job, status: int, last_lines: Sequence[str]) -> None:
-        """When a job's process has ended, with ``last_lines`` of a failed one's log."""
 
 
 def train_several(
@@ -99,12 +61,13 @@ def train_several(
     waiting = _unfinished(jobs)
     sharing = _check(jobs, together) if waiting else Sharing(0, None)
     out.mkdir(parents=True, exist_ok=True)
-    with _alone_in(out) as lock, _starter(lock) as launch:
+    with alone_in(out) as lock, local_engine(lock) as launch:
         # Once more: another process may have been at work until now.
         waiting = _unfinished(jobs)
         commands = _commands(waiting, out / "recipes", sharing, overrides)
         statuses = run_jobs(
-            commands,
+            list(commands),
+            commands.__getitem__,
             out / "logs",
             together=sharing.together,
             launch=launch,
@@ -154,102 +117,3 @@ def _commands(
 
 def _row(job: Job, status: int) -> dict[str, Any]:
     return {**result(job, "failed" if status else "finished"), "exit_status": status}
-
-
-def run_jobs(
-    commands: Mapping[Job, Sequence[str]],
-    logs: Path,
-    *,
-    together: int,
-    launch: Launch,
-    watcher: Watcher,
-    stop_signal: Callable[[], int | None],
-) -> dict[Job, int]:
-    """Run each job's command, ``together`` at once, in their order; their exit statuses.
-
-    Raises ``Interrupted`` once all have ended where ``stop_signal`` gave a number.
-    """
-    logs.mkdir(exist_ok=True)
-    queue = list(commands)
-    running: dict[Job, Process] = {}
-    statuses: dict[Job, int] = {}
-    asked = None
-    try:
-        while running or queue:
-            asked = asked or stop_signal()
-            if asked is not None:
-                break
-            while queue and len(running) < together:
-                job = queue.pop(0)
-                running[job] = launch(commands[job], logs / f"{job.name}.log")
-                watcher.started(job)
-            for job, process in list(running.items()):
-                status = process.poll()
-                if status is not None:
-                    del running[job]
-                    statuses[job] = status
-                    watcher.ended(job, status, _tail(logs / f"{job.name}.log") if status else [])
-            watcher.look()
-            time.sleep(LOOK_SECONDS)
-    finally:
-        # Not Ctrl-C's own signal: a child that has just begun may not listen to that one yet.
-        for process in running.values():
-            process.terminate()
-        for process in running.values():
-            process.wait()
-    if asked is not None:
-        raise Interrupted(asked)
-    return statuses
-
-
-def _tail(log: Path) -> list[str]:
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return [printable(line) for line in lines[-LAST_LINES:]]
-
-
-@contextmanager
-def _alone_in(out: Path) -> Iterator[int]:
-    """No other process trains several in ``out``; a handle that says so while it is open.
-
-    Trainings hold it too: those of a killed starter are still saving when the next one comes.
-    """
-    handle = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{out} is being trained by another process; wait for its end, or give another "
-                "--out"
-            ) from None
-        yield handle
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _starter(lock: int) -> Iterator[Launch]:
-    """Starts trainings that end, saved, when this process does, however that comes about."""
-    theirs, ours = os.pipe()
-
-    def launch(words: Sequence[str], log: Path) -> Process:
-        with log.open("a") as file:
-            file.write(f"$ ghostnet-small {shlex.join(words)}\n")
-            file.flush()
-            return subprocess.Popen(
-                [sys.executable, "-m", "ghostnet_small", *words],
-                stdin=theirs,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=os.environ | {FOLLOWS: "1"},
-                pass_fds=(lock,),
-                # A terminal's Ctrl-C is for this process, which passes it on once: a second signal
-                # would end a training at once.
-                start_new_session=True,
-            )
-
-    try:
-        yield launch
-    finally:
-        os.close(theirs)
-        os.close(ours)

@@ -17,6 +17,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.study.folder import METRICS
 from ghostnet_small.study.jobs import Job
 from ghostnet_small.study.records import read_rows
+from ghostnet_small.study.turns import STOPPED
 from ghostnet_small.train.progress import clock
 
 
@@ -53,7 +54,7 @@ class SeveralProgress:
 
     def started(self, job: Job) -> None:
         """Begin a job's line."""
-        done = len(_epochs(job))
+        done = len(finished_epochs(job))
         total = job.recipe.train.epochs
         task = self.bar.add_task(job.name, total=total, completed=done, figures="starting")
         self.running[job] = _Line(task, done, done, time.monotonic())
@@ -61,7 +62,7 @@ class SeveralProgress:
     def look(self) -> None:
         """Tell of the epochs that were finished since."""
         for job, line in self.running.items():
-            rows = _epochs(job)
+            rows = finished_epochs(job)
             if len(rows) == line.shown:
                 continue
             line.shown = len(rows)
@@ -70,13 +71,20 @@ class SeveralProgress:
             if not self.console.is_terminal:
                 self._say(f"{job.name}  {figures}")
 
+    def again(self, job: Job, status: int) -> None:
+        """Say that a job was ended from outside, and begins once more where it was saved."""
+        self._end(job, f"{ending(status)}; it goes on from its last state")
+
     def ended(self, job: Job, status: int, last_lines: Sequence[str]) -> None:
         """Say how a job ended; of a failed one, the last that it said."""
-        self.look()
-        self.bar.remove_task(self.running.pop(job).task)
-        self._say(f"{job.name}  {ending(status)}{':' if last_lines else ''}")
+        self._end(job, f"{ending(status)}{':' if last_lines else ''}")
         for text in last_lines:
             self._say(f"    {text}")
+
+    def _end(self, job: Job, how: str) -> None:
+        self.look()
+        self.bar.remove_task(self.running.pop(job).task)
+        self._say(f"{job.name}  {how}")
 
     def _say(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -99,6 +107,8 @@ def ending(status: int) -> str:
     """How a process ended, by its exit status: below 0 for a signal."""
     if status == 0:
         return "finished"
+    if status in STOPPED:
+        return f"was stopped by {signal.Signals(status - 128).name}"
     if status > 0:
         return f"failed with status {status}"
     with suppress(ValueError):
@@ -106,7 +116,7 @@ def ending(status: int) -> str:
     return f"was ended by signal {-status}"
 
 
-def _epochs(job: Job) -> list[dict[str, Any]]:
+def finished_epochs(job: Job) -> list[dict[str, Any]]:
     """A job's finished epochs; none before it has a folder, or where they cannot be read now."""
     with suppress(OSError, InputError):
         return read_rows(job.folder / METRICS)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.dataset import ImageData, Split, size_text
 from ghostnet_small.distill.cache import TargetCache, key_digest
 from ghostnet_small.distill.losses import share_above, target_entropy
@@ -33,6 +34,7 @@ from ghostnet_small.study.recipe import Recipe
 from ghostnet_small.tensorfile import tensors_digest
 from ghostnet_small.train.engine import Training
 from ghostnet_small.train.evaluate import Evaluation, evaluate
+from ghostnet_small.train.feed import Feed
 from ghostnet_small.train.objective import Objective
 
 NEARLY_ONE = 0.98  # a target above it says little more than its label
@@ -76,6 +78,13 @@ class Teaching:
         """So many views the training shows: V, or one an epoch."""
         return self.recipe.augment.views or self.recipe.train.epochs
 
+    @property
+    def augment(self) -> Augmentation:
+        """How the pictures are changed before the teachers see them."""
+        seed = self.settings.view_seed
+        augment = self.recipe.augment
+        return augment if seed is None else replace(augment, view_seed=seed)
+
     def objective(
         self, labels: Objective, student: nn.Module
     ) -> tuple[Objective, nn.Module | None]:
@@ -97,13 +106,17 @@ class Teaching:
         between: Callable[[], None],
     ) -> None:
         """Make the targets that are not kept yet; ``progress`` is told what and how far."""
+        feed = training.feed
+        if self.augment != self.recipe.augment:
+            settings, processes = training.settings, training.processes
+            feed = Feed(self.data, self.augment, settings, self.device, processes)
         # Without caches the targets are live, and there is nothing to fill.
         for number, (cache, teacher) in enumerate(zip(self.caches, self.teachers), 1):  # noqa: B905
             many = f" {number} of {len(self.teachers)}" if len(self.teachers) > 1 else ""
             fill(
                 cache,
                 teacher,
-                training.feed,
+                feed,
                 progress=lambda done, total, many=many: progress(  # type: ignore[misc]
                     f"targets of teacher{many}, views", done, total
                 ),
@@ -201,7 +214,7 @@ class Teaching:
             )
 
     def _cache(self, teacher: Teacher) -> TargetCache:
-        augment = asdict(self.recipe.augment)
+        augment = asdict(self.augment)
         del augment["views"]
         rows, classes = len(self.data.train), len(self.data.classes)
         key = {

@@ -1,0 +1,63 @@
+"""Trainings as processes of this machine, which end, saved, when the one that started them does."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import lock_folder
+from ghostnet_small.launcher import FOLLOWS
+from ghostnet_small.study.jobs import Job
+from ghostnet_small.study.turns import Launch, Process
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[int]:
+    """No other process trains several in ``out``; a handle that says so while it is open.
+
+    Trainings hold it too: those of a killed starter are still saving when the next one comes.
+    """
+    try:
+        handle = lock_folder(out)
+    except BlockingIOError:
+        raise InputError(
+            f"{out} is being trained by another process; wait for its end, or give another --out"
+        ) from None
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def local_engine(lock: int) -> Iterator[Launch]:
+    """Starts trainings that end, saved, when this process does, however that comes about."""
+    theirs, ours = os.pipe()
+
+    def launch(job: Job, words: Sequence[str], log: Path) -> Process:
+        with log.open("a") as file:
+            file.write(f"$ ghostnet-small {shlex.join(words)}\n")
+            file.flush()
+            return subprocess.Popen(
+                [sys.executable, "-m", "ghostnet_small", *words],
+                stdin=theirs,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {FOLLOWS: "1"},
+                pass_fds=(lock,),
+                # A terminal's Ctrl-C is for this process, which passes it on once: a second signal
+                # would end a training at once.
+                start_new_session=True,
+            )
+
+    try:
+        yield launch
+    finally:
+        os.close(theirs)
+        os.close(ours)

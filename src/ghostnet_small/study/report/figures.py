@@ -1,0 +1,68 @@
+"""The statistics of a report: means, and differences paired by seed, with 95 % intervals."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+CONFIDENCE = 0.95
+# Differences no further apart than this many points are alike but for rounding.
+ALIKE = 1e-9
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over n seeds.
+
+    ``deviation`` is the sample's and ``half`` half the width of the t-interval; both are None
+    for n = 1, and ``half`` also where all values are alike: their spread says nothing then.
+    """
+
+    mean: float
+    n: int
+    deviation: float | None
+    half: float | None
+
+    @property
+    def low(self) -> float | None:
+        """The lower end of the interval."""
+        return None if self.half is None else self.mean - self.half
+
+    @property
+    def high(self) -> float | None:
+        """The upper end of the interval."""
+        return None if self.half is None else self.mean + self.half
+
+    @property
+    def real(self) -> bool:
+        """Whether there is an interval and it leaves zero out."""
+        return self.half is not None and abs(self.mean) > self.half
+
+
+def estimate(values: Sequence[float]) -> Estimate | None:
+    """The mean of ``values`` and its t-interval; None for no values."""
+    if not values:
+        return None
+    mean, n = statistics.fmean(values), len(values)
+    if n == 1:
+        return Estimate(mean, n, None, None)
+    deviation = statistics.stdev(values)
+    half = t_quantile(n - 1) * deviation / math.sqrt(n) if deviation > ALIKE else None
+    return Estimate(mean, n, deviation, half)
+
+
+def paired_difference(
+    values: Mapping[int, float], baseline: Mapping[int, float]
+) -> Estimate | None:
+    """The mean of ``values - baseline`` over the seeds of both, None where they share none."""
+    seeds = sorted(values.keys() & baseline.keys())
+    return estimate([values[seed] - baseline[seed] for seed in seeds])
+
+
+def t_quantile(freedom: int) -> float:
+    """How many standard errors the 95 % interval reaches each way."""
+    from scipy.stats import t
+
+    return float(t.ppf((1 + CONFIDENCE) / 2, freedom))

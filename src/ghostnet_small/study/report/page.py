@@ -1,0 +1,72 @@
+"""A report as data: what HTML and Markdown both render, so that they cannot disagree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's title, and whether it holds numbers, which stand at the right."""
+
+    title: str
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of plain text; ``starts`` are the rows that begin a group.
+
+    ``strong`` are cells, by row and column, that stand out. The first cell of a row is its heading.
+    """
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    starts: frozenset[int] = frozenset()
+    strong: frozenset[tuple[int, int]] = frozenset()
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot by the name of its file; ``words`` say what it shows to whoever cannot see it."""
+
+    name: str
+    caption: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, what is said below it, and its tables and plots in order."""
+
+    anchor: str
+    title: str
+    text: tuple[str, ...] = ()
+    parts: tuple[Table | Plot, ...] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole report: the head with its facts and findings, then the sections."""
+
+    title: str
+    about: tuple[str, ...]
+    facts: tuple[tuple[str, str], ...]
+    findings: tuple[str, ...]
+    sections: tuple[Section, ...]
+    small: tuple[tuple[str, str], ...]  # at the end, in small print
+
+
+def table(
+    caption: str,
+    columns: list[Column],
+    rows: list[list[str]],
+    note: str = "",
+    starts: frozenset[int] = frozenset(),
+    strong: frozenset[tuple[int, int]] = frozenset(),
+) -> Table:
+    """A table whose rows are as long as its columns."""
+    assert all(len(row) == len(columns) for row in rows), caption
+    return Table(caption, tuple(columns), tuple(map(tuple, rows)), note, starts, strong)

@@ -1,0 +1,262 @@
+"""A study from its plan to its results: what is missing is trained, what is there is counted once.
+
+The folder of a study: ``study.yaml`` (the plan), ``runs/NAME``, ``logs/NAME.log`` (what a run
+printed), ``recipes/NAME.yaml`` (what it was started with), ``results.jsonl`` (a row for each
+finished run), ``failed.jsonl`` (for each that is not, and why).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import check_free, write_atomic
+from ghostnet_small.launcher import available_cores
+from ghostnet_small.study.folder import RunFolder, is_run
+from ghostnet_small.study.jobs import Job, Sharing, means, result, share, states, train_words
+from ghostnet_small.study.local_engine import alone_in, local_engine
+from ghostnet_small.study.planned import (
+    FILE,
+    Study,
+    differences,
+    read_study,
+    with_threads,
+    with_threads_of,
+    write_study,
+)
+from ghostnet_small.study.recipe_file import recipe_text
+from ghostnet_small.study.records import Record, write_rows
+from ghostnet_small.study.several_progress import ending
+from ghostnet_small.study.turns import Launch, Watcher, run_jobs
+from ghostnet_small.train.device import make_accelerator
+
+RESULTS, FAILED = "results.jsonl", "failed.jsonl"
+TRIES = 3  # of a run that is ended from outside
+
+# Given the handle of the study's lock, what starts its trainings while it is open.
+Engine = Callable[[int], AbstractContextManager[Launch]]
+
+
+def run_study(
+    study: Study,
+    out: Path,
+    *,
+    max_parallel: int | None,
+    overrides: Sequence[str],
+    watcher: Watcher,
+    stop_signal: Callable[[], int | None],
+    engine: Engine = local_engine,
+) -> dict[str, Any]:
+    """Train what is missing of ``study`` in ``out``, ``max_parallel`` at once; what came of it.
+
+    What is finished is left alone, what was stopped goes on; a run that fails stops only those that
+    need it, and one that is ended from outside is tried again from its last state.
+
+    Raises ``InputError`` before anything is started where ``out`` holds something else or another
+    study, a run cannot be trained here, or another process is at work in ``out``; ``Interrupted``
+    once all have ended where ``stop_signal`` gives a number.
+    """
+    before = found_study(study, out)
+    if before is not None:
+        study = with_threads_of(study, before)
+    states(_jobs(study, out))
+    sharing = _sharing(study, max_parallel)
+    study = with_threads(study, sharing.threads)
+    out.mkdir(parents=True, exist_ok=True)
+    with alone_in(out) as lock:
+        if before is None and (out / FILE).exists():
+            raise InputError(f"another process has begun a study in {out}; give the command again")
+        write_study(study, out)
+        for name in ("runs", "recipes"):
+            (out / name).mkdir(exist_ok=True)
+        record = Records(study, out, watcher)
+        with engine(lock) as launch:
+            _run(study, out, sharing, overrides, launch, record, stop_signal)
+    return outcome(study, out, record.failed, sharing.together)
+
+
+def _run(
+    study: Study,
+    out: Path,
+    sharing: Sharing,
+    overrides: Sequence[str],
+    launch: Launch,
+    record: Records,
+    stop_signal: Callable[[], int | None],
+) -> None:
+    standing = states(_jobs(study, out))
+    waiting = {job.name: job for job, state in standing.items() if state != "finished"}
+    needs = {
+        waiting[run.name]: [waiting[name] for name in run.needs if name in waiting]
+        for run in study.runs
+        if run.name in waiting
+    }
+
+    def words(job: Job) -> list[str]:
+        file = out / "recipes" / f"{job.name}.yaml"
+        if not is_run(job.folder):
+            write_atomic(file, recipe_text(job.recipe.as_dict()))
+            return train_words(job, "missing", file)
+        # The study's folder may have been moved, and with it the teachers.
+        teachers = job.recipe.distill.teachers
+        here = [f"--distill.teachers={json.dumps(teachers)}"] if teachers else []
+        return train_words(job, "stopped", file, [*overrides, *here])
+
+    statuses = run_jobs(
+        list(waiting.values()),
+        words,
+        out / "logs",
+        together=sharing.together,
+        launch=launch,
+        watcher=record,
+        stop_signal=stop_signal,
+        needs=needs,
+        tries=TRIES,
+    )
+    record.left_out(waiting.keys() - {job.name for job in statuses})
+
+
+def found_study(study: Study, out: Path) -> Study | None:
+    """What ``out`` holds of ``study``; ``None`` before its beginning.
+
+    Raises ``InputError`` where it holds something else, or another study.
+    """
+    if is_run(out):
+        raise InputError(f"--out {out} is one run's folder; give another for the study")
+    if not out.is_dir():
+        check_free(out, "--out")
+        return None
+    before = read_study(out)
+    if before is None:
+        if any(not path.name.startswith(".") for path in out.iterdir()):
+            raise InputError(f"--out {out} holds files, and no study; give a new folder")
+        return None
+    changes = differences(before, study)
+    if changes:
+        raise InputError(
+            f"--out {out} holds another study ({'; '.join(changes)}); give the study and the "
+            "settings that it was begun with, or another --out"
+        )
+    return before
+
+
+def _sharing(study: Study, max_parallel: int | None) -> Sharing:
+    """How its runs share this machine; raises ``InputError`` where it cannot train them."""
+    recipes = [run.recipe for run in study.runs]
+    places = dict.fromkeys((recipe.train.device, recipe.train.precision) for recipe in recipes)
+    devices = [make_accelerator(*place).device for place in places]
+    # The one that takes the most threads, above all one that takes what it is given.
+    largest = max(recipes, key=lambda recipe: recipe.train.threads or 1 << 30)
+    return share(
+        largest,
+        len(recipes),
+        together=max_parallel,
+        on_cpu=any(device.type == "cpu" for device in devices),
+        cores=available_cores(),
+    )
+
+
+def _jobs(study: Study, out: Path) -> list[Job]:
+    return [run.job(out) for run in study.runs]
+
+
+class Records:
+    """A ``Watcher`` that keeps ``results.jsonl`` and ``failed.jsonl``, and tells ``watcher``."""
+
+    def __init__(self, study: Study, out: Path, watcher: Watcher) -> None:
+        self.study, self.out, self.watcher = study, out, watcher
+        self.rows: dict[str, Record] = {}
+        self.failed: dict[str, dict[str, Any]] = {}
+        self._write()
+
+    def started(self, job: Job) -> None:
+        """Pass it on."""
+        self.watcher.started(job)
+
+    def look(self) -> None:
+        """Pass it on."""
+        self.watcher.look()
+
+    def again(self, job: Job, status: int) -> None:
+        """Pass it on."""
+        self.watcher.again(job, status)
+
+    def ended(self, job: Job, status: int, last_lines: Sequence[str]) -> None:
+        """Count the run, or say why it failed."""
+        if status:
+            self.failed[job.name] = {
+                "run": job.name,
+                "status": "failed",
+                "exit_status": status,
+                "reason": ending(status),
+                "last_lines": list(last_lines),
+            }
+        self._write()
+        self.watcher.ended(job, status, last_lines)
+
+    def left_out(self, names: Collection[str]) -> None:
+        """Say why ``names`` were not started."""
+        for run in self.study.runs:
+            missing = [name for name in run.needs if name in self.failed]
+            if run.name in names:
+                teacher = self.failed[missing[0]]
+                what = "failed" if teacher["status"] == "failed" else "was not started"
+                self.failed[run.name] = {
+                    "run": run.name,
+                    "status": "not started",
+                    "exit_status": None,
+                    "reason": f"its teacher {missing[0]} {what}",
+                    "last_lines": [],
+                }
+        self._write()
+
+    def _write(self) -> None:
+        # From the folders: whenever a study is killed, each of its runs is counted once.
+        for run in self.study.runs:
+            if run.name not in self.rows:
+                folder = run.job(self.out).folder
+                summary = RunFolder(folder).summary() if is_run(folder) else None
+                if summary is not None:
+                    about = {
+                        "name": self.study.name,
+                        "run": run.name,
+                        "strategy": run.strategy,
+                        "width": run.width,
+                        "seed": run.seed,
+                        "teachers": list(run.teachers),
+                    }
+                    self.rows[run.name] = {**summary, "study": about}
+        names = [run.name for run in self.study.runs]
+        write_rows(self.out / RESULTS, [self.rows[name] for name in names if name in self.rows])
+        write_rows(self.out / FAILED, [self.failed[name] for name in names if name in self.failed])
+
+
+def outcome(
+    study: Study, out: Path, failed: dict[str, dict[str, Any]], together: int | None = None
+) -> dict[str, Any]:
+    """Each run's row, and the means of each strategy and width."""
+    rows = []
+    for run in study.runs:
+        job = run.job(out)
+        status = failed[run.name]["status"] if run.name in failed else states([job])[job]
+        rows.append(
+            {
+                **result(job, status),
+                "strategy": run.strategy,
+                "teachers": list(run.teachers),
+                "reason": failed.get(run.name, {}).get("reason"),
+            }
+        )
+    return {
+        "study": study.name,
+        "out": str(out),
+        "together": together,
+        "runs": rows,
+        "strategies": means([row for row in rows if row["strategy"]], ("strategy", "width")),
+        "failed": [row["name"] for row in rows if row["status"] == "failed"],
+        "not_started": [row["name"] for row in rows if row["status"] == "not started"],
+    }
