@@ -227,17 +227,18 @@ def show_distill_speed(value: dict[str, Any]) -> None:
         f"made-up pictures of {channels} x {height} x {width}, {value['precision']}",
         title_justify="left",
         box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),  # The whole table in 80 columns.
     )
     table.add_column("variant", no_wrap=True)
     for title in ("of plain", "range", "ms a step", "range"):
-        table.add_column(title, justify="right", no_wrap=True)
+        table.add_column(title, justify="right", overflow="fold")
     for name, one in value["variants"].items():
         table.add_row(
             name,
             f"{one['ratio_to_plain']:.3f}",
             f"{one['ratio_to_plain_min']:.3f}-{one['ratio_to_plain_max']:.3f}",
-            f"{one['ms_per_step']:,.1f}",
-            f"{one['ms_per_step_min']:,.1f}-{one['ms_per_step_max']:,.1f}",
+            f"{_speed(one['ms_per_step'])}",
+            f"{_speed(one['ms_per_step_min'])}-{_speed(one['ms_per_step_max'])}",
         )
     Console().print(table, highlight=False)
     _print_pairs(

@@ -56,7 +56,7 @@ VARIANTS = {
     "cached_kd": DistillSettings(("first",)),
     "cached_dkd": DistillSettings(("first",), loss="dkd"),
     "cached_dist": DistillSettings(("first",), loss="dist"),
-    "cached_logit_standardized": DistillSettings(("first",), loss="logit_standardized"),
+    "cached_standardized": DistillSettings(("first",), loss="logit_standardized"),
     "cached_ensemble": DistillSettings(("first", "second", "third")),
     "live_gns_1.6": DistillSettings(("gns_1.6",), targets="live"),
     "live_gns_2.8": DistillSettings(("gns_2.8",), targets="live"),
