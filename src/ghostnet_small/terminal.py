@@ -243,6 +243,40 @@ def show_train_speed(value: dict[str, Any]) -> None:
     )
 
 
+def show_distill_speed(value: dict[str, Any]) -> None:
+    """A line for each variant of distillation: its ratio to plain training, and a step's time."""
+    channels, height, width = value["picture"]
+    table = Table(
+        title=f"{value['model']}, width {value['width']:g}, batches of {value['batch_size']} "
+        f"made-up pictures of {channels} x {height} x {width}, {value['precision']}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),  # The whole table in 80 columns.
+    )
+    table.add_column("variant", no_wrap=True)
+    for title in ("of plain", "range", "ms a step", "range"):
+        table.add_column(title, justify="right", overflow="fold")
+    for name, one in value["variants"].items():
+        table.add_row(
+            name,
+            f"{one['ratio_to_plain']:.3f}",
+            f"{one['ratio_to_plain_min']:.3f}-{one['ratio_to_plain_max']:.3f}",
+            f"{_speed(one['ms_per_step'])}",
+            f"{_speed(one['ms_per_step_min'])}-{_speed(one['ms_per_step_max'])}",
+        )
+    Console().print(table, highlight=False)
+    _print_pairs(
+        [
+            ("of plain", "median and range of the ratios turn by turn"),
+            ("turns", f"of each: {value['repetitions']}; steps in a turn: {value['steps']}"),
+            ("teachers", "random weights"),
+            *(("left out", f"{name}: {why}") for name, why in value["left_out"].items()),
+            ("device", f"{value['device']}, threads: {value['threads']}"),
+            ("code", f"{value['commit']}, torch {value['torch']}"),
+        ]
+    )
+
+
 def _answers(value: dict[str, Any], prefix: str = "") -> str:
     correct, total = value[f"{prefix}correct"], value[f"{prefix}total"]
     return (

@@ -8,7 +8,7 @@ import math
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
@@ -71,19 +71,21 @@ SETTINGS = (
 )
 
 
-def chosen_variants(words: str | None) -> list[str]:
+def chosen_variants(
+    words: str | None, known: Collection[str] = VARIANTS, usual: Collection[str] = USUAL
+) -> list[str]:
     """Names with commas between them, each once; None: the usual ones.
 
     Raises ``InputError`` at a name that is not known, with the nearest.
     """
     if words is None:
-        return list(USUAL)
+        return list(usual)
     names = list(dict.fromkeys(word.strip() for word in words.split(",")))
     for name in names:
-        if name not in VARIANTS:
-            near = difflib.get_close_matches(name, VARIANTS, n=1, cutoff=0.0)[0]
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
             raise InputError(
-                f"variant {name!r} is not known; the nearest is {near}, of {', '.join(VARIANTS)}"
+                f"variant {name!r} is not known; the nearest is {near}, of {', '.join(known)}"
             )
     return names
 
@@ -130,7 +132,7 @@ def compare_training_steps(
     calls = calls or CALLS.get(device.type, CALLS_ELSEWHERE)
     torch.manual_seed(recipe.train.seed)
     width = recipe.model.width
-    with _enough_memory(f"{batch} pictures of {size}x{size}, {classes} classes, width {width:g}"):
+    with enough_memory(f"{batch} pictures of {size}x{size}, {classes} classes, width {width:g}"):
         network = create_ghostnet(
             recipe.model.name, width=width, num_classes=classes, in_channels=CHANNELS
         ).to(device)
@@ -153,7 +155,7 @@ def compare_training_steps(
             steps,
             repetitions=repetitions,
             calls=calls,
-            finish=_waiting_for(device),
+            finish=waiting_for(device),
             clock=clock,
         )
         measured = figures(seconds, pictures=batch * calls)
@@ -255,14 +257,15 @@ def _in_form(network: nn.Module, pictures: Tensor, variant: Variant) -> tuple[nn
     return model.to(memory_format=variant.memory_format), own
 
 
-def _waiting_for(device: torch.device) -> Callable[[], object]:
+def waiting_for(device: torch.device) -> Callable[[], object]:
+    """What waits until ``device`` has done all that it was given."""
     if device.type == "cpu":
         return lambda: None
     return lambda: torch.accelerator.synchronize(device)
 
 
 @contextmanager
-def _enough_memory(what: str) -> Iterator[None]:
+def enough_memory(what: str) -> Iterator[None]:
     """Raises ``InputError`` where ``what`` needs more memory than there is."""
     try:
         yield
