@@ -377,6 +377,7 @@ def test_record_and_tables(run: Path, tmp_path: Path, ask: Ask) -> None:
     [
         *("train", "evaluate", "predict", "info", "fold", "data", "record", "tables"),
         "benchmark train",
+        "benchmark distill",
     ],
 )
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:

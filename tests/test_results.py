@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from ghostnet_small import cli
 from ghostnet_small.models.weights import load
 from ghostnet_small.study.recipe import terms
 from ghostnet_small.study.records import read_records
+from ghostnet_small.study.reporting import report_study
 from ghostnet_small.study.tables import render_tables
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +39,32 @@ def test_tables_are_generated_from_the_records(document: Path) -> None:
     assert render_tables(ROOT / document, RESULTS, check=True), (
         f"{document} differs from its records; run: ghostnet-small tables {document}"
     )
+
+
+STUDIES = sorted(path.parent for path in RESULTS.glob("*/study.yaml"))
+
+
+def test_there_is_a_study() -> None:
+    assert STUDIES
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.name)
+def test_reports_are_generated_from_the_rows(study: Path, tmp_path: Path) -> None:
+    for name in ("study.yaml", "results.jsonl", "failed.jsonl"):
+        shutil.copy(study / name, tmp_path)
+    report_study(tmp_path)
+    assert (tmp_path / "report.md").read_text() == (study / "report.md").read_text()
+    fresh, committed = (_without_plots(folder / "report.html") for folder in (tmp_path, study))
+    assert fresh == committed, f"write it again with: ghostnet-small report results/{study.name}"
+    names = {path.name for path in (study / "plots").iterdir()}
+    assert names == {path.name for path in (tmp_path / "plots").iterdir()}
+
+
+def _without_plots(page: Path) -> str:
+    """A page less its drawings, which another Matplotlib draws in other numbers."""
+    text, count = re.subn(r"<svg.*?</svg>", "", page.read_text(), flags=re.DOTALL)
+    assert count
+    return text
 
 
 def test_there_are_weights() -> None:

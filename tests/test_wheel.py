@@ -21,13 +21,17 @@ def test_a_wheel_runs_without_its_checkout(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as packed:
         names = set(packed.namelist())
         packed.extractall(tmp_path / "site")
-    recipes = {f"ghostnet_small/recipes/{path.name}" for path in ROOT.glob("recipes/*.yaml")}
+    recipes = {
+        f"ghostnet_small/{path.relative_to(ROOT).as_posix()}"
+        for path in ROOT.glob("recipes/**/*.yaml")
+    }
     assert recipes and recipes <= names
     assert not any(name.startswith(("tests/", "results/")) for name in names)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from ghostnet_small.study.shipped import find_recipe\n"
-        "print(find_recipe('quickstart-digits'))"
+        "print(find_recipe('quickstart-digits'))\n"
+        "print(find_recipe('recipes/teachers/resnet18-cifar10.yaml'))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "site")],
@@ -36,6 +40,8 @@ def test_a_wheel_runs_without_its_checkout(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert (
-        Path(done.stdout.strip()) == tmp_path / "site/ghostnet_small/recipes/quickstart-digits.yaml"
-    )
+    shipped = tmp_path / "site/ghostnet_small/recipes"
+    assert done.stdout.splitlines() == [
+        str(shipped / "quickstart-digits.yaml"),
+        str(shipped / "teachers/resnet18-cifar10.yaml"),
+    ]

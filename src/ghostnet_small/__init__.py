@@ -4,6 +4,7 @@ Source: arXiv:2509.12380.
 """
 
 from ghostnet_small.errors import InputError
+from ghostnet_small.models.network import Network
 from ghostnet_small.models.published import load_published_state_dict
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.models.weights import ModelInfo, load, save_model
@@ -13,6 +14,7 @@ from ghostnet_small.version import __version__
 __all__ = [
     "InputError",
     "ModelInfo",
+    "Network",
     "__version__",
     "create_model",
     "load",

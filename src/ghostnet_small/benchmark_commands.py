@@ -39,21 +39,17 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps", metavar="N", type=positive, help="of a turn (1 on a CPU, else 10)"
     )
-    parser.add_argument(
-        "--record", metavar="FILE.jsonl", type=Path, help="append the result as one line"
-    )
+    _record_option(parser)
 
 
 def _train(args: argparse.Namespace) -> dict[str, Any]:
     from ghostnet_small.study.folding import CheckFailed
     from ghostnet_small.study.recipe import read_recipe
-    from ghostnet_small.study.records import append_row, read_rows
     from ghostnet_small.study.train_speed import chosen_variants, compare_training_steps
 
     variants = chosen_variants(args.variants)
     recipe = read_recipe(None, args.overrides)
-    if args.record is not None and args.record.exists():
-        read_rows(args.record)  # A file that will not take the result is refused before the work.
+    _check_record(args)
     try:
         value = compare_training_steps(
             recipe,
@@ -66,14 +62,76 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
         )
     except CheckFailed as error:
         raise Failed(str(error), 3) from None
+    _record(args, value)
+    return value
+
+
+def _distill_settings() -> Collection[str]:
+    from ghostnet_small.study.distill_speed import SETTINGS
+
+    return SETTINGS
+
+
+def _distill_options(parser: argparse.ArgumentParser) -> None:
+    from ghostnet_small.study.distill_speed import VARIANTS
+
+    parser.add_argument(
+        "--variants", metavar="A,B", help=f"of {', '.join(VARIANTS)} (all); plain is always there"
+    )
+    parser.add_argument(
+        "--repetitions", metavar="N", type=positive, default=7, help="turns of each (7)"
+    )
+    parser.add_argument("--steps", metavar="N", type=positive, default=20, help="of a turn (20)")
+    _record_option(parser)
+
+
+def _distill(args: argparse.Namespace) -> dict[str, Any]:
+    from ghostnet_small.study.distill_speed import (
+        RECIPE,
+        chosen_variants,
+        compare_distillation,
+    )
+    from ghostnet_small.study.recipe import read_recipe
+    from ghostnet_small.study.shipped import find_recipe
+
+    variants = chosen_variants(args.variants)
+    recipe = read_recipe(find_recipe(RECIPE), args.overrides)
+    _check_record(args)
+    value = compare_distillation(
+        recipe, variants=variants, repetitions=args.repetitions, steps=args.steps
+    )
+    _record(args, value)
+    return value
+
+
+def _record_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--record", metavar="FILE.jsonl", type=Path, help="append the result as one line"
+    )
+
+
+def _check_record(args: argparse.Namespace) -> None:
+    """A file that will not take the result is refused before the work."""
+    from ghostnet_small.study.records import read_rows
+
+    if args.record is not None and args.record.exists():
+        read_rows(args.record)
+
+
+def _record(args: argparse.Namespace, value: dict[str, Any]) -> None:
+    from ghostnet_small.study.records import append_row
+
     if args.record is not None:
         append_row(value, args.record)
-    return value
 
 
 BENCHMARKS: Commands = {
     "train": Command(
         "Speed and memory of a training step in each form of the network.",
         *(_train_options, _train, terminal.show_train_speed, _train_settings),
+    ),
+    "distill": Command(
+        "Time of a training step with teachers, cached and live, beside plain training.",
+        *(_distill_options, _distill, terminal.show_distill_speed, _distill_settings),
     ),
 }

@@ -191,9 +191,18 @@ def _predict(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _info_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "name", metavar="NAME|PATH", help="ghostnetv3_small, ghostnetv3, or a run's folder"
+        "name",
+        metavar="NAME|PATH",
+        help="ghostnetv3_small, ghostnetv3, a teacher such as resnet18, or a run's folder",
     )
     parser.add_argument("--model.width", dest="width", metavar="W", type=number, help="(1.0)")
+    parser.add_argument(
+        "--model.upsample",
+        dest="upsample",
+        metavar="S",
+        type=positive,
+        help="pixels a teacher brings pictures to (as they are; 224 for efficientnetv2_s)",
+    )
     parser.add_argument("--classes", metavar="K", type=positive, help="(10)")
     parser.add_argument("--channels", metavar="C", type=positive, help="of a picture (3)")
     parser.add_argument("--size", metavar="S", type=positive, help="of a picture, pixels (32)")
@@ -206,6 +215,7 @@ def _info(args: argparse.Namespace) -> dict[str, Any]:
     return describe_model(
         args.name,
         width=args.width,
+        upsample=args.upsample,
         classes=args.classes,
         channels=args.channels,
         size=args.size,

@@ -41,6 +41,8 @@ def show_training(value: dict[str, Any]) -> None:
                 f"epoch {best['epoch']}, {best['top1']:.2f} %, chosen on the test split",
             )
         )
+    if "distill" in value:
+        lines += _taught(value["distill"])
     processes = value.get("processes", 1)
     together = f" in {processes} processes" if processes > 1 else ""
     lines.append(
@@ -54,6 +56,27 @@ def show_training(value: dict[str, Any]) -> None:
     lines.append(("run", f"{run}  (weights: {weights}; pictures/; metrics.jsonl, summary.json)"))
     lines.append(("next", f"ghostnet-small evaluate {shlex.quote(run)}"))
     _print_pairs(lines)
+
+
+def _taught(distill: dict[str, Any]) -> list[tuple[str, str]]:
+    """Who taught, how well they answer themselves, and what they said."""
+    names = ", ".join(printable(teacher["name"]) for teacher in distill["teachers"])
+    split = next((s for s in ("test", "validation") if f"teacher_{s}_top1" in distill), None)
+    if split is not None:
+        names += (
+            f"  ({distill[f'teacher_{split}_top1']:.2f} % of {split}; the student answers "
+            f"{distill['agreement']:.2f} % of it alike)"
+        )
+    targets = distill["targets"]
+    return [
+        ("taught by", names),
+        (
+            "targets",
+            f"entropy {targets['entropy']:.2f} nats at T = {targets['temperature']:g}, "
+            f"{100 * targets['share_above_098']:.1f} % above 0.98; right on "
+            f"{targets['top1']:.2f} % of the training views",
+        ),
+    ]
 
 
 def show_evaluation(value: dict[str, Any]) -> None:
@@ -104,7 +127,8 @@ def show_model(value: dict[str, Any]) -> None:
     channels, height, width = value["picture"]
     table = Table(
         title=f"{value['architecture']}, width {value['width']:g}, {value['classes']} classes, "
-        f"{channels} x {height} x {width} pictures",
+        f"{channels} x {height} x {width} pictures"
+        + (f", upsampled to {value['upsample']}" if "upsample" in value else ""),
         title_justify="left",
         box=box.SIMPLE_HEAD,
     )
@@ -213,6 +237,40 @@ def show_train_speed(value: dict[str, Any]) -> None:
             ("of", "plain_channels_last, multibranch: medians of the ratios turn by turn"),
             ("step", "the most memory that a step takes beside what is held between steps"),
             ("turns", f"steps in each: {value['steps']}; before the first: {value['warm_up']}"),
+            ("device", f"{value['device']}, threads: {value['threads']}"),
+            ("code", f"{value['commit']}, torch {value['torch']}"),
+        ]
+    )
+
+
+def show_distill_speed(value: dict[str, Any]) -> None:
+    """A line for each variant of distillation: its ratio to plain training, and a step's time."""
+    channels, height, width = value["picture"]
+    table = Table(
+        title=f"{value['model']}, width {value['width']:g}, batches of {value['batch_size']} "
+        f"made-up pictures of {channels} x {height} x {width}, {value['precision']}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),  # The whole table in 80 columns.
+    )
+    table.add_column("variant", no_wrap=True)
+    for title in ("of plain", "range", "ms a step", "range"):
+        table.add_column(title, justify="right", overflow="fold")
+    for name, one in value["variants"].items():
+        table.add_row(
+            name,
+            f"{one['ratio_to_plain']:.3f}",
+            f"{one['ratio_to_plain_min']:.3f}-{one['ratio_to_plain_max']:.3f}",
+            f"{_speed(one['ms_per_step'])}",
+            f"{_speed(one['ms_per_step_min'])}-{_speed(one['ms_per_step_max'])}",
+        )
+    Console().print(table, highlight=False)
+    _print_pairs(
+        [
+            ("of plain", "median and range of the ratios turn by turn"),
+            ("turns", f"of each: {value['repetitions']}; steps in a turn: {value['steps']}"),
+            ("teachers", "random weights"),
+            *(("left out", f"{name}: {why}") for name, why in value["left_out"].items()),
             ("device", f"{value['device']}, threads: {value['threads']}"),
             ("code", f"{value['commit']}, torch {value['torch']}"),
         ]

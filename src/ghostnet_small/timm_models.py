@@ -8,7 +8,7 @@ from torch import nn
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
-from ghostnet_small.models.registry import create_model
+from ghostnet_small.models.registry import create_ghostnet
 
 try:
     from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
@@ -53,12 +53,12 @@ def _create(
     global_pool: str = "avg",
     drop_rate: float = 0.0,
 ) -> GhostNetV3:
-    """``create_model`` under timm's words; without classes the head's 1280 features come out."""
+    """``create_ghostnet`` under timm's words; without classes the head's 1280 features come out."""
     if global_pool != "avg":
         raise InputError(f"global_pool is {global_pool!r}; this network has only 'avg'")
     if drop_rate:
         raise InputError(f"drop_rate is {drop_rate!r}; this network has no dropout, leave it out")
-    model = create_model(name, width=width, num_classes=num_classes or 1, in_channels=in_chans)
+    model = create_ghostnet(name, width=width, num_classes=num_classes or 1, in_channels=in_chans)
     if num_classes == 0:
         model.reset_classifier(0)
     return model

@@ -173,7 +173,7 @@ def test_copies_pickles_and_state_dicts(folded: bool) -> None:
     ("name", "arguments", "said"),
     [
         ("ghostnetv3-smal", {}, "'ghostnetv3_small'"),
-        ("resnet50", {}, "'resnet50'"),
+        ("resnet20", {}, "'resnet20'"),
         ("ghostnetv3_small", {"width": 0}, "width is 0"),
         ("ghostnetv3_small", {"width": -1.0}, "-1.0"),
         ("ghostnetv3_small", {"width": float("nan")}, "nan"),

@@ -79,3 +79,16 @@ def test_it_leaves_the_model_as_it_was() -> None:
     after = model.state_dict()
     assert all(torch.equal(after[key], value) for key, value in before.items())
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_wrapper_has_the_stages_of_what_it_wraps() -> None:
+    inner = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 3, 1, bias=False))
+    stages = complexity(nn.ModuleDict({"network": inner}).network, (1, 3, 3))
+    wrapper = nn.Module()
+    wrapper.network = inner
+    wrapper.forward = inner.forward
+    assert (
+        complexity(wrapper, (1, 3, 3)) == stages == {"0": (4, 18), "1": (6, 54), "total": (10, 72)}
+    )
+    # A layer on its own wraps nothing.
+    assert list(complexity(nn.Sequential(nn.Conv2d(1, 2, 1)), (1, 3, 3))) == ["0", "total"]

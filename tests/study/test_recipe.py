@@ -10,9 +10,26 @@ import pytest
 import yaml
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.study.recipe import LATER, PLACE, Recipe, flatten, known_keys, read_recipe
+from ghostnet_small.study.recipe import (
+    LATER,
+    PLACE,
+    Recipe,
+    flatten,
+    known_keys,
+    read_recipe,
+    resolve_recipe,
+)
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted(
+    file for file in (ROOT / "recipes").rglob("*.yaml") if file.parent.name != "studies"
+)
+RECORDS = [
+    pytest.param(record["recipe"], record["recipe_hash"], id=f"{file.stem}-{number}")
+    for file in sorted((ROOT / "results").glob("*.jsonl"))
+    for number, record in enumerate(map(json.loads, file.read_text().splitlines()))
+    if "recipe_hash" in record
+]
 
 
 def written(folder: Path, text: str) -> Path:
@@ -63,7 +80,7 @@ def test_what_is_written_back_is_the_same_recipe(file: Path, tmp_path: Path) -> 
 def test_every_recipe_says_its_command_cost_and_result_on_top(file: Path) -> None:
     head = "".join(line for line in file.read_text().splitlines(True) if line.startswith("#"))
     assert file.read_text().startswith(head)
-    for word in ("Command:", "Cost:", "Expected:", f"recipes/{file.name}"):
+    for word in ("Command:", "Cost:", "Expected:", file.relative_to(ROOT).as_posix()):
         assert word in head
 
 
@@ -164,6 +181,15 @@ def test_distillation_counts_where_there_are_teachers() -> None:
     # Which teacher it is, its fingerprint says.
     assert taught[0].hash() == taught[1].hash()
     assert len({r.hash() for r in (Recipe(), taught[0], taught[2], warmer)}) == 4
+
+
+@pytest.mark.parametrize(("recipe", "digest"), RECORDS)
+def test_recorded_recipes_keep_their_hashes(recipe: dict[str, Any], digest: str) -> None:
+    assert resolve_recipe(recipe).hash() == digest
+
+
+def test_there_are_recorded_recipes() -> None:
+    assert len(RECORDS) >= 6
 
 
 def test_the_place_is_known_by_its_keys() -> None:

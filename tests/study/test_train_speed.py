@@ -303,7 +303,7 @@ def test_a_file_that_takes_no_record_is_refused_before_the_work(
 
 def test_a_lack_of_memory_on_a_gpu_is_told_and_other_errors_are_not() -> None:
     told = pytest.raises(InputError, match="so many: this does not fit")
-    with told, train_speed._enough_memory("so many"):
+    with told, train_speed.enough_memory("so many"):
         raise torch.OutOfMemoryError("CUDA out of memory")
-    with pytest.raises(RuntimeError, match="a bug"), train_speed._enough_memory("so many"):
+    with pytest.raises(RuntimeError, match="a bug"), train_speed.enough_memory("so many"):
         raise RuntimeError("a bug")

@@ -72,13 +72,15 @@ class CachedTargets:
         rows = self.row[batch.index]
         if isinstance(batch.view, int):
             return self.combine([page[rows].float() for page in self._pages(batch.view)])
-        classes = self.caches[0].shape[1]
-        logits = [torch.empty(len(rows), classes, device=self.device) for _ in self.caches]
-        for view in batch.view.unique().tolist():
-            there = batch.view == view
-            for found, page in zip(logits, self._pages(view), strict=True):
-                found[there] = page[rows[there]].float()
-        return self.combine(logits)
+        # On the CPU, where the files are: whole pages would be moved for a few rows of each view,
+        # and each choice of rows would wait for the device.
+        rows, views = rows.cpu(), batch.view.cpu()
+        logits = [torch.empty(len(rows), cache.shape[1]) for cache in self.caches]
+        for view in views.unique().tolist():
+            there = views == view
+            for found, cache in zip(logits, self.caches, strict=True):
+                found[there] = cache.page(view)[rows[there]].float()
+        return self.combine([found.to(self.device) for found in logits])
 
     def _pages(self, view: int) -> list[Tensor]:
         if view not in self.pages:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ghostnet_small.models.network import Network
 from ghostnet_small.nn.bottleneck import GhostBottleneck
 from ghostnet_small.nn.rep_conv import ConvBN, with_relu
 
@@ -85,7 +86,7 @@ def divisible(value: float) -> int:
     return rounded if rounded >= 0.9 * value else rounded + 4
 
 
-class GhostNetV3(nn.Module):
+class GhostNetV3(Network):
     """Ghost bottlenecks between a 3x3 stem and a pooled head: ``(N, C, H, W) -> logits (N, K)``.
 
     ``width`` scales every channel count but the head's 1280 features. Pictures may have any

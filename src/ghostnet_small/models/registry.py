@@ -6,19 +6,26 @@ import difflib
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GHOSTNETV3, GHOSTNETV3_SMALL, GhostNetV3
+from ghostnet_small.models.network import Network
+from ghostnet_small.models.teachers import TEACHERS, check_timm, create_teacher
 
 ARCHITECTURES = {"ghostnetv3_small": GHOSTNETV3_SMALL, "ghostnetv3": GHOSTNETV3}
+NAMES = (*ARCHITECTURES, *TEACHERS)
 # GN-S 100 would have some 20 billion parameters; beyond it the number is a mistake.
 MAX_WIDTH = 100.0
+# Below it a network has no use for more pixels; beyond it, they are a mistake or hostile.
+UPSAMPLES = (8, 1024)
 
 
-def check_model(name: str, width: float) -> None:
-    """Raises ``InputError`` where ``name`` is not known, or ``width`` not above 0 and up to 100."""
-    if not isinstance(name, str) or name not in ARCHITECTURES:
-        near = difflib.get_close_matches(str(name), ARCHITECTURES, n=1, cutoff=0.0)[0]
+def check_model(
+    name: str, width: float, *, pretrained: bool = False, upsample: int | None = None
+) -> None:
+    """Raises ``InputError`` where ``create_model`` would: for a name that is not known, or for
+    what the network of that name does not have; and where a teacher's timm is missing."""
+    if not isinstance(name, str) or name not in NAMES:
+        near = difflib.get_close_matches(str(name), NAMES, n=1, cutoff=0.0)[0]
         raise InputError(
-            f"model {name!r} is not known; did you mean {near!r}? "
-            f"Known are {', '.join(ARCHITECTURES)}"
+            f"model {name!r} is not known; did you mean {near!r}? Known are {', '.join(NAMES)}"
         )
     is_number = isinstance(width, int | float) and not isinstance(width, bool)
     if not (is_number and 0 < width <= MAX_WIDTH):
@@ -26,23 +33,76 @@ def check_model(name: str, width: float) -> None:
             f"width is {width!r:.40}; it must be a number above 0 and at most {MAX_WIDTH:g}, such "
             "as 1.0 or 2.8"
         )
+    if name in TEACHERS:
+        _check_teacher(name, width, upsample)
+        return
+    if pretrained:
+        raise InputError(
+            f"pretrained is {pretrained!r}; there are no weights of {name} to fetch yet: leave it "
+            "false"
+        )
+    if upsample is not None:
+        raise InputError(
+            f"upsample is {upsample!r:.40}; {name} takes pictures as they are: leave it out, or "
+            "resize them with data.size"
+        )
+
+
+def _check_teacher(name: str, width: float, upsample: int | None) -> None:
+    if width != 1:
+        raise InputError(f"width is {width!r}; {name} comes in one width: leave it at 1.0")
+    smallest, largest = UPSAMPLES
+    if upsample is not None and not (
+        isinstance(upsample, int)
+        and not isinstance(upsample, bool)
+        and smallest <= upsample <= largest
+    ):
+        raise InputError(
+            f"upsample is {upsample!r:.40}; it must be {smallest} to {largest} pixels, such as "
+            "224, or null"
+        )
+    check_timm(name)
 
 
 def create_model(
-    name: str, *, width: float = 1.0, num_classes: int = 10, in_channels: int = 3
-) -> GhostNetV3:
+    name: str,
+    *,
+    width: float = 1.0,
+    num_classes: int = 10,
+    in_channels: int = 3,
+    pretrained: bool = False,
+    upsample: int | None = None,
+) -> Network:
     """A fresh network in training form: ``(N, in_channels, H, W) -> (N, num_classes)``.
 
-    ``name`` is ``ghostnetv3_small`` or ``ghostnetv3`` (the original with the stem at stride 1,
-    GN-D in the paper); ``width`` scales the channels.
+    ``name`` is ``ghostnetv3_small``, ``ghostnetv3`` (the original with the stem at stride 1,
+    GN-D in the paper), whose channels ``width`` scales, or a teacher of timm, such as
+    ``resnet18``. A teacher may start from timm's ``pretrained`` weights, and bring pictures to
+    ``upsample`` pixels a side; ``None`` shows them as they are, and 224 pixels to
+    ``efficientnetv2_s``.
 
-    Raises ``InputError`` for an unknown name, a width that is not above 0 and at most 100, or
-    fewer than one class or channel.
+    Raises ``InputError`` for an unknown name, a width that is not above 0 and at most 100, fewer
+    than one class or channel, what the network does not have, or weights that cannot be fetched.
     """
+    check_model(name, width, pretrained=pretrained, upsample=upsample)
+    _check_shape(num_classes, in_channels)
+    if name in TEACHERS:
+        return create_teacher(
+            name,
+            num_classes=num_classes,
+            in_channels=in_channels,
+            pretrained=pretrained,
+            upsample=upsample,
+        )
+    return create_ghostnet(name, width=width, num_classes=num_classes, in_channels=in_channels)
+
+
+def create_ghostnet(
+    name: str, *, width: float = 1.0, num_classes: int = 10, in_channels: int = 3
+) -> GhostNetV3:
+    """``create_model`` of one of ``ARCHITECTURES``."""
     check_model(name, width)
-    for what, value in (("num_classes", num_classes), ("in_channels", in_channels)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f"{what} is {value!r}; it must be a whole number of at least 1")
+    _check_shape(num_classes, in_channels)
     config = {
         "architecture": name,
         "width": float(width),
@@ -56,3 +116,9 @@ def create_model(
         in_channels=in_channels,
         config=config,
     )
+
+
+def _check_shape(num_classes: int, in_channels: int) -> None:
+    for what, value in (("num_classes", num_classes), ("in_channels", in_channels)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{what} is {value!r}; it must be a whole number of at least 1")

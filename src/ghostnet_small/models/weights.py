@@ -15,6 +15,7 @@ from torch import Tensor
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import checked_json, signed_json, write_atomic
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
+from ghostnet_small.models.network import Network
 from ghostnet_small.models.published import check_shape, load_checked
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.nn.fold import is_folded, reparameterize
@@ -75,16 +76,17 @@ class ModelInfo(Mapping[str, Any]):
 _INFO = tuple(field.name for field in fields(ModelInfo))
 
 
-def save_model(model: GhostNetV3, info: ModelInfo, folder: Path) -> None:
+def save_model(model: Network, info: ModelInfo, folder: Path) -> None:
     """Write ``model``, in either form, into ``folder`` (made where it is missing)."""
-    form = "deployed" if is_folded(model) else "training"
+    # A teacher has nothing to fold, and one form.
+    form = "deployed" if isinstance(model, GhostNetV3) and is_folded(model) else "training"
     config = {**model.config, "form": form, **asdict(info)}
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, model.state_dict(), {})
     write_atomic(folder / CONFIG, signed_json(config))
 
 
-def load(path: str | Path, weights: str = "last") -> tuple[GhostNetV3, ModelInfo]:
+def load(path: str | Path, weights: str = "last") -> tuple[Network, ModelInfo]:
     """A trained model in evaluation mode, on the CPU, and what it was trained for.
 
     ``path`` is a run's folder, of which ``weights`` picks "last" (of the last epoch, averaged
@@ -92,7 +94,7 @@ def load(path: str | Path, weights: str = "last") -> tuple[GhostNetV3, ModelInfo
     folder that holds ``model.safetensors`` and ``config.json`` itself.
 
     Raises ``InputError`` where there are no such weights, or they are damaged, a pickle, or of
-    another architecture than their ``config.json`` says.
+    another architecture than their ``config.json`` says; and where a teacher's timm is missing.
     """
     if weights not in KINDS:
         raise InputError(f"weights {weights!r} are not known; choose one of {', '.join(KINDS)}")
@@ -105,11 +107,12 @@ def load(path: str | Path, weights: str = "last") -> tuple[GhostNetV3, ModelInfo
         width=config["width"],
         num_classes=config["num_classes"],
         in_channels=config["in_channels"],
+        upsample=config["upsample"],
     )
     # Shapes are compared before memory is taken: on the meta device a model costs nothing.
     with torch.device("meta"):
         model = build().eval()
-    deployed = config["form"] == "deployed"
+    deployed = config["form"] == "deployed" and isinstance(model, GhostNetV3)
     check = partial(_check_shapes, model=model, deployed=deployed, what=what)
     tensors, _ = read_tensors(folder / WEIGHTS, check)
     if deployed:
@@ -126,7 +129,7 @@ def load(path: str | Path, weights: str = "last") -> tuple[GhostNetV3, ModelInfo
     return model.requires_grad_(True), info
 
 
-def _check_shapes(shapes: Shapes, *, model: GhostNetV3, deployed: bool, what: str) -> None:
+def _check_shapes(shapes: Shapes, *, model: Network, deployed: bool, what: str) -> None:
     """Refuse a file's tensors before any is read; ``model``, on the meta device, is unfolded."""
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     # The head is the same in both forms, and what is folded is smaller in all.
@@ -184,6 +187,7 @@ def _read_config(path: Path) -> tuple[dict[str, Any], ModelInfo]:
         return {k: config[k] for k in ("architecture", "width", "form")} | {
             "num_classes": classes,
             "in_channels": channels,
+            "upsample": config.get("upsample"),
         }, info
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]

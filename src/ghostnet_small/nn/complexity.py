@@ -24,12 +24,14 @@ class Complexity(NamedTuple):
 def complexity(model: nn.Module, picture: tuple[int, int, int]) -> dict[str, Complexity]:
     """Parameters and MACs for a picture ``(C, H, W)``, by stage, and ``total``.
 
-    A stage is a direct child of the model, or of a sequence among those (``blocks.3``). Only
-    convolutions and linears have MACs, biases none; SPEC's table counts the same way.
+    A stage is a direct child of the model, or of a sequence among those (``blocks.3``). A model
+    with one child alone is a wrapper, and has that child's stages. Only convolutions and linears
+    have MACs, biases none; SPEC's table counts the same way.
     """
     macs: dict[str, int] = {}
     hooks = []
-    for name, module in model.named_modules():
+    parts = _unwrapped(model)
+    for name, module in parts.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
 
             def count(module: nn.Module, _: Any, output: Tensor, name: str = name) -> None:
@@ -49,8 +51,8 @@ def complexity(model: nn.Module, picture: tuple[int, int, int]) -> dict[str, Com
         for hook in hooks:
             hook.remove()
     stages: dict[str, Complexity] = {}
-    for stage in _stages(model):
-        part = model.get_submodule(stage)
+    for stage in _stages(parts):
+        part = parts.get_submodule(stage)
         inside = sum(n for name, n in macs.items() if f"{name}.".startswith(f"{stage}."))
         stages[stage] = Complexity(sum(p.numel() for p in part.parameters()), inside)
     stages["total"] = sum(stages.values(), Complexity(0, 0))
@@ -73,6 +75,11 @@ def by_quantity(forms: dict[str, Complexity]) -> dict[str, dict[str, int]]:
         "params": {form: cost.params for form, cost in forms.items()},
         "macs": {form: cost.macs for form, cost in forms.items()},
     }
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    children = list(model.children())
+    return children[0] if len(children) == 1 and list(children[0].children()) else model
 
 
 def _stages(model: nn.Module) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 
 from ghostnet_small.data.decoded.pixels import MIN_SIZE
 from ghostnet_small.errors import InputError
-from ghostnet_small.models.registry import ARCHITECTURES, create_model
+from ghostnet_small.models.registry import NAMES, create_model
 from ghostnet_small.models.weights import load
 from ghostnet_small.nn.complexity import both_forms, by_quantity
 
@@ -18,6 +18,7 @@ def describe_model(
     name: str,
     *,
     width: float | None = None,
+    upsample: int | None = None,
     classes: int | None = None,
     channels: int | None = None,
     size: int | None = None,
@@ -25,12 +26,20 @@ def describe_model(
 ) -> dict[str, Any]:
     """``params`` and ``macs`` of a network by name, or of the weights in a folder.
 
-    By default a named network has width 1, 10 classes and takes 3 x 32 x 32 pictures. MACs are
-    for one picture. Raises ``InputError`` where ``name`` is neither a network nor a folder of
-    weights, or a folder's weights are asked to be of another shape.
+    By default a named network has width 1, 10 classes and takes 3 x 32 x 32 pictures; a teacher
+    may bring them to ``upsample`` pixels a side. MACs are for one picture.
+
+    Raises ``InputError`` where ``name`` is neither a network nor a folder of weights, a folder's
+    weights are asked to be of another shape, or the pictures are too small for the network.
     """
-    if name not in ARCHITECTURES and Path(name).exists():
-        asked = {"model.width": width, "classes": classes, "channels": channels, "size": size}
+    if name not in NAMES and Path(name).exists():
+        asked = {
+            "model.width": width,
+            "model.upsample": upsample,
+            "classes": classes,
+            "channels": channels,
+            "size": size,
+        }
         for option, value in asked.items():
             if value is not None:
                 raise InputError(
@@ -48,13 +57,16 @@ def describe_model(
             "width": 1.0 if width is None else width,
             "num_classes": 10 if classes is None else classes,
             "in_channels": 3 if channels is None else channels,
+            "upsample": upsample,
         }
     model = create_model(
         config["architecture"],
         width=config["width"],
         num_classes=config["num_classes"],
         in_channels=config["in_channels"],
+        upsample=config.get("upsample"),
     )
+    model.check_size(height, wide)
     picture = (config["in_channels"], height, wide)
     # Counting looks at shapes alone, so the weights stay as they were initialised.
     with torch.no_grad():
@@ -66,6 +78,8 @@ def describe_model(
         "picture": list(picture),
         **by_quantity({form: stages["total"] for form, stages in forms.items()}),
     }
+    if model.config.get("upsample") is not None:
+        report["upsample"] = model.config["upsample"]
     if per_stage:
         report["stages"] = {
             stage: by_quantity({form: stages[stage] for form, stages in forms.items()})

@@ -57,6 +57,7 @@ def evaluate_weights(
         torch.set_num_threads(recipe.train.threads)
     data = load_split(recipe.data, split, channels=len(info.mean))
     check_data(data, info, path)
+    model.check_size(*data.size)
     if data.skipped:
         say(f"{len(data.skipped)} pictures are left out, such as: {data.skipped[0]}")
     if data.size != info.size:

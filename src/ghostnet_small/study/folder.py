@@ -20,7 +20,7 @@ from ghostnet_small.files import (
     signed_json,
     write_atomic,
 )
-from ghostnet_small.models.ghostnetv3 import GhostNetV3
+from ghostnet_small.models.network import Network
 from ghostnet_small.models.weights import ModelInfo, save_model
 from ghostnet_small.study.recipe import Recipe, read_recipe
 from ghostnet_small.study.recipe_file import recipe_text
@@ -164,7 +164,7 @@ class RunFolder:
 
     def save_weights(self, name: str, model: nn.Module) -> None:
         """Replace the weights called ``name``."""
-        assert isinstance(model, GhostNetV3) and self.info is not None
+        assert isinstance(model, Network) and self.info is not None
         save_model(model, self.info, self.path / name)
 
     def save_metrics(self, rows: list[dict[str, Any]]) -> None:

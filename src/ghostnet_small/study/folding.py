@@ -39,11 +39,16 @@ def fold_weights(
     ``relative_error`` is ``max|folded - trained| / max|trained|``. The ``bound`` is 1e-5, or
     more where float32 cannot compute the trained form itself to that.
 
-    Raises ``InputError`` where the weights cannot be read or are folded already, or ``out``
-    exists; ``CheckFailed`` where the error is past the bound.
+    Raises ``InputError`` where the weights cannot be read, are folded already or are a teacher's,
+    or ``out`` exists; ``CheckFailed`` where the error is past the bound.
     """
     check_free(out, "--out")
     model, info = load(path, weights)
+    if not isinstance(model, GhostNetV3):
+        raise InputError(
+            f"{model.config['architecture']} of {path} has no branches to fold; use its weights "
+            "as they are"
+        )
     if is_folded(model):
         raise InputError(f"the weights of {path} are folded already; use them as they are")
     images, source = _pictures(info, path, say)

@@ -41,6 +41,7 @@ def predict(
             f"{path} takes pictures of {len(info.mean)} channels, and files hold 1 (grey) or 3; "
             "give weights that were trained on those"
         )
+    model.check_size(*info.size)
     files = [file for named in pictures for file in find_pictures(named)]
     answers = []
     told = False

@@ -20,28 +20,12 @@ from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.sources import DataSettings
 from ghostnet_small.distill.settings import DistillSettings
 from ghostnet_small.errors import InputError
-from ghostnet_small.nn.forms import RepConvForm
+from ghostnet_small.models.settings import ModelSettings
 from ghostnet_small.study.recipe_file import read_yaml
 from ghostnet_small.study.recipe_words import unknown, words
 from ghostnet_small.train.optim import OptimizerSettings
 from ghostnet_small.train.schedule import ScheduleSettings
 from ghostnet_small.train.settings import TrainSettings
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """Which network.
-
-    Args:
-        name: "ghostnetv3_small" or "ghostnetv3".
-        width: multiplier of the channels.
-        rep_conv: how the training form is computed, "merged" (one convolution with a folded
-            kernel, faster) or "branches" (each on its own); the same function up to rounding.
-    """
-
-    name: str = "ghostnetv3_small"
-    width: float = 1.0
-    rep_conv: RepConvForm = "merged"
 
 
 @dataclass(frozen=True)
@@ -101,6 +85,8 @@ PLACE = (
 )
 
 LATER = (
+    "model.pretrained",
+    "model.upsample",
     "data.class_names",
     "data.subset",
     "data.revision",

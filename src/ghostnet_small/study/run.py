@@ -15,12 +15,12 @@ import torch
 from ghostnet_small.data.sources import load_data
 from ghostnet_small.errors import InputError
 from ghostnet_small.launcher import train_command
-from ghostnet_small.models.registry import check_model, create_model
+from ghostnet_small.models.registry import check_model
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.nn.fold import reparameterize
-from ghostnet_small.nn.forms import set_rep_conv
 from ghostnet_small.study.finish import Prepared, finish
 from ghostnet_small.study.folder import RunFolder
+from ghostnet_small.study.network import network_of
 from ghostnet_small.study.provenance import provenance
 from ghostnet_small.study.recipe import Recipe, read_recipe
 from ghostnet_small.study.teaching import Teaching
@@ -89,7 +89,8 @@ def resume(
                 _check_processes(path, state[1], processes)
         if summary is not None:
             return summary
-        prepared = _prepare(recipe, folder, watcher, stop_signal, processes)
+        fresh = state is None
+        prepared = _prepare(recipe, folder, watcher, stop_signal, processes, fresh=fresh)
         sessions: list[dict[str, Any]] = []
         if state is not None:
             with processes.agreed():
@@ -159,10 +160,16 @@ def _prepare(
     watcher: Watcher,
     stop_signal: Stop,
     processes: Processes,
+    *,
+    fresh: bool = True,
 ) -> Prepared:
-    """Everything that can refuse a recipe, before anything is written."""
+    """Everything that can refuse a recipe, before anything is written.
+
+    ``fresh``: the training begins, and no state will replace the network's weights.
+    """
     with processes.agreed():
-        check_model(recipe.model.name, recipe.model.width)
+        asked = recipe.model
+        check_model(asked.name, asked.width, pretrained=asked.pretrained, upsample=asked.upsample)
         accelerator = make_accelerator(recipe.train.device, recipe.train.precision)
     if accelerator.device.type == "cpu":
         keep_freed_memory()
@@ -175,13 +182,7 @@ def _prepare(
         _log.warning("%d pictures are left out, such as: %s", len(data.skipped), data.skipped[0])
     folder.info = ModelInfo(data.classes, data.size, data.mean, data.std, recipe.as_dict())
     torch.manual_seed(recipe.train.seed)
-    model = create_model(
-        recipe.model.name,
-        width=recipe.model.width,
-        num_classes=len(data.classes),
-        in_channels=data.channels,
-    )
-    set_rep_conv(model, recipe.model.rep_conv)
+    model = processes.main_first(lambda: network_of(recipe, data, fetch=fresh))
     weights = class_weights(data.train.labels, data.classes, recipe.train.class_weights)
     if weights is not None:
         weights = weights.to(accelerator.device)

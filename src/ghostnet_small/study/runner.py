@@ -20,6 +20,7 @@ from ghostnet_small.study.jobs import Job, Sharing, means, result, states, train
 from ghostnet_small.study.local_engine import alone_in
 from ghostnet_small.study.planned import (
     FILE,
+    PlannedRun,
     Study,
     differences,
     read_study,
@@ -218,10 +219,20 @@ class Records:
                         "seed": run.seed,
                         "teachers": list(run.teachers),
                     }
-                    self.rows[run.name] = {**summary, "study": about}
+                    self.rows[run.name] = {**summary, **_named(summary, run), "study": about}
         names = [run.name for run in self.study.runs]
         write_rows(self.out / RESULTS, [self.rows[name] for name in names if name in self.rows])
         write_rows(self.out / FAILED, [self.failed[name] for name in names if name in self.failed])
+
+
+def _named(summary: Record, run: PlannedRun) -> dict[str, Any]:
+    """What a summary says of teaching, with the teachers' names in the study and not their folders,
+    so that rows do not depend on where a study lies."""
+    if "distill" not in summary:
+        return {}
+    teachers = zip(summary["distill"]["teachers"], run.teachers, strict=True)
+    named = [{**teacher, "name": name} for teacher, name in teachers]
+    return {"distill": {**summary["distill"], "teachers": named}}
 
 
 def outcome(

@@ -91,7 +91,8 @@ def _unfinished(jobs: Sequence[Job]) -> dict[Job, State]:
 def _check(jobs: Sequence[Job], together: int | None) -> Sharing:
     """How the jobs share this machine; raises ``InputError`` where it cannot train them."""
     for job in jobs:
-        check_model(job.recipe.model.name, job.recipe.model.width)
+        asked = job.recipe.model
+        check_model(asked.name, asked.width, pretrained=asked.pretrained, upsample=asked.upsample)
     recipe = jobs[0].recipe
     device = make_accelerator(recipe.train.device, recipe.train.precision).device
     return share(

@@ -92,19 +92,27 @@ def step_parts_table(source: Path) -> str:
 
 def train_speed_table(source: Path) -> str:
     """A line for each variant that ``benchmark train`` recorded, of each question's newest code."""
-    pairs = [
-        (record, {"name": name, **variant})
-        for record in newest(read_rows(source), _question)
-        for name, variant in record["variants"].items()
-    ]
-    rows = [[cell(record, variant) for cell in SPEED_COLUMNS.values()] for record, variant in pairs]
-    return _markdown(list(SPEED_COLUMNS), rows)
+    return _of_variants(source, SPEED_COLUMNS)
+
+
+def distill_speed_table(source: Path) -> str:
+    """A line for each variant that ``benchmark distill`` recorded, as ``train_speed_table`` has."""
+    return _of_variants(source, DISTILL_COLUMNS)
 
 
 def newest(rows: Sequence[Record], question: Callable[[Record], Any]) -> list[Record]:
     """Of rows that answer the same ``question`` those of the commit that did so last."""
     last = {question(row): row["commit"] for row in rows}
     return [row for row in rows if row["commit"] == last[question(row)]]
+
+
+def _of_variants(source: Path, columns: Mapping[str, Callable[[Record, Record], str]]) -> str:
+    rows = [
+        [cell(record, {"name": name, **variant}) for cell in columns.values()]
+        for record in newest(read_rows(source), _question)
+        for name, variant in record["variants"].items()
+    ]
+    return _markdown(list(columns), rows)
 
 
 def _question(record: Record) -> tuple[Any, ...]:
@@ -227,9 +235,12 @@ def _batch(record: Record, variant: Record) -> str:
     return f"{record['batch_size']:,} of {channels}x{height}x{width}"
 
 
-def _steps_speed(record: Record, variant: Record) -> str:
-    middle, low, high = (_cell(variant[f"images_per_s{end}"]) for end in ("", "_min", "_max"))
-    return f"{middle} [{low}-{high}]"
+def _spread(figure: str) -> Callable[[Record, Record], str]:
+    def cell(record: Record, variant: Record) -> str:
+        middle, low, high = (_cell(variant[f"{figure}{end}"]) for end in ("", "_min", "_max"))
+        return f"{middle} [{low}-{high}]"
+
+    return cell
 
 
 def _peak(record: Record, variant: Record) -> str:
@@ -274,10 +285,21 @@ SPEED_COLUMNS: dict[str, Callable[[Record, Record], str]] = {
     "batch": _batch,
     "precision": lambda record, variant: str(record["precision"]),
     "variant": lambda record, variant: str(variant["name"]),
-    "images/s: median [least-most]": _steps_speed,
+    "images/s: median [least-most]": _spread("images_per_s"),
     "of plain_channels_last": lambda record, variant: _cell(variant["ratio_to_plain"]),
     "of multibranch": lambda record, variant: _cell(variant["ratio_to_multibranch"]),
     "peak of a step, MiB": _peak,
+    "n": lambda record, variant: _cell(variant["n"]),
+    "device": _place,
+    "commit": lambda record, variant: str(record["commit"]),
+}
+DISTILL_COLUMNS: dict[str, Callable[[Record, Record], str]] = {
+    "student": _network,
+    "batch": _batch,
+    "precision": lambda record, variant: str(record["precision"]),
+    "variant": lambda record, variant: str(variant["name"]),
+    "times plain: median [least-most]": _spread("ratio_to_plain"),
+    "ms a step": lambda record, variant: _cell(variant["ms_per_step"]),
     "n": lambda record, variant: _cell(variant["n"]),
     "device": _place,
     "commit": lambda record, variant: str(record["commit"]),
@@ -292,4 +314,5 @@ TABLES: dict[str, Callable[[Path], str]] = {
     ),
     "step-parts": step_parts_table,
     "train-speed": train_speed_table,
+    "distill-speed": distill_speed_table,
 }

@@ -8,7 +8,7 @@ import math
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
@@ -18,7 +18,8 @@ from torch.nn import functional
 
 from ghostnet_small.data.decoded.pixels import MIN_SIZE
 from ghostnet_small.errors import InputError
-from ghostnet_small.models.registry import create_model
+from ghostnet_small.models.registry import create_ghostnet
+from ghostnet_small.models.teachers import TEACHERS
 from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.nn.forms import RepConvForm, set_rep_conv
 from ghostnet_small.study.folding import CheckFailed
@@ -70,19 +71,21 @@ SETTINGS = (
 )
 
 
-def chosen_variants(words: str | None) -> list[str]:
+def chosen_variants(
+    words: str | None, known: Collection[str] = VARIANTS, usual: Collection[str] = USUAL
+) -> list[str]:
     """Names with commas between them, each once; None: the usual ones.
 
     Raises ``InputError`` at a name that is not known, with the nearest.
     """
     if words is None:
-        return list(USUAL)
+        return list(usual)
     names = list(dict.fromkeys(word.strip() for word in words.split(",")))
     for name in names:
-        if name not in VARIANTS:
-            near = difflib.get_close_matches(name, VARIANTS, n=1, cutoff=0.0)[0]
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
             raise InputError(
-                f"variant {name!r} is not known; the nearest is {near}, of {', '.join(VARIANTS)}"
+                f"variant {name!r} is not known; the nearest is {near}, of {', '.join(known)}"
             )
     return names
 
@@ -114,6 +117,11 @@ def compare_training_steps(
         raise InputError(
             f"train.batch_size {batch} leaves a single picture to batch norm; give at least 2"
         )
+    if recipe.model.name in TEACHERS:
+        raise InputError(
+            f"model.name {recipe.model.name} has one form, and forms are compared here; give "
+            "ghostnetv3_small or ghostnetv3"
+        )
     if size < MIN_SIZE:
         raise InputError(f"--size {size} is not allowed; give {MIN_SIZE} or more pixels")
     accelerator = make_accelerator(recipe.train.device, recipe.train.precision)
@@ -124,8 +132,8 @@ def compare_training_steps(
     calls = calls or CALLS.get(device.type, CALLS_ELSEWHERE)
     torch.manual_seed(recipe.train.seed)
     width = recipe.model.width
-    with _enough_memory(f"{batch} pictures of {size}x{size}, {classes} classes, width {width:g}"):
-        network = create_model(
+    with enough_memory(f"{batch} pictures of {size}x{size}, {classes} classes, width {width:g}"):
+        network = create_ghostnet(
             recipe.model.name, width=width, num_classes=classes, in_channels=CHANNELS
         ).to(device)
         pictures = torch.randn(batch, CHANNELS, size, size, device=device)
@@ -147,7 +155,7 @@ def compare_training_steps(
             steps,
             repetitions=repetitions,
             calls=calls,
-            finish=_waiting_for(device),
+            finish=waiting_for(device),
             clock=clock,
         )
         measured = figures(seconds, pictures=batch * calls)
@@ -249,14 +257,15 @@ def _in_form(network: nn.Module, pictures: Tensor, variant: Variant) -> tuple[nn
     return model.to(memory_format=variant.memory_format), own
 
 
-def _waiting_for(device: torch.device) -> Callable[[], object]:
+def waiting_for(device: torch.device) -> Callable[[], object]:
+    """What waits until ``device`` has done all that it was given."""
     if device.type == "cpu":
         return lambda: None
     return lambda: torch.accelerator.synchronize(device)
 
 
 @contextmanager
-def _enough_memory(what: str) -> Iterator[None]:
+def enough_memory(what: str) -> Iterator[None]:
     """Raises ``InputError`` where ``what`` needs more memory than there is."""
     try:
         yield

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import chain
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -15,6 +17,8 @@ from torch.profiler import ProfilerActivity
 
 from ghostnet_small.train.device import wrap
 from ghostnet_small.train.optim import OptimizerSettings, build_optimizer
+
+Found = TypeVar("Found")
 
 # The weights stay where they are: without its batch norms a network would diverge after a few
 # steps on one batch, and arithmetic with what is no number may take another time.
@@ -67,25 +71,36 @@ def seconds_in_turn(
     finish: Callable[[], object],
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds that ``calls`` calls of each work take, ``repetitions`` of them each.
+    """Seconds that ``calls`` calls of each work take, ``repetitions`` of them each, in turn.
 
-    In a repetition each work has its turn, and each repetition begins with the next one, so that
-    what slows the machine for a while slows all alike. A turn begins with a call that is not
-    counted: it makes again what the others have displaced from caches, the processor's and those
-    of PyTorch's libraries. ``finish`` waits for the device.
+    A turn begins with a call that is not counted: it makes again what the others have displaced
+    from caches, the processor's and those of PyTorch's libraries. ``finish`` waits for the device.
     """
-    names = list(works)
-    found: dict[str, list[float]] = {name: [] for name in names}
+
+    def turn(work: Callable[[], object]) -> float:
+        work()
+        finish()
+        started = clock()
+        for _ in range(calls):
+            work()
+        finish()
+        return clock() - started
+
+    return in_turn({name: partial(turn, work) for name, work in works.items()}, repetitions)
+
+
+def in_turn(turns: Mapping[str, Callable[[], Found]], repetitions: int) -> dict[str, list[Found]]:
+    """What each of ``turns`` gives, ``repetitions`` times.
+
+    In a repetition each has its turn, and each repetition begins with the next one, so that what
+    slows the machine for a while slows all alike.
+    """
+    names = list(turns)
+    found: dict[str, list[Found]] = {name: [] for name in names}
     for repetition in range(repetitions):
         first = repetition % len(names)
         for name in names[first:] + names[:first]:
-            works[name]()
-            finish()
-            started = clock()
-            for _ in range(calls):
-                works[name]()
-            finish()
-            found[name].append(clock() - started)
+            found[name].append(turns[name]())
     return found
 
 

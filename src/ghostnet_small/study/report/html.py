@@ -114,4 +114,5 @@ def _kind(numeric: bool, text: str = "", strong: bool = False) -> str:
 
 def _plot(plot: Plot, drawing: str) -> str:
     caption = f"<figcaption>{escape(plot.caption)}</figcaption>"
-    return f'<figure>\n<div class="plot" tabindex="0">\n{drawing}\n</div>\n{caption}\n</figure>'
+    place = f'<div class="plot" tabindex="0" role="group" aria-label="Plot: {plot.name}">'
+    return f"<figure>\n{place}\n{drawing}\n</div>\n{caption}\n</figure>"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -157,14 +158,18 @@ def limits(
 def to_svg(figure: Figure) -> str:
     """The figure in sentinel colours, without the date and the maker's marks."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None}, facecolor=PAGE)
+    figure.savefig(buffer, format="svg", facecolor=PAGE)
     text = buffer.getvalue()
     return re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
 
 
-def settings() -> Any:
-    """The context in which figures are made and written."""
-    return matplotlib.rc_context(SETTINGS)
+@contextmanager
+def settings() -> Iterator[None]:
+    """Where figures are made and written: a user's own settings of Matplotlib are left out."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        yield
 
 
 def coloured(svg: str, colours: Mapping[str, str], font: str = FONT) -> str:

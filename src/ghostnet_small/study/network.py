@@ -1,0 +1,34 @@
+"""A recipe's network for its data."""
+
+from __future__ import annotations
+
+from ghostnet_small.data.dataset import ImageData
+from ghostnet_small.models.ghostnetv3 import GhostNetV3
+from ghostnet_small.models.network import Network
+from ghostnet_small.models.registry import create_model
+from ghostnet_small.nn.forms import set_rep_conv
+from ghostnet_small.study.recipe import Recipe
+
+
+def network_of(recipe: Recipe, data: ImageData, *, fetch: bool) -> Network:
+    """The recipe's network for ``data``, in training form.
+
+    It starts from pretrained weights where the recipe says so and ``fetch`` does: weights that a
+    saved state will replace need not be fetched.
+
+    Raises ``InputError`` where the recipe asks for a network that cannot be, whose weights cannot
+    be fetched, or that the pictures are too small for.
+    """
+    asked = recipe.model
+    model = create_model(
+        asked.name,
+        width=asked.width,
+        num_classes=len(data.classes),
+        in_channels=data.channels,
+        pretrained=asked.pretrained and fetch,
+        upsample=asked.upsample,
+    )
+    if isinstance(model, GhostNetV3):
+        set_rep_conv(model, asked.rep_conv)
+    model.check_size(*data.size)
+    return model
