@@ -33,9 +33,10 @@ ROOMS = {
     "benchmark_commands": LEAVES | {"study", "terminal", "command"},
     "several_command": LEAVES | {"train", "study", "command"},
     "study_command": LEAVES | {"study", "command", "several_command"},
+    "train_command": LEAVES | {"train", "study", "terminal", "command", "several_command"},
     "commands": LEAVES
     | {"nn", "models", "data", "train", "study", "terminal"}
-    | {"command", "benchmark_commands", "several_command", "study_command"},
+    | {"command", "benchmark_commands", "study_command", "train_command"},
     "cli": LEAVES | {"study", "command", "commands"},
     "__main__": {"cli"},
 }

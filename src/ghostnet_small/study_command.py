@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from ghostnet_small.command import PROGRAM, Failed, positive
-from ghostnet_small.errors import printable
+from ghostnet_small.errors import InputError, printable
 from ghostnet_small.several_command import mean, percent, stoppable
+
+if TYPE_CHECKING:
+    from ghostnet_small.study.runner import Engine
 
 
 def study_options(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +29,12 @@ def study_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         help="the study's folder, a new one or one to go on with",
+    )
+    parser.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="where runs take place (local)"
+    )
+    parser.add_argument(
+        "--address", metavar="HOST:PORT", help="of the Ray cluster (RAY_ADDRESS, or this machine's)"
     )
     parser.add_argument(
         "--max-parallel",
@@ -44,13 +54,20 @@ def study(args: argparse.Namespace) -> dict[str, Any]:
     from ghostnet_small.study.shipped import find_study
     from ghostnet_small.study.study_progress import StudyProgress
 
+    if args.address is not None and args.engine != "ray":
+        raise InputError(f"--address {args.address} is of a Ray cluster; give --engine ray too")
     planned = plan_study(find_study(args.study), args.overrides, args.out)
     if args.dry_run:
         found_study(planned, args.out)
         return {**outcome(planned, args.out, {}), "dry_run": True}
     jobs = [run.job(args.out) for run in planned.runs]
     again = shlex.join(_words(args))
-    with stoppable(again) as stop, StudyProgress(jobs) as progress:
+    # Ray first, for it would take the signals.
+    with (
+        _engine(args) as engine,
+        stoppable(again) as stop,
+        StudyProgress(jobs) as progress,
+    ):
         value = run_study(
             planned,
             args.out,
@@ -58,6 +75,7 @@ def study(args: argparse.Namespace) -> dict[str, Any]:
             overrides=args.overrides,
             watcher=progress,
             stop_signal=stop,
+            engine=engine,
         )
     if value["failed"]:
         unstarted = value["not_started"]
@@ -72,9 +90,21 @@ def study(args: argparse.Namespace) -> dict[str, Any]:
     return value
 
 
+def _engine(args: argparse.Namespace) -> AbstractContextManager[Engine]:
+    if args.engine == "ray":
+        from ghostnet_small.study.ray_engine import ray_engine
+
+        return ray_engine(args.out, args.address)
+    from ghostnet_small.study.local_engine import LocalEngine
+
+    return nullcontext(LocalEngine())
+
+
 def _words(args: argparse.Namespace) -> list[str]:
     """The command, as it can be given once more."""
     words = [PROGRAM, "study", args.study, "--out", str(args.out)]
+    if args.engine == "ray":
+        words += ["--engine", "ray", *(["--address", args.address] if args.address else [])]
     if args.max_parallel is not None:
         words += ["--max-parallel", str(args.max_parallel)]
     return [*words, *args.overrides]

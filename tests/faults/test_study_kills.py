@@ -17,25 +17,27 @@ import pytest
 from small_study import STUDY, plain_rows
 
 KILLS = 10
+CACHE = "  distill: {cache: targets}\n"
 LONGEST = 20.0  # seconds to wait for a moment
 WORDS = ("study", "study.yaml", "--out", "out", "--max-parallel", "2")
 
 
 class Study:
-    """The command at work in a folder of its own, with a cache of its own."""
+    """The command at work in a folder of its own, with cached targets of its own."""
 
     def __init__(self, place: Path) -> None:
         self.place, self.out = place, place / "out"
         if not place.exists():
             place.mkdir()
-            (place / "study.yaml").write_text(STUDY)
+            # One seed, for a start of the program costs more than all that it trains.
+            text = STUDY.replace("seeds: [0, 1]", "seeds: [0]")
+            (place / "study.yaml").write_text(text.replace("runs:", CACHE + "runs:", 1))
         with (place / "log").open("a") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "ghostnet_small", *WORDS],
                 cwd=place,
                 stdout=log,
                 stderr=log,
-                env=os.environ | {"GHOSTNET_CACHE": str(place / "cache")},
             )
 
     def trainings(self) -> list[int]:
@@ -104,16 +106,16 @@ def changes(out: Path, pattern: str) -> set[tuple[str, int]]:
 
 def finished(study: Study) -> int:
     """Its exit status, once it has ended."""
-    return study.process.wait(timeout=300)
+    return study.process.wait(timeout=900)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_ten_random_kills_change_no_row(tmp_path: Path) -> None:
     whole = Study(tmp_path / "whole")
     assert finished(whole) == 0, (whole.place / "log").read_text()
     expected = plain_rows(whole.out / "results.jsonl")
     assert [row["study"]["run"] for row in expected] == [
-        *("teacher", "plain-s0", "plain-s1", "kd-s0", "kd-s1", "self-s0", "self-s1")
+        *("teacher", "plain-s0", "kd-s0", "self-s0"),
     ]
     chance = random.Random(0)
     killed: list[str] = []

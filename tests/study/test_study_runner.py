@@ -15,9 +15,10 @@ import pytest
 from rich.console import Console
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.study import runner, turns
+from ghostnet_small.study import local_engine, turns
 from ghostnet_small.study.folder import RunFolder, is_run
 from ghostnet_small.study.jobs import Job
+from ghostnet_small.study.local_engine import LocalEngine
 from ghostnet_small.study.plan import plan_study
 from ghostnet_small.study.planned import Study, read_study
 from ghostnet_small.study.recipe import read_recipe
@@ -72,7 +73,7 @@ def finish(folder: Path) -> None:
     )
 
 
-class Engine:
+class Engine(LocalEngine):
     """Launches made-up trainings; ``statuses`` by name, one for each try, the last for all more."""
 
     def __init__(self, **statuses: Sequence[int]) -> None:
@@ -84,7 +85,7 @@ class Engine:
         self.made: list[Made] = []
 
     @contextmanager
-    def __call__(self, lock: int) -> Iterator[Launch]:
+    def trainings(self, lock: int) -> Iterator[Launch]:
         yield self.launch
 
     def launch(self, job: Job, words: Sequence[str], log: Path) -> Made:
@@ -266,7 +267,7 @@ def test_threads_are_those_of_the_first_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for cores, statuses in ((8, {"teacher": [2]}), (2, {})):
-        monkeypatch.setattr(runner, "available_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(local_engine, "available_cores", lambda cores=cores: cores)
         value, _ = run(planned(tmp_path), tmp_path, Engine(**statuses), together=None)
         # Six at once would have a thread each of eight cores; afterwards two have room.
         assert value["together"] == {8: 6, 2: 2}[cores]

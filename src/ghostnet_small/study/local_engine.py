@@ -7,14 +7,16 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import lock_folder
-from ghostnet_small.launcher import FOLLOWS
-from ghostnet_small.study.jobs import Job
+from ghostnet_small.launcher import FOLLOWS, available_cores
+from ghostnet_small.study.jobs import Job, Sharing, share
+from ghostnet_small.study.planned import Study
 from ghostnet_small.study.turns import Launch, Process
+from ghostnet_small.train.device import make_accelerator
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def alone_in(out: Path) -> Iterator[int]:
 
 
 @contextmanager
-def local_engine(lock: int) -> Iterator[Launch]:
+def local_trainings(lock: int) -> Iterator[Launch]:
     """Starts trainings that end, saved, when this process does, however that comes about."""
     theirs, ours = os.pipe()
 
@@ -61,3 +63,26 @@ def local_engine(lock: int) -> Iterator[Launch]:
     finally:
         os.close(theirs)
         os.close(ours)
+
+
+class LocalEngine:
+    """Trains a study on this machine, each run a process of its own."""
+
+    def share(self, study: Study, max_parallel: int | None) -> Sharing:
+        """How its runs share this machine; raises ``InputError`` where it cannot train them."""
+        recipes = [run.recipe for run in study.runs]
+        places = dict.fromkeys((recipe.train.device, recipe.train.precision) for recipe in recipes)
+        devices = [make_accelerator(*place).device for place in places]
+        # The one that takes the most threads, above all one that takes what it is given.
+        largest = max(recipes, key=lambda recipe: recipe.train.threads or 1 << 30)
+        return share(
+            largest,
+            len(recipes),
+            together=max_parallel,
+            on_cpu=any(device.type == "cpu" for device in devices),
+            cores=available_cores(),
+        )
+
+    def trainings(self, lock: int) -> AbstractContextManager[Launch]:
+        """What starts them while it is open; they hold the study's ``lock`` too."""
+        return local_trainings(lock)

@@ -98,7 +98,10 @@ def _runs(
                 words.append(f"--train.seed={seed}")
             with _of_run(name):
                 recipe = resolve_recipe(written, words, where=entry.where)
-                check_model(recipe.model.name, recipe.model.width)
+                model = recipe.model
+                check_model(
+                    model.name, model.width, pretrained=model.pretrained, upsample=model.upsample
+                )
                 filled = {"width": str(recipe.model.width), "seed": str(recipe.train.seed)}
                 teachers = tuple(_filled(teacher, filled) for teacher in entry.teachers)
             yield PlannedRun(

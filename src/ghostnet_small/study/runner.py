@@ -11,14 +11,13 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import check_free, write_atomic
-from ghostnet_small.launcher import available_cores
 from ghostnet_small.study.folder import RunFolder, is_run
-from ghostnet_small.study.jobs import Job, Sharing, means, result, share, states, train_words
-from ghostnet_small.study.local_engine import alone_in, local_engine
+from ghostnet_small.study.jobs import Job, Sharing, means, result, states, train_words
+from ghostnet_small.study.local_engine import alone_in
 from ghostnet_small.study.planned import (
     FILE,
     PlannedRun,
@@ -33,13 +32,19 @@ from ghostnet_small.study.recipe_file import recipe_text
 from ghostnet_small.study.records import Record, write_rows
 from ghostnet_small.study.several_progress import ending
 from ghostnet_small.study.turns import Launch, Watcher, run_jobs
-from ghostnet_small.train.device import make_accelerator
 
 RESULTS, FAILED = "results.jsonl", "failed.jsonl"
 TRIES = 3  # of a run that is ended from outside
 
-# Given the handle of the study's lock, what starts its trainings while it is open.
-Engine = Callable[[int], AbstractContextManager[Launch]]
+
+class Engine(Protocol):
+    """Where the trainings of a study take place."""
+
+    def share(self, study: Study, max_parallel: int | None) -> Sharing:
+        """How its runs share that place; raises ``InputError`` where it cannot train them."""
+
+    def trainings(self, lock: int) -> AbstractContextManager[Launch]:
+        """What starts them while it is open; ``lock`` is the handle of the study's lock."""
 
 
 def run_study(
@@ -50,7 +55,7 @@ def run_study(
     overrides: Sequence[str],
     watcher: Watcher,
     stop_signal: Callable[[], int | None],
-    engine: Engine = local_engine,
+    engine: Engine,
 ) -> dict[str, Any]:
     """Train what is missing of ``study`` in ``out``, ``max_parallel`` at once; what came of it.
 
@@ -58,14 +63,14 @@ def run_study(
     need it, and one that is ended from outside is tried again from its last state.
 
     Raises ``InputError`` before anything is started where ``out`` holds something else or another
-    study, a run cannot be trained here, or another process is at work in ``out``; ``Interrupted``
+    study, ``engine`` cannot train a run, or another process is at work in ``out``; ``Interrupted``
     once all have ended where ``stop_signal`` gives a number.
     """
     before = found_study(study, out)
     if before is not None:
         study = with_threads_of(study, before)
     states(_jobs(study, out))
-    sharing = _sharing(study, max_parallel)
+    sharing = engine.share(study, max_parallel)
     study = with_threads(study, sharing.threads)
     out.mkdir(parents=True, exist_ok=True)
     with alone_in(out) as lock:
@@ -75,7 +80,7 @@ def run_study(
         for name in ("runs", "recipes"):
             (out / name).mkdir(exist_ok=True)
         record = Records(study, out, watcher)
-        with engine(lock) as launch:
+        with engine.trainings(lock) as launch:
             _run(study, out, sharing, overrides, launch, record, stop_signal)
     return outcome(study, out, record.failed, sharing.together)
 
@@ -143,22 +148,6 @@ def found_study(study: Study, out: Path) -> Study | None:
             "settings that it was begun with, or another --out"
         )
     return before
-
-
-def _sharing(study: Study, max_parallel: int | None) -> Sharing:
-    """How its runs share this machine; raises ``InputError`` where it cannot train them."""
-    recipes = [run.recipe for run in study.runs]
-    places = dict.fromkeys((recipe.train.device, recipe.train.precision) for recipe in recipes)
-    devices = [make_accelerator(*place).device for place in places]
-    # The one that takes the most threads, above all one that takes what it is given.
-    largest = max(recipes, key=lambda recipe: recipe.train.threads or 1 << 30)
-    return share(
-        largest,
-        len(recipes),
-        together=max_parallel,
-        on_cpu=any(device.type == "cpu" for device in devices),
-        cores=available_cores(),
-    )
 
 
 def _jobs(study: Study, out: Path) -> list[Job]:

@@ -27,7 +27,7 @@ from ghostnet_small.study.jobs import (
     train_words,
     with_threads,
 )
-from ghostnet_small.study.local_engine import alone_in, local_engine
+from ghostnet_small.study.local_engine import alone_in, local_trainings
 from ghostnet_small.study.recipe_file import recipe_text
 from ghostnet_small.study.turns import Watcher, run_jobs
 from ghostnet_small.train.device import make_accelerator
@@ -61,7 +61,7 @@ def train_several(
     waiting = _unfinished(jobs)
     sharing = _check(jobs, together) if waiting else Sharing(0, None)
     out.mkdir(parents=True, exist_ok=True)
-    with alone_in(out) as lock, local_engine(lock) as launch:
+    with alone_in(out) as lock, local_trainings(lock) as launch:
         # Once more: another process may have been at work until now.
         waiting = _unfinished(jobs)
         commands = _commands(waiting, out / "recipes", sharing, overrides)
