@@ -202,7 +202,7 @@ def test_a_student_follows_its_teacher() -> None:
         optimizer=OptimizerSettings(name="adamw", learning_rate=0.02),
     ).run()
     losses = [row["train_loss"] for row in store.rows]
-    assert away() < 0.3 * before and losses[-1] < 0.3 * losses[0]
+    assert away() < 0.5 * before and losses[-1] < 0.5 * losses[0]
 
 
 # Feature maps ----------------------------------------------------------------------------------
