@@ -59,9 +59,8 @@ class Recipe:
 
     def hash(self) -> str:
         """SHA-256 of what decides the result: where it runs, and where the data lie, left out."""
-        return hashlib.sha256(
-            json.dumps(terms(self.as_dict()), sort_keys=True).encode()
-        ).hexdigest()
+        decide = json.dumps(terms(self.as_dict()), sort_keys=True)
+        return hashlib.sha256(decide.encode()).hexdigest()
 
     def changes(self, other: Recipe) -> list[str]:
         """``train.epochs 30 -> 40`` and so on: what would make ``other``'s result another."""
@@ -75,8 +74,7 @@ class Recipe:
         return changes
 
 
-# Settings of the place and not of the experiment: the data and the teachers have fingerprints of
-# their own.
+# Settings of the place, not of the experiment: data and teachers have fingerprints of their own.
 PLACE = (
     "data.root",
     "data.source",
