@@ -82,7 +82,12 @@ class Recipe:
         """``train.epochs 30 -> 40`` and so on: what would make ``other``'s result another."""
         was, now = flatten(self.as_dict()), flatten(other.as_dict())
         different = (key for key in was if was[key] != now[key] and key not in PLACE)
-        return [f"{key} {was[key]!r} -> {now[key]!r}" for key in different]
+        changes = [f"{key} {was[key]!r} -> {now[key]!r}" for key in different]
+        # Where teachers lie is of the place, and how many there are is not.
+        counts = len(self.distill.teachers), len(other.distill.teachers)
+        if counts[0] != counts[1]:
+            changes.append("distill.teachers {} -> {}".format(*counts))
+        return changes
 
 
 # Settings of the place and not of the experiment: the data and the teachers have fingerprints of
