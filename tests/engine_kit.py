@@ -93,6 +93,7 @@ def make_training(
     schedule: ScheduleSettings | None = None,
     stop_signal: Callable[[], int | None] = lambda: None,
     processes: Processes = ALONE,
+    companion: nn.Module | None = None,
     **settings: Any,
 ) -> Training:
     """A training of GN-S at width 0.25, or of ``model``; ``settings`` are ``TrainSettings``."""
@@ -114,6 +115,7 @@ def make_training(
         watcher=Silent(),
         stop_signal=stop_signal,
         processes=processes,
+        companion=companion,
     )
 
 

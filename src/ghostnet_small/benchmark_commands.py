@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ghostnet_small import terminal
+from ghostnet_small import speed_terminal
 from ghostnet_small.command import Command, Commands, Failed, positive
 
 
@@ -128,10 +128,10 @@ def _record(args: argparse.Namespace, value: dict[str, Any]) -> None:
 BENCHMARKS: Commands = {
     "train": Command(
         "Speed and memory of a training step in each form of the network.",
-        *(_train_options, _train, terminal.show_train_speed, _train_settings),
+        *(_train_options, _train, speed_terminal.show_train_speed, _train_settings),
     ),
     "distill": Command(
         "Time of a training step with teachers, cached and live, beside plain training.",
-        *(_distill_options, _distill, terminal.show_distill_speed, _distill_settings),
+        *(_distill_options, _distill, speed_terminal.show_distill_speed, _distill_settings),
     ),
 }

@@ -28,13 +28,14 @@ from ghostnet_small.study.distill_speed import (
     chosen_variants,
     compare_distillation,
     figures,
-    made_up_data,
     save_teachers,
 )
+from ghostnet_small.study.made_up import made_up_data
 from ghostnet_small.study.recipe import Recipe, known_keys, read_recipe
 from ghostnet_small.study.records import append_row, read_rows
 from ghostnet_small.study.shipped import find_recipe
-from ghostnet_small.study.tables import distill_speed_table, render_tables
+from ghostnet_small.study.speed_tables import distill_speed_table
+from ghostnet_small.study.tables import render_tables
 from ghostnet_small.train.device import make_accelerator
 
 SMALL = ["--model.width", "0.25", "--train.batch_size", "2", "--train.device", "cpu"]

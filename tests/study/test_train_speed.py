@@ -19,7 +19,8 @@ from ghostnet_small.nn.rep_conv import RepConv2d
 from ghostnet_small.study import train_speed
 from ghostnet_small.study.recipe import known_keys, read_recipe
 from ghostnet_small.study.records import append_row, read_rows
-from ghostnet_small.study.tables import render_tables, train_speed_table
+from ghostnet_small.study.speed_tables import train_speed_table
+from ghostnet_small.study.tables import render_tables
 from ghostnet_small.study.train_speed import (
     SETTINGS,
     USUAL,

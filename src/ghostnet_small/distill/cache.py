@@ -49,7 +49,14 @@ class TargetCache:
         """Raises ``InputError`` where the folder holds targets of another key, or none of ours."""
         path = self.folder / KEY
         if not path.exists():
-            if self.folder.is_dir() and any(self.folder.iterdir()):
+            near = next(p for p in (self.folder, *self.folder.parents) if p.exists())
+            if not (near.is_dir() and os.access(near, os.W_OK)):
+                raise InputError(
+                    f"targets cannot be kept in {self.folder}: {near} is no folder to write in; "
+                    "give another distill.cache"
+                )
+            # A hidden file may be what a killed process left of the key.
+            if self.folder.is_dir() and any(f.name[0] != "." for f in self.folder.iterdir()):
                 raise InputError(
                     f"{self.folder} holds files and no targets ({KEY} is missing); give another "
                     "distill.cache"

@@ -15,15 +15,16 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
 
-from ghostnet_small.data.dataset import ImageData, Split, normalize
+from ghostnet_small.data.dataset import ImageData, normalize
 from ghostnet_small.distill.settings import DistillSettings
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.registry import check_model, create_model
 from ghostnet_small.models.weights import ModelInfo, save_model
 from ghostnet_small.nn.forms import set_rep_conv
 from ghostnet_small.study import train_speed
+from ghostnet_small.study.made_up import CHANNELS, CLASSES, SIDE, Nowhere, made_up_data
 from ghostnet_small.study.provenance import describe_device, provenance_row
 from ghostnet_small.study.recipe import Recipe
 from ghostnet_small.study.teaching import Teaching
@@ -35,7 +36,7 @@ from ghostnet_small.train.interfaces import Interrupted
 from ghostnet_small.train.objective import cross_entropy
 
 # Pictures of noise, so many batches an epoch: ends of epochs fall into the turns of all alike.
-BATCHES, CHANNELS, SIDE, CLASSES = 30, 3, 32, 10
+BATCHES = 30
 WARM_UP = 2
 # Its augmentation, average of weights and batch size are those that are timed.
 RECIPE = "gns-w1.0-cifar10-16ep"
@@ -196,12 +197,12 @@ class Turns:
             schedule=recipe.schedule,
             settings=recipe.train,
             accelerator=accelerator,
-            store=_Nowhere(),
-            watcher=_Nowhere(),
+            store=Nowhere(),
+            watcher=Nowhere(),
             stop_signal=self._look,
         )
         if self.teaching is not None:
-            self.teaching.fill(self.training, _Nowhere().preparing, lambda: None)
+            self.teaching.fill(self.training, Nowhere().preparing, lambda: None)
 
     def __call__(self, steps: int) -> float:
         """Seconds of ``steps`` steps, after one more."""
@@ -221,39 +222,6 @@ class Turns:
         self.finish()
         self.seconds = self.clock() - self.started
         return 1  # any signal stops
-
-
-class _Nowhere:
-    """Keeps and shows nothing of a training."""
-
-    def save_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None: ...
-
-    def save_weights(self, name: str, model: nn.Module) -> None: ...
-
-    def save_metrics(self, rows: list[dict[str, Any]]) -> None: ...
-
-    def preparing(self, what: str, done: int, total: int) -> None: ...
-
-    def step(self, epoch: int, done: int, steps: int, loss: float, top1: float) -> None: ...
-
-    def epoch(self, row: dict[str, Any]) -> None: ...
-
-
-def made_up_data(pictures: int, seed: int) -> ImageData:
-    """So many training pictures of noise, with labels at random."""
-    random = torch.Generator().manual_seed(seed)
-    shape = (pictures, CHANNELS, SIDE, SIDE)
-    images = torch.randint(256, shape, generator=random, dtype=torch.uint8)
-    labels = torch.randint(CLASSES, (pictures,), generator=random)
-    return ImageData(
-        train=Split(images, labels, torch.arange(pictures)),
-        validation=None,
-        test=None,
-        classes=tuple(str(number) for number in range(CLASSES)),
-        mean=(0.5,) * CHANNELS,
-        std=(0.29,) * CHANNELS,
-        fingerprint="made up",
-    )
 
 
 def save_teachers(variants: Sequence[str], data: ImageData, folder: Path) -> dict[str, str]:

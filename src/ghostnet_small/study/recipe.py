@@ -59,19 +59,22 @@ class Recipe:
 
     def hash(self) -> str:
         """SHA-256 of what decides the result: where it runs, and where the data lie, left out."""
-        return hashlib.sha256(
-            json.dumps(terms(self.as_dict()), sort_keys=True).encode()
-        ).hexdigest()
+        decide = json.dumps(terms(self.as_dict()), sort_keys=True)
+        return hashlib.sha256(decide.encode()).hexdigest()
 
     def changes(self, other: Recipe) -> list[str]:
         """``train.epochs 30 -> 40`` and so on: what would make ``other``'s result another."""
         was, now = flatten(self.as_dict()), flatten(other.as_dict())
         different = (key for key in was if was[key] != now[key] and key not in PLACE)
-        return [f"{key} {was[key]!r} -> {now[key]!r}" for key in different]
+        changes = [f"{key} {was[key]!r} -> {now[key]!r}" for key in different]
+        # Where teachers lie is of the place, and how many there are is not.
+        counts = len(self.distill.teachers), len(other.distill.teachers)
+        if counts[0] != counts[1]:
+            changes.append("distill.teachers {} -> {}".format(*counts))
+        return changes
 
 
-# Settings of the place and not of the experiment: the data and the teachers have fingerprints of
-# their own.
+# Settings of the place, not of the experiment: data and teachers have fingerprints of their own.
 PLACE = (
     "data.root",
     "data.source",

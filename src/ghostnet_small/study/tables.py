@@ -7,12 +7,13 @@ import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import write_atomic
 from ghostnet_small.study.recipe import terms
 from ghostnet_small.study.records import Record, read_records, read_rows
+from ghostnet_small.study.speed_tables import distill_speed_table, newest, train_speed_table
+from ghostnet_small.study.table_cells import cell, markdown_table
 
 _TABLE = re.compile(
     r"^<!-- table: (?P<name>.*?) -->\n"
@@ -76,7 +77,7 @@ def training_table(source: Path) -> str:
     if not any("best_on_test" in record for record in records):
         columns = {title: cell for title, cell in COLUMNS.items() if cell is not _best_on_test}
     rows = [[cell(group) for cell in columns.values()] for group in groups.values()]
-    return _markdown(list(columns), rows)
+    return markdown_table(list(columns), rows)
 
 
 def measurement_table(source: Path) -> str:
@@ -90,55 +91,10 @@ def step_parts_table(source: Path) -> str:
     return _measured(newest(read_rows(source), lambda row: tuple(row[name] for name in step)))
 
 
-def train_speed_table(source: Path) -> str:
-    """A line for each variant that ``benchmark train`` recorded, of each question's newest code."""
-    return _of_variants(source, SPEED_COLUMNS)
-
-
-def distill_speed_table(source: Path) -> str:
-    """A line for each variant that ``benchmark distill`` recorded, as ``train_speed_table`` has."""
-    return _of_variants(source, DISTILL_COLUMNS)
-
-
-def newest(rows: Sequence[Record], question: Callable[[Record], Any]) -> list[Record]:
-    """Of rows that answer the same ``question`` those of the commit that did so last."""
-    last = {question(row): row["commit"] for row in rows}
-    return [row for row in rows if row["commit"] == last[question(row)]]
-
-
-def _of_variants(source: Path, columns: Mapping[str, Callable[[Record, Record], str]]) -> str:
-    rows = [
-        [cell(record, {"name": name, **variant}) for cell in columns.values()]
-        for record in newest(read_rows(source), _question)
-        for name, variant in record["variants"].items()
-    ]
-    return _markdown(list(columns), rows)
-
-
-def _question(record: Record) -> tuple[Any, ...]:
-    named = ("model", "width", "batch_size", "precision", "kind", "threads")
-    return (*(record[name] for name in named), *record["picture"], *record["variants"])
-
-
 def _measured(measured: Sequence[Record]) -> str:
     names = dict.fromkeys(name for row in measured for name in row if name not in ORIGIN)
     titles = [*names, *ORIGIN]
-    return _markdown(titles, [[_cell(row.get(name)) for name in titles] for row in measured])
-
-
-def _markdown(titles: list[str], rows: list[list[str]]) -> str:
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return str(value).replace("|", r"\|")
+    return markdown_table(titles, [[cell(row.get(name)) for name in titles] for row in measured])
 
 
 def _terms(record: Record) -> str:
@@ -226,33 +182,6 @@ def _both_forms(sizes: Mapping[str, int]) -> str:
     return f"{sizes['training']:,} / {sizes['deployed']:,}"
 
 
-def _network(record: Record, variant: Record) -> str:
-    return f"{record['model']} {record['width']:g}"
-
-
-def _batch(record: Record, variant: Record) -> str:
-    channels, height, width = record["picture"]
-    return f"{record['batch_size']:,} of {channels}x{height}x{width}"
-
-
-def _spread(figure: str) -> Callable[[Record, Record], str]:
-    def cell(record: Record, variant: Record) -> str:
-        middle, low, high = (_cell(variant[f"{figure}{end}"]) for end in ("", "_min", "_max"))
-        return f"{middle} [{low}-{high}]"
-
-    return cell
-
-
-def _peak(record: Record, variant: Record) -> str:
-    size = variant["peak_memory_bytes"]
-    return "-" if size is None else f"{size / 2**20:,.0f}"
-
-
-def _place(record: Record, variant: Record) -> str:
-    threads = f", threads: {record['threads']}" if record["kind"] == "cpu" else ""
-    return f"{record['device']}{threads}"
-
-
 def _mean(values: Sequence[float]) -> str:
     """The one value, or mean and sample standard deviation of several."""
     if len(values) == 1:
@@ -279,30 +208,6 @@ COLUMNS: dict[str, Callable[[Sequence[Record]], str]] = {
     "time": _time,
     "images/s": _speed,
     "commit": _commit,
-}
-SPEED_COLUMNS: dict[str, Callable[[Record, Record], str]] = {
-    "network": _network,
-    "batch": _batch,
-    "precision": lambda record, variant: str(record["precision"]),
-    "variant": lambda record, variant: str(variant["name"]),
-    "images/s: median [least-most]": _spread("images_per_s"),
-    "of plain_channels_last": lambda record, variant: _cell(variant["ratio_to_plain"]),
-    "of multibranch": lambda record, variant: _cell(variant["ratio_to_multibranch"]),
-    "peak of a step, MiB": _peak,
-    "n": lambda record, variant: _cell(variant["n"]),
-    "device": _place,
-    "commit": lambda record, variant: str(record["commit"]),
-}
-DISTILL_COLUMNS: dict[str, Callable[[Record, Record], str]] = {
-    "student": _network,
-    "batch": _batch,
-    "precision": lambda record, variant: str(record["precision"]),
-    "variant": lambda record, variant: str(variant["name"]),
-    "times plain: median [least-most]": _spread("ratio_to_plain"),
-    "ms a step": lambda record, variant: _cell(variant["ms_per_step"]),
-    "n": lambda record, variant: _cell(variant["n"]),
-    "device": _place,
-    "commit": lambda record, variant: str(record["commit"]),
 }
 ORIGIN = ("device", "commit")
 TABLES: dict[str, Callable[[Path], str]] = {

@@ -53,7 +53,9 @@ class Teaching:
         self.recipe, self.settings, self.data = recipe, recipe.distill, data
         self.device = device
         self._check_settings(processes)
-        self.teachers = [load_teacher(Path(path), data) for path in self.settings.teachers]
+        self.teachers = [
+            load_teacher(Path(path).expanduser(), data) for path in self.settings.teachers
+        ]
         for teacher in self.teachers:
             teacher.to(device)
         self.caches: list[TargetCache] = []
@@ -142,7 +144,7 @@ class Teaching:
         ]
         report: dict[str, Any] = {
             key: value
-            for key, value in asdict(self.settings).items()
+            for key, value in self.recipe.as_dict()["distill"].items()
             if key not in ("teachers", "teacher_shares", "cache", "targets")
         }
         report |= {"mode": self.settings.targets, "teachers": rows}
