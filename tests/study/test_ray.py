@@ -113,6 +113,7 @@ def trainings(place: Path) -> list[int]:
 
 
 @needs_ray
+@pytest.mark.timeout(1500)
 def test_a_cluster_trains_what_this_machine_would(
     tmp_path: Path, cluster: dict[str, object], local_rows: list[dict[str, object]]
 ) -> None:
@@ -130,7 +131,7 @@ def test_a_cluster_trains_what_this_machine_would(
     assert "stopped by SIGTERM, all is saved" in logs
 
     process = command(tmp_path, cluster["address"])
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=1200)
     assert process.returncode == 0, err
     value = json.loads(out)
     assert value["together"] == 2 and value["failed"] == []
@@ -141,6 +142,7 @@ def test_a_cluster_trains_what_this_machine_would(
 
 
 @needs_ray
+@pytest.mark.timeout(1500)
 def test_a_node_dies_and_its_runs_go_on_elsewhere(
     tmp_path: Path, cluster: dict[str, object], local_rows: list[dict[str, object]]
 ) -> None:
@@ -150,7 +152,7 @@ def test_a_node_dies_and_its_runs_go_on_elsewhere(
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     os.kill(int(str(cluster["raylet"])), signal.SIGKILL)
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=1200)
     assert process.returncode == 0, err
     assert json.loads(out)["failed"] == []
     rows = plain_rows(tmp_path / "out" / "results.jsonl")

@@ -148,7 +148,12 @@ def _changes(was: PlannedRun, new: PlannedRun) -> list[str]:
     one, other = (
         [name if name in run.needs else "(outside)" for name in run.teachers] for run in (was, new)
     )
-    changes = was.recipe.changes(new.recipe)
+    # Which they are is told below, not only how many.
+    changes = [
+        change
+        for change in was.recipe.changes(new.recipe)
+        if not change.startswith("distill.teachers ")
+    ]
     if was.strategy != new.strategy:
         changes.append(f"strategy {was.strategy} -> {new.strategy}")
     if one != other:

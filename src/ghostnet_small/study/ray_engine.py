@@ -16,7 +16,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,9 @@ def ray_engine(out: Path, address: str | None = None) -> Iterator[RayEngine]:
         reason = " ".join(str(error).split())[:200]
         raise InputError(_no_cluster(where, reason)) from None
     try:
-        yield RayEngine(ray, out)
+        # Ray prints what befalls its nodes on standard output, which is for this command's results.
+        with redirect_stdout(sys.stderr):
+            yield RayEngine(ray, out)
     finally:
         ray.shutdown()
 
