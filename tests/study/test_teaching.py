@@ -22,6 +22,7 @@ from ghostnet_small.cli import main
 from ghostnet_small.data.dataset import normalize
 from ghostnet_small.data.sources import load_data
 from ghostnet_small.distill.cache import TargetCache
+from ghostnet_small.distill.maps import MapLosses
 from ghostnet_small.distill.teacher import Teacher
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.weights import ModelInfo, save_model
@@ -643,3 +644,18 @@ def test_the_commands_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--teachers RUN" not in capsys.readouterr().out
     assert main(["--help"]) == 0
     assert "distill" in capsys.readouterr().out
+
+
+def test_maps_are_compared_behind_the_same_activation(teacher: Path) -> None:
+    live = ["--distill.targets", "live", "--distill.hints", '["last=last"]']
+    recipe = recipe_of(taught_by(teacher), *live)
+    data = load_data(recipe.data)
+    teaching = Teaching(recipe, data, CPU, processes=1)
+    student = gns.create_model("ghostnetv3_small", width=0.05, in_channels=1).train()
+    maps = MapLosses(student, teaching.teachers[0], recipe.distill, (1, 8, 8))
+    views = data.train.take(torch.arange(16)).images
+    student(normalize(views, data.mean, data.std))
+    teaching.teachers[0].logits(views)
+    for taps in (maps.student_taps, maps.teacher_taps):
+        (shown,) = taps.take().values()
+        assert shown.min() == 0

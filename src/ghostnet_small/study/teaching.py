@@ -54,7 +54,9 @@ class Teaching:
         self.device = device
         self._check_settings(processes)
         self.teachers = [
-            load_teacher(Path(path).expanduser(), data) for path in self.settings.teachers
+            # A folded module puts out what comes before its activation, the student's after it.
+            load_teacher(Path(path).expanduser(), data, fold=not self.settings.on_maps)
+            for path in self.settings.teachers
         ]
         for teacher in self.teachers:
             teacher.to(device)
@@ -247,8 +249,8 @@ class Teaching:
         return TargetCache(folder, key, views=shown, rows=rows, classes=classes)
 
 
-def load_teacher(path: Path, data: ImageData) -> Teacher:
-    """The last weights in ``path``, a run's folder or one of weights, folded.
+def load_teacher(path: Path, data: ImageData, *, fold: bool = True) -> Teacher:
+    """The last weights in ``path``, a run's folder or one of weights, as they are or folded.
 
     Raises ``InputError`` where there are none, or they are for other classes, another order of
     them, or other channels than ``data``.
@@ -276,7 +278,7 @@ def load_teacher(path: Path, data: ImageData) -> Teacher:
     config = model.config
     return Teacher(
         name=str(path),
-        network=reparameterize(model),
+        network=reparameterize(model) if fold else model,
         mean=info.mean,
         std=info.std,
         digest=tensors_digest(model.state_dict(), {"config": config}),
