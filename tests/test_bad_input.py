@@ -156,7 +156,7 @@ def test_a_recipe_that_cannot_be(case: str, tmp_path: Path, refuse: Refuse) -> N
 # Words ---------------------------------------------------------------------------------------
 
 WORDS = {
-    "no command": ("", "no command", "train, evaluate"),
+    "no command": ("", "no command", "train, distill, evaluate"),
     "command": ("trian", "'trian'", "nearest is train"),
     "option": ("info ghostnetv3 --per-stag", "--per-stag", "nearest is --per-stage"),
     "option of a setting": ("train --out x --epochs 3", "--epochs", "--train.epochs"),

@@ -200,10 +200,6 @@ COMMANDS: Commands = {
         "Train a recipe into a new run's folder, or go on with a run.",
         *(train_options, train, show_training, _all_settings),
     ),
-    "study": Command(
-        "Train the many runs of a study, teachers first; given again, it goes on.",
-        *(study_options, study, show_study, _all_settings),
-    ),
     "distill": Command(
         "Train a recipe as the student of trained networks.",
         *(distill_options, distill, show_training, _all_settings),
@@ -227,6 +223,10 @@ COMMANDS: Commands = {
     "data": Command(
         "What a data set holds; its pictures as files, and their augmented views.",
         *(_data_options, _data, terminal.show_data, _data_settings),
+    ),
+    "study": Command(
+        "Train the many runs of a study, teachers first; given again, it goes on.",
+        *(study_options, study, show_study, _all_settings),
     ),
     "report": Command(
         "Write a study's report, as a page and as Markdown.",

@@ -100,7 +100,8 @@ class TargetCache:
         if not kept.isfinite().all():
             raise InputError(
                 f"a teacher's logit of {float(logits.abs().max()):.3g} does not fit float16, or is "
-                "no number; give distill.targets live, or another teacher"
+                "no number, as after a few steps of training only; give a teacher that was trained "
+                "longer, or distill.targets live"
             )
         data = kept.numpy().tobytes()
         self._mapped.pop(view, None)
