@@ -35,6 +35,7 @@ from ghostnet_small.study.turns import Launch, Watcher, run_jobs
 
 RESULTS, FAILED = "results.jsonl", "failed.jsonl"
 TRIES = 3  # of a run that is ended from outside
+MOST_CHANGES = 3  # that a message lists
 
 
 class Engine(Protocol):
@@ -144,10 +145,16 @@ def found_study(study: Study, out: Path) -> Study | None:
     changes = differences(before, study)
     if changes:
         raise InputError(
-            f"--out {out} holds another study ({'; '.join(changes)}); give the study and the "
+            f"--out {out} holds another study ({_some(changes)}); give the study and the "
             "settings that it was begun with, or another --out"
         )
     return before
+
+
+def _some(changes: Sequence[str]) -> str:
+    """The first of many differences."""
+    more = f"; and {len(changes) - MOST_CHANGES} more" if len(changes) > MOST_CHANGES else ""
+    return "; ".join(changes[:MOST_CHANGES]) + more
 
 
 def _jobs(study: Study, out: Path) -> list[Job]:
