@@ -6,6 +6,7 @@ import fcntl
 import io
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -303,6 +304,19 @@ def test_another_study_in_the_folder(tmp_path: Path) -> None:
     assert run(planned(tmp_path, again), tmp_path, Engine())[0]["failed"] == []
     found = read_study(tmp_path / "out")
     assert found is not None and found.about == "more words"
+
+
+def test_rows_whose_runs_are_elsewhere_are_not_lost(tmp_path: Path) -> None:
+    study, out = planned(tmp_path), tmp_path / "out"
+    run(study, tmp_path, Engine())
+    kept = (out / "results.jsonl").read_bytes()
+    shutil.move(out / "runs", tmp_path / "elsewhere")
+    said = refused(study, tmp_path)
+    assert f"not in {out / 'runs'} (teacher; " in said and "another --out" in said
+    assert (out / "results.jsonl").read_bytes() == kept
+    shutil.move(tmp_path / "elsewhere", out / "runs")
+    run(study, tmp_path, Engine())
+    assert (out / "results.jsonl").read_bytes() == kept
 
 
 def test_a_folder_of_something_else(tmp_path: Path) -> None:

@@ -29,13 +29,13 @@ from ghostnet_small.study.planned import (
     write_study,
 )
 from ghostnet_small.study.recipe_file import recipe_text
-from ghostnet_small.study.records import Record, write_rows
+from ghostnet_small.study.records import Record, read_rows, write_rows
 from ghostnet_small.study.several_progress import ending
 from ghostnet_small.study.turns import Launch, Watcher, run_jobs
 
 RESULTS, FAILED = "results.jsonl", "failed.jsonl"
 TRIES = 3  # of a run that is ended from outside
-MOST_CHANGES = 3  # that a message lists
+MOST_LISTED = 3  # of differences or runs, in a message
 
 
 class Engine(Protocol):
@@ -70,7 +70,7 @@ def run_study(
     before = found_study(study, out)
     if before is not None:
         study = with_threads_of(study, before)
-    states(_jobs(study, out))
+    _check_rows(study, out)
     sharing = engine.share(study, max_parallel)
     study = with_threads(study, sharing.threads)
     out.mkdir(parents=True, exist_ok=True)
@@ -151,10 +151,24 @@ def found_study(study: Study, out: Path) -> Study | None:
     return before
 
 
-def _some(changes: Sequence[str]) -> str:
-    """The first of many differences."""
-    more = f"; and {len(changes) - MOST_CHANGES} more" if len(changes) > MOST_CHANGES else ""
-    return "; ".join(changes[:MOST_CHANGES]) + more
+def _check_rows(study: Study, out: Path) -> None:
+    """Raises ``InputError`` where a row would be lost, for rows are made from the runs' folders:
+    those of a study that was copied or checked out lie alone."""
+    standing = {job.name: state for job, state in states(_jobs(study, out)).items()}
+    rows = read_rows(out / RESULTS) if (out / RESULTS).exists() else []
+    names = [row.get("study", {}).get("run") for row in rows]
+    alone = [str(name) for name in names if standing.get(name) != "finished"]
+    if alone:
+        raise InputError(
+            f"{out / RESULTS} has rows of runs that are not in {out / 'runs'} ({_some(alone)}), "
+            f"and they would be lost; give another --out, bring the runs back, or remove {RESULTS}"
+        )
+
+
+def _some(texts: Sequence[str]) -> str:
+    """The first of many."""
+    more = f"; and {len(texts) - MOST_LISTED} more" if len(texts) > MOST_LISTED else ""
+    return "; ".join(texts[:MOST_LISTED]) + more
 
 
 def _jobs(study: Study, out: Path) -> list[Job]:
