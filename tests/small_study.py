@@ -8,13 +8,18 @@ from typing import Any
 
 from kill import timeless
 
-STUDY = """
-name: tiny
+# Threads are given, so that every engine computes the same.
+SETTINGS = """
 settings:
   model: {width: 0.05}
   data: {source: digits, limit: 96, validation: 0.25}
   optimizer: {learning_rate: 0.02}
   train: {batch_size: 12, epochs: 2, device: cpu, threads: 1, checkpoint_seconds: 0}
+"""
+
+STUDY = (
+    f"name: tiny{SETTINGS}"
+    + """\
 runs:
   teacher: {settings: {model: {width: 0.08}}}
 students:
@@ -25,6 +30,7 @@ students:
     kd: {teachers: [teacher]}
     self: {teachers: ["plain-s{seed}"], settings: {distill: {targets: live}}}
 """
+)
 
 
 def plain_rows(file: Path) -> list[dict[str, Any]]:

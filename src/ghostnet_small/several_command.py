@@ -8,6 +8,7 @@ import shlex
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -87,15 +88,23 @@ def train_all(args: argparse.Namespace) -> dict[str, Any]:
             watcher=progress,
             stop_signal=stop,
         )
-    if value["failed"]:
-        raise Failed(
-            f"{len(value['failed'])} of {len(jobs)} runs failed ({', '.join(value['failed'])}); "
-            f"what they said is in {shlex.quote(str(args.out / 'logs'))}; try them again with: "
-            f"{again}",
-            3,
-            value=value,
-        )
+    check_failed(value, again)
     return value
+
+
+def check_failed(value: dict[str, Any], again: str) -> None:
+    """Raises ``Failed``, with the rows, where runs failed: which, and how to try them ``again``."""
+    failed, unstarted = value["failed"], value.get("not_started")
+    if not failed:
+        return
+    others = f", and {len(unstarted)} that need them were not started" if unstarted else ""
+    raise Failed(
+        f"{len(failed)} of {len(value['runs'])} runs failed ({', '.join(failed)}){others}; what "
+        f"they said is in {shlex.quote(str(Path(value['out']) / 'logs'))}; try them again with: "
+        f"{again}",
+        3,
+        value=value,
+    )
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ghostnet_small.command import PROGRAM, Failed, positive
+from ghostnet_small.command import PROGRAM, positive
 from ghostnet_small.errors import InputError, printable
-from ghostnet_small.several_command import mean, percent, stoppable
+from ghostnet_small.several_command import check_failed, mean, percent, stoppable
 
 if TYPE_CHECKING:
     from ghostnet_small.study.runner import Engine
@@ -77,16 +77,7 @@ def study(args: argparse.Namespace) -> dict[str, Any]:
             stop_signal=stop,
             engine=engine,
         )
-    if value["failed"]:
-        unstarted = value["not_started"]
-        others = f", and {len(unstarted)} that need them were not started" if unstarted else ""
-        raise Failed(
-            f"{len(value['failed'])} of {len(jobs)} runs failed ({', '.join(value['failed'])})"
-            f"{others}; what they said is in {shlex.quote(str(args.out / 'logs'))}; try them "
-            f"again with: {again}",
-            3,
-            value=value,
-        )
+    check_failed(value, again)
     return value
 
 

@@ -20,19 +20,15 @@ import pytest
 
 from ghostnet_small.cli import main
 from ghostnet_small.study import ray_engine
-from small_study import plain_rows
+from small_study import SETTINGS, plain_rows
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 PROGRAM = [sys.executable, "-m", "ghostnet_small"]
 
-# Eight runs, of which two are taught; threads are given, so that both engines compute the same.
-STUDY = """
-name: eight
-settings:
-  model: {width: 0.05}
-  data: {source: digits, limit: 96, validation: 0.25}
-  optimizer: {learning_rate: 0.02}
-  train: {batch_size: 12, epochs: 2, device: cpu, threads: 1, checkpoint_seconds: 0}
+# Eight runs, of which two are taught.
+STUDY = (
+    f"name: eight{SETTINGS}"
+    + """\
 runs:
   teacher:
 students:
@@ -41,6 +37,7 @@ students:
     plain: {seeds: [0, 1, 2, 3, 4]}
     kd: {seeds: [0, 1], teachers: [teacher]}
 """
+)
 NAMES = ["teacher", *(f"plain-s{seed}" for seed in range(5)), "kd-s0", "kd-s1"]
 
 # Two nodes of a core each; a line with the address and the second one's process, then it waits.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -17,7 +16,13 @@ import torch
 from torch import Tensor
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import canonical, checked_json, signed_json, write_atomic
+from ghostnet_small.files import (
+    canonical,
+    checked_json,
+    lock_folder,
+    signed_json,
+    write_atomic,
+)
 
 KEY = "key.json"
 DIGEST_BYTES = 32
@@ -41,9 +46,14 @@ class TargetCache:
         self._mapped: dict[int, np.memmap] = {}
 
     @property
+    def view_bytes(self) -> int:
+        """Bytes of a view's file."""
+        return DIGEST_BYTES + 2 * self.shape[0] * self.shape[1]
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of all views."""
-        return self.views * (DIGEST_BYTES + 2 * self.shape[0] * self.shape[1])
+        return self.views * self.view_bytes
 
     def check(self) -> None:
         """Raises ``InputError`` where the folder holds targets of another key, or none of ours."""
@@ -111,15 +121,14 @@ class TargetCache:
     def filling(self, between: Callable[[], None]) -> Iterator[None]:
         """Only one process fills the folder; others wait, calling ``between``, and find it full."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.folder, os.O_RDONLY)
+        while True:
+            try:
+                handle = lock_folder(self.folder)
+                break
+            except BlockingIOError:
+                between()
+                time.sleep(LOOK_SECONDS)
         try:
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    between()
-                    time.sleep(LOOK_SECONDS)
             # Once more: it may have been another's while this process waited.
             self.check()
             if not (self.folder / KEY).exists():
@@ -136,8 +145,7 @@ class TargetCache:
             return self._mapped[view]
         path = self._path(view)
         try:
-            whole = path.stat().st_size == DIGEST_BYTES + 2 * self.shape[0] * self.shape[1]
-            if not whole:
+            if path.stat().st_size != self.view_bytes:
                 return None
             with path.open("rb") as file:
                 digest = file.read(DIGEST_BYTES)

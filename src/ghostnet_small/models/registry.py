@@ -7,6 +7,7 @@ import difflib
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GHOSTNETV3, GHOSTNETV3_SMALL, GhostNetV3
 from ghostnet_small.models.network import Network
+from ghostnet_small.models.settings import ModelSettings
 from ghostnet_small.models.teachers import TEACHERS, check_timm, create_teacher
 
 ARCHITECTURES = {"ghostnetv3_small": GHOSTNETV3_SMALL, "ghostnetv3": GHOSTNETV3}
@@ -46,6 +47,11 @@ def check_model(
             f"upsample is {upsample!r:.40}; {name} takes pictures as they are: leave it out, or "
             "resize them with data.size"
         )
+
+
+def check_settings(asked: ModelSettings) -> None:
+    """``check_model`` of a recipe's network."""
+    check_model(asked.name, asked.width, pretrained=asked.pretrained, upsample=asked.upsample)
 
 
 def _check_teacher(name: str, width: float, upsample: int | None) -> None:

@@ -22,18 +22,16 @@ from ghostnet_small.distill.settings import DistillSettings
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.registry import check_model, create_model
 from ghostnet_small.models.weights import ModelInfo, save_model
-from ghostnet_small.nn.forms import set_rep_conv
 from ghostnet_small.study import train_speed
 from ghostnet_small.study.made_up import CHANNELS, CLASSES, SIDE, Nowhere, made_up_data
+from ghostnet_small.study.network import network_of
+from ghostnet_small.study.prepared import put_together
 from ghostnet_small.study.provenance import describe_device, provenance_row
 from ghostnet_small.study.recipe import Recipe
-from ghostnet_small.study.teaching import Teaching
 from ghostnet_small.study.train_speed import enough_memory, waiting_for
 from ghostnet_small.train.benchmark import STANDING, in_turn
 from ghostnet_small.train.device import keep_freed_memory, make_accelerator
-from ghostnet_small.train.engine import Training
 from ghostnet_small.train.interfaces import Interrupted
-from ghostnet_small.train.objective import cross_entropy
 
 # Pictures of noise, so many batches an epoch: ends of epochs fall into the turns of all alike.
 BATCHES = 30
@@ -174,33 +172,19 @@ class Turns:
         self.taken = self.steps = 0
         self.started = self.seconds = 0.0
         torch.manual_seed(recipe.train.seed)
-        model = create_model(
-            recipe.model.name,
-            width=recipe.model.width,
-            num_classes=len(data.classes),
-            in_channels=data.channels,
-        )
-        set_rep_conv(model, recipe.model.rep_conv)
-        objective = cross_entropy(recipe.train.label_smoothing)
-        self.teaching: Teaching | None = None
-        if settings.teachers:
-            teachers = tuple(str(folder / name) for name in settings.teachers)
-            taught = replace(settings, teachers=teachers, cache=str(folder / "targets"))
-            self.teaching = Teaching(replace(recipe, distill=taught), data, accelerator.device, 1)
-            objective, _ = self.teaching.objective(objective, model)
-        self.training = Training(
-            model,
+        teachers = tuple(str(folder / name) for name in settings.teachers)
+        taught = replace(settings, teachers=teachers, cache=str(folder / "targets"))
+        recipe = replace(recipe, distill=taught)
+        prepared = put_together(
+            recipe,
             data,
-            objective=objective,
-            augment=recipe.augment,
-            optimizer=recipe.optimizer,
-            schedule=recipe.schedule,
-            settings=recipe.train,
-            accelerator=accelerator,
+            network_of(recipe, data, fetch=False),
+            accelerator,
             store=Nowhere(),
             watcher=Nowhere(),
             stop_signal=self._look,
         )
+        self.training, self.teaching = prepared.training, prepared.teaching
         if self.teaching is not None:
             self.teaching.fill(self.training, Nowhere().preparing, lambda: None)
 

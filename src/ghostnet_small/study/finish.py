@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,44 +10,10 @@ from ghostnet_small.data.dataset import ImageData
 from ghostnet_small.nn.complexity import both_forms, by_quantity
 from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.pictures import draw_confusion, draw_curves, draw_mistakes
+from ghostnet_small.study.prepared import Prepared
 from ghostnet_small.study.recipe import Recipe
-from ghostnet_small.study.teaching import Teaching
-from ghostnet_small.train.engine import Training
 from ghostnet_small.train.evaluate import Evaluation
-from ghostnet_small.train.interfaces import Interrupted
 from ghostnet_small.train.metrics import classification_report
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A training that nothing refuses, its data, and its teachers where it has any."""
-
-    training: Training
-    data: ImageData
-    teaching: Teaching | None
-
-    @property
-    def teachers(self) -> list[str]:
-        """SHA-256 of each teacher's weights."""
-        return [] if self.teaching is None else self.teaching.digests
-
-    def fill_targets(self) -> None:
-        """Make the teachers' targets that are not kept yet.
-
-        Raises ``Interrupted`` where the stop signal gives a number; what is there by then stays.
-        """
-        teaching, training = self.teaching, self.training
-        if teaching is None:
-            return
-
-        def between() -> None:
-            number = training.stop_signal()
-            if number:
-                raise Interrupted(number)
-
-        training.processes.main_first(
-            lambda: teaching.fill(training, training.watcher.preparing, between)
-        )
 
 
 def finish(

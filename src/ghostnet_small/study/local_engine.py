@@ -14,7 +14,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.files import lock_folder
 from ghostnet_small.launcher import FOLLOWS, available_cores
 from ghostnet_small.study.jobs import Job, Sharing, share
-from ghostnet_small.study.planned import Study
+from ghostnet_small.study.recipe import Recipe
 from ghostnet_small.study.turns import Launch, Process
 from ghostnet_small.train.device import make_accelerator
 
@@ -68,9 +68,9 @@ def local_trainings(lock: int) -> Iterator[Launch]:
 class LocalEngine:
     """Trains a study on this machine, each run a process of its own."""
 
-    def share(self, study: Study, max_parallel: int | None) -> Sharing:
-        """How its runs share this machine; raises ``InputError`` where it cannot train them."""
-        recipes = [run.recipe for run in study.runs]
+    def share(self, recipes: Sequence[Recipe], max_parallel: int | None) -> Sharing:
+        """How runs of ``recipes`` share this machine; raises ``InputError`` where it cannot train
+        them."""
         places = dict.fromkeys((recipe.train.device, recipe.train.precision) for recipe in recipes)
         devices = [make_accelerator(*place).device for place in places]
         # The one that takes the most threads, above all one that takes what it is given.

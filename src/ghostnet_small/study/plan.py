@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.models.registry import check_model
+from ghostnet_small.models.registry import check_settings
 from ghostnet_small.models.weights import CONFIG
 from ghostnet_small.study.plan_file import (
     Entry,
@@ -98,10 +98,7 @@ def _runs(
                 words.append(f"--train.seed={seed}")
             with _of_run(name):
                 recipe = resolve_recipe(written, words, where=entry.where)
-                model = recipe.model
-                check_model(
-                    model.name, model.width, pretrained=model.pretrained, upsample=model.upsample
-                )
+                check_settings(recipe.model)
                 filled = {"width": str(recipe.model.width), "seed": str(recipe.train.seed)}
                 teachers = tuple(_filled(teacher, filled) for teacher in entry.teachers)
             yield PlannedRun(

@@ -105,14 +105,7 @@ def in_order(runs: Sequence[PlannedRun]) -> tuple[PlannedRun, ...]:
 
 def with_threads(study: Study, threads: int | None) -> Study:
     """``study`` whose runs have so many CPU threads where their recipes do not say."""
-
-    def one(run: PlannedRun) -> PlannedRun:
-        if run.recipe.train.threads is not None:
-            return run
-        train = replace(run.recipe.train, threads=threads)
-        return replace(run, recipe=replace(run.recipe, train=train))
-
-    return replace(study, runs=tuple(map(one, study.runs)))
+    return _threads_filled(study, {run.name: threads for run in study.runs})
 
 
 def with_threads_of(study: Study, before: Study) -> Study:
@@ -121,8 +114,10 @@ def with_threads_of(study: Study, before: Study) -> Study:
     Rounding depends on them: a run that begins later, on another machine, is to end as it would
     have at first.
     """
-    threads = {run.name: run.recipe.train.threads for run in before.runs}
+    return _threads_filled(study, {run.name: run.recipe.train.threads for run in before.runs})
 
+
+def _threads_filled(study: Study, threads: Mapping[str, int | None]) -> Study:
     def one(run: PlannedRun) -> PlannedRun:
         train = replace(run.recipe.train, threads=run.recipe.train.threads or threads[run.name])
         return replace(run, recipe=replace(run.recipe, train=train))

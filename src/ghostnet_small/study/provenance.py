@@ -38,12 +38,15 @@ def provenance(device: torch.device) -> dict[str, Any]:
 
 def provenance_row() -> dict[str, str]:
     """``device`` and ``commit`` of a measurement on the CPU, as a table shows them."""
-    commit, dirty = source_commit()
-    changes = " with changes" if dirty else ""
     return {
         "device": f"{_cpu_name()}, {os.cpu_count()} cores",
-        "commit": f"{(commit or 'none')[:8]}{changes}",
+        "commit": commit_text(*source_commit()),
     }
+
+
+def commit_text(commit: str | None, dirty: Any) -> str:
+    """A commit, shortened, and whether the checkout had changes."""
+    return f"{(commit or 'none')[:8]}{' with changes' if dirty else ''}"
 
 
 def describe_device(device: torch.device) -> dict[str, Any]:

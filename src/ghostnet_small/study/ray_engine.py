@@ -23,7 +23,7 @@ from typing import Any
 from ghostnet_small.errors import InputError
 from ghostnet_small.launcher import FOLLOWS
 from ghostnet_small.study.jobs import TOGETHER_ON_GPU, Job, Sharing
-from ghostnet_small.study.planned import Study
+from ghostnet_small.study.recipe import Recipe
 from ghostnet_small.study.turns import Launch, Process
 
 CONNECT_SECONDS = 5.0
@@ -83,10 +83,10 @@ class RayEngine:
     def __init__(self, ray: Any, out: Path) -> None:
         self.ray, self.out = ray, out
 
-    def share(self, study: Study, max_parallel: int | None) -> Sharing:
-        """How its runs share the cluster; raises ``InputError`` where no node has room for one."""
+    def share(self, recipes: Sequence[Recipe], max_parallel: int | None) -> Sharing:
+        """How runs of ``recipes`` share the cluster; raises ``InputError`` where no node has room
+        for one."""
         cores = [int(node["Resources"].get("CPU", 0)) for node in self._nodes()]
-        recipes = [run.recipe for run in study.runs]
         threads = max(recipe.train.threads or 1 for recipe in recipes)
         if threads > max(cores):
             raise InputError(

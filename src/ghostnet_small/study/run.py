@@ -15,19 +15,16 @@ import torch
 from ghostnet_small.data.sources import load_data
 from ghostnet_small.errors import InputError
 from ghostnet_small.launcher import train_command
-from ghostnet_small.models.registry import check_model
+from ghostnet_small.models.registry import check_settings
 from ghostnet_small.models.weights import ModelInfo
-from ghostnet_small.nn.fold import reparameterize
-from ghostnet_small.study.finish import Prepared, finish
+from ghostnet_small.study.finish import finish
 from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.network import network_of
+from ghostnet_small.study.prepared import Prepared, put_together
 from ghostnet_small.study.provenance import provenance
 from ghostnet_small.study.recipe import Recipe, read_recipe
-from ghostnet_small.study.teaching import Teaching
 from ghostnet_small.train.device import keep_freed_memory, make_accelerator
-from ghostnet_small.train.engine import Training
 from ghostnet_small.train.interfaces import Watcher
-from ghostnet_small.train.objective import class_weights, cross_entropy
 from ghostnet_small.train.processes import ALONE, Processes
 
 Stop = Callable[[], int | None]
@@ -168,8 +165,7 @@ def _prepare(
     ``fresh``: the training begins, and no state will replace the network's weights.
     """
     with processes.agreed():
-        asked = recipe.model
-        check_model(asked.name, asked.width, pretrained=asked.pretrained, upsample=asked.upsample)
+        check_settings(recipe.model)
         accelerator = make_accelerator(recipe.train.device, recipe.train.precision)
     if accelerator.device.type == "cpu":
         keep_freed_memory()
@@ -183,33 +179,16 @@ def _prepare(
     folder.info = ModelInfo(data.classes, data.size, data.mean, data.std, recipe.as_dict())
     torch.manual_seed(recipe.train.seed)
     model = processes.main_first(lambda: network_of(recipe, data, fetch=fresh))
-    weights = class_weights(data.train.labels, data.classes, recipe.train.class_weights)
-    if weights is not None:
-        weights = weights.to(accelerator.device)
-    labels = objective = cross_entropy(recipe.train.label_smoothing, weights)
-    teaching, companion = None, None
-    if recipe.distill.teachers:
-        with processes.agreed():
-            teaching = Teaching(recipe, data, accelerator.device, processes.count)
-            objective, companion = teaching.objective(labels, model)
-        processes.check_same(lambda: teaching.digests, "their teachers")
-    training = Training(
-        model,
+    return put_together(
+        recipe,
         data,
-        objective=objective,
-        augment=recipe.augment,
-        optimizer=recipe.optimizer,
-        schedule=recipe.schedule,
-        settings=recipe.train,
-        accelerator=accelerator,
+        model,
+        accelerator,
         store=folder,
         watcher=watcher,
         stop_signal=stop_signal,
         processes=processes,
-        for_evaluation=reparameterize,
-        companion=companion,
     )
-    return Prepared(training, data, teaching)
 
 
 def _train_to_the_end(

@@ -28,6 +28,7 @@ from ghostnet_small.study.planned import (
     with_threads_of,
     write_study,
 )
+from ghostnet_small.study.recipe import Recipe
 from ghostnet_small.study.recipe_file import recipe_text
 from ghostnet_small.study.records import Record, read_rows, write_rows
 from ghostnet_small.study.several_progress import ending
@@ -41,8 +42,9 @@ MOST_LISTED = 3  # of differences or runs, in a message
 class Engine(Protocol):
     """Where the trainings of a study take place."""
 
-    def share(self, study: Study, max_parallel: int | None) -> Sharing:
-        """How its runs share that place; raises ``InputError`` where it cannot train them."""
+    def share(self, recipes: Sequence[Recipe], max_parallel: int | None) -> Sharing:
+        """How runs of ``recipes`` share that place; raises ``InputError`` where it cannot train
+        them."""
 
     def trainings(self, lock: int) -> AbstractContextManager[Launch]:
         """What starts them while it is open; ``lock`` is the handle of the study's lock."""
@@ -71,7 +73,7 @@ def run_study(
     if before is not None:
         study = with_threads_of(study, before)
     _check_rows(study, out)
-    sharing = engine.share(study, max_parallel)
+    sharing = engine.share([run.recipe for run in study.runs], max_parallel)
     study = with_threads(study, sharing.threads)
     out.mkdir(parents=True, exist_ok=True)
     with alone_in(out) as lock:

@@ -13,8 +13,8 @@ from typing import Any
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import write_atomic
-from ghostnet_small.launcher import available_cores, launched
-from ghostnet_small.models.registry import check_model
+from ghostnet_small.launcher import launched
+from ghostnet_small.models.registry import check_settings
 from ghostnet_small.study.jobs import (
     Job,
     Sharing,
@@ -22,15 +22,13 @@ from ghostnet_small.study.jobs import (
     by_width,
     check_place,
     result,
-    share,
     states,
     train_words,
     with_threads,
 )
-from ghostnet_small.study.local_engine import alone_in, local_trainings
+from ghostnet_small.study.local_engine import LocalEngine, alone_in, local_trainings
 from ghostnet_small.study.recipe_file import recipe_text
 from ghostnet_small.study.turns import Watcher, run_jobs
-from ghostnet_small.train.device import make_accelerator
 
 
 def train_several(
@@ -91,13 +89,8 @@ def _unfinished(jobs: Sequence[Job]) -> dict[Job, State]:
 def _check(jobs: Sequence[Job], together: int | None) -> Sharing:
     """How the jobs share this machine; raises ``InputError`` where it cannot train them."""
     for job in jobs:
-        asked = job.recipe.model
-        check_model(asked.name, asked.width, pretrained=asked.pretrained, upsample=asked.upsample)
-    recipe = jobs[0].recipe
-    device = make_accelerator(recipe.train.device, recipe.train.precision).device
-    return share(
-        recipe, len(jobs), together=together, on_cpu=device.type == "cpu", cores=available_cores()
-    )
+        check_settings(job.recipe.model)
+    return LocalEngine().share([job.recipe for job in jobs], together)
 
 
 def _commands(

@@ -28,7 +28,7 @@ def newest(rows: Sequence[Record], question: Callable[[Record], Any]) -> list[Re
 
 def _of_variants(source: Path, columns: Mapping[str, Callable[[Record, Record], str]]) -> str:
     rows = [
-        [cell(record, {"name": name, **variant}) for cell in columns.values()]
+        [shown(record, {"name": name, **variant}) for shown in columns.values()]
         for record in newest(read_rows(source), _question)
         for name, variant in record["variants"].items()
     ]

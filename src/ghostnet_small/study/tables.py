@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import write_atomic
+from ghostnet_small.study.provenance import commit_text
 from ghostnet_small.study.recipe import terms
 from ghostnet_small.study.records import Record, read_records, read_rows
 from ghostnet_small.study.speed_tables import distill_speed_table, newest, train_speed_table
@@ -75,8 +76,8 @@ def training_table(source: Path) -> str:
         groups.setdefault(_terms(record), []).append(record)
     columns = COLUMNS
     if not any("best_on_test" in record for record in records):
-        columns = {title: cell for title, cell in COLUMNS.items() if cell is not _best_on_test}
-    rows = [[cell(group) for cell in columns.values()] for group in groups.values()]
+        columns = {title: of for title, of in COLUMNS.items() if of is not _best_on_test}
+    rows = [[of(group) for of in columns.values()] for group in groups.values()]
     return markdown_table(list(columns), rows)
 
 
@@ -170,12 +171,7 @@ def _speed(runs: Sequence[Record]) -> str:
 
 
 def _commit(runs: Sequence[Record]) -> str:
-    return _each(
-        [
-            f"{(run['commit'] or 'none')[:8]}{' with changes' if run.get('dirty') else ''}"
-            for run in runs
-        ]
-    )
+    return _each([commit_text(run["commit"], run.get("dirty")) for run in runs])
 
 
 def _both_forms(sizes: Mapping[str, int]) -> str:

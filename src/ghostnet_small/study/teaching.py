@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.dataset import ImageData, Split, size_text
@@ -166,16 +166,13 @@ class Teaching:
 
     def _about_targets(self, training: Training) -> dict[str, Any]:
         """Of the first view of every training picture."""
-        logits, labels = [], []
-        for batch in training.feed.whole_view(0, BATCH):
-            logits.append(self.targets(batch).float().cpu())
-            labels.append(batch.targets.cpu())
-        targets = torch.cat(logits)
+        if self.caches:
+            targets = self.combine([cache.page(0).float() for cache in self.caches])
+        else:
+            shown = training.feed.whole_view(0, BATCH)
+            targets = torch.cat([self.targets(batch).float().cpu() for batch in shown])
         temperature = self.settings.temperature
-
-        def top1(answers: Tensor) -> float:
-            return 100 * float((answers.argmax(1) == torch.cat(labels)).float().mean())
-
+        right = targets.argmax(1) == self.data.train.labels.cpu()
         return {
             "views": self.views,
             "pictures": len(targets),
@@ -184,7 +181,7 @@ class Teaching:
             "entropy_at_1": float(target_entropy(targets, 1.0).mean()),
             "share_above_098": share_above(targets, temperature, NEARLY_ONE),
             "share_above_098_at_1": share_above(targets, 1.0, NEARLY_ONE),
-            "top1": top1(targets),
+            "top1": 100 * float(right.float().mean()),
         }
 
     def _answers(self, teacher: Teacher, split: Split) -> Evaluation:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ghostnet_small.study.report.comparison import Comparison, over, top1
-from ghostnet_small.study.report.figures import Estimate
+from ghostnet_small.study.report.figures import Estimate, half_width
 from ghostnet_small.study.report.page import Column, Table, table
 from ghostnet_small.study.report.words import (
     NO_BREAK,
@@ -18,15 +18,6 @@ from ghostnet_small.study.report.words import (
     signed,
     spread,
     width_text,
-)
-
-INTERVAL_NOTE = (
-    "Difference: top-1 less that of the baseline of the same width and seed, in points, averaged "
-    "over the common seeds. The interval is the paired 95 % t-interval of that mean; with few "
-    "seeds it is wide, for Student's t must cover how little they say of their own spread "
-    "(half-width: 9.0 standard deviations for 2 seeds, 2.5 for 3, 1.2 for 5). A difference is "
-    "called real only where its interval leaves zero out; intervals are not corrected for how many "
-    "there are."
 )
 
 # The difference, its interval and the verdict: in bold where it is real.
@@ -78,7 +69,8 @@ def main_table(comparison: Comparison) -> Table:
         Column("95 % interval"),
         Column("verdict", numeric=False),
     ]
-    if any(value is not None for value in papers.values()):
+    published = any(value is not None for value in papers.values())
+    if published:
         columns.append(Column("paper, % (other conditions)"))
     if any(bests.values()):
         columns.append(Column("best epoch chosen on test, %"))
@@ -102,12 +94,12 @@ def main_table(comparison: Comparison) -> Table:
             _interval(difference, mean) if compared else NONE,
             _verdict(comparison, width, strategy),
         ]
-        if len(columns) > 8 and columns[8].title.startswith("paper"):
+        if published:
             row.append(plain(papers[width, strategy]))
         if any(bests.values()):
             row.append(spread(bests[width, strategy]))
         rows.append(row)
-    note = INTERVAL_NOTE
+    note = _interval_note()
     if comparison.published is not None:
         note += (
             f" The paper's figures are those of {comparison.published.source}: made under other "
@@ -120,6 +112,18 @@ def main_table(comparison: Comparison) -> Table:
         )
     title = f"Top-1 on {comparison.split} at the last epoch: mean ± sample deviation over n seeds"
     return table(title, columns, rows, note, frozenset(starts), frozenset(strong))
+
+
+def _interval_note() -> str:
+    two, three, five = (plain(half_width(1.0, seeds), 1) for seeds in (2, 3, 5))
+    return (
+        "Difference: top-1 less that of the baseline of the same width and seed, in points, "
+        "averaged over the common seeds. The interval is the paired 95 % t-interval of that mean; "
+        "with few seeds it is wide, for Student's t must cover how little they say of their own "
+        f"spread (half-width: {two} standard deviations for 2 seeds, {three} for 3, {five} for 5). "
+        "A difference is called real only where its interval leaves zero out; intervals are not "
+        "corrected for how many there are."
+    )
 
 
 def findings(comparison: Comparison) -> list[str]:

@@ -49,7 +49,7 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     if n == 1:
         return Estimate(mean, n, None, None)
     deviation = statistics.stdev(values)
-    half = t_quantile(n - 1) * deviation / math.sqrt(n) if deviation > ALIKE else None
+    half = half_width(deviation, n) if deviation > ALIKE else None
     return Estimate(mean, n, deviation, half)
 
 
@@ -59,6 +59,11 @@ def paired_difference(
     """The mean of ``values - baseline`` over the seeds of both, None where they share none."""
     seeds = sorted(values.keys() & baseline.keys())
     return estimate([values[seed] - baseline[seed] for seed in seeds])
+
+
+def half_width(deviation: float, n: int) -> float:
+    """Half the width of the 95 % interval of a mean of n values."""
+    return t_quantile(n - 1) * deviation / math.sqrt(n)
 
 
 def t_quantile(freedom: int) -> float:

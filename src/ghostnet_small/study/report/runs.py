@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ghostnet_small.errors import printable
-
-COMMIT_DIGITS = 8
+from ghostnet_small.study.provenance import commit_text
 
 
 @dataclass(frozen=True)
@@ -127,5 +126,4 @@ def epochs_of(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def commit_of(row: Mapping[str, Any]) -> str:
     """The commit, shortened, and whether the checkout had changes."""
-    commit = (text(row, "commit") or "none")[:COMMIT_DIGITS]
-    return f"{commit} with changes" if look(row, "dirty") else commit
+    return commit_text(text(row, "commit"), look(row, "dirty"))
