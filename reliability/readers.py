@@ -26,6 +26,7 @@ from ghostnet_small.study.recipe_file import recipe_text
 from ghostnet_small.study.records import read_records, read_rows
 from ghostnet_small.study.shipped import shipped_recipes
 from ghostnet_small.study.tables import TABLES, render_tables
+from ghostnet_small.train.engine import Training
 from trees import clear, pack, unpack
 
 WIDTH = 0.01
@@ -142,14 +143,14 @@ def _resume(path: Path, reached: Callable[[Any], None]) -> None:
             loaded[key] = load_data(replace(settings, root=None))
         return loaded[key]
 
-    before = runs.load_data, runs.Training.run
-    runs.load_data, runs.Training.run = load_once, reached  # type: ignore[assignment]
+    before = runs.load_data, Training.run
+    runs.load_data, Training.run = load_once, reached  # type: ignore[assignment]
     try:
         runs.resume(path, [], watcher=_Nobody(), stop_signal=lambda: None)
     except _Reached:
         pass
     finally:
-        runs.load_data, runs.Training.run = before  # type: ignore[method-assign]
+        runs.load_data, Training.run = before  # type: ignore[method-assign]
 
 
 def _state_seeds(scratch: Path) -> list[bytes]:
