@@ -1,0 +1,105 @@
+"""What an exported file says of itself, so that it can be used from the file alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from ghostnet_small.errors import InputError
+
+# Raised by one whenever what a file means changes.
+FORMAT = 1
+# The name under which a format keeps the description.
+KEY = "ghostnet_small"
+# Pixels a side and classes that a file may claim: a hostile one must not fill the memory.
+MOST_PIXELS, MOST_CLASSES = 2048**2, 1_000_000
+
+Precision = Literal["float32", "int8"]
+Input = Literal["normalized", "pixels"]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the network in a file is, takes and answers.
+
+    ``classes`` in the order of the answers; ``size`` (height, width) in pixels; a channel's
+    ``mean`` and ``std`` for pixels scaled to 0 .. 1. ``input`` "normalized": float32
+    ``(N, C, H, W)`` of normalised pixels goes in and logits come out; "pixels": uint8 goes in and
+    probabilities come out. ``data``: the recipe's room of that name, for evaluation.
+    """
+
+    architecture: str
+    width: float
+    classes: tuple[str, ...]
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    precision: Precision
+    input: Input
+    data: Mapping[str, Any]
+
+    @property
+    def channels(self) -> int:
+        """Of a picture."""
+        return len(self.mean)
+
+    def as_json(self) -> str:
+        """One line of ASCII that ``read_description`` reads."""
+        return json.dumps({"format": FORMAT, **asdict(self)})
+
+
+def read_description(text: str | None, where: str) -> Description:
+    """The description that ``as_json`` wrote, from a file called ``where``.
+
+    Raises ``InputError`` where there is none, it is of another version of the program, or it
+    contradicts itself.
+    """
+    if text is None:
+        raise InputError(
+            f"{where} was not written by ghostnet-small export: it says nothing of its classes "
+            "and pictures; export the run again"
+        )
+    try:
+        values = json.loads(text)
+        if values["format"] != FORMAT:
+            raise InputError(
+                f"{where} is of format {values['format']!r:.20}, and this program reads {FORMAT}; "
+                "export the run again, or use the version that wrote it"
+            )
+        found = Description(
+            architecture=str(values["architecture"]),
+            width=float(values["width"]),
+            classes=tuple(map(str, values["classes"])),
+            size=(int(values["size"][0]), int(values["size"][1])),
+            mean=tuple(map(float, values["mean"])),
+            std=tuple(map(float, values["std"])),
+            precision=values["precision"],
+            input=values["input"],
+            data=dict(values["data"]),
+        )
+        _check(found)
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(
+            f"{where} does not describe itself as a file of this program does ({reason:.200}); "
+            "export the run again"
+        ) from None
+    return found
+
+
+def _check(found: Description) -> None:
+    if found.precision not in get_args(Precision) or found.input not in get_args(Input):
+        raise ValueError(f"precision {found.precision!r:.40} or input {found.input!r:.40}")
+    if not 1 <= len(found.classes) <= MOST_CLASSES:
+        raise ValueError(f"{len(found.classes)} classes")
+    if min(found.size) < 1 or math.prod(found.size) > MOST_PIXELS:
+        raise ValueError(f"a size of {found.size}")
+    if not found.mean or len(found.mean) != len(found.std):
+        raise ValueError("its mean and std contradict each other")
+    if not all(map(math.isfinite, found.mean)) or not all(0 < s < math.inf for s in found.std):
+        raise ValueError(f"mean {found.mean} or std {found.std}")

@@ -1,0 +1,164 @@
+"""The formats by name: what each needs, writes and is opened by."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ghostnet_small.deploy.description import Description, Precision
+from ghostnet_small.errors import InputError
+
+Array = NDArray[Any]
+
+
+class Session(Protocol):
+    """An exported network, ready to run."""
+
+    description: Description
+
+    def __call__(self, pictures: Array) -> Array:
+        """``(N, C, H, W)`` of the type that ``description.input`` says, to float32 ``(N, K)``."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format and the runtime behind it.
+
+    ``suffix`` ends the name of the file that ``evaluate`` is given, ``companions`` those of the
+    files that belong beside it. ``modules`` are what the format imports, ``extra`` installs them.
+    Its ``module``, imported when it is first used, has ``export(network, description, path)``,
+    ``open_file(path, threads)``, and, where ``int8``, ``quantize(network, description,
+    calibration, path)``.
+    """
+
+    name: str
+    suffix: str
+    module: str
+    companions: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    extra: str | None = None
+    int8: bool = False
+
+    def missing(self) -> tuple[str, ...]:
+        """Its modules that are not installed."""
+        return tuple(name for name in self.modules if importlib.util.find_spec(name) is None)
+
+    def check(self) -> None:
+        """Raises ``InputError`` with the install line where a module is missing."""
+        missing = self.missing()
+        if missing:
+            raise InputError(
+                f"format {self.name} needs {', '.join(missing)}, which is not installed; install "
+                f"it with: pip install 'ghostnet-small[{self.extra}]'"
+            )
+
+    def load(self) -> ModuleType:
+        """The module behind the format; raises what ``check`` raises."""
+        self.check()
+        return importlib.import_module(f"ghostnet_small.deploy.{self.module}")
+
+    def file(self, folder: Path, precision: Precision = "float32") -> Path:
+        """The file of ``folder`` that an export writes and the commands are given."""
+        infix = "" if precision == "float32" else f".{precision}"
+        return folder / f"model{infix}{self.suffix}"
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """``path``, one of this format, and the companions that belong beside it."""
+        stem = path.name.removesuffix(self.suffix)
+        return (path, *(path.with_name(stem + suffix) for suffix in self.companions))
+
+
+FORMATS = {
+    form.name: form
+    for form in (
+        Format("torch", ".pt2", "torch_program"),
+        Format(
+            "onnx",
+            ".onnx",
+            "onnx_file",
+            modules=("onnx", "onnxruntime", "onnxscript"),
+            extra="onnx",
+            int8=True,
+        ),
+        Format(
+            "openvino",
+            ".xml",
+            "openvino_file",
+            companions=(".bin",),
+            modules=("openvino", "nncf"),
+            extra="openvino",
+            int8=True,
+        ),
+        Format(
+            "executorch",
+            ".pte",
+            "executorch_file",
+            modules=("executorch", "torchao"),
+            extra="executorch",
+            int8=True,
+        ),
+        Format(
+            "ncnn",
+            ".ncnn.param",
+            "ncnn_file",
+            companions=(".ncnn.bin",),
+            modules=("ncnn", "pnnx"),
+            extra="ncnn",
+        ),
+        Format("c", ".c", "c_file", companions=(".h",), int8=True),
+    )
+}
+
+
+def chosen_formats(names: Sequence[str]) -> list[Format]:
+    """The formats of ``names``; "all" are those that are installed.
+
+    Raises ``InputError`` for a name that is not known, or whose modules are missing.
+    """
+    if list(names) == ["all"]:
+        return [form for form in FORMATS.values() if not form.missing()]
+    for name in names:
+        if name not in FORMATS:
+            near = difflib.get_close_matches(name, FORMATS, n=1, cutoff=0.0)[0]
+            raise InputError(
+                f"format {name!r} is not known; the nearest is {near}, of {', '.join(FORMATS)}, "
+                "or all"
+            )
+        FORMATS[name].check()
+    return [FORMATS[name] for name in dict.fromkeys(names)]
+
+
+def format_of(path: Path) -> Format | None:
+    """The format whose files end like ``path``."""
+    return next((form for form in FORMATS.values() if path.name.endswith(form.suffix)), None)
+
+
+def open_file(path: Path, threads: int = 1) -> Session:
+    """The network of an exported file, to run on ``threads`` CPU threads.
+
+    Raises ``InputError`` where the file is of no known format, its runtime is not installed, a
+    companion is missing, or it is damaged or of another version.
+    """
+    form = format_of(path)
+    if form is None:
+        endings = ", ".join(known.suffix for known in FORMATS.values())
+        raise InputError(f"{path} is no exported network; their names end in {endings}")
+    opener: Callable[[Path, int], Session] = form.load().open_file
+    for file in form.files(path):
+        if not file.is_file():
+            raise InputError(f"{file} is not there; export the run, or copy it beside {path.name}")
+    return opener(path, threads)
+
+
+def relative_error(found: Array, exact: Array) -> float:
+    """``max|found - exact| / max|exact|``; not a number where one of them is not."""
+    return float(np.abs(found.astype(np.float64) - exact).max() / np.abs(exact).max())
