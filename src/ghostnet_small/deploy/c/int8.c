@@ -325,6 +325,26 @@ GNS_INLINE gns_sums gns_depth_sums(const gns_byte *const *tap, int taps, const g
 }
 #endif
 
+/* A row's even pixels, and behind them, `half` further, the odd ones. */
+GNS_INLINE void gns_apart(const gns_byte *row, int stride, gns_byte *out, int half)
+{
+#if GNS_VNNI
+    /* The last vector runs over, of the even ones into where the odd ones will come. */
+    const __m512i pairs = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    for (int odd = 0; odd < 2; odd++)
+        for (int x = 0; x < stride; x += 32)
+            _mm512_storeu_si512(
+                out + 4 * (odd * half + x / 2),
+                _mm512_permutex2var_epi32(
+                    _mm512_loadu_si512(row + 4 * x),
+                    _mm512_add_epi32(pairs, _mm512_set1_epi32(odd)),
+                    _mm512_loadu_si512(row + 4 * x + 64)));
+#else
+    for (int x = 0; x < stride; x++)
+        gns_copy4(row + 4 * x, out + 4 * (x % 2 * half + x / 2));
+#endif
+}
+
 /* What joins a block's result: the shortcut, and scales of both to that of the sum. */
 typedef struct {
     const gns_byte *shortcut;
@@ -354,9 +374,7 @@ GNS_INLINE void gns_depths(gns_byte *in, int in_height, int in_width, gns_byte *
         if (S == 2) {
             rows = scratch + 4 * stride * (in_height + 2 * edge);
             for (int y = 0; y < in_height + 2 * edge; y++)
-                for (int x = 0; x < stride; x++)
-                    gns_copy4(scratch + 4 * (y * stride + x),
-                              rows + 4 * ((2 * y + x % 2) * half + x / 2));
+                gns_apart(scratch + 4 * y * stride, stride, rows + 8 * y * half, half);
         }
         for (int y = 0; y < height; y++)
             for (int x = 0; x < width; x += room) {
@@ -531,6 +549,9 @@ static void gns_gate(const gns_byte *in, int height, int width, gns_byte *out, i
                      short *scratch, float *gate)
 {
     const int row = 4 * width, count = height * row, step = 4 * out_height * out_width;
+#if GNS_VNNI
+    const int doubled = out_width == 2 * width;
+#endif
     for (int k = 0; k < 2 * row; k++)
         scratch[k] = scratch[2 * row + count + k] = 0;
     for (int g = 0; g < groups; g++, in += count, out += step, across += 20, down += 20,
@@ -603,11 +624,18 @@ static void gns_gate(const gns_byte *in, int height, int width, gns_byte *out, i
             const __m512 f = gns_four_floats(times);
             const __m512i m = gns_four_bytes(mark), z = gns_four_bytes(zero);
             for (; x + 4 <= out_width; x += 4, to += 16) {
-                __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(from + 4 * columns[x]));
-                v = _mm512_insertf32x4(v, _mm_loadu_ps(from + 4 * columns[x + 1]), 1);
-                v = _mm512_insertf32x4(v, _mm_loadu_ps(from + 4 * columns[x + 2]), 2);
-                v = _mm512_insertf32x4(v, _mm_loadu_ps(from + 4 * columns[x + 3]), 3);
-                __m512i b = _mm512_sub_epi32(
+                __m512 v;
+                if (doubled) {
+                    v = _mm512_permutexvar_ps(
+                        _mm512_set_epi32(7, 6, 5, 4, 7, 6, 5, 4, 3, 2, 1, 0, 3, 2, 1, 0),
+                        _mm512_castps256_ps512(_mm256_loadu_ps(from + 2 * x)));
+                } else {
+                    v = _mm512_castps128_ps512(_mm_loadu_ps(from + 4 * columns[x]));
+                    v = _mm512_insertf32x4(v, _mm_loadu_ps(from + 4 * columns[x + 1]), 1);
+                    v = _mm512_insertf32x4(v, _mm_loadu_ps(from + 4 * columns[x + 2]), 2);
+                    v = _mm512_insertf32x4(v, _mm_loadu_ps(from + 4 * columns[x + 3]), 3);
+                }
+                const __m512i b = _mm512_sub_epi32(
                     _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)to)), m);
                 v = gns_times(b, _mm512_mul_ps(v, f));
                 _mm_storeu_si128((__m128i *)to, gns_pack16(v, z));

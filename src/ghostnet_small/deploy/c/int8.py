@@ -35,7 +35,7 @@ GROUP = 4
 # Bytes of a pixel's group.
 PIXEL = 4
 # Bytes that a vector may read or write beyond the end of what a step works in.
-SLACK = 64
+SLACK = 128
 EMPTY = -1
 
 
