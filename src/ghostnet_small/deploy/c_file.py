@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from ghostnet_small.deploy.c.float32 import write_float
 from ghostnet_small.deploy.c.int8 import write_int8
@@ -36,12 +35,11 @@ CONTRACT = {"float32": "-ffp-contract=fast", "int8": "-ffp-contract=off"}
 LARGEST = 1 << 30  # bytes of a C file
 
 
-def export(network: nn.Module, description: Description, path: Path) -> None:
+def export(network: Deployable, description: Description, path: Path) -> None:
     """Write ``path`` and, beside it, its header.
 
     Raises ``InputError`` for a network that is no ``GhostNetV3``.
     """
-    assert isinstance(network, Deployable)
     plan = plan_of(network.network, description.size)
     pixels = None
     if network.pixels:
@@ -50,7 +48,7 @@ def export(network: nn.Module, description: Description, path: Path) -> None:
 
 
 def quantize(
-    network: nn.Module,
+    network: Deployable,
     description: Description,
     calibration: Array,
     path: Path,
@@ -62,7 +60,6 @@ def quantize(
     Raises ``InputError`` for a network that is no ``GhostNetV3``, no pictures, or parts to be
     kept in float32, for in C there are none.
     """
-    assert isinstance(network, Deployable)
     if keep_float:
         raise InputError(
             f"format c has no parts in float32, and {', '.join(keep_float)} are to be; leave "
@@ -94,13 +91,21 @@ class CSession:
     """A compiled C file; of several threads each runs pictures of its own."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        text = read_text(path, LARGEST)
+        try:
+            text = read_text(path, LARGEST)
+        except UnicodeDecodeError:
+            raise InputError(f"{path} is no text, as a C file is; export the run again") from None
         self.description = read_description(read_tag(text), str(path))
         library = ctypes.CDLL(str(_compiled(path, text, self.description.precision)))
-        self._run = library.ghostnet_run
+        try:
+            self._run = library.ghostnet_run
+            bytes_needed = ctypes.c_int.in_dll(library, "ghostnet_workspace").value
+        except (AttributeError, ValueError) as error:
+            raise InputError(
+                f"{path} lacks a part of what export writes ({error}); export the run again"
+            ) from None
         self._run.argtypes = [ctypes.c_void_p] * 3
         self._run.restype = None
-        bytes_needed = ctypes.c_int.in_dll(library, "ghostnet_workspace").value
         self._memory = [_aligned(bytes_needed) for _ in range(threads)]
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._type = np.uint8 if self.description.input == "pixels" else np.float32
@@ -116,7 +121,8 @@ class CSession:
             return answers
         threads = range(len(self._memory))
         # A part may be empty. The function is called without Python's lock.
-        parts = zip(*(np.array_split(a, len(threads)) for a in (pictures, answers)), threads)
+        shares = (np.array_split(a, len(threads)) for a in (pictures, answers))
+        parts = zip(*shares, threads, strict=True)
         list(self._pool.map(lambda part: self._answer(*part), parts))
         return answers
 

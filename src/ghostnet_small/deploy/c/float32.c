@@ -1,19 +1,24 @@
 /*
  * The operators, float32. A map is stored channel after channel, each a plane of `step` floats of
  * which the first height * width are the pixels, row by row, and the rest is room for a vector that
- * runs over. Vectors run along the pixels; GNS_LANES of 1 makes plain C99 of them.
+ * runs over. Vectors run along the pixels; GNS_LANES of 1 (define GNS_PLAIN) makes plain C99 of them.
  */
-#if defined(__GNUC__) && defined(__AVX512F__)
+#if defined(__GNUC__) && !defined(GNS_PLAIN)
+#define GNS_GNU 1
+#else
+#define GNS_GNU 0
+#endif
+#if GNS_GNU && defined(__AVX512F__)
 #define GNS_LANES 16
-#elif defined(__GNUC__) && defined(__AVX__)
+#elif GNS_GNU && defined(__AVX__)
 #define GNS_LANES 8
-#elif defined(__GNUC__) && (defined(__SSE2__) || defined(__ARM_NEON))
+#elif GNS_GNU && (defined(__SSE2__) || defined(__ARM_NEON))
 #define GNS_LANES 4
 #else
 #define GNS_LANES 1
 #endif
 
-#if defined(__GNUC__)
+#if GNS_GNU
 #define GNS_INLINE static inline __attribute__((always_inline))
 #define GNS_TABLE static const
 #define GNS_LARGE static const __attribute__((aligned(64)))
@@ -24,7 +29,7 @@
 #endif
 
 /* The type gns_fL of L floats, how it is loaded and stored at any address, and L times one. */
-#if defined(__GNUC__)
+#if GNS_GNU
 #define GNS_VECTOR(L) \
     typedef float gns_f##L __attribute__((vector_size(4 * L))); \
     typedef float gns_u##L __attribute__((vector_size(4 * L), aligned(4), may_alias)); \
@@ -370,25 +375,25 @@ GNS_INLINE gns_f gns_sigmoid(gns_f x)
 }
 
 /*
- * The attention gate behind its 1x1 convolution: 1x5 and 5x1 depth-wise, sigmoid, and `out`, of
- * out_height rows, times the result stretched by `rows` and `columns`, which say whose value a row
+ * The attention gate behind its 1x1 convolution: 1x5 and 5x1 depth-wise, sigmoid, and `out` times
+ * the result, stretched by `rows` and `columns`, which say whose value a row
  * or column takes. `weight`: for every channel bias and 5 weights, twice.
  */
-static void gns_gate(const float *in, int height, int width, int step, float *out, int channels,
-                     int out_height, int out_width, int out_step, const unsigned char *rows,
+static void gns_gate(const float *in, int in_height, int in_width, int in_step, float *out,
+                     int channels, int height, int width, int step, const unsigned char *rows,
                      const unsigned char *columns, const float *weight, float *scratch)
 {
     /* Two zeros stand between the rows: the end of one and the start of the next. */
-    int stride = width + 2, count = height * stride;
+    int stride = in_width + 2, count = in_height * stride;
 #if GNS_TWICE
-    const int doubled = out_width == 2 * width;
+    const int doubled = width == 2 * in_width;
 #endif
     int room = count + 4 + GNS_LANES;
     float *padded = scratch, *across = scratch + room, *wide = across + room + 4 * stride;
     gns_fill(scratch, 2 * room + 4 * stride, 0);
-    for (int c = 0; c < channels; c++, in += step, out += out_step, weight += 12) {
-        for (int y = 0; y < height; y++)
-            gns_copy_row(in + y * width, padded + 2 + y * stride, width);
+    for (int c = 0; c < channels; c++, in += in_step, out += step, weight += 12) {
+        for (int y = 0; y < in_height; y++)
+            gns_copy_row(in + y * in_width, padded + 2 + y * stride, in_width);
         for (int p = 0; p < count; p += GNS_LANES) {
             gns_f sum = gns_all(weight[0]);
             for (int d = 0; d < 5; d++)
@@ -403,11 +408,9 @@ static void gns_gate(const float *in, int height, int width, int step, float *ou
             /* In place: this vector is read by no later one but as a row above, which it is. */
             gns_store(wide + p, gns_sigmoid(sum));
         }
-        for (int y = 0; y < out_height; y++) {
+        for (int y = 0; y < height; y++) {
             const float *gate = wide + rows[y] * stride;
-            float *to = out + y * out_width;
-            /* Inside GNS_ROW the width is that of the output. */
-            const int width = out_width;
+            float *to = out + y * width;
 #if GNS_TWICE
             if (doubled) {
 #define GNS_TIMES(L) { gns_store##L(to + x, gns_load##L(to + x) * gns_twice##L(gate + x / 2)); }

@@ -11,7 +11,12 @@
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #endif
-#if defined(__GNUC__) && defined(__AVX512F__) && defined(__AVX512BW__) && \
+#if defined(__GNUC__) && !defined(GNS_PLAIN)
+#define GNS_GNU 1
+#else
+#define GNS_GNU 0
+#endif
+#if GNS_GNU && defined(__AVX512F__) && defined(__AVX512BW__) && \
     defined(__AVX512VL__) && defined(__AVX512VNNI__)
 #define GNS_VNNI 1
 #include <immintrin.h>
@@ -19,7 +24,7 @@
 #define GNS_VNNI 0
 #endif
 
-#if defined(__GNUC__)
+#if GNS_GNU
 #define GNS_INLINE static inline __attribute__((always_inline))
 #define GNS_TABLE static const
 #define GNS_LARGE static const __attribute__((aligned(64)))
@@ -31,7 +36,7 @@
 
 typedef unsigned char gns_byte;
 typedef signed char gns_weight;
-#if defined(__GNUC__)
+#if GNS_GNU
 typedef double gns_double __attribute__((may_alias, aligned(4)));
 #endif
 

@@ -328,9 +328,7 @@ def _spread_rows(weight: Tensor, places: Sequence[int]) -> Tensor:
     return rows[torch.tensor(places)]
 
 
-def pack_dense(
-    weight: Tensor, outputs: Sequence[int], inputs: Sequence[int], side: int
-) -> Tensor:
+def pack_dense(weight: Tensor, outputs: Sequence[int], inputs: Sequence[int], side: int) -> Tensor:
     """``(O, I, taps)`` as ``(O / 4, I / side, taps, 4 outputs, side inputs)``."""
     rows = _spread_rows(weight, outputs)
     rows = _spread_rows(rows.transpose(0, 1), inputs).transpose(0, 1)
@@ -367,7 +365,7 @@ def _group(part: Map) -> int:
 
 def _scratch(step: Step) -> tuple[int, int]:
     """Bytes that a step needs beside its maps: of float32, and of what lies behind them."""
-    source, target = step.source, step.target
+    source = step.source
     if isinstance(step, Stem):
         inputs = len(slots(source))
         padded = inputs * (source.height + 2) * (source.width + 2)

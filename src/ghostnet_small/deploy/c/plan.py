@@ -10,6 +10,7 @@ from torch import nn
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.nn.bottleneck import GhostBottleneck, SqueezeExcite
+from ghostnet_small.nn.fold import is_folded
 from ghostnet_small.nn.ghost import AttentionGate, GhostModule
 
 
@@ -115,13 +116,15 @@ class Plan:
 def plan_of(network: nn.Module, size: tuple[int, int]) -> Plan:
     """The steps of a folded ``GhostNetV3`` for pictures of ``size`` (height, width).
 
-    Raises ``InputError`` for another network.
+    Raises ``InputError`` for another network, or one that is not folded.
     """
     if not isinstance(network, GhostNetV3) or not isinstance(network.classifier, nn.Linear):
         raise InputError(
             f"format c knows ghostnetv3_small and ghostnetv3, not {type(network).__name__}; choose "
             "another format, such as onnx"
         )
+    if not is_folded(network):
+        raise InputError("the network is not folded; fold it before it is written as C")
     picture = Map("picture", _conv(network.stem).in_channels, *size, wide=False)
     logits = Map("logits", network.num_classes, 1, 1)
     steps: list[Step] = []
@@ -183,7 +186,7 @@ def _ghost(
 
 
 def _conv(module: nn.Module) -> nn.Conv2d:
-    assert isinstance(module, nn.Conv2d), "the network is not folded"
+    assert isinstance(module, nn.Conv2d)
     return module
 
 

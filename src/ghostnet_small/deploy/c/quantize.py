@@ -1,9 +1,9 @@
 """The plan's layers and maps in 8 bits: weights by error feedback, ranges from pictures.
 
-A map's channel holds ``value / scale + zero`` as a byte, or, where the map is wide, ``value / scale``
-in 14 bits. A layer's weights, with the scales of its
-input multiplied in, are whole numbers of -127 .. 127 times a step for each output. Calibration
-runs pictures through the plan twice side by side, in float32 and as far as it is quantised.
+A map's channel holds ``value / scale + zero`` as a byte, or, where the map is wide,
+``value / scale`` in 14 bits. A layer's weights, with the scales of its input multiplied in, are
+whole numbers of -127 .. 127 times a step for each output. Calibration runs pictures through the
+plan twice side by side, in float32 and as far as it is quantised.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Grid:
 
 def joined(first: Grid, second: Grid) -> Grid:
     """Of the channels of two maps behind one another."""
-    both = zip((first.scale, first.zero), (second.scale, second.zero), strict=True)
-    return Grid(*(torch.cat(pair) for pair in both), wide=first.wide)
+    scale = torch.cat((first.scale, second.scale))
+    return Grid(scale, torch.cat((first.zero, second.zero)), first.wide)
 
 
 def grid_of(x: Tensor, wide: bool) -> Grid:
@@ -133,21 +133,21 @@ class _Calibration:
                 layer, exact, rounded = self.conv(conv, exact, rounded, source, relu)
                 return self.made(step, (layer,), source, exact, rounded)
             case Depth(conv=conv, relu=relu, add=add):
-                layer, second, rounded_second = self.conv(conv, exact, rounded, source, relu)
+                layer, half, rounded_half = self.conv(conv, exact, rounded, source, relu)
                 if step.source is not step.target:
-                    return self.made(step, (layer,), source, second, rounded_second)
+                    return self.made(step, (layer,), source, half, rounded_half)
                 if add is None:
-                    grid = grid_of(second, step.target.wide)
-                    rounded_second = grid.round(rounded_second)
+                    grid = grid_of(half, step.target.wide)
+                    rounded_half = grid.round(rounded_half)
                     self.grids[step.target] = joined(source, grid)
                     self.exact[step.target] = (
-                        torch.cat((exact, second), 1),
-                        torch.cat((rounded, rounded_second), 1),
+                        torch.cat((exact, half), 1),
+                        torch.cat((rounded, rounded_half), 1),
                     )
                     return Quantized(step, (layer,), source, grid)
                 more, rounded_more = self.exact[add]
-                exact = torch.cat((exact, second), 1) + more
-                rounded = torch.cat((rounded, rounded_second), 1) + rounded_more
+                exact = torch.cat((exact, half), 1) + more
+                rounded = torch.cat((rounded, rounded_half), 1) + rounded_more
                 return self.made(step, (layer,), source, exact, rounded, self.grids[add])
             case Pool():
                 self.exact[step.target] = (
@@ -160,13 +160,13 @@ class _Calibration:
                 first, exact, rounded = self.conv(horizontal, exact, rounded, source, False)
                 bound = (MARGIN * exact.abs().amax((0, 2, 3))).clamp_min(SMALLEST)
                 middle = Grid(bound / HALF_LEVELS, torch.zeros_like(bound))
-                second, exact, rounded = self.conv(vertical, exact, rounded, middle, False)
+                fixed, exact, rounded = self.conv(vertical, exact, rounded, middle, False)
                 gated = self.grids[step.target]
                 values, rounded_values = self.exact[step.target]
                 size = values.shape[-2:]
                 exact = values * functional.interpolate(torch.sigmoid(exact), size=size)
                 rounded = rounded_values * functional.interpolate(torch.sigmoid(rounded), size=size)
-                made = self.made(step, (first, second), source, exact, rounded, middle)
+                made = self.made(step, (first, fixed), source, exact, rounded, middle)
                 return replace(made, before=gated)
             case Squeeze(part=part):
                 mean, rounded_mean = (t.mean((2, 3), keepdim=True) for t in (exact, rounded))
@@ -299,7 +299,7 @@ def _run(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
         weight,
         bias,
         conv.stride,
-        conv.padding,  # type: ignore[arg-type]
+        _padding(conv),
         groups=conv.groups,
     )
 
@@ -308,5 +308,10 @@ def _inputs(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """What each output place of a dense convolution sees, ``(M, I * taps)``."""
     if conv.weight.shape[-1] == 1:
         return x.permute(0, 2, 3, 1).flatten(0, 2)
-    places = functional.unfold(x, conv.kernel_size, padding=conv.padding)  # type: ignore[arg-type]
+    places = functional.unfold(x, conv.kernel_size, padding=_padding(conv))
     return places.transpose(1, 2).flatten(0, 1)
+
+
+def _padding(conv: nn.Conv2d) -> tuple[int, int]:
+    assert not isinstance(conv.padding, str)
+    return conv.padding[0], conv.padding[1]

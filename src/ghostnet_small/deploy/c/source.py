@@ -24,7 +24,8 @@ def source_text(description: Description, code: Code, kernels: Sequence[str]) ->
         f"{_names(description)} = {{\n    "
         + ",\n    ".join(map(string, description.classes))
         + "\n};",
-        f"extern const int ghostnet_workspace;\nconst int ghostnet_workspace = {code.memory_bytes};",
+        "extern const int ghostnet_workspace;",
+        f"const int ghostnet_workspace = {code.memory_bytes};",
         f"{_run(description)};",
         f"{_run(description)}\n{{\n    {code.kind} *memory = workspace;\n"
         + "\n".join(f"    {line}" for line in code.lines)
@@ -61,8 +62,8 @@ def header_text(description: Description, code: Code) -> str:
 
 def tag(description: Description) -> str:
     """The description as a comment can hold it; ``read_tag`` finds it again."""
-    # JSON may write a slash as \\/, and so nothing ends the comment or seems to open another.
-    text = description.as_json().replace("*/", "*\\/").replace("/*", "\\/*")
+    # Without a star nothing ends the comment or seems to open another.
+    text = description.as_json().replace("*", "\\u002a")
     return f"{KEY}: {text}"
 
 
