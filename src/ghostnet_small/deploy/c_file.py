@@ -1,0 +1,132 @@
+"""One C99 file and its header, with the weights inside; compiled here to be run here."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from ghostnet_small.deploy.c.float32 import write_float
+from ghostnet_small.deploy.c.plan import plan_of
+from ghostnet_small.deploy.c.source import header_text, read_tag, source_text
+from ghostnet_small.deploy.deployable import Deployable
+from ghostnet_small.deploy.description import Description, read_description
+from ghostnet_small.deploy.formats import Array
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import cache_root, read_text
+
+FLAGS = ("-std=c99", "-O3", "-march=native", "-ffp-contract=fast", "-fPIC", "-shared")
+LARGEST = 1 << 30  # bytes of a C file
+
+
+def export(network: nn.Module, description: Description, path: Path) -> None:
+    """Write ``path`` and, beside it, its header.
+
+    Raises ``InputError`` for a network that is no ``GhostNetV3``.
+    """
+    assert isinstance(network, Deployable)
+    plan = plan_of(network.network, description.size)
+    pixels = None
+    if network.pixels:
+        pixels = (network.scale.flatten().tolist(), network.shift.flatten().tolist())
+    code = write_float(plan, pixels=pixels)
+    kernels = ("float32.c", *(("pixels.c",) if network.pixels else ()))
+    path.write_text(source_text(description, code, kernels))
+    path.with_suffix(".h").write_text(header_text(description, code))
+
+
+class CSession:
+    """A compiled C file; of several threads each runs pictures of its own."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        text = read_text(path, LARGEST)
+        self.description = read_description(read_tag(text), str(path))
+        library = ctypes.CDLL(str(_compiled(path, text)))
+        self._run = library.ghostnet_run
+        self._run.argtypes = [ctypes.c_void_p] * 3
+        self._run.restype = None
+        bytes_needed = ctypes.c_int.in_dll(library, "ghostnet_workspace").value
+        self._memory = [_aligned(bytes_needed) for _ in range(threads)]
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._type = np.uint8 if self.description.input == "pixels" else np.float32
+
+    def __call__(self, pictures: Array) -> Array:
+        shape = (self.description.channels, *self.description.size)
+        pictures = np.ascontiguousarray(pictures, dtype=self._type)
+        if pictures.shape[1:] != shape:
+            raise InputError(f"pictures are {pictures.shape[1:]}; this network takes {shape}")
+        answers = np.empty((len(pictures), len(self.description.classes)), np.float32)
+        if self._pool is None or len(pictures) == 1:
+            self._answer(pictures, answers, 0)
+            return answers
+        threads = range(len(self._memory))
+        # A part may be empty. The function is called without Python's lock.
+        parts = zip(*(np.array_split(a, len(threads)) for a in (pictures, answers)), threads)
+        list(self._pool.map(lambda part: self._answer(*part), parts))
+        return answers
+
+    def _answer(self, pictures: Array, answers: Array, thread: int) -> None:
+        memory = self._memory[thread].ctypes.data
+        source, target = pictures.ctypes.data, answers.ctypes.data
+        for _ in range(len(pictures)):
+            self._run(source, target, memory)
+            source += pictures.strides[0]
+            target += answers.strides[0]
+
+
+def open_file(path: Path, threads: int) -> CSession:
+    """A session for ``path``, compiled once and kept in the cache.
+
+    A C file is a program, and it runs with your rights: open none that you would not compile.
+
+    Raises ``InputError`` where the file is cut short or of another version, or there is no
+    compiler.
+    """
+    return CSession(path, threads)
+
+
+def _compiled(path: Path, text: str) -> Path:
+    compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
+    if compiler is None:
+        raise InputError(
+            f"{path} is compiled to be run here, and there is no C compiler; install gcc or clang, "
+            "or name one in CC"
+        )
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
+    words = [compiler, version, platform.processor(), *FLAGS, text]
+    key = hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
+    root = cache_root()
+    folder = Path(tempfile.mkdtemp()) if root is None else root / "c"
+    library = folder / f"{key}.so"
+    if not library.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as made:
+            partial = Path(made) / "model.so"
+            done = subprocess.run(
+                [compiler, *FLAGS, "-x", "c", "-", "-o", str(partial), "-lm"],
+                input=text,
+                capture_output=True,
+                text=True,
+            )
+            if done.returncode:
+                first = next(iter(done.stderr.splitlines()), "no message")
+                raise InputError(
+                    f"{path} does not compile with {compiler} ({first:.200}); export the run again"
+                )
+            os.replace(partial, library)
+    return library
+
+
+def _aligned(count: int) -> Array:
+    room = np.empty(count + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + count]
