@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,20 +25,25 @@ SCHEMA = 8  # The major version of PyTorch's description of a program.
 LARGEST_JSON = 64 << 20  # bytes
 # Numbers in one answer for one picture: a hostile file must not fill the memory.
 MOST_NUMBERS = 1 << 27
+# Those that our networks and their peers are made of, by the overload's name.
+OVERLOADS = {
+    "default": (
+        ("conv2d", "linear", "batch_norm", "addmm", "matmul", "dropout", "cat", "chunk")
+        + ("relu", "relu_", "relu6", "hardtanh", "hardtanh_", "clamp", "sigmoid", "hardsigmoid")
+        + ("hardswish", "silu", "gelu", "avg_pool2d", "adaptive_avg_pool2d", "max_pool2d")
+        + ("reshape", "view", "permute", "unsqueeze", "expand", "contiguous", "clone", "_to_copy")
+    ),
+    "Tensor": ("add", "add_", "sub", "mul", "div", "slice"),
+    "dim": ("mean", "squeeze"),
+    "int": ("softmax", "transpose", "select", "sym_size"),
+    "dtype": ("to",),
+    "vec": ("upsample_nearest2d",),
+    "using_ints": ("flatten",),
+}
 OPERATORS: dict[str, Callable[..., Any]] = {
-    f"torch.ops.aten.{name}": getattr(getattr(torch.ops.aten, packet), overload)
-    for name in """
-    conv2d.default linear.default batch_norm.default addmm.default matmul.default
-    relu.default relu_.default relu6.default hardtanh.default clamp.default sigmoid.default
-    hardsigmoid.default hardswish.default silu.default gelu.default softmax.int
-    add.Tensor add_.Tensor sub.Tensor mul.Tensor div.Tensor
-    mean.dim avg_pool2d.default adaptive_avg_pool2d.default max_pool2d.default
-    upsample_nearest2d.vec cat.default chunk.default slice.Tensor select.int
-    flatten.using_ints reshape.default view.default permute.default transpose.int
-    unsqueeze.default squeeze.dim squeeze.dims expand.default contiguous.default clone.default
-    dropout.default to.dtype _to_copy.default sym_size.int
-    """.split()
-    for packet, overload in [name.split(".")]
+    f"torch.ops.aten.{name}.{overload}": getattr(getattr(torch.ops.aten, name), overload)
+    for overload, names in OVERLOADS.items()
+    for name in names
 }
 TYPES = {1: torch.uint8, 5: torch.int64, 7: torch.float32, 12: torch.bool}
 # What reading the wrong thing, or a shape that cannot be, raises.
@@ -52,6 +58,8 @@ WRONG = (
     AssertionError,
     zipfile.BadZipFile,
     EOFError,
+    OSError,
+    struct.error,
 )
 
 
