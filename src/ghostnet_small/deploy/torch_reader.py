@@ -25,24 +25,22 @@ SCHEMA = 8  # The major version of PyTorch's description of a program.
 LARGEST_JSON = 64 << 20  # bytes
 # Numbers in one answer for one picture: a hostile file must not fill the memory.
 MOST_NUMBERS = 1 << 27
-# Those that our networks and their peers are made of, by the overload's name.
-OVERLOADS = {
-    "default": (
-        ("conv2d", "linear", "batch_norm", "addmm", "matmul", "dropout", "cat", "chunk")
-        + ("relu", "relu_", "relu6", "hardtanh", "hardtanh_", "clamp", "sigmoid", "hardsigmoid")
-        + ("hardswish", "silu", "gelu", "avg_pool2d", "adaptive_avg_pool2d", "max_pool2d")
-        + ("reshape", "view", "permute", "unsqueeze", "expand", "contiguous", "clone", "_to_copy")
-    ),
-    "Tensor": ("add", "add_", "sub", "mul", "div", "slice"),
-    "dim": ("mean", "squeeze"),
-    "int": ("softmax", "transpose", "select", "sym_size"),
-    "dtype": ("to",),
-    "vec": ("upsample_nearest2d",),
-    "using_ints": ("flatten",),
-}
+# What our networks and their peers are made of, by the overload's name.
+OVERLOADS = (
+    ("default", ("conv2d", "linear", "batch_norm", "addmm", "matmul", "dropout", "cat", "chunk")),
+    ("default", ("relu", "relu_", "relu6", "hardtanh", "hardtanh_", "clamp", "sigmoid", "silu")),
+    ("default", ("hardsigmoid", "hardswish", "avg_pool2d", "adaptive_avg_pool2d", "max_pool2d")),
+    ("default", ("reshape", "view", "permute", "unsqueeze", "expand", "contiguous", "clone")),
+    ("Tensor", ("add", "add_", "sub", "mul", "div", "slice")),
+    ("dim", ("mean", "squeeze")),
+    ("int", ("softmax", "transpose", "select", "sym_size")),
+    ("dtype", ("to",)),
+    ("vec", ("upsample_nearest2d",)),
+    ("using_ints", ("flatten",)),
+)
 OPERATORS: dict[str, Callable[..., Any]] = {
     f"torch.ops.aten.{name}.{overload}": getattr(getattr(torch.ops.aten, name), overload)
-    for overload, names in OVERLOADS.items()
+    for overload, names in OVERLOADS
     for name in names
 }
 TYPES = {1: torch.uint8, 5: torch.int64, 7: torch.float32, 12: torch.bool}
