@@ -30,12 +30,13 @@ OVERLOADS = (
     ("default", ("conv2d", "linear", "batch_norm", "addmm", "matmul", "dropout", "cat", "chunk")),
     ("default", ("relu", "relu_", "relu6", "hardtanh", "hardtanh_", "clamp", "sigmoid", "silu")),
     ("default", ("hardsigmoid", "hardswish", "avg_pool2d", "adaptive_avg_pool2d", "max_pool2d")),
+    ("default", ("pad",)),
     ("default", ("reshape", "view", "permute", "unsqueeze", "expand", "contiguous", "clone")),
     ("Tensor", ("add", "add_", "sub", "mul", "div", "slice")),
     ("dim", ("mean", "squeeze")),
     ("int", ("softmax", "transpose", "select", "sym_size")),
     ("dtype", ("to",)),
-    ("vec", ("upsample_nearest2d",)),
+    ("vec", ("upsample_nearest2d", "upsample_bilinear2d")),
     ("using_ints", ("flatten",)),
 )
 OPERATORS: dict[str, Callable[..., Any]] = {

@@ -237,5 +237,7 @@ def check_finite(logits: Tensor, path: Path) -> None:
 
 def first_line(error: Exception) -> str:
     """The first line of what an error of a library says, behind its class."""
+    if isinstance(error, InputError):
+        return str(error)
     said = str(error).strip().splitlines()
     return f"{type(error).__name__}: {said[0]:.200}" if said else type(error).__name__
