@@ -9,22 +9,30 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import nn
 
 from ghostnet_small.deploy.c.float32 import write_float
+from ghostnet_small.deploy.c.int8 import write_int8
 from ghostnet_small.deploy.c.plan import plan_of
+from ghostnet_small.deploy.c.quantize import picture_grid
+from ghostnet_small.deploy.c.quantize import quantize as quantize_plan
 from ghostnet_small.deploy.c.source import header_text, read_tag, source_text
+from ghostnet_small.deploy.c.text import Code
 from ghostnet_small.deploy.deployable import Deployable
-from ghostnet_small.deploy.description import Description, read_description
+from ghostnet_small.deploy.description import Description, Precision, read_description
 from ghostnet_small.deploy.formats import Array
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import cache_root, read_text
 
-FLAGS = ("-std=c99", "-O3", "-march=native", "-ffp-contract=fast", "-fPIC", "-shared")
+FLAGS = ("-std=c99", "-O3", "-march=native", "-fPIC", "-shared")
+# In 8 bits every machine is to round alike.
+CONTRACT = {"float32": "-ffp-contract=fast", "int8": "-ffp-contract=off"}
 LARGEST = 1 << 30  # bytes of a C file
 
 
@@ -38,8 +46,46 @@ def export(network: nn.Module, description: Description, path: Path) -> None:
     pixels = None
     if network.pixels:
         pixels = (network.scale.flatten().tolist(), network.shift.flatten().tolist())
-    code = write_float(plan, pixels=pixels)
-    kernels = ("float32.c", *(("pixels.c",) if network.pixels else ()))
+    _write(path, description, write_float(plan, pixels=pixels))
+
+
+def quantize(
+    network: nn.Module,
+    description: Description,
+    calibration: Array,
+    path: Path,
+    keep_float: Collection[str] = (),
+) -> None:
+    """Write ``path`` and its header in 8 bits; ``calibration``: pictures as the network takes
+    them, ``(N, C, H, W)``.
+
+    Raises ``InputError`` for a network that is no ``GhostNetV3``, no pictures, or parts to be
+    kept in float32, for in C there are none.
+    """
+    assert isinstance(network, Deployable)
+    if keep_float:
+        raise InputError(
+            f"format c has no parts in float32, and {', '.join(keep_float)} are to be; leave "
+            "them out"
+        )
+    if not len(calibration):
+        raise InputError("int8 needs pictures to calibrate on, and there are none; give some")
+    plan = plan_of(network.network, description.size)
+    pictures = torch.from_numpy(calibration).float()
+    if network.pixels:
+        pictures = pictures * network.scale + network.shift
+    grid = picture_grid(description.mean, description.std)
+    steps, _ = quantize_plan(plan, pictures, grid)
+    _write(path, description, write_int8(plan, steps, grid, pixels=network.pixels))
+
+
+def _write(path: Path, description: Description, code: Code) -> None:
+    pixels = description.input == "pixels"
+    kernels = [f"{description.precision}.c"]
+    if pixels:
+        kernels += [f"{description.precision}_pixels.c", "softmax.c"]
+    elif description.precision == "int8":
+        kernels.append("int8_floats.c")
     path.write_text(source_text(description, code, kernels))
     path.with_suffix(".h").write_text(header_text(description, code))
 
@@ -50,7 +96,7 @@ class CSession:
     def __init__(self, path: Path, threads: int) -> None:
         text = read_text(path, LARGEST)
         self.description = read_description(read_tag(text), str(path))
-        library = ctypes.CDLL(str(_compiled(path, text)))
+        library = ctypes.CDLL(str(_compiled(path, text, self.description.precision)))
         self._run = library.ghostnet_run
         self._run.argtypes = [ctypes.c_void_p] * 3
         self._run.restype = None
@@ -94,7 +140,7 @@ def open_file(path: Path, threads: int) -> CSession:
     return CSession(path, threads)
 
 
-def _compiled(path: Path, text: str) -> Path:
+def _compiled(path: Path, text: str, precision: Precision) -> Path:
     compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
     if compiler is None:
         raise InputError(
@@ -102,7 +148,8 @@ def _compiled(path: Path, text: str) -> Path:
             "or name one in CC"
         )
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
-    words = [compiler, version, platform.processor(), *FLAGS, text]
+    flags = (*FLAGS, CONTRACT[precision])
+    words = [compiler, version, platform.processor(), *flags, text]
     key = hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
     root = cache_root()
     folder = Path(tempfile.mkdtemp()) if root is None else root / "c"
@@ -112,7 +159,7 @@ def _compiled(path: Path, text: str) -> Path:
         with tempfile.TemporaryDirectory(dir=folder) as made:
             partial = Path(made) / "model.so"
             done = subprocess.run(
-                [compiler, *FLAGS, "-x", "c", "-", "-o", str(partial), "-lm"],
+                [compiler, *flags, "-x", "c", "-", "-o", str(partial), "-lm"],
                 input=text,
                 capture_output=True,
                 text=True,

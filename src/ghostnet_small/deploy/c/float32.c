@@ -15,10 +15,12 @@
 
 #if defined(__GNUC__)
 #define GNS_INLINE static inline __attribute__((always_inline))
-#define GNS_TABLE static const __attribute__((aligned(64)))
+#define GNS_TABLE static const
+#define GNS_LARGE static const __attribute__((aligned(64)))
 #else
 #define GNS_INLINE static inline
 #define GNS_TABLE static const
+#define GNS_LARGE static const
 #endif
 
 /* The type gns_fL of L floats, how it is loaded and stored at any address, and L times one. */

@@ -199,7 +199,11 @@ def _plane(part: Map) -> int:
 
 def _room(part: Map) -> int:
     # The picture comes without room between its planes. Fours of outputs are whole.
-    return part.channels * part.pixels if part.name == "picture" else _up(part.channels, 4) * _plane(part)
+    return (
+        part.channels * part.pixels
+        if part.name == "picture"
+        else _up(part.channels, 4) * _plane(part)
+    )
 
 
 def _scratch(step: Step) -> int:

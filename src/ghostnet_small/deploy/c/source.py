@@ -43,17 +43,20 @@ def header_text(description: Description, code: Code) -> str:
         "CLASSES": len(description.classes),
         "WORKSPACE": code.memory_bytes,
     }
-    return "\n\n".join(
-        [
-            comment(_about(description, code)),
-            "#ifndef GHOSTNET_SMALL_H\n#define GHOSTNET_SMALL_H",
-            "\n".join(f"#define GHOSTNET_{name} {value}" for name, value in sizes.items()),
-            "#ifdef __cplusplus\nextern \"C\" {\n#endif",
-            f"extern {_names(description)};",
-            f"{_run(description)};",
-            "#ifdef __cplusplus\n}\n#endif\n\n#endif",
-        ]
-    ) + "\n"
+    return (
+        "\n\n".join(
+            [
+                comment(_about(description, code)),
+                "#ifndef GHOSTNET_SMALL_H\n#define GHOSTNET_SMALL_H",
+                "\n".join(f"#define GHOSTNET_{name} {value}" for name, value in sizes.items()),
+                '#ifdef __cplusplus\nextern "C" {\n#endif',
+                f"extern {_names(description)};",
+                f"{_run(description)};",
+                "#ifdef __cplusplus\n}\n#endif\n\n#endif",
+            ]
+        )
+        + "\n"
+    )
 
 
 def tag(description: Description) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 WIDTH = 100
+LARGE = 512  # numbers
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,11 @@ class Code:
 
 
 def array(kind: str, name: str, values: Iterable[str]) -> str:
-    """The definition of a constant table."""
-    body = "\n".join(textwrap.wrap(", ".join(values), WIDTH - 4, break_long_words=False))
-    return f"GNS_TABLE {kind} {name}[] = {{\n{textwrap.indent(body, '    ')}\n}};"
+    """The definition of a constant table, from some size on where a line of the cache begins."""
+    texts = list(values)
+    body = "\n".join(textwrap.wrap(", ".join(texts), WIDTH - 4, break_long_words=False))
+    storage = "GNS_LARGE" if len(texts) >= LARGE else "GNS_TABLE"
+    return f"{storage} {kind} {name}[] = {{\n{textwrap.indent(body, '    ')}\n}};"
 
 
 def numbers(values: Iterable[float]) -> Iterable[str]:
