@@ -60,16 +60,15 @@ class NcnnSession:
 
     def __call__(self, pictures: Array) -> Array:
         floats = np.ascontiguousarray(pictures, dtype=np.float32)
-        return np.stack([self._answer(picture) for picture in floats])
-
-    def _answer(self, picture: Array) -> Array:
-        run = self._net.create_extractor()
-        run.input("in0", self._mat(picture))
-        failed, answer = run.extract("out0")
-        if failed:
-            raise RuntimeError(f"ncnn has failed with {failed}")
-        # A copy, for the memory is ncnn's.
-        return np.array(answer)
+        answers = np.empty((len(floats), len(self.description.classes)), dtype=np.float32)
+        for number, picture in enumerate(floats):
+            run = self._net.create_extractor()
+            run.input("in0", self._mat(picture))
+            failed, answer = run.extract("out0")
+            if failed:
+                raise RuntimeError(f"ncnn has failed with {failed}")
+            answers[number] = answer
+        return answers
 
 
 def open_file(path: Path, threads: int) -> NcnnSession:
