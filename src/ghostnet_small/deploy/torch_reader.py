@@ -173,6 +173,9 @@ class _Records:
         kind = TYPES[meta["dtype"]]
         data = bytearray(self.bytes(folder + entry["path_name"]))
         flat = torch.frombuffer(data, dtype=kind) if data else torch.zeros(0, dtype=kind)
+        # Steps of 0 would make any number of few.
+        if math.prod(sizes) > len(flat):
+            raise ValueError("a tensor of more numbers than its file has")
         # Raises where the numbers of the file do not suffice.
         return flat.as_strided(sizes, strides, int(meta["storage_offset"]["as_int"])).clone()
 
