@@ -141,6 +141,33 @@ static void gns_point(const float *in, int inputs, float *out, int blocks, int s
     }
 }
 
+/* Each of L / 2 numbers twice. */
+#if GNS_LANES > 1 && (defined(__clang__) || __GNUC__ >= 12)
+#define GNS_TWICE 1
+#if GNS_LANES >= 16
+GNS_INLINE gns_f16 gns_twice16(const float *at)
+{
+    gns_f8 v = gns_load8(at);
+    return __builtin_shufflevector(v, v, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+}
+#endif
+#if GNS_LANES >= 8
+GNS_INLINE gns_f8 gns_twice8(const float *at)
+{
+    gns_f4 v = gns_load4(at);
+    return __builtin_shufflevector(v, v, 0, 0, 1, 1, 2, 2, 3, 3);
+}
+#endif
+GNS_INLINE gns_f4 gns_twice4(const float *at)
+{
+    gns_f4 v = {at[0], at[0], at[1], at[1]};
+    return v;
+}
+GNS_INLINE float gns_twice1(const float *at) { return *at; }
+#else
+#define GNS_TWICE 0
+#endif
+
 /* A plane between zeros: `edge` of them around it, rows of width + 2 * edge. */
 GNS_INLINE void gns_pad(const float *in, int height, int width, int edge, float *padded)
 {
@@ -160,21 +187,33 @@ GNS_INLINE void gns_depth(float *in, float *out, int channels, int height, int w
     gns_fill(scratch, (height + K - 1) * stride, 0);
     for (int c = 0; c < channels; c++, in += step, out += step, weight += K * K + 1) {
         gns_pad(in, height, width, K / 2, scratch);
-        for (int y = 0; y < height; y++) {
+        for (int y = 0; y < height; y += 2) {
             const float *from = scratch + y * stride;
-            float *to = out + y * width;
+            /* Two rows see much the same pixels; of an odd number the last has no other. */
+            const int down = y + 1 < height;
+            float *to = out + y * width, *below = to + down * width;
             const float *more = add ? add + (channels + c) * step + y * width : 0;
 #define GNS_DEPTH(L) \
     { \
-        gns_f##L sum = gns_all##L(weight[0]); \
-        for (int dy = 0; dy < K; dy++) \
-            for (int dx = 0; dx < K; dx++) \
-                sum += weight[1 + dy * K + dx] * gns_load##L(from + dy * stride + x + dx); \
-        if (relu) \
-            sum = gns_relu##L(sum); \
-        if (add) \
-            sum += gns_load##L(more + x); \
-        gns_store##L(to + x, sum); \
+        gns_f##L sum[2]; \
+        sum[0] = sum[1] = gns_all##L(weight[0]); \
+        for (int dy = 0; dy <= K; dy++) \
+            for (int dx = 0; dx < K; dx++) { \
+                gns_f##L v = gns_load##L(from + (dy < K ? dy : K - 1 + down) * stride + x + dx); \
+                if (dy < K) \
+                    sum[0] += weight[1 + dy * K + dx] * v; \
+                if (dy > 0) \
+                    sum[1] += weight[1 + (dy - 1) * K + dx] * v; \
+            } \
+        for (int k = 0; k < 2; k++) { \
+            if (relu) \
+                sum[k] = gns_relu##L(sum[k]); \
+            if (add) \
+                sum[k] += gns_load##L(more + (k ? down : 0) * width + x); \
+        } \
+        if (down) \
+            gns_store##L(below + x, sum[1]); \
+        gns_store##L(to + x, sum[0]); \
     }
             GNS_ROW(GNS_DEPTH);
 #undef GNS_DEPTH
@@ -341,6 +380,9 @@ static void gns_gate(const float *in, int height, int width, int step, float *ou
 {
     /* Two zeros stand between the rows: the end of one and the start of the next. */
     int stride = width + 2, count = height * stride;
+#if GNS_TWICE
+    const int doubled = out_width == 2 * width;
+#endif
     int room = count + 4 + GNS_LANES;
     float *padded = scratch, *across = scratch + room, *wide = across + room + 4 * stride;
     gns_fill(scratch, 2 * room + 4 * stride, 0);
@@ -363,13 +405,19 @@ static void gns_gate(const float *in, int height, int width, int step, float *ou
         }
         for (int y = 0; y < out_height; y++) {
             const float *gate = wide + rows[y] * stride;
-            float *to = out + y * out_width, row[GNS_WIDEST];
-            int width = out_width;
-            for (int x = 0; x < out_width; x++)
-                row[x] = gate[columns[x]];
-#define GNS_TIMES(L) { gns_store##L(to + x, gns_load##L(to + x) * gns_load##L(row + x)); }
-            GNS_ROW(GNS_TIMES);
+            float *to = out + y * out_width;
+            /* Inside GNS_ROW the width is that of the output. */
+            const int width = out_width;
+#if GNS_TWICE
+            if (doubled) {
+#define GNS_TIMES(L) { gns_store##L(to + x, gns_load##L(to + x) * gns_twice##L(gate + x / 2)); }
+                GNS_ROW(GNS_TIMES);
 #undef GNS_TIMES
+                continue;
+            }
+#endif
+            for (int x = 0; x < width; x++)
+                to[x] *= gate[columns[x]];
         }
     }
 }

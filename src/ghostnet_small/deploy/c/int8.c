@@ -1,9 +1,12 @@
 /*
- * The operators in 8 bits. A map lies in groups of four channels: group after group, pixel after
- * pixel, four bytes each. A byte b of a channel stands for (b - zero) * scale. Products are summed
- * in 32 bits, whole numbers, in any order; what becomes of a sum is one float32 multiplication, so
- * every machine gets the same answers, with vectors or without. That holds as long as the compiler
- * does not fuse a multiplication and an addition: -ffp-contract=off, which -std=c99 implies.
+ * The operators in 8 bits. The maps of many channels, inside the blocks, hold bytes, four channels
+ * side by side: group after group, pixel after pixel, four bytes. A byte b of a channel stands for
+ * (b - zero) * scale. The maps between the blocks, of few channels, hold numbers of 14 bits, two
+ * channels side by side, again in four bytes a pixel; w stands for w * scale. All weights have 8 bits.
+ * Products are summed in 32 bits, whole numbers, in any order; what becomes of a sum is computed in
+ * float32 in one order, so every machine gets the same answers, with vectors or without. That holds
+ * as long as the compiler does not fuse a multiplication and an addition: -ffp-contract=off, which
+ * -std=c99 implies.
  */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
@@ -28,6 +31,9 @@
 
 typedef unsigned char gns_byte;
 typedef signed char gns_weight;
+#if defined(__GNUC__)
+typedef double gns_double __attribute__((may_alias, aligned(4)));
+#endif
 
 /* To the nearest whole number, of two the even one; within +-32767. */
 GNS_INLINE int gns_round(float x)
@@ -41,6 +47,11 @@ GNS_INLINE int gns_round(float x)
 GNS_INLINE gns_byte gns_to_byte(int v)
 {
     return (gns_byte)(v < 0 ? 0 : v > 255 ? 255 : v);
+}
+/* Of 14 bits, so that sums of many products fit into 32; `least` of 0 makes it a ReLU. */
+GNS_INLINE short gns_to_wide(float x, const float least)
+{
+    return (short)gns_round(x < least ? least : x > 8191.0f ? 8191.0f : x);
 }
 GNS_INLINE void gns_copy4(const gns_byte *in, gns_byte *out)
 {
@@ -64,6 +75,11 @@ GNS_INLINE __m512i gns_bytes16(__m512 x, __m512i zero)
 GNS_INLINE __m512 gns_times(__m512i sum, __m512 factor)
 {
     return _mm512_mul_ps(_mm512_cvtepi32_ps(sum), factor);
+}
+GNS_INLINE __m512i gns_wide16(__m512 x, const float least)
+{
+    x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(least)), _mm512_set1_ps(8191));
+    return _mm512_cvtps_epi32(x);
 }
 /* Sixteen bytes as float32, and back. */
 GNS_INLINE __m512 gns_load16(const gns_byte *in)
@@ -93,89 +109,128 @@ GNS_INLINE __m512i gns_four_bytes(const gns_byte *at)
 #define GNS_LEFT(count) \
     ((count) >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << (count)) - 1))
 
-/* 4 * B outputs at 16 * V pixels, `left` of them in the last sixteen. */
+/* 4 * B outputs at 16 * V pixels, `left` of them in the last sixteen; see gns_points. */
 GNS_INLINE void gns_tile(const gns_byte *in, int inputs, int in_step, gns_byte *out, int out_step,
                          const gns_weight *weight, const int *bias, const float *factor,
-                         const gns_byte *zero, int left, const int B, const int V)
+                         const gns_byte *zero, int left, const int IN, const int OUT,
+                         const float least, const int B, const int V)
 {
     __m512i sum[8][4];
-    const int block = 16 * inputs;
+    const int four = 16 / IN, block = four * inputs;
     const __mmask16 mask = GNS_LEFT(left);
     for (int o = 0; o < 4 * B; o++)
         for (int v = 0; v < V; v++)
             sum[o][v] = _mm512_set1_epi32(bias[o]);
-    for (int i = 0; i < inputs; i++, in += in_step, weight += 16)
+    for (int i = 0; i < inputs; i++, in += in_step, weight += four) {
+        __m512i w[8];
+        for (int b = 0; b < B; b++) {
+            const gns_weight *at = weight + b * block;
+            /* Every output's two or four weights in 32 bits. */
+            __m128i few = IN == 1 ? _mm_loadu_si128((const __m128i *)at)
+                                  : _mm_cvtepi8_epi16(_mm_loadl_epi64((const __m128i *)at));
+            for (int o = 0; o < 4; o++)
+                w[4 * b + o] = _mm512_permutexvar_epi32(_mm512_set1_epi32(o),
+                                                        _mm512_castsi128_si512(few));
+        }
         for (int v = 0; v < V; v++) {
             __m512i x = v < V - 1 ? _mm512_loadu_si512(in + 64 * v)
                                   : _mm512_maskz_loadu_epi32(mask, in + 64 * v);
-            for (int o = 0; o < 4 * B; o++) {
-                int four;
-                __builtin_memcpy(&four, weight + o / 4 * block + o % 4 * 4, 4);
-                sum[o][v] = _mm512_dpbusd_epi32(sum[o][v], x, _mm512_set1_epi32(four));
-            }
+            for (int o = 0; o < 4 * B; o++)
+                sum[o][v] = IN == 1 ? _mm512_dpbusd_epi32(sum[o][v], x, w[o])
+                                    : _mm512_dpwssd_epi32(sum[o][v], x, w[o]);
         }
+    }
     for (int b = 0; b < B; b++)
         for (int v = 0; v < V; v++) {
-            __m512i four = _mm512_setzero_si512();
+            gns_byte *to = out + OUT * b * out_step + 64 * v;
+            const __mmask16 which = v < V - 1 ? (__mmask16)0xffff : mask;
+            __m512i r[4];
             for (int o = 0; o < 4; o++) {
-                int k = 4 * b + o;
-                __m512i byte = gns_bytes16(gns_times(sum[k][v], _mm512_set1_ps(factor[k])),
-                                           _mm512_set1_epi32(zero[k]));
-                four = _mm512_or_si512(four, _mm512_slli_epi32(byte, 8 * o));
+                const int k = 4 * b + o;
+                const __m512 x = gns_times(sum[k][v], _mm512_set1_ps(factor[k]));
+                r[o] = OUT == 1 ? gns_bytes16(x, _mm512_set1_epi32(zero[k])) : gns_wide16(x, least);
             }
-            _mm512_mask_storeu_epi32(out + b * out_step + 64 * v,
-                                     v < V - 1 ? (__mmask16)0xffff : mask, four);
+            if (OUT == 1) {
+                r[0] = _mm512_or_si512(r[0], _mm512_slli_epi32(r[1], 8));
+                r[2] = _mm512_or_si512(r[2], _mm512_slli_epi32(r[3], 8));
+                _mm512_mask_storeu_epi32(
+                    to, which, _mm512_or_si512(r[0], _mm512_slli_epi32(r[2], 16)));
+            } else {
+                const __m512i low = _mm512_set1_epi32(0xffff);
+                r[0] = _mm512_or_si512(_mm512_and_si512(r[0], low), _mm512_slli_epi32(r[1], 16));
+                r[2] = _mm512_or_si512(_mm512_and_si512(r[2], low), _mm512_slli_epi32(r[3], 16));
+                _mm512_mask_storeu_epi32(to, which, r[0]);
+                _mm512_mask_storeu_epi32(to + out_step, which, r[2]);
+            }
         }
 }
 #endif
 
 /*
- * 1x1 convolution of `count` pixels. `weight`: for every group of outputs and every group of
- * inputs four times four weights, output after output. Maps of `step` bytes a group.
+ * 1x1 convolution of `count` pixels from groups of bytes (IN 1) or pairs (IN 2) to `fours` times four
+ * channels of bytes (OUT 1) or pairs (OUT 2). `weight`: for every four outputs and every group of
+ * inputs the weights, output after output. A group has `step` bytes.
  */
-static void gns_point(const gns_byte *in, int inputs, int in_step, gns_byte *out, int groups,
-                      int out_step, int count, const gns_weight *weight, const int *bias,
-                      const float *factor, const gns_byte *zero)
+GNS_INLINE void gns_points(const gns_byte *in, int inputs, int in_step, gns_byte *out, int fours,
+                           int out_step, int count, const gns_weight *weight, const int *bias,
+                           const float *factor, const gns_byte *zero, const int IN, const int OUT,
+                           const float least)
 {
-    const int block = 16 * inputs;
+    const int block = 16 / IN * inputs;
 #if GNS_VNNI
     int p = 0;
     for (; p + 48 < count; p += 64)
-        for (int b = 0; b < groups; b++)
-            gns_tile(in + 4 * p, inputs, in_step, out + b * out_step + 4 * p, out_step,
+        for (int b = 0; b < fours; b++)
+            gns_tile(in + 4 * p, inputs, in_step, out + OUT * b * out_step + 4 * p, out_step,
                      weight + b * block, bias + 4 * b, factor + 4 * b, zero + 4 * b,
-                     count - p - 48, 1, 4);
+                     count - p - 48, IN, OUT, least, 1, 4);
     for (; p < count; p += 16) {
         int b = 0;
-        for (; b + 2 <= groups; b += 2)
-            gns_tile(in + 4 * p, inputs, in_step, out + b * out_step + 4 * p, out_step,
-                     weight + b * block, bias + 4 * b, factor + 4 * b, zero + 4 * b, count - p, 2,
-                     1);
-        for (; b < groups; b++)
-            gns_tile(in + 4 * p, inputs, in_step, out + b * out_step + 4 * p, out_step,
-                     weight + b * block, bias + 4 * b, factor + 4 * b, zero + 4 * b, count - p, 1,
-                     1);
+        for (; b + 2 <= fours; b += 2)
+            gns_tile(in + 4 * p, inputs, in_step, out + OUT * b * out_step + 4 * p, out_step,
+                     weight + b * block, bias + 4 * b, factor + 4 * b, zero + 4 * b, count - p,
+                     IN, OUT, least, 2, 1);
+        for (; b < fours; b++)
+            gns_tile(in + 4 * p, inputs, in_step, out + OUT * b * out_step + 4 * p, out_step,
+                     weight + b * block, bias + 4 * b, factor + 4 * b, zero + 4 * b, count - p,
+                     IN, OUT, least, 1, 1);
     }
 #else
-    for (int b = 0; b < groups; b++, out += out_step, weight += block, bias += 4, factor += 4,
-             zero += 4)
+    for (int b = 0; b < fours; b++, out += OUT * out_step, weight += block, bias += 4,
+             factor += 4, zero += 4)
         for (int p = 0; p < count; p++) {
             int sum[4] = {bias[0], bias[1], bias[2], bias[3]};
-            const gns_byte *x = in + 4 * p;
+            const gns_byte *at = in + 4 * p;
             const gns_weight *w = weight;
-            for (int i = 0; i < inputs; i++, x += in_step, w += 16)
-                for (int o = 0; o < 4; o++)
-                    for (int k = 0; k < 4; k++)
-                        sum[o] += w[4 * o + k] * x[k];
-            for (int o = 0; o < 4; o++)
-                out[4 * p + o] = gns_to_byte(gns_round((float)sum[o] * factor[o]) + zero[o]);
+            for (int i = 0; i < inputs; i++, at += in_step, w += 16 / IN)
+                for (int k = 0; k < 4 / IN; k++) {
+                    const int x = IN == 1 ? at[k] : ((const short *)(const void *)at)[k];
+                    for (int o = 0; o < 4; o++)
+                        sum[o] += w[4 / IN * o + k] * x;
+                }
+            for (int o = 0; o < 4; o++) {
+                const float x = (float)sum[o] * factor[o];
+                if (OUT == 1)
+                    out[4 * p + o] = gns_to_byte(gns_round(x) + zero[o]);
+                else
+                    ((short *)(void *)(out + o / 2 * out_step + 4 * p))[o % 2] = gns_to_wide(x, least);
+            }
         }
 #endif
 }
+#define GNS_POINTS(IN, OUT) \
+    static void gns_point_##IN##_##OUT(const gns_byte *in, int inputs, int in_step, \
+                                       gns_byte *out, int fours, int out_step, int count, \
+                                       const gns_weight *weight, const int *bias, \
+                                       const float *factor, const gns_byte *zero) \
+    { \
+        gns_points(in, inputs, in_step, out, fours, out_step, count, weight, bias, factor, zero, \
+                   IN, OUT, -8191); \
+    }
 
-/* 3x3 convolution of a picture, which is one group, or of several; `pad` stands around it. */
+/* 3x3 convolution of a picture, with ReLU, to pairs; `pad` stands around it. */
 static void gns_stem(const gns_byte *in, int inputs, int height, int width, gns_byte *out,
-                     int groups, const gns_weight *weight, const int *bias, const float *factor,
+                     int fours, const gns_weight *weight, const int *bias, const float *factor,
                      const gns_byte *zero, const gns_byte *pad, gns_byte *scratch)
 {
     const int stride = 4 * (width + 2), plane = (height + 2) * stride, step = 4 * height * width;
@@ -196,8 +251,8 @@ static void gns_stem(const gns_byte *in, int inputs, int height, int width, gns_
                 for (int k = 0; k < 4 * width; k++)
                     to[k] = from[k];
             }
-        gns_point(taps, 9 * inputs, 4 * width, out + 4 * y * width, groups, step, width, weight,
-                  bias, factor, zero);
+        gns_points(taps, 9 * inputs, 4 * width, out + 4 * y * width, fours, step, width, weight,
+                   bias, factor, zero, 1, 2, 0);
     }
 }
 
@@ -229,175 +284,207 @@ GNS_INLINE void gns_surround(const gns_byte *in, int height, int width, int edge
     }
 }
 
-/*
- * Sums of a depth-wise convolution, K x K taps, at up to eight pixels of a group: sum[p][k]. A tap's
- * pixels lie `across` bytes apart in a row, taps of a column `down`. `weight`: for every two taps
- * (of an odd number the last is a zero) and every channel both weights.
- */
 #if GNS_VNNI
-typedef struct { __m512i even, odd; } gns_sums;
-GNS_INLINE __m512i gns_tap(const gns_byte *at)
+/*
+ * Sums of a depth-wise convolution at eight pixels of four channels (IN 1) or sixteen of two (IN 2):
+ * within every 128 bits the first half of them is in `first`, the second in `second`. `weight`: for
+ * every two taps, of which the last may be a zero, and every channel both weights.
+ */
+typedef struct { __m512i first, second; } gns_sums;
+GNS_INLINE __m512i gns_tap(const gns_byte *at, const int IN)
 {
-    return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)at));
+    return IN == 1 ? _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)at))
+                   : _mm512_loadu_si512(at);
+}
+GNS_INLINE __m512 gns_channels(const float *at, const int IN)
+{
+    return IN == 1 ? gns_four_floats(at)
+                   : _mm512_castpd_ps(_mm512_set1_pd(*(const gns_double *)(const void *)at));
 }
 GNS_INLINE gns_sums gns_depth_sums(const gns_byte *const *tap, int taps, const gns_weight *weight,
-                                   const int *bias)
+                                   const int *bias, const int IN)
 {
     gns_sums sum;
-    sum.even = sum.odd = gns_four_ints(bias);
-    for (int t = 0; t < taps; t += 2, weight += 8) {
-        __m512i w = _mm512_broadcast_i32x4(
-            _mm_cvtepi8_epi16(_mm_loadl_epi64((const __m128i *)weight)));
-        __m512i a = gns_tap(tap[t]), b = gns_tap(tap[t + 1 < taps ? t + 1 : t]);
-        sum.even = _mm512_dpwssd_epi32(sum.even, _mm512_unpacklo_epi16(a, b), w);
-        sum.odd = _mm512_dpwssd_epi32(sum.odd, _mm512_unpackhi_epi16(a, b), w);
+    sum.first = _mm512_castps_si512(gns_channels((const float *)(const void *)bias, IN));
+    sum.second = sum.first;
+    for (int t = 0; t < taps; t += 2, weight += 8 / IN) {
+        const __m512i a = gns_tap(tap[t], IN), b = gns_tap(tap[t + 1 < taps ? t + 1 : t], IN);
+        __m512i w;
+        if (IN == 1) {
+            w = _mm512_broadcast_i32x4(
+                _mm_cvtepi8_epi16(_mm_loadl_epi64((const __m128i *)weight)));
+        } else {
+            int few;
+            __builtin_memcpy(&few, weight, 4);
+            w = _mm512_broadcastq_epi64(_mm_cvtepi8_epi16(_mm_cvtsi32_si128(few)));
+        }
+        sum.first = _mm512_dpwssd_epi32(sum.first, _mm512_unpacklo_epi16(a, b), w);
+        sum.second = _mm512_dpwssd_epi32(sum.second, _mm512_unpackhi_epi16(a, b), w);
     }
     return sum;
 }
-/* Bytes in 32 bits each, pixels 0 2 4 6 and 1 3 5 7, become those of eight pixels. */
-GNS_INLINE __m256i gns_in_order(__m512i even, __m512i odd)
-{
-    return _mm512_cvtusepi16_epi8(_mm512_packus_epi32(even, odd));
-}
-GNS_INLINE void gns_store_pixels(gns_byte *out, __m256i v, int left)
-{
-    if (left >= 8)
-        _mm256_storeu_si256((__m256i *)out, v);
-    else
-        _mm256_mask_storeu_epi32(out, (__mmask8)((1u << left) - 1), v);
-}
 #endif
 
-/* What is added behind a block: the map itself, the shortcut, and the sum's zero. */
+/* A row's even pixels, and behind them, `half` further, the odd ones. */
+GNS_INLINE void gns_apart(const gns_byte *row, int stride, gns_byte *out, int half)
+{
+#if GNS_VNNI
+    /* The last vector runs over, of the even ones into where the odd ones will come. */
+    const __m512i pairs = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    for (int odd = 0; odd < 2; odd++)
+        for (int x = 0; x < stride; x += 32)
+            _mm512_storeu_si512(
+                out + 4 * (odd * half + x / 2),
+                _mm512_permutex2var_epi32(
+                    _mm512_loadu_si512(row + 4 * x),
+                    _mm512_add_epi32(pairs, _mm512_set1_epi32(odd)),
+                    _mm512_loadu_si512(row + 4 * x + 64)));
+#else
+    for (int x = 0; x < stride; x++)
+        gns_copy4(row + 4 * x, out + 4 * (x % 2 * half + x / 2));
+#endif
+}
+
+/* What joins a block's result: the shortcut, and scales of both to that of the sum. */
 typedef struct {
-    gns_byte *map;
     const gns_byte *shortcut;
-    const float *own, *other, *rest;
+    const float *own, *other;
 } gns_add;
 
 /*
- * Depth-wise convolution, KxK, stride S, of `groups` groups. With `add` its result joins the
- * shortcut before it is rounded (`other` and `rest` of the second half of the channels), and the
- * input, the map's first half, does after.
+ * Depth-wise convolution, KxK, stride S, of `groups` groups of bytes (IN 1) or pairs (IN 2). With
+ * `add`, `in` and `out` are the two halves of one map of pairs: the shortcut joins the result before
+ * it is rounded, and the input afterwards.
  */
-GNS_INLINE void gns_depth(const gns_byte *in, int in_height, int in_width, gns_byte *out, int groups,
-                          int height, int width, const int K, const int S,
-                          const gns_weight *weight, const int *bias, const float *factor,
-                          const gns_byte *zero, const gns_byte *pad, const gns_add *add,
-                          gns_byte *scratch)
+GNS_INLINE void gns_depths(gns_byte *in, int in_height, int in_width, gns_byte *out, int groups,
+                           int height, int width, const gns_weight *weight, const int *bias,
+                           const float *factor, const gns_byte *zero, const gns_byte *pad,
+                           const gns_add *add, gns_byte *scratch, const int K, const int S,
+                           const int IN)
 {
-    const int edge = K / 2, taps = K * K;
+    const int edge = K / 2, taps = K * K, side = 4 / IN, room = 8 * IN;
     /* Of stride 2 the even and the odd columns lie apart, so that a tap's pixels are neighbours. */
     const int stride = in_width + 2 * edge + 1, half = (stride + 1) / 2;
     const int in_step = 4 * in_height * in_width, step = 4 * height * width;
-    for (int g = 0; g < groups; g++, in += in_step, out += step, bias += 4, factor += 4, zero += 4,
-             pad += 4, weight += 8 * ((taps + 1) / 2)) {
+    static const gns_byte none[4] = {0};
+    for (int g = 0; g < groups; g++, in += in_step, out += step, bias += side, factor += side,
+             weight += 2 * side * ((taps + 1) / 2)) {
         gns_byte *rows = scratch;
-        gns_surround(in, in_height, in_width, edge, stride, pad, scratch);
+        gns_surround(in, in_height, in_width, edge, stride, IN == 1 ? pad + 4 * g : none, scratch);
         if (S == 2) {
             rows = scratch + 4 * stride * (in_height + 2 * edge);
             for (int y = 0; y < in_height + 2 * edge; y++)
-                for (int x = 0; x < stride; x++)
-                    gns_copy4(scratch + 4 * (y * stride + x),
-                              rows + 4 * ((2 * y + x % 2) * half + x / 2));
+                gns_apart(scratch + 4 * y * stride, stride, rows + 8 * y * half, half);
         }
         for (int y = 0; y < height; y++)
-            for (int x = 0; x < width; x += 8) {
-                const int left = width - x < 8 ? width - x : 8;
-                const int at = 4 * (y * width + x);
+            for (int x = 0; x < width; x += room) {
+                const int left = width - x < room ? width - x : room;
+                const int at = 4 * (y * width + x), second = (groups + g) * step + at;
                 const gns_byte *tap[25];
                 for (int t = 0; t < taps; t++)
                     tap[t] = S == 1 ? rows + 4 * ((y + t / K) * stride + x + t % K)
                                     : rows + 4 * ((2 * (2 * y + t / K) + t % K % 2) * half +
                                                   x + t % K / 2);
 #if GNS_VNNI
-                const gns_sums sum = gns_depth_sums(tap, taps, weight, bias);
-                const __m512 f = gns_four_floats(factor);
-                __m512 a = gns_times(sum.even, f), b = gns_times(sum.odd, f);
-                __m512i z = gns_four_bytes(zero);
-                if (add) {
-                    const gns_byte *more = add->shortcut + (groups + g) * step + at;
-                    const __m512 other = gns_four_floats(add->other + 4 * (groups + g));
-                    const __m512 rest = gns_four_floats(add->rest + 4 * (groups + g));
-                    const __m512i m = _mm512_cvtepu8_epi16(
-                        _mm256_maskz_loadu_epi32((__mmask8)((1u << left) - 1), more));
-                    z = _mm512_setzero_si512();
-                    a = _mm512_add_ps(a, gns_times(_mm512_unpacklo_epi16(m, z), other));
-                    b = _mm512_add_ps(b, gns_times(_mm512_unpackhi_epi16(m, z), other));
-                    a = _mm512_add_ps(a, rest);
-                    b = _mm512_add_ps(b, rest);
+                const gns_sums sum = gns_depth_sums(tap, taps, weight, bias, IN);
+                const __m512 f = gns_channels(factor, IN);
+                const __mmask16 mask = GNS_LEFT(left);
+                __m512 a = gns_times(sum.first, f), b = gns_times(sum.second, f);
+                if (IN == 1) {
+                    const __m512i z = gns_four_bytes(zero + 4 * g);
+                    const __m512i v = _mm512_packus_epi32(gns_bytes16(a, z), gns_bytes16(b, z));
+                    _mm256_mask_storeu_epi32(out + at, (__mmask8)mask, _mm512_cvtepi16_epi8(v));
+                    continue;
                 }
-                gns_store_pixels(out + at, gns_in_order(gns_bytes16(a, z), gns_bytes16(b, z)),
-                                 left);
+                if (add) {
+                    const __m512 other = gns_channels(add->other + 2 * (groups + g), IN);
+                    const __m512i more = _mm512_maskz_loadu_epi32(mask, add->shortcut + second);
+                    const __m512i low = _mm512_unpacklo_epi16(more, more);
+                    const __m512i high = _mm512_unpackhi_epi16(more, more);
+                    a = _mm512_add_ps(a, gns_times(_mm512_srai_epi32(low, 16), other));
+                    b = _mm512_add_ps(b, gns_times(_mm512_srai_epi32(high, 16), other));
+                }
+                _mm512_mask_storeu_epi32(out + at, mask,
+                                         _mm512_packs_epi32(gns_wide16(a, -8191), gns_wide16(b, -8191)));
 #else
                 for (int p = 0; p < left; p++)
-                    for (int k = 0; k < 4; k++) {
+                    for (int k = 0; k < side; k++) {
                         int sum = bias[k];
                         float value;
                         for (int t = 0; t < taps; t++)
-                            sum += weight[8 * (t / 2) + 2 * k + t % 2] * tap[t][4 * p + k];
+                            sum += weight[2 * side * (t / 2) + 2 * k + t % 2] *
+                                   (IN == 1 ? tap[t][4 * p + k]
+                                            : ((const short *)(const void *)tap[t])[2 * p + k]);
                         value = (float)sum * factor[k];
-                        if (add) {
-                            const int c = 4 * (groups + g) + k;
-                            const int b = add->shortcut[(groups + g) * step + at + 4 * p + k];
-                            const float more = (float)b * add->other[c];
-                            value = value + more;
-                            value = value + add->rest[c];
-                            out[at + 4 * p + k] = gns_to_byte(gns_round(value));
-                        } else {
-                            out[at + 4 * p + k] = gns_to_byte(gns_round(value) + zero[k]);
+                        if (IN == 1) {
+                            out[at + 4 * p + k] =
+                                gns_to_byte(gns_round(value) + zero[4 * g + k]);
+                            continue;
                         }
+                        if (add) {
+                            const short *more =
+                                (const short *)(const void *)(add->shortcut + second);
+                            const float joins =
+                                (float)more[2 * p + k] * add->other[2 * (groups + g) + k];
+                            value = value + joins;
+                        }
+                        ((short *)(void *)(out + at))[2 * p + k] = gns_to_wide(value, -8191);
                     }
 #endif
             }
         if (add) {
-            gns_byte *map = add->map + g * step;
-            const gns_byte *more = add->shortcut + g * step;
+            short *map = (short *)(void *)in;
+            const short *more = (const short *)(const void *)(add->shortcut + g * step);
             int p = 0;
 #if GNS_VNNI
-            __m512 own = gns_four_floats(add->own + 4 * g);
-            __m512 other = gns_four_floats(add->other + 4 * g);
-            __m512 rest = gns_four_floats(add->rest + 4 * g);
-            for (; p + 16 <= step; p += 16) {
-                __m512 v = _mm512_add_ps(_mm512_mul_ps(gns_load16(map + p), own),
-                                         _mm512_mul_ps(gns_load16(more + p), other));
-                _mm_storeu_si128((__m128i *)(map + p),
-                                 gns_pack16(_mm512_add_ps(v, rest), _mm512_setzero_si512()));
+            const __m512 own = gns_channels(add->own + 2 * g, 2);
+            const __m512 other = gns_channels(add->other + 2 * g, 2);
+            for (; p + 16 <= step / 2; p += 16) {
+                const __m512i a =
+                    _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)(map + p)));
+                const __m512i b =
+                    _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)(more + p)));
+                const __m512 sum = _mm512_add_ps(gns_times(a, own), gns_times(b, other));
+                _mm256_storeu_si256((__m256i *)(map + p), _mm512_cvtepi32_epi16(gns_wide16(sum, -8191)));
             }
 #endif
-            for (; p < step; p++) {
-                const int k = 4 * g + p % 4;
-                const float a = (float)map[p] * add->own[k];
-                const float b = (float)more[p] * add->other[k];
-                const float sum = a + b;
-                map[p] = gns_to_byte(gns_round(sum + add->rest[k]));
+            for (; p < step / 2; p++) {
+                const float a = (float)map[p] * add->own[2 * g + p % 2];
+                const float b = (float)more[p] * add->other[2 * g + p % 2];
+                map[p] = gns_to_wide(a + b, -8191);
             }
         }
     }
 }
 
-#define GNS_DEPTHS(K, S) \
-    static void gns_depth##K##_##S(const gns_byte *in, int in_height, int in_width, \
-                                   gns_byte *out, int groups, int height, int width, \
-                                   const gns_weight *weight, const int *bias, \
-                                   const float *factor, const gns_byte *zero, const gns_byte *pad, \
-                                   const gns_add *add, gns_byte *scratch) \
+#define GNS_DEPTHS(K, S, IN) \
+    static void gns_depth##K##_##S##_##IN(gns_byte *in, int in_height, int in_width, \
+                                          gns_byte *out, int groups, int height, int width, \
+                                          const gns_weight *weight, const int *bias, \
+                                          const float *factor, const gns_byte *zero, \
+                                          const gns_byte *pad, const gns_add *add, \
+                                          gns_byte *scratch) \
     { \
-        gns_depth(in, in_height, in_width, out, groups, height, width, K, S, weight, bias, \
-                  factor, zero, pad, add, scratch); \
+        gns_depths(in, in_height, in_width, out, groups, height, width, weight, bias, factor, \
+                   zero, pad, add, scratch, K, S, IN); \
     }
 
-/* Mean of 2x2 pixels, half up; an odd last row or column is left out. */
-static void gns_pool(const gns_byte *in, int groups, int in_height, int in_width, gns_byte *out,
+/* Mean of 2x2 pixels of pairs, half up; an odd last row or column is left out. */
+static void gns_pool(const gns_byte *map, int groups, int in_height, int in_width, gns_byte *made,
                      int height, int width)
 {
-    const int row = 4 * in_width;
+    const short *in = (const short *)(const void *)map;
+    short *out = (short *)(void *)made;
+    const int row = 2 * in_width;
     for (int g = 0; g < groups; g++, in += in_height * row)
         for (int y = 0; y < height; y++)
-            for (int x = 0; x < width; x++, out += 4) {
-                const gns_byte *at = in + 2 * y * row + 8 * x;
-                for (int k = 0; k < 4; k++)
-                    out[k] = (gns_byte)((at[k] + at[k + 4] + at[k + row] + at[k + row + 4] + 2) >> 2);
+            for (int x = 0; x < width; x++, out += 2) {
+                const short *at = in + 2 * y * row + 4 * x;
+                for (int k = 0; k < 2; k++) {
+                    /* Of numbers above zero, which a shift halves alike everywhere. */
+                    const int sum = at[k] + at[k + 2] + at[k + row] + at[k + row + 2] + 2;
+                    out[k] = (short)(((sum + 32768) >> 2) - 8192);
+                }
             }
 }
 
@@ -462,6 +549,9 @@ static void gns_gate(const gns_byte *in, int height, int width, gns_byte *out, i
                      short *scratch, float *gate)
 {
     const int row = 4 * width, count = height * row, step = 4 * out_height * out_width;
+#if GNS_VNNI
+    const int doubled = out_width == 2 * width;
+#endif
     for (int k = 0; k < 2 * row; k++)
         scratch[k] = scratch[2 * row + count + k] = 0;
     for (int g = 0; g < groups; g++, in += count, out += step, across += 20, down += 20,
@@ -534,11 +624,18 @@ static void gns_gate(const gns_byte *in, int height, int width, gns_byte *out, i
             const __m512 f = gns_four_floats(times);
             const __m512i m = gns_four_bytes(mark), z = gns_four_bytes(zero);
             for (; x + 4 <= out_width; x += 4, to += 16) {
-                __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(from + 4 * columns[x]));
-                v = _mm512_insertf32x4(v, _mm_loadu_ps(from + 4 * columns[x + 1]), 1);
-                v = _mm512_insertf32x4(v, _mm_loadu_ps(from + 4 * columns[x + 2]), 2);
-                v = _mm512_insertf32x4(v, _mm_loadu_ps(from + 4 * columns[x + 3]), 3);
-                __m512i b = _mm512_sub_epi32(
+                __m512 v;
+                if (doubled) {
+                    v = _mm512_permutexvar_ps(
+                        _mm512_set_epi32(7, 6, 5, 4, 7, 6, 5, 4, 3, 2, 1, 0, 3, 2, 1, 0),
+                        _mm512_castps256_ps512(_mm256_loadu_ps(from + 2 * x)));
+                } else {
+                    v = _mm512_castps128_ps512(_mm_loadu_ps(from + 4 * columns[x]));
+                    v = _mm512_insertf32x4(v, _mm_loadu_ps(from + 4 * columns[x + 1]), 1);
+                    v = _mm512_insertf32x4(v, _mm_loadu_ps(from + 4 * columns[x + 2]), 2);
+                    v = _mm512_insertf32x4(v, _mm_loadu_ps(from + 4 * columns[x + 3]), 3);
+                }
+                const __m512i b = _mm512_sub_epi32(
                     _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)to)), m);
                 v = gns_times(b, _mm512_mul_ps(v, f));
                 _mm_storeu_si128((__m128i *)to, gns_pack16(v, z));

@@ -1,7 +1,8 @@
 """The quantised plan as C code.
 
-Channels lie in groups of four. Both halves of a map's channels begin with a group, for a ghost
-module makes the second from the first: its places are ``slots``, some of them empty.
+Channels lie in groups of four bytes: four channels of a narrow map, two of a wide one. Both halves
+of a map's channels begin with a group, for a ghost module makes the second from the first: its
+places are ``slots``, some of them empty.
 """
 
 from __future__ import annotations
@@ -31,20 +32,33 @@ from ghostnet_small.deploy.c.quantize import Grid, Layer, Quantized
 from ghostnet_small.deploy.c.text import Code, array, numbers
 
 GROUP = 4
+# Bytes of a pixel's group.
+PIXEL = 4
 # Bytes that a vector may read or write beyond the end of what a step works in.
-SLACK = 64
+SLACK = 128
 EMPTY = -1
 
 
-def slots(channels: int) -> list[int]:
+def slots(part: Map) -> list[int]:
     """The channel in each place of a map, ``EMPTY`` where there is none."""
+    channels, side = part.channels, _side(part)
     if channels % 2:
-        return _filled(range(channels))
-    return _filled(range(channels // 2)) + _filled(range(channels // 2, channels))
+        return _filled(range(channels), side)
+    half = channels // 2
+    return _filled(range(half), side) + _filled(range(half, channels), side)
 
 
-def _filled(channels: Sequence[int]) -> list[int]:
-    return [*channels, *[EMPTY] * (-len(channels) % GROUP)]
+def _filled(channels: Sequence[int], side: int) -> list[int]:
+    return [*channels, *[EMPTY] * (-len(channels) % side)]
+
+
+def _side(part: Map) -> int:
+    """Channels that lie side by side."""
+    return GROUP // 2 if part.wide else GROUP
+
+
+def _groups(part: Map) -> int:
+    return len(slots(part)) // _side(part)
 
 
 def write_int8(plan: Plan, steps: Sequence[Quantized], grid: Grid, *, pixels: bool) -> Code:
@@ -130,32 +144,35 @@ class _Writer:
                 call = self.stem(number, made, name)
             case Point(conv=conv):
                 (layer,) = made.layers
-                inputs = slots(source.channels)
-                outputs = _filled(range(conv.out_channels))
-                if conv.out_channels == target.channels:
-                    outputs = slots(target.channels)
-                packed = pack_dense(layer.weight[..., None], outputs, inputs)
+                whole = conv.out_channels == target.channels
+                # Outputs come in fours; what a ghost's first half has too much, its second half
+                # will overwrite.
+                outputs = slots(target) if whole else list(range(conv.out_channels))
+                outputs = _filled(outputs, GROUP)
+                packed = pack_dense(layer.weight[..., None], outputs, slots(source), _side(source))
+                kinds = f"{1 + source.wide}, {1 + target.wide}"
+                self.instances.add(f"GNS_POINTS({kinds})")
                 tables = [
                     self.weights(name, packed),
                     *self.rounding(name, layer, made.target, outputs),
                 ]
                 call = (
-                    f"gns_point({self.at(source)}, {len(inputs) // GROUP}, {_group(source)}, "
-                    f"{self.at(target)}, {len(outputs) // GROUP}, {_group(target)}, "
-                    f"{target.pixels}, {', '.join(tables)})"
+                    f"gns_point_{kinds.replace(', ', '_')}({self.at(source)}, {_groups(source)}, "
+                    f"{_group(source)}, {self.at(target)}, {len(outputs) // GROUP}, "
+                    f"{_group(target)}, {target.pixels}, {', '.join(tables)})"
                 )
             case Depth():
                 call = self.depth(number, made, name)
             case Pool():
                 call = (
-                    f"gns_pool({self.at(source)}, {len(slots(source.channels)) // GROUP}, "
+                    f"gns_pool({self.at(source)}, {_groups(source)}, "
                     f"{source.height}, {source.width}, {self.at(target)}, {target.height}, "
                     f"{target.width})"
                 )
             case Gate():
                 call = self.gate(number, made, name)
             case Squeeze(part=part):
-                places = slots(target.channels)
+                places = slots(target)
                 inner = list(range(part.reduce.out_channels))
                 first, second = made.layers
                 times = made.source.scale / made.target.scale / 6
@@ -174,7 +191,7 @@ class _Writer:
                     f"{self.typed('short', number, floats)})"
                 )
             case Head(head=head):
-                places = slots(source.channels)
+                places = slots(source)
                 inner = list(range(head.out_channels))
                 first, second = made.layers
                 tables = [
@@ -196,8 +213,8 @@ class _Writer:
         step = made.step
         assert isinstance(step, Stem)
         (layer,) = made.layers
-        inputs, outputs = slots(step.source.channels), slots(step.target.channels)
-        packed = pack_dense(layer.weight.unflatten(1, (-1, 9)), outputs, inputs)
+        inputs, outputs = slots(step.source), _filled(slots(step.target), GROUP)
+        packed = pack_dense(layer.weight.unflatten(1, (-1, 9)), outputs, inputs, GROUP)
         tables = [
             self.weights(name, packed),
             *self.rounding(name, layer, made.target, outputs),
@@ -205,7 +222,7 @@ class _Writer:
         ]
         target = step.target
         return (
-            f"gns_stem({self.at(step.source)}, {len(inputs) // GROUP}, {target.height}, "
+            f"gns_stem({self.at(step.source)}, {_groups(step.source)}, {target.height}, "
             f"{target.width}, {self.at(target)}, {len(outputs) // GROUP}, {', '.join(tables)}, "
             f"{self.at(number)})"
         )
@@ -215,47 +232,43 @@ class _Writer:
         assert isinstance(step, Depth)
         (layer,) = made.layers
         conv, source, target = step.conv, step.source, step.target
-        within = source is target
+        within, side = source is target, _side(source)
         channels = conv.out_channels
-        places = _filled(range(channels)) if within else slots(channels)
-        groups = len(places) // GROUP
-        kernel, stride = conv.kernel_size[0], conv.stride[0]
-        self.instances.add(f"GNS_DEPTHS({kernel}, {stride})")
-        weights = self.weights(name, pack_depth(layer.weight, places))
-        add = "0"
-        if step.add is None:
-            tables = [weights, *self.rounding(name, layer, made.target, places)]
-        else:
+        places = _filled(range(channels), side) if within else slots(target)
+        groups = len(places) // side
+        kind = f"{conv.kernel_size[0]}, {conv.stride[0]}, {1 + source.wide}"
+        self.instances.add(f"GNS_DEPTHS({kind})")
+        second, add = made.target, "0"
+        if step.add is not None:
             assert made.add is not None
-            second = Grid(made.target.scale[channels:], torch.zeros(channels))
-            tables = [weights, *self.rounding(name, layer, second, places)]
-            everywhere = slots(target.channels)
+            second = Grid(made.target.scale[channels:], torch.zeros(channels), wide=True)
             own = made.source.scale / made.target.scale[:channels]
             other = made.add.scale / made.target.scale
-            more = made.target.zero - made.add.zero * other
-            more[:channels] -= made.source.zero * own
             about = [
-                self.at(target),
                 self.at(step.add),
                 self.floats(f"{name}_own", spread(own, places)),
-                self.floats(f"{name}_other", spread(other, everywhere)),
-                self.floats(f"{name}_rest", spread(more, everywhere)),
+                self.floats(f"{name}_other", spread(other, slots(target))),
             ]
             add = f"&{name}_add"
             self.lines.append(f"const gns_add {name}_add = {{{', '.join(about)}}};")
-        tables.append(self.bytes(f"{name}_pad", spread(made.source.zero, places)))
+        tables = [
+            self.weights(name, pack_depth(layer.weight, places, side)),
+            *self.rounding(name, layer, second, places),
+            # Around pairs stand zeros.
+            "0" if source.wide else self.bytes(f"{name}_pad", spread(made.source.zero, places)),
+        ]
         out = self.at(target, groups * _group(target) if within else 0)
         return (
-            f"gns_depth{kernel}_{stride}({self.at(source)}, {source.height}, {source.width}, "
-            f"{out}, {groups}, {target.height}, {target.width}, {', '.join(tables)}, {add}, "
-            f"{self.at(number)})"
+            f"gns_depth{kind.replace(', ', '_')}({self.at(source)}, {source.height}, "
+            f"{source.width}, {out}, {groups}, {target.height}, {target.width}, "
+            f"{', '.join(tables)}, {add}, {self.at(number)})"
         )
 
     def gate(self, number: int, made: Quantized, name: str) -> str:
         step = made.step
         assert isinstance(step, Gate) and made.add is not None and made.before is not None
         source, target = step.source, step.target
-        places = slots(target.channels)
+        places = slots(target)
         first, second = made.layers
         tables = [
             self.bytes(f"{name}_rows", nearest(source.height, target.height)),
@@ -315,18 +328,20 @@ def _spread_rows(weight: Tensor, places: Sequence[int]) -> Tensor:
     return rows[torch.tensor(places)]
 
 
-def pack_dense(weight: Tensor, outputs: Sequence[int], inputs: Sequence[int]) -> Tensor:
-    """``(O, I, taps)`` as ``(O / 4, I / 4, taps, 4 outputs, 4 inputs)``."""
+def pack_dense(
+    weight: Tensor, outputs: Sequence[int], inputs: Sequence[int], side: int
+) -> Tensor:
+    """``(O, I, taps)`` as ``(O / 4, I / side, taps, 4 outputs, side inputs)``."""
     rows = _spread_rows(weight, outputs)
     rows = _spread_rows(rows.transpose(0, 1), inputs).transpose(0, 1)
-    groups = rows.unflatten(1, (-1, GROUP)).unflatten(0, (-1, GROUP))
+    groups = rows.unflatten(1, (-1, side)).unflatten(0, (-1, GROUP))
     return groups.permute(0, 2, 4, 1, 3)
 
 
-def pack_depth(weight: Tensor, places: Sequence[int]) -> Tensor:
-    """``(C, taps)`` as ``(C / 4, taps / 2, 4 channels, 2 taps)``."""
+def pack_depth(weight: Tensor, places: Sequence[int], side: int) -> Tensor:
+    """``(C, taps)`` as ``(C / side, taps / 2, side channels, 2 taps)``."""
     rows = functional.pad(_spread_rows(weight, places), (0, weight.shape[1] % 2))
-    return rows.unflatten(0, (-1, GROUP)).unflatten(2, (-1, 2)).transpose(1, 2)
+    return rows.unflatten(0, (-1, side)).unflatten(2, (-1, 2)).transpose(1, 2)
 
 
 def pack_line(weight: Tensor, places: Sequence[int]) -> Tensor:
@@ -342,18 +357,19 @@ def pack_linear(weight: Tensor, outputs: Sequence[int], inputs: Sequence[int]) -
 
 
 def _bytes(part: Map) -> int:
-    return len(slots(part.channels)) * part.pixels
+    # Fours of outputs may fill one group of a wide map too many.
+    return (_groups(part) + part.wide) * PIXEL * part.pixels
 
 
 def _group(part: Map) -> int:
-    return GROUP * part.pixels
+    return PIXEL * part.pixels
 
 
 def _scratch(step: Step) -> tuple[int, int]:
     """Bytes that a step needs beside its maps: of float32, and of what lies behind them."""
     source, target = step.source, step.target
     if isinstance(step, Stem):
-        inputs = len(slots(source.channels))
+        inputs = len(slots(source))
         padded = inputs * (source.height + 2) * (source.width + 2)
         return 0, padded + 9 * inputs * source.width + SLACK
     if isinstance(step, Depth):
@@ -366,7 +382,7 @@ def _scratch(step: Step) -> tuple[int, int]:
         count = row * source.height
         return 4 * count + SLACK, 2 * (count + 4 * row) + SLACK
     if isinstance(step, Squeeze | Head):
-        first = len(slots(source.channels))
+        first = len(slots(source))
         second = (step.part.reduce if isinstance(step, Squeeze) else step.head).out_channels
         return 4 * (first + second), 2 * max(first, second)
     return 0, 0

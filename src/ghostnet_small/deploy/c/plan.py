@@ -15,12 +15,16 @@ from ghostnet_small.nn.ghost import AttentionGate, GhostModule
 
 @dataclass(eq=False)
 class Map:
-    """A feature map of one picture; each step that makes one makes a new one."""
+    """A feature map of one picture; each step that makes one makes a new one.
+
+    ``wide``: of the few channels between the blocks, which int8 code keeps in more bits.
+    """
 
     name: str
     channels: int
     height: int
     width: int
+    wide: bool = True
 
     @property
     def pixels(self) -> int:
@@ -118,7 +122,7 @@ def plan_of(network: nn.Module, size: tuple[int, int]) -> Plan:
             f"format c knows ghostnetv3_small and ghostnetv3, not {type(network).__name__}; choose "
             "another format, such as onnx"
         )
-    picture = Map("picture", _conv(network.stem).in_channels, *size)
+    picture = Map("picture", _conv(network.stem).in_channels, *size, wide=False)
     logits = Map("logits", network.num_classes, 1, 1)
     steps: list[Step] = []
     x = Map("stem", _conv(network.stem).out_channels, *size)
@@ -128,19 +132,19 @@ def plan_of(network: nn.Module, size: tuple[int, int]) -> Plan:
         made = list(_bottleneck(block, x, f"blocks.{number}"))
         steps += made
         x = made[-1].target
-    last = Map("last", network.num_features, x.height, x.width)
+    last = Map("last", network.num_features, x.height, x.width, wide=False)
     steps.append(Point("last", x, last, _conv(network.last), relu=True))
     steps.append(Head("head", last, logits, network.head, network.classifier))
     return Plan(tuple(steps), picture, logits)
 
 
 def _bottleneck(block: GhostBottleneck, x: Map, name: str) -> Iterator[Step]:
-    hidden = Map(f"{name}.ghost1", block.ghost1.out_channels, x.height, x.width)
+    hidden = Map(f"{name}.ghost1", block.ghost1.out_channels, x.height, x.width, wide=False)
     yield from _ghost(block.ghost1, x, hidden, f"{name}.ghost1")
     stride = 1
     if isinstance(block.downsample, nn.Conv2d):
         stride = block.downsample.stride[0]
-        half = Map(f"{name}.downsample", hidden.channels, *_strided(x, stride))
+        half = Map(f"{name}.downsample", hidden.channels, *_strided(x, stride), wide=False)
         yield Depth(f"{name}.downsample", hidden, half, block.downsample)
         hidden = half
     if isinstance(block.se, SqueezeExcite):
@@ -166,7 +170,8 @@ def _ghost(
             source = Map(f"{name}.gate.pool", x.channels, x.height // 2, x.width // 2)
             yield Pool(f"{name}.gate.pool", x, source)
         project = _conv(ghost.gate.project)
-        gate = Map(f"{name}.gate.project", project.out_channels, source.height, source.width)
+        size = (source.height, source.width)
+        gate = Map(f"{name}.gate.project", project.out_channels, *size, wide=False)
         yield Point(f"{name}.gate.project", source, gate, project, relu=False)
     relu = isinstance(ghost.act, nn.ReLU)
     yield Point(f"{name}.primary", x, out, _conv(ghost.primary), relu=relu)

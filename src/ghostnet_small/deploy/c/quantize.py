@@ -1,6 +1,7 @@
 """The plan's layers and maps in 8 bits: weights by error feedback, ranges from pictures.
 
-A map's channel holds ``(value / scale) + zero`` as a byte. A layer's weights, with the scales of its
+A map's channel holds ``value / scale + zero`` as a byte, or, where the map is wide, ``value / scale``
+in 14 bits. A layer's weights, with the scales of its
 input multiplied in, are whole numbers of -127 .. 127 times a step for each output. Calibration
 runs pictures through the plan twice side by side, in float32 and as far as it is quantised.
 """
@@ -28,6 +29,10 @@ from ghostnet_small.deploy.c.plan import (
 )
 
 LEVELS = 127
+WIDE_LEVELS = 8191
+MARGIN = 1.25
+# A channel that is always zero needs a scale too.
+SMALLEST = 1e-30
 # The gate keeps the result of its first convolution in 16 bits.
 HALF_LEVELS = 32767
 # Of the mean squared input, added to every input's own: keeps the inverse tame.
@@ -36,28 +41,35 @@ DAMPING = 0.001
 
 @dataclass(frozen=True)
 class Grid:
-    """What a byte of each channel means, ``(C,)`` each: ``(byte - zero) * scale``."""
+    """What a number of each channel means, ``(C,)`` each: ``(number - zero) * scale``; it is a
+    byte or, where ``wide``, one of 14 bits with its sign."""
 
     scale: Tensor
     zero: Tensor
+    wide: bool = False
 
     def round(self, x: Tensor) -> Tensor:
-        """``x`` ``(N, C, H, W)`` at the nearest values that a byte can say."""
+        """``x`` ``(N, C, H, W)`` at the nearest values that there are."""
         scale, zero = self.scale[:, None, None], self.zero[:, None, None]
-        return ((x / scale).round().add(zero).clamp(0, 255) - zero) * scale
+        low, high = (-WIDE_LEVELS, WIDE_LEVELS) if self.wide else (0, 255)
+        return ((x / scale).round().add(zero).clamp(low, high) - zero) * scale
 
 
 def joined(first: Grid, second: Grid) -> Grid:
     """Of the channels of two maps behind one another."""
     both = zip((first.scale, first.zero), (second.scale, second.zero), strict=True)
-    return Grid(*(torch.cat(pair) for pair in both))
+    return Grid(*(torch.cat(pair) for pair in both), wide=first.wide)
 
 
-def grid_of(x: Tensor) -> Grid:
+def grid_of(x: Tensor, wide: bool) -> Grid:
     """The grid from the least to the largest value of every channel of ``x`` ``(N, C, H, W)``."""
     rows = x.transpose(0, 1).flatten(1)
+    if wide:
+        # Other pictures may have larger values, and there are levels to spare.
+        bound = (MARGIN * rows.abs().amax(1)).clamp_min(SMALLEST)
+        return Grid(bound / WIDE_LEVELS, torch.zeros_like(bound), wide=True)
     low, high = rows.amin(1).clamp_max(0), rows.amax(1).clamp_min(0)
-    scale = ((high - low) / 255).clamp_min(torch.finfo(torch.float32).tiny * 2**24)
+    scale = ((high - low) / 255).clamp_min(SMALLEST)
     return Grid(scale, (-low / scale).round())
 
 
@@ -125,7 +137,7 @@ class _Calibration:
                 if step.source is not step.target:
                     return self.made(step, (layer,), source, second, rounded_second)
                 if add is None:
-                    grid = grid_of(second)
+                    grid = grid_of(second, step.target.wide)
                     rounded_second = grid.round(rounded_second)
                     self.grids[step.target] = joined(source, grid)
                     self.exact[step.target] = (
@@ -146,7 +158,7 @@ class _Calibration:
                 return Quantized(step, (), source, source)
             case Gate(horizontal=horizontal, vertical=vertical):
                 first, exact, rounded = self.conv(horizontal, exact, rounded, source, False)
-                bound = exact.abs().amax((0, 2, 3)).clamp_min(1e-12) * 1.25
+                bound = (MARGIN * exact.abs().amax((0, 2, 3))).clamp_min(SMALLEST)
                 middle = Grid(bound / HALF_LEVELS, torch.zeros_like(bound))
                 second, exact, rounded = self.conv(vertical, exact, rounded, middle, False)
                 gated = self.grids[step.target]
@@ -181,7 +193,7 @@ class _Calibration:
         add: Grid | None = None,
     ) -> Quantized:
         """The step's whole target, at its own grid."""
-        grid = grid_of(exact)
+        grid = grid_of(exact, step.target.wide)
         self.grids[step.target] = grid
         self.exact[step.target] = (exact, grid.round(rounded))
         return Quantized(step, layers, source, grid, add)
