@@ -84,12 +84,12 @@ class ExecutorchSession:
                     str(path), program_verification=_C.Verification.InternalConsistency
                 )
                 (text,) = self._program.load_method(KEY)([])
-                self.description = read_description(bytes(text.numpy()).decode(), str(path))
                 self._load()
         except RuntimeError as error:
             raise InputError(
                 f"{path} is of another version of ExecuTorch ({error}); export the run again"
             ) from None
+        self.description = read_description(bytes(text.numpy()).decode(), str(path))
 
     def __call__(self, pictures: Array) -> Array:
         if self._pool != _Pool.number:

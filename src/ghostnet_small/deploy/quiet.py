@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Holds back what is written to the process's standard error, by C and C++ as well.
+    """Holds back what is written to standard error: Python's, and the process's by C and C++.
 
     After an error it is let through. Another thread's lines are held back with it: enclose little.
     """
     sys.stderr.flush()
+    text = io.StringIO()
     kept = os.dup(2)
     try:
         with tempfile.TemporaryFile() as held:
             os.dup2(held.fileno(), 2)
             try:
-                yield
+                # Extensions may write to Python's, whatever that is at the time.
+                with redirect_stderr(text):
+                    yield
             except BaseException:
-                os.dup2(kept, 2)
                 held.seek(0)
-                os.write(2, held.read())
+                os.write(kept, held.read())
+                sys.stderr.write(text.getvalue())
                 raise
             finally:
                 os.dup2(kept, 2)
