@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
@@ -98,19 +100,20 @@ class FakeFormat(Format):
         return self.made
 
 
-def use_fakes(monkeypatch: pytest.MonkeyPatch) -> tuple[FakeModule, FakeModule]:
+@contextmanager
+def use_fakes() -> Iterator[tuple[FakeModule, FakeModule]]:
     """The only formats are ``good``, without int8, and ``odd``, with it; their modules.
 
     Exports are compared on a few pictures.
     """
-    monkeypatch.setattr(checking, "PICTURES", 40)
     good, odd = FakeModule(), FakeModule()
-    for name in tuple(FORMATS):
-        monkeypatch.delitem(FORMATS, name)
-    for name, module, int8 in (("good", good, False), ("odd", odd, True)):
-        form = FakeFormat(name, f".{name}", "", (f".{name}w",), int8=int8, made=module)
-        monkeypatch.setitem(FORMATS, name, form)
-    return good, odd
+    forms = {
+        name: FakeFormat(name, f".{name}", "", (f".{name}w",), int8=int8, made=module)
+        for name, module, int8 in (("good", good, False), ("odd", odd, True))
+    }
+    # Afterwards the formats are in their order again, which monkeypatch would not see to.
+    with patch.dict(FORMATS, forms, clear=True), patch.object(checking, "PICTURES", 40):
+        yield good, odd
 
 
 def save_digits(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from export_kit import save_digits, use_fakes
+from export_kit import FakeModule, save_digits, use_fakes
 from ghostnet_small.cli import main
 
 Ask = Callable[..., tuple[int, str, str]]
@@ -114,10 +114,16 @@ def test_words_that_cannot_be(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture
+def fakes() -> Iterator[tuple[FakeModule, FakeModule]]:
+    with use_fakes() as modules:
+        yield modules
+
+
 def test_what_is_printed(
-    weights: Path, tmp_path: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    fakes: tuple[FakeModule, FakeModule], weights: Path, tmp_path: Path, ask: Ask
 ) -> None:
-    good, odd = use_fakes(monkeypatch)
+    good, odd = fakes
     words = ("export", weights, "--int8", "--calibration", "30", "--out", tmp_path / "out")
     status, out, err = ask(*words)
     lines = [line.strip() for line in out.splitlines()]

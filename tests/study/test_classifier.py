@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fakes(monkeypatch: pytest.MonkeyPatch) -> tuple[FakeModule, FakeModule]:
-    return use_fakes(monkeypatch)
+def fakes() -> Iterator[tuple[FakeModule, FakeModule]]:
+    with use_fakes() as modules:
+        yield modules
 
 
 @pytest.fixture

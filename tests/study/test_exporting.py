@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,9 @@ def weights(saved: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def fakes(monkeypatch: pytest.MonkeyPatch) -> tuple[FakeModule, FakeModule]:
-    return use_fakes(monkeypatch)
+def fakes() -> Iterator[tuple[FakeModule, FakeModule]]:
+    with use_fakes() as modules:
+        yield modules
 
 
 @pytest.fixture
