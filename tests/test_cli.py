@@ -375,7 +375,7 @@ def test_record_and_tables(run: Path, tmp_path: Path, ask: Ask) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("train", "evaluate", "predict", "info", "fold", "data", "record", "tables"),
+        *("train", "evaluate", "predict", "info", "fold", "export", "data", "record", "tables"),
         "benchmark train",
         "benchmark distill",
     ],

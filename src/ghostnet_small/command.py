@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -53,3 +54,8 @@ def number(word: str) -> float:
         return float(word)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{word!r} is not a number") from None
+
+
+def remark(text: str) -> None:
+    """Say ``text`` beside the results, on standard error."""
+    print(f"{PROGRAM}: {text}", file=sys.stderr)

@@ -37,7 +37,8 @@ class Format:
     files that belong beside it. ``modules`` are what the format imports, ``extra`` installs them.
     Its ``module``, imported when it is first used, has ``export(network, description, path)``,
     ``open_file(path, threads)``, and, where ``int8``, ``quantize(network, description,
-    calibration, path)``.
+    calibration, path)``, whose ``calibration`` are training pictures as a session takes them.
+    ``ghostnets_only``: it takes no other networks.
     """
 
     name: str
@@ -47,6 +48,12 @@ class Format:
     modules: tuple[str, ...] = ()
     extra: str | None = None
     int8: bool = False
+    ghostnets_only: bool = False
+
+    @property
+    def install(self) -> str:
+        """The command that installs what the format needs."""
+        return f"pip install 'ghostnet-small[{self.extra}]'"
 
     def missing(self) -> tuple[str, ...]:
         """Its modules that are not installed."""
@@ -58,7 +65,7 @@ class Format:
         if missing:
             raise InputError(
                 f"format {self.name} needs {', '.join(missing)}, which is not installed; install "
-                f"it with: pip install 'ghostnet-small[{self.extra}]'"
+                f"it with: {self.install}"
             )
 
     def load(self) -> ModuleType:
@@ -114,7 +121,7 @@ FORMATS = {
             modules=("ncnn", "pnnx"),
             extra="ncnn",
         ),
-        Format("c", ".c", "c_file", companions=(".h",), int8=True),
+        Format("c", ".c", "c_file", companions=(".h",), int8=True, ghostnets_only=True),
     )
 }
 

@@ -1,0 +1,145 @@
+"""ExecuTorch's format, ``.pte``, for phones and smaller: XNNPACK runs all of it.
+
+The programs take one picture. With a dynamic batch ExecuTorch 1.5 plans too little memory (15
+pictures, whatever bound the export states).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+
+from ghostnet_small.deploy.aten import traced
+from ghostnet_small.deploy.description import KEY, Description, read_description
+from ghostnet_small.deploy.formats import Array
+from ghostnet_small.deploy.quiet import quiet_stderr
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import read_bytes, write_atomic
+
+LARGEST = 2 << 30  # bytes
+# Behind the program, where ExecuTorch has stopped reading: this, and a SHA-256 in hexadecimal.
+DIGEST = f"\n# {KEY} digest ".encode()
+
+
+def export(network: nn.Module, description: Description, path: Path) -> None:
+    """Write ``network``, in evaluation mode, as a program for one picture at a time."""
+    write_program(traced(network, description, 1), description, path)
+
+
+def write_program(program: ExportedProgram, description: Description, path: Path) -> None:
+    """Write ``program``, for one picture, with its description as a method that returns bytes."""
+    with _quiet_export():
+        from executorch.exir import to_edge_transform_and_lower
+
+        from ghostnet_small.deploy.executorch_nearest import partitioner
+
+        text = torch.frombuffer(bytearray(description.as_json().encode()), dtype=torch.uint8)
+        lowered = to_edge_transform_and_lower(
+            program, partitioner=[partitioner()], constant_methods={KEY: text}
+        )
+        data = lowered.to_executorch().buffer
+    # XNNPACK takes what it reads at its word, so opening asks this first.
+    write_atomic(path, data + DIGEST + hashlib.sha256(data).hexdigest().encode() + b"\n")
+
+
+class _Pool:
+    """The threads of XNNPACK, which are the process's.
+
+    A method keeps a pointer to the pool that it was loaded with, and a pool of another size takes
+    that one's place: methods of an earlier ``number`` must not be run again.
+    """
+
+    number = 0
+
+    @classmethod
+    def resize(cls, threads: int) -> None:
+        from executorch.extension.pybindings import _C
+
+        if _C._threadpool_get_thread_count() != threads:
+            _C._unsafe_reset_threadpool(threads)
+            cls.number += 1
+
+
+class ExecutorchSession:
+    """A program of ExecuTorch, run by its Python runtime one picture at a time."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        # Not executorch.runtime, which imports the exporter too: seconds, and a hundred megabytes.
+        from executorch.extension.pybindings import _C
+
+        _check_digest(path)
+        self._threads = threads
+        try:
+            with quiet_stderr():
+                self._program = _C._load_program(
+                    str(path), program_verification=_C.Verification.InternalConsistency
+                )
+                (text,) = self._program.load_method(KEY)([])
+                self._load()
+        except RuntimeError as error:
+            raise InputError(
+                f"{path} is of another version of ExecuTorch ({error}); export the run again"
+            ) from None
+        self.description = read_description(bytes(text.numpy()).decode(), str(path))
+
+    def __call__(self, pictures: Array) -> Array:
+        if self._pool != _Pool.number:
+            with quiet_stderr():
+                self._load()
+        tensor = torch.from_numpy(np.ascontiguousarray(pictures))
+        answers = np.empty((len(tensor), len(self.description.classes)), dtype=np.float32)
+        for number in range(len(tensor)):
+            # Not a copy of the program's own memory: this assignment makes one.
+            (answer,) = self._run([tensor[number : number + 1]], False)
+            answers[number] = answer.numpy()
+        return answers
+
+    def _load(self) -> None:
+        _Pool.resize(self._threads)
+        self._run = self._program.load_method("forward")
+        self._pool = _Pool.number
+
+
+def open_file(path: Path, threads: int) -> ExecutorchSession:
+    """A session for ``path`` on ``threads`` threads, which are XNNPACK's in the whole process.
+
+    Sessions with other numbers of threads may be used in turn, at the price of loading anew, but
+    not at a time. Raises ``InputError`` where the file is damaged, or of another version or
+    program.
+    """
+    return ExecutorchSession(path, threads)
+
+
+def _check_digest(path: Path) -> None:
+    data, found, digest = read_bytes(path, LARGEST).rpartition(DIGEST)
+    if not found:
+        raise InputError(
+            f"{path} was not written by ghostnet-small export, or is cut short; export the run "
+            "again"
+        )
+    if hashlib.sha256(data).hexdigest().encode() != digest.rstrip(b"\n"):
+        raise InputError(f"{path} is damaged; copy it again, or export the run again")
+
+
+@contextmanager
+def _quiet_export() -> Iterator[None]:
+    """Holds back what importing and running the exporter says of its own parts."""
+    log = logging.getLogger("torch.utils._pytree")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # It opens its own data files with functions that Python has renamed.
+            warnings.filterwarnings("ignore", r"(open|read)_\w+ is deprecated", DeprecationWarning)
+            yield
+    finally:
+        log.setLevel(level)

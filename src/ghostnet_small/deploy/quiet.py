@@ -1,0 +1,37 @@
+"""What libraries print past Python, held back where they say nothing that a user could act on."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Holds back what is written to standard error: Python's, and the process's by C and C++.
+
+    After an error it is let through. Another thread's lines are held back with it: enclose little.
+    """
+    sys.stderr.flush()
+    text = io.StringIO()
+    kept = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as held:
+            os.dup2(held.fileno(), 2)
+            try:
+                # Extensions may write to Python's, whatever that is at the time.
+                with redirect_stderr(text):
+                    yield
+            except BaseException:
+                held.seek(0)
+                os.write(kept, held.read())
+                sys.stderr.write(text.getvalue())
+                raise
+            finally:
+                os.dup2(kept, 2)
+    finally:
+        os.close(kept)
