@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from ghostnet_small.deploy.aten import input_type, traced
 from ghostnet_small.deploy.description import KEY, Description, read_description
 from ghostnet_small.deploy.formats import Array
+from ghostnet_small.deploy.torch_reader import WRONG, Program, read_program
 from ghostnet_small.errors import InputError
 
 EXTRA = f"{KEY}.json"
@@ -18,34 +19,24 @@ MOST_BATCH = 1 << 16
 
 
 def export(network: nn.Module, description: Description, path: Path) -> None:
-    """Write ``network``, in evaluation mode, as an exported program with a dynamic batch."""
-    example = torch.zeros(2, description.channels, *description.size, dtype=_type(description))
-    batch = torch.export.Dim("batch", min=1, max=MOST_BATCH)
-    with torch.no_grad():
-        program = torch.export.export(
-            network, (example,), dynamic_shapes=({0: batch},), strict=True
-        )
+    """Write ``network``, in evaluation mode, as an exported program with a dynamic batch.
+
+    ``torch.export.load`` reads it as well, and finds no pickle in it.
+    """
+    program = traced(network, description, MOST_BATCH)
     torch.export.save(program, path, extra_files={EXTRA: description.as_json()})
 
 
 class TorchSession:
     """An exported program, run by eager PyTorch on as many threads as the process has."""
 
-    def __init__(self, path: Path) -> None:
-        extra = {EXTRA: ""}
-        try:
-            program = torch.export.load(path, extra_files=extra)
-        except (RuntimeError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-            raise InputError(
-                f"{path} is damaged or no exported program ({_first_line(error)}); export the run "
-                "again"
-            ) from None
-        self.description = read_description(extra[EXTRA] or None, str(path))
-        self._run = program.module()
+    def __init__(self, program: Program, description: Description) -> None:
+        self.description = description
+        self._program = program
 
     def __call__(self, pictures: Array) -> Array:
-        with torch.no_grad():
-            answers: Array = self._run(torch.from_numpy(np.ascontiguousarray(pictures))).numpy()
+        with torch.inference_mode():
+            answers: Array = self._program(torch.from_numpy(np.ascontiguousarray(pictures))).numpy()
         return answers
 
 
@@ -54,13 +45,22 @@ def open_file(path: Path, threads: int) -> TorchSession:
 
     Raises ``InputError`` where the file is damaged or of another version.
     """
+    program, text = read_program(path, EXTRA)
+    description = read_description(text, str(path))
+    example = torch.zeros(
+        1, description.channels, *description.size, dtype=input_type(description), device="meta"
+    )
+    try:
+        shape = program.answer_shape(example)
+    except WRONG as error:
+        raise InputError(
+            f"{path} is damaged: it cannot be run ({str(error).splitlines()[0]:.200}); export the "
+            "run again"
+        ) from None
+    if shape != (1, len(description.classes)):
+        raise InputError(
+            f"{path} is damaged: it answers {shape} for {len(description.classes)} classes; "
+            "export the run again"
+        )
     torch.set_num_threads(threads)
-    return TorchSession(path)
-
-
-def _type(description: Description) -> torch.dtype:
-    return torch.uint8 if description.input == "pixels" else torch.float32
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]
+    return TorchSession(program, description)
