@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -10,24 +11,33 @@ import onnxruntime
 import torch
 from torch import nn
 
+from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import KEY, Description, read_description
 from ghostnet_small.deploy.formats import Array
+from ghostnet_small.deploy.rewrite import Form, rewrite
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_bytes, write_atomic
 
 INPUT, OUTPUT = "pictures", "answers"
+# The oldest that PyTorch writes, and the file format that came with it.
+OPSET, IR_VERSION = 18, 8
 MOST_BATCH = 1 << 16
 # Protocol buffers can hold no more.
-MOST_BYTES = 1 << 31
+MOST_BYTES = (1 << 31) - 1
+DIGEST = f"{KEY}_digest"
+# With AVX-512, ONNX Runtime has a layout of its own, in blocks of 16 channels. It leaves that, and
+# copies, for all that it cannot do there: odd concatenations, means, products of unequal shapes.
+FORM = Form(multiple=16, stretch=True)
 
 
-def export(network: nn.Module, description: Description, path: Path) -> None:
+def export(network: Deployable, description: Description, path: Path) -> None:
     """Write ``network``, in evaluation mode, as ONNX with a dynamic batch."""
-    write_atomic(path, described(onnx_model(network, description), description))
+    fast = Deployable(rewrite(network.network, description.size, FORM), description).eval()
+    write_atomic(path, content(onnx_model(fast, description), description))
 
 
 def onnx_model(network: nn.Module, description: Description) -> onnx.ModelProto:
-    """``network`` as ONNX, ``pictures`` to ``answers``."""
+    """``network`` as ONNX, ``pictures`` to ``answers``, as it is."""
     example = torch.zeros(2, description.channels, *description.size, dtype=_type(description))
     batch = torch.export.Dim("batch", min=1, max=MOST_BATCH)
     program = torch.onnx.export(
@@ -37,40 +47,56 @@ def onnx_model(network: nn.Module, description: Description) -> onnx.ModelProto:
         dynamic_shapes=({0: batch},),
         input_names=[INPUT],
         output_names=[OUTPUT],
+        opset_version=OPSET,
         verbose=False,
     )
     assert program is not None
-    return program.model_proto
+    return _without_history(program.model_proto)
 
 
-def described(model: onnx.ModelProto, description: Description) -> bytes:
-    """The content of a file of ``model`` that holds its description."""
+def content(model: onnx.ModelProto, description: Description) -> bytes:
+    """What a file of ``model`` holds: it, its description and a digest of both."""
     onnx.helper.set_model_props(model, {KEY: description.as_json()})
     onnx.checker.check_model(model, full_check=True)
-    content: bytes = model.SerializeToString()
-    return content
+    body: bytes = model.SerializeToString()
+    return body + _end(body)
 
 
 class OnnxSession:
     """A network run by ONNX Runtime on the CPU."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        content = read_bytes(path, MOST_BYTES)
+        model = _checked(path)
         try:
             self._session = onnxruntime.InferenceSession(
-                content, options(threads), providers=["CPUExecutionProvider"]
+                model, options(threads), providers=["CPUExecutionProvider"]
             )
-            text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
-        # Its errors have no common class below this one.
+        # Its errors have no class in common below this one.
         except Exception as error:
             raise InputError(
-                f"{path} is damaged or no ONNX file ({_first_line(error)}); export the run again"
+                f"{path} is no network that ONNX Runtime runs ({_first_line(error)}); export the "
+                "run again"
             ) from None
+        text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
         self.description = read_description(text, str(path))
+        self._check_ends(path)
 
     def __call__(self, pictures: Array) -> Array:
         (answers,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(pictures)})
         return np.asarray(answers)
+
+    def _check_ends(self, path: Path) -> None:
+        described = self.description
+        kind = "tensor(uint8)" if described.input == "pixels" else "tensor(float)"
+        takes = [(end.name, end.type, end.shape[1:]) for end in self._session.get_inputs()]
+        answers = [(end.name, end.type, end.shape[1:]) for end in self._session.get_outputs()]
+        if takes != [(INPUT, kind, [described.channels, *described.size])] or answers != [
+            (OUTPUT, "tensor(float)", [len(described.classes)])
+        ]:
+            raise InputError(
+                f"{path} takes and answers other than it says ({takes}, {answers}); export the "
+                "run again"
+            )
 
 
 def options(threads: int) -> onnxruntime.SessionOptions:
@@ -89,6 +115,39 @@ def open_file(path: Path, threads: int) -> OnnxSession:
     Raises ``InputError`` where the file is damaged or of another version.
     """
     return OnnxSession(path, threads)
+
+
+def _end(body: bytes) -> bytes:
+    """What is appended to ``body``: a protocol buffer may come in parts, so it stays a model."""
+    part = onnx.ModelProto()
+    part.metadata_props.add(key=DIGEST, value=hashlib.sha256(body).hexdigest())
+    end: bytes = part.SerializeToString()
+    return end
+
+
+def _checked(path: Path) -> bytes:
+    """The content of ``path``; raises ``InputError`` where it is not what ``content`` returned."""
+    found = read_bytes(path, MOST_BYTES)
+    length = len(_end(b""))
+    body, end = found[:-length], found[-length:]
+    if end != _end(body):
+        raise InputError(
+            f"{path} is damaged, was changed or was not written by ghostnet-small export: its "
+            "digest is not that of its content; export the run again"
+        )
+    return found
+
+
+def _without_history(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` without the notes of where each node came from: a fifth of the file, and the
+    paths of the one who wrote it."""
+    model.ir_version = IR_VERSION
+    graph = model.graph
+    del graph.value_info[:]
+    for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return model
 
 
 def _type(description: Description) -> torch.dtype:
