@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from export_kit import FakeModule, save_digits, use_fakes
+from export_kit import FakeFormat, FakeModule, save_digits, use_fakes
 from ghostnet_small.cli import main
 
 Ask = Callable[..., tuple[int, str, str]]
@@ -146,3 +148,26 @@ def test_what_is_printed(
     value = json.loads(out)
     assert status == 3 and value["files"] == [] and len(value["failed"]) == 2
     assert not (tmp_path / "new").exists()
+
+
+def test_what_libraries_print_is_not_among_the_results(
+    fakes: tuple[FakeModule, FakeModule],
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def load(self: object) -> FakeModule:
+        print("progress 100 %")
+        ctypes.CDLL(None).printf(b"native noise\n")
+        return fakes[0]
+
+    monkeypatch.setattr(FakeFormat, "load", load)
+    words = ["export", str(weights), "--formats", "good", "--out", str(tmp_path / "out"), "--json"]
+    assert main(words) == 0
+    out, err = capfd.readouterr()
+    assert len(json.loads(out)["files"]) == 1
+    assert "progress" in err and "native noise" in err
+    print("afterwards")
+    os.write(1, b"and in C\n")
+    assert capfd.readouterr().out == "afterwards\nand in C\n"

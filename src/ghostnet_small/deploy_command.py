@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ghostnet_small.command import PROGRAM, Failed, positive, remark
+from ghostnet_small.command import PROGRAM, Failed, libraries_apart, positive, remark
 from ghostnet_small.errors import InputError
 from ghostnet_small.terminal import print_pairs
 
@@ -62,18 +62,20 @@ def export(args: argparse.Namespace) -> dict[str, Any]:
     if args.calibration is not None and not args.int8:
         raise InputError(f"--calibration {args.calibration} is for --int8; give --int8 too")
     try:
-        return export_weights(
-            args.path,
-            args.out,
-            formats=args.formats.split(","),
-            int8=args.int8,
-            input=args.input,
-            weights=args.weights,
-            calibration=args.calibration or CALIBRATION,
-            overrides=args.overrides,
-            force=args.force,
-            say=remark,
-        )
+        # Some report their progress, which must not fall among --json.
+        with libraries_apart():
+            return export_weights(
+                args.path,
+                args.out,
+                formats=args.formats.split(","),
+                int8=args.int8,
+                input=args.input,
+                weights=args.weights,
+                calibration=args.calibration or CALIBRATION,
+                overrides=args.overrides,
+                force=args.force,
+                say=remark,
+            )
     except ExportFailed as error:
         raise Failed(str(error), 3, value=error.value) from None
 

@@ -162,7 +162,8 @@ def open_file(path: Path, threads: int = 1) -> Session:
     opener: Callable[[Path, int], Session] = form.load().open_file
     for file in form.files(path):
         if not file.is_file():
-            raise InputError(f"{file} is not there; export the run, or copy it beside {path.name}")
+            beside = f", or copy it beside {path.name}" if file != path else " first"
+            raise InputError(f"{file} is not there; export the run{beside}")
     return opener(path, threads)
 
 
