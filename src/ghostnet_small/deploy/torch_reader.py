@@ -30,7 +30,7 @@ OVERLOADS = (
     ("default", ("conv2d", "linear", "batch_norm", "addmm", "matmul", "dropout", "cat", "chunk")),
     ("default", ("relu", "relu_", "relu6", "hardtanh", "hardtanh_", "clamp", "sigmoid", "silu")),
     ("default", ("hardsigmoid", "hardswish", "avg_pool2d", "adaptive_avg_pool2d", "max_pool2d")),
-    ("default", ("reshape", "view", "permute", "unsqueeze", "expand", "contiguous", "clone")),
+    ("default", ("reshape", "permute", "unsqueeze", "expand", "contiguous", "clone")),
     ("Tensor", ("add", "add_", "sub", "mul", "div", "slice")),
     ("dim", ("mean", "squeeze")),
     ("int", ("softmax", "transpose", "select", "sym_size")),
@@ -43,6 +43,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     for overload, names in OVERLOADS
     for name in names
 }
+# What lies with its channels side by side may have to be copied for another shape.
+OPERATORS["torch.ops.aten.view.default"] = torch.ops.aten.reshape.default
 TYPES = {1: torch.uint8, 5: torch.int64, 7: torch.float32, 12: torch.bool}
 # What reading the wrong thing, or a shape that cannot be, raises.
 WRONG = (
@@ -173,7 +175,11 @@ class _Records:
         data = bytearray(self.bytes(folder + entry["path_name"]))
         flat = torch.frombuffer(data, dtype=kind) if data else torch.zeros(0, dtype=kind)
         # Raises where the numbers of the file do not suffice.
-        return flat.as_strided(sizes, strides, int(meta["storage_offset"]["as_int"])).clone()
+        found = flat.as_strided(sizes, strides, int(meta["storage_offset"]["as_int"]))
+        # Convolutions of small pictures are faster with a pixel's channels side by side, and
+        # answer as their weights lie.
+        lies = torch.channels_last if found.dim() == 4 else torch.contiguous_format
+        return found.clone(memory_format=lies)
 
 
 def _program(module: dict[str, Any], weights: dict[str, Tensor]) -> Program:
