@@ -71,15 +71,19 @@ class OnnxSession:
             self._session = onnxruntime.InferenceSession(
                 model, options(threads), providers=["CPUExecutionProvider"]
             )
+            text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+            self.description = read_description(text, str(path))
+            self._check_ends(path)
+            # What a hostile graph contradicts itself in is found by running it.
+            self(_black(self.description))
+        except InputError:
+            raise
         # Its errors have no class in common below this one.
         except Exception as error:
             raise InputError(
                 f"{path} is no network that ONNX Runtime runs ({_first_line(error)}); export the "
                 "run again"
             ) from None
-        text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
-        self.description = read_description(text, str(path))
-        self._check_ends(path)
 
     def __call__(self, pictures: Array) -> Array:
         (answers,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(pictures)})
@@ -140,14 +144,24 @@ def _checked(path: Path) -> bytes:
 
 def _without_history(model: onnx.ModelProto) -> onnx.ModelProto:
     """``model`` without the notes of where each node came from: a fifth of the file, and the
-    paths of the one who wrote it."""
+    paths of the one who wrote it.
+
+    The shapes between the nodes stay. ONNX Runtime cannot find all that PyTorch knows of them, and
+    where it does not see that two batches are as large, it leaves its own layout to add them.
+    """
     model.ir_version = IR_VERSION
     graph = model.graph
-    del graph.value_info[:]
-    for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
+    ends = (*graph.input, *graph.output, *graph.value_info)
+    for part in (model, graph, *graph.node, *graph.initializer, *ends):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
     return model
+
+
+def _black(description: Description) -> Array:
+    """A picture of zeros."""
+    kind = np.uint8 if description.input == "pixels" else np.float32
+    return np.zeros((1, description.channels, *description.size), kind)
 
 
 def _type(description: Description) -> torch.dtype:

@@ -132,7 +132,8 @@ class RewrittenGhost(nn.Module):
         )
         if self.joins:
             first = padded(half, form.multiple)
-            self.primary, self.cheap = dense(primary, source, first), depthwise(cheap, first)
+            second = tuple(c - half if c >= half else c for c in self.layout[len(first) :])
+            self.primary, self.cheap = dense(primary, source, first), depthwise(cheap, second)
         else:
             twice = tuple(c - half if c >= half else c for c in self.layout)
             self.primary = dense(primary, source, twice)

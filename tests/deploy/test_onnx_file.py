@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from deploy_kit_mobile import CASES, Sample, check_answers, export, flipped
+from ghostnet_small.deploy.deployable import Deployable
+from ghostnet_small.deploy.formats import FORMATS, open_file, relative_error
+from ghostnet_small.errors import InputError
+
+if FORMATS["onnx"].missing():
+    pytest.skip("onnx is not installed", allow_module_level=True)
+
+import onnx
+import onnxruntime
+
+from ghostnet_small.deploy import onnx_file
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sample, Path]:
+    return export("onnx", CASES["width 1.0"], tmp_path_factory.mktemp("onnx"))
+
+
+def changed(path: Path, change: Callable[[onnx.ModelProto], None], to: Path) -> Path:
+    """The file of a model that was changed before it was written."""
+    model = onnx.load(path)
+    described = onnx_file.open_file(path, 1).description
+    del model.metadata_props[:]
+    change(model)
+    onnx.helper.set_model_props(model, {onnx_file.KEY: described.as_json()})
+    body = model.SerializeToString()
+    to.write_bytes(body + onnx_file._end(body))
+    return to
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "width 1.0"])
+def test_agrees(case: str, tmp_path: Path) -> None:
+    made, path = export("onnx", CASES[case], tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+    check_answers(open_file(path), made)
+
+
+def test_width_one_agrees_on_one_thread_and_two(plain: tuple[Sample, Path]) -> None:
+    made, path = plain
+    for threads in (1, 2):
+        session = open_file(path, threads)
+        assert onnx_file.options(threads).intra_op_num_threads == threads
+        check_answers(session, made)
+
+
+def test_the_file_is_of_a_format_that_runtimes_take_and_knows_nobodys_folders(
+    plain: tuple[Sample, Path],
+) -> None:
+    model = onnx.load(plain[1])
+    onnx.checker.check_model(model, full_check=True)
+    assert [(each.domain, each.version) for each in model.opset_import] == [("", 18)]
+    assert {node.domain for node in model.graph.node} == {""}
+    assert b"/src/" not in plain[1].read_bytes() and b"site-packages" not in plain[1].read_bytes()
+    # Every batch is known to be the same.
+    ends = [*model.graph.input, *model.graph.value_info, *model.graph.output]
+    batches = {
+        end.type.tensor_type.shape.dim[0].dim_param
+        for end in ends
+        if len(end.type.tensor_type.shape.dim) == 4 and "." not in end.name
+    }
+    assert batches == {"batch"}
+
+
+def test_the_runtime_keeps_its_own_layout_from_end_to_end(
+    plain: tuple[Sample, Path], tmp_path: Path
+) -> None:
+    options = onnx_file.options(1)
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(plain[1], options, providers=["CPUExecutionProvider"])
+    nodes = onnx.load(tmp_path / "optimized.onnx", load_external_data=False).graph.node
+    kinds = [node.op_type for node in nodes]
+    if not any(node.domain == "com.microsoft.nchwc" for node in nodes):
+        pytest.skip("the runtime has no layout of its own on this CPU")
+    assert kinds.count("ReorderInput") == 0 and kinds.count("ReorderOutput") == 1
+
+
+def test_other_networks_stay_as_they_are(tmp_path: Path, plain: tuple[Sample, Path]) -> None:
+    made = plain[0]
+    torch.manual_seed(0)
+    other = nn.Sequential(nn.Conv2d(3, 4, 5, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(196, 10))
+    network = Deployable(other, made.description).eval()
+    onnx_file.export(network, made.description, tmp_path / "model.onnx")
+    with torch.no_grad():
+        exact = network(torch.from_numpy(made.pictures)).numpy()
+    found = onnx_file.open_file(tmp_path / "model.onnx", 1)(made.pictures)
+    assert relative_error(found, exact) < 1e-5
+
+
+def test_a_damaged_file_is_refused(plain: tuple[Sample, Path], tmp_path: Path) -> None:
+    data = plain[1].read_bytes()
+    spoiled = [b"", b"\0" * 1000, data[:1000], data[:-1], data + b"\n", data[1:]]
+    spoiled += [flipped(data, place) for place in range(0, len(data), len(data) // 7)]
+    for part in spoiled:
+        (tmp_path / "model.onnx").write_bytes(part)
+        with pytest.raises(InputError, match="its digest is not that of its content"):
+            open_file(tmp_path / "model.onnx")
+
+
+def test_a_file_of_another_program_or_version_is_refused(
+    plain: tuple[Sample, Path], tmp_path: Path
+) -> None:
+    model = onnx.load(plain[1])
+    del model.metadata_props[:]
+    foreign = tmp_path / "foreign.onnx"
+    foreign.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match="was not written by ghostnet-small export"):
+        open_file(foreign)
+    text = plain[0].description.as_json().replace('"format": 1', '"format": 2')
+    onnx.helper.set_model_props(model, {onnx_file.KEY: text})
+    body = model.SerializeToString()
+    foreign.write_bytes(body + onnx_file._end(body))
+    with pytest.raises(InputError, match="is of format 2, and this program reads 1"):
+        open_file(foreign)
+
+
+def mistyped(model: onnx.ModelProto) -> None:
+    model.graph.node[3].op_type = "Rleu"
+
+
+def far_outside(model: onnx.ModelProto) -> None:
+    """A convolution's padding."""
+    pads = next(a for n in model.graph.node for a in n.attribute if a.name == "pads")
+    pads.ints[0] = 1 << 40
+
+
+def renamed(model: onnx.ModelProto) -> None:
+    model.graph.output[0].name = model.graph.node[0].output[0]
+
+
+@pytest.mark.parametrize("change", [mistyped, far_outside, renamed])
+def test_a_graph_that_cannot_run_is_refused_when_it_is_opened(
+    change: Callable[[onnx.ModelProto], None], plain: tuple[Sample, Path], tmp_path: Path
+) -> None:
+    path = changed(plain[1], change, tmp_path / "model.onnx")
+    with pytest.raises(InputError, match=re.escape(str(path)) + " (is no network|takes and)"):
+        open_file(path)
+
+
+def test_a_description_that_is_not_the_graphs_is_refused(
+    plain: tuple[Sample, Path], tmp_path: Path
+) -> None:
+    model, made = onnx.load(plain[1]), plain[0].description
+    del model.metadata_props[:]
+    path = tmp_path / "model.onnx"
+    for other in (
+        replace(made, input="pixels"),
+        replace(made, size=(31, 32)),
+        replace(made, classes=("cat", "dog")),
+        replace(made, mean=(0.5,), std=(0.5,)),
+    ):
+        onnx.helper.set_model_props(model, {onnx_file.KEY: other.as_json()})
+        body = model.SerializeToString()
+        path.write_bytes(body + onnx_file._end(body))
+        with pytest.raises(InputError, match="takes and answers other than it says"):
+            open_file(path)
+
+
+def test_pictures_of_another_type_are_never_cast(plain: tuple[Sample, Path]) -> None:
+    session = open_file(plain[1])
+    with pytest.raises(Exception, match="Unexpected input data type"):
+        session(plain[0].pictures.astype(np.float64))
