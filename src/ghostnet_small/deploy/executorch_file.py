@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from torch.export import ExportedProgram
 
 from ghostnet_small.deploy.aten import traced
@@ -38,7 +39,12 @@ FORM = Form(to_one_pixel=True)
 def export(network: Deployable, description: Description, path: Path) -> None:
     """Write ``network``, in evaluation mode, as a program for one picture at a time."""
     fast = Deployable(rewrite(network.network, description.size, FORM), description).eval()
-    write_program(traced(fast, description, 1), description, path)
+    write(fast, description, path)
+
+
+def write(network: nn.Module, description: Description, path: Path) -> None:
+    """``export`` of a network as it is."""
+    write_program(traced(network, description, 1), description, path)
 
 
 def write_program(program: ExportedProgram, description: Description, path: Path) -> None:

@@ -36,7 +36,12 @@ def export(network: Deployable, description: Description, path: Path) -> None:
     Raises ``InputError`` where the network has what ncnn cannot compute.
     """
     fast = Deployable(rewrite(network.network, description.size, FORM), description).eval()
-    layers, weights = _convert(fast, (1, description.channels, *description.size))
+    write(fast, description, path)
+
+
+def write(network: nn.Module, description: Description, path: Path) -> None:
+    """``export`` of a network as it is."""
+    layers, weights = _convert(network, (1, description.channels, *description.size))
     # ncnn takes what it reads at its word and crashes where that is wrong, so opening asks these.
     text = (
         f"{layers.rstrip()}\n{DESCRIPTION}{description.as_json()}\n"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from ghostnet_small.deploy.aten import input_type, traced
 from ghostnet_small.deploy.deployable import Deployable
@@ -29,7 +30,12 @@ def export(network: Deployable, description: Description, path: Path) -> None:
     ``torch.export.load`` reads it as well, and finds no pickle in it.
     """
     fast = Deployable(rewrite(network.network, description.size, FORM), description).eval()
-    program = traced(fast, description, MOST_BATCH)
+    write(fast, description, path)
+
+
+def write(network: nn.Module, description: Description, path: Path) -> None:
+    """``export`` of a network as it is."""
+    program = traced(network, description, MOST_BATCH)
     torch.export.save(program, path, extra_files={EXTRA: description.as_json()})
 
 
