@@ -5,8 +5,9 @@ exports it. All are exported, opened as `evaluate` would open them and timed in 
 turn; a time is the median over all turns. `times as it is` is the median over the turns of a
 form's time by that of the runtime's "as it is" in the same turn.
 
-    python benchmarks/graph_forms.py [--weights FOLDER] [--width 1.0] [--size 32] [--channels 3]
-        [--batch 1] [--threads 1] [--turns 21] [--runs 40] [--record results/graph-forms.jsonl]
+    python benchmarks/graph_forms.py [--runtimes onnx,openvino,executorch,ncnn,torch]
+        [--weights FOLDER] [--width 1.0] [--size 32] [--channels 3] [--batch 1] [--threads 1]
+        [--turns 21] [--runs 40] [--record results/graph-forms.jsonl]
 """
 
 from __future__ import annotations
@@ -19,21 +20,25 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import openvino
 import torch
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 
 import ghostnet_small as gns
-from ghostnet_small.deploy import onnx_file, openvino_file
+from ghostnet_small.deploy import executorch_file, executorch_nearest, onnx_file, openvino_file
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description
-from ghostnet_small.deploy.formats import Array, relative_error
+from ghostnet_small.deploy.formats import FORMATS, Array, open_file, relative_error
 from ghostnet_small.deploy.rewrite import Form, rewrite
 from ghostnet_small.models import weights
 
 Run = Callable[[Array], Array]
 AS_IT_IS = "as it is"
+# Gates are stretched by ExecuTorch's own kernel, and not by XNNPACK.
+BY_ITSELF = "as it is, stretched by itself"
 SUM = "one operator where one is enough"
 FORMS: dict[str, dict[str, Form | None]] = {
     "onnx": {
@@ -49,6 +54,28 @@ FORMS: dict[str, dict[str, Form | None]] = {
         SUM: Form(),
         "and one filter a gate": Form(one_filter=True),
         "and channels in blocks of 16": Form(16, one_filter=True),
+    },
+    "executorch": {
+        AS_IT_IS: None,
+        BY_ITSELF: None,
+        SUM: Form(),
+        "and means of pictures": Form(to_one_pixel=True),
+        "and one filter a gate": Form(one_filter=True, to_one_pixel=True),
+    },
+    "ncnn": {
+        AS_IT_IS: None,
+        SUM: Form(),
+        "and means of pictures": Form(to_one_pixel=True),
+        "and channels in blocks of 4": Form(4, to_one_pixel=True),
+        "and channels in blocks of 8": Form(8, to_one_pixel=True),
+        "and channels in blocks of 16": Form(16, to_one_pixel=True),
+        "in blocks of 4, one filter a gate": Form(4, one_filter=True, to_one_pixel=True),
+    },
+    "torch": {
+        AS_IT_IS: None,
+        SUM: Form(),
+        "and means of pictures": Form(to_one_pixel=True),
+        "and one filter a gate": Form(one_filter=True, to_one_pixel=True),
     },
 }
 
@@ -77,20 +104,25 @@ def network(asked: argparse.Namespace) -> tuple[torch.nn.Module, Description]:
 
 
 def opened(
-    runtime: str, folded: torch.nn.Module, form: Form | None, described: Description, threads: int
+    runtime: str, name: str, folded: torch.nn.Module, described: Description, threads: int
 ) -> Run:
-    """``folded`` in ``form``, exported and opened again."""
+    """``folded`` in the form called ``name``, exported and opened again."""
+    form = FORMS[runtime][name]
     best = folded if form is None else rewrite(folded, described.size, form)
     exported = Deployable(best, described).eval()
     with tempfile.TemporaryDirectory() as folder:
+        path = FORMATS[runtime].file(Path(folder))
         if runtime == "onnx":
-            path = Path(folder) / "model.onnx"
             model = onnx_file.onnx_model(exported, described)
             path.write_bytes(onnx_file.content(model, described))
-            return onnx_file.open_file(path, threads)
-        path = Path(folder) / "model.xml"
-        openvino_file.save(openvino_file.openvino_model(exported, described), described, path)
-        return openvino_file.open_file(path, threads)
+        elif runtime == "openvino":
+            openvino_file.save(openvino_file.openvino_model(exported, described), described, path)
+        elif name == BY_ITSELF:
+            with mock.patch.object(executorch_nearest, "partitioner", XnnpackPartitioner):
+                executorch_file.write(exported, described, path)
+        else:
+            FORMATS[runtime].load().write(exported, described, path)
+        return open_file(path, threads)
 
 
 def with_open_batch(folded: torch.nn.Module, described: Description, threads: int) -> Run:
@@ -121,6 +153,8 @@ def main() -> int:
     """Export all, compare, time, print and record."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--weights", type=Path, metavar="FOLDER", help="(untrained)")
+    names = ",".join(FORMS)
+    parser.add_argument("--runtimes", default=names, metavar="A,B", help=f"({names})")
     parser.add_argument("--width", type=float, default=1.0, help="(1.0)")
     parser.add_argument("--size", type=int, default=32, help="pixels a side (32)")
     parser.add_argument("--channels", type=int, default=3, help="of a picture (3)")
@@ -136,10 +170,12 @@ def main() -> int:
     with torch.no_grad():
         exact = folded(pictures).numpy()
     runs: dict[str, Run] = {}
-    for runtime, forms in FORMS.items():
-        for name, form in forms.items():
-            runs[f"{runtime}: {name}"] = opened(runtime, folded, form, described, asked.threads)
-    runs["openvino: as it is, batch left open"] = with_open_batch(folded, described, asked.threads)
+    for runtime in asked.runtimes.split(","):
+        for name in FORMS[runtime]:
+            runs[f"{runtime}: {name}"] = opened(runtime, name, folded, described, asked.threads)
+        if runtime == "openvino":
+            run = with_open_batch(folded, described, asked.threads)
+            runs["openvino: as it is, batch left open"] = run
     x = np.ascontiguousarray(pictures.numpy())
     errors = {name: relative_error(run(x), exact) for name, run in runs.items()}
     found = in_turn(runs, x, asked.turns, asked.runs)

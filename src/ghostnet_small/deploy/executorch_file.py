@@ -19,9 +19,11 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from ghostnet_small.deploy.aten import traced
+from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import KEY, Description, read_description
 from ghostnet_small.deploy.formats import Array
 from ghostnet_small.deploy.quiet import quiet_stderr
+from ghostnet_small.deploy.rewrite import Form, rewrite
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_bytes, write_atomic
 
@@ -30,8 +32,18 @@ LARGEST = 2 << 30  # bytes
 DIGEST = f"\n# {KEY} digest ".encode()
 
 
-def export(network: nn.Module, description: Description, path: Path) -> None:
+# XNNPACK has a mean of whole pictures, as fast as a pooling is not.
+FORM = Form(to_one_pixel=True)
+
+
+def export(network: Deployable, description: Description, path: Path) -> None:
     """Write ``network``, in evaluation mode, as a program for one picture at a time."""
+    fast = Deployable(rewrite(network.network, description.size, FORM), description).eval()
+    write(fast, description, path)
+
+
+def write(network: nn.Module, description: Description, path: Path) -> None:
+    """``export`` of a network as it is."""
     write_program(traced(network, description, 1), description, path)
 
 

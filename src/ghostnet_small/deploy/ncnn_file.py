@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import KEY, Description, read_description
 from ghostnet_small.deploy.formats import FORMATS, Array
+from ghostnet_small.deploy.rewrite import Form, rewrite
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_bytes, write_atomic
 
@@ -23,11 +25,22 @@ LARGEST_WEIGHTS = 2 << 30  # bytes
 MAGIC = "7767517"
 
 
-def export(network: nn.Module, description: Description, path: Path) -> None:
+# ncnn works on packs of 4 channels (8 or 16 where a CPU has them and they fit), and unpacks them
+# for a mean that is not a pooling of the whole picture.
+FORM = Form(multiple=4, to_one_pixel=True)
+
+
+def export(network: Deployable, description: Description, path: Path) -> None:
     """Write ``network``, in evaluation mode, as the layers ``path`` and the weights beside it.
 
     Raises ``InputError`` where the network has what ncnn cannot compute.
     """
+    fast = Deployable(rewrite(network.network, description.size, FORM), description).eval()
+    write(fast, description, path)
+
+
+def write(network: nn.Module, description: Description, path: Path) -> None:
+    """``export`` of a network as it is."""
     layers, weights = _convert(network, (1, description.channels, *description.size))
     # ncnn takes what it reads at its word and crashes where that is wrong, so opening asks these.
     text = (

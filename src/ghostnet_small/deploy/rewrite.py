@@ -36,11 +36,14 @@ class Form:
     ``multiple``: of channels, in every tensor. ``one_filter``: the gate's two filters as one of
     5x5 and a constant map. ``stretch``: the weights of squeeze-and-excitation are stretched to
     the picture's size, for a runtime that multiplies nothing but equal shapes in its own layout.
+    ``to_one_pixel``: means over the picture are asked for by the size of the answer, not of the
+    window.
     """
 
     multiple: int = 1
     one_filter: bool = False
     stretch: bool = False
+    to_one_pixel: bool = False
 
 
 def rewrite(network: nn.Module, size: Size, form: Form) -> nn.Module:
@@ -71,13 +74,13 @@ class RewrittenNetwork(nn.Module):
             layout, size = rewritten.layout, rewritten.out_size
         features = padded(last.out_channels, form.multiple)
         self.last = dense(last, layout, features)
-        self.size = size
+        self.means = _Means(size, form)
         self.head = dense(head, features, padded(head.out_channels, 1))
         self.classifier = _as_convolution(network.classifier)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(functional.relu(self.stem(x)))
-        x = _means(functional.relu(self.last(x)), self.size)
+        x = self.means(functional.relu(self.last(x)))
         logits: Tensor = self.classifier(functional.relu(self.head(x))).flatten(1)
         return logits
 
@@ -213,19 +216,28 @@ class RewrittenExcite(nn.Module):
         reduced = padded(se.reduce.out_channels, form.multiple)
         self.reduce = dense(se.reduce, layout, reduced)
         self.expand = dense(se.expand, reduced, layout)
+        self.means = _Means(size, form)
         self.size = size
         self.stretch = form.stretch
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.expand(functional.relu(self.reduce(_means(x, self.size))))
+        weight = self.expand(functional.relu(self.reduce(self.means(x))))
         weight = functional.hardsigmoid(weight)
         return x * (_stretched(weight, self.size) if self.stretch else weight)
 
 
-def _means(x: Tensor, size: Size) -> Tensor:
+class _Means(nn.Module):
     """Of each channel: ``(N, C, *size) -> (N, C, 1, 1)``."""
-    # ONNX Runtime has a pooling in its own layout, and no mean.
-    return functional.avg_pool2d(x, size)
+
+    def __init__(self, size: Size, form: Form) -> None:
+        super().__init__()
+        self.size, self.to_one_pixel = size, form.to_one_pixel
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.to_one_pixel:
+            return functional.adaptive_avg_pool2d(x, 1)
+        # ONNX Runtime has a pooling in its own layout, and no mean.
+        return functional.avg_pool2d(x, self.size)
 
 
 def _stretched(x: Tensor, size: Size) -> Tensor:

@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from ghostnet_small.deploy.aten import input_type, traced
+from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import KEY, Description, read_description
 from ghostnet_small.deploy.formats import Array
+from ghostnet_small.deploy.rewrite import Form, rewrite
 from ghostnet_small.deploy.torch_reader import WRONG, Program, read_program
 from ghostnet_small.errors import InputError
 
@@ -18,11 +20,21 @@ EXTRA = f"{KEY}.json"
 MOST_BATCH = 1 << 16
 
 
-def export(network: nn.Module, description: Description, path: Path) -> None:
+# Eager PyTorch pays for each operator whatever its size.
+FORM = Form(one_filter=True, to_one_pixel=True)
+
+
+def export(network: Deployable, description: Description, path: Path) -> None:
     """Write ``network``, in evaluation mode, as an exported program with a dynamic batch.
 
     ``torch.export.load`` reads it as well, and finds no pickle in it.
     """
+    fast = Deployable(rewrite(network.network, description.size, FORM), description).eval()
+    write(fast, description, path)
+
+
+def write(network: nn.Module, description: Description, path: Path) -> None:
+    """``export`` of a network as it is."""
     program = traced(network, description, MOST_BATCH)
     torch.export.save(program, path, extra_files={EXTRA: description.as_json()})
 

@@ -44,6 +44,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     for overload, names in OVERLOADS
     for name in names
 }
+# What lies with its channels side by side may have to be copied for another shape.
+OPERATORS["torch.ops.aten.view.default"] = torch.ops.aten.reshape.default
 TYPES = {1: torch.uint8, 5: torch.int64, 7: torch.float32, 12: torch.bool}
 # What reading the wrong thing, or a shape that cannot be, raises.
 WRONG = (
@@ -177,7 +179,11 @@ class _Records:
         if math.prod(sizes) > len(flat):
             raise ValueError("a tensor of more numbers than its file has")
         # Raises where the numbers of the file do not suffice.
-        return flat.as_strided(sizes, strides, int(meta["storage_offset"]["as_int"])).clone()
+        found = flat.as_strided(sizes, strides, int(meta["storage_offset"]["as_int"]))
+        # Convolutions of small pictures are faster with a pixel's channels side by side, and
+        # answer as their weights lie.
+        lies = torch.channels_last if found.dim() == 4 else torch.contiguous_format
+        return found.clone(memory_format=lies)
 
 
 def _program(module: dict[str, Any], weights: dict[str, Tensor]) -> Program:
