@@ -147,11 +147,13 @@ def _checked(batches: Sequence[int], threads: int) -> list[int]:
 
 
 def _fitting(named: Sequence[str] | None, ours: Ours, say: Say) -> list[str]:
-    if fits_peers(ours.description):
+    found = ours.description
+    if fits_peers(found):
         return list(PEERS if named is None else named)
+    shape = " x ".join(map(str, (found.channels, *found.size)))
     why = (
-        f"the peers take 3 x 32 x 32 pictures of 10 classes, and {ours.path} takes others, of "
-        f"{len(ours.description.classes)} classes"
+        f"the peers take 3 x 32 x 32 pictures of 10 classes, and {ours.path} takes {shape} of "
+        f"{len(found.classes)} classes"
     )
     if named:
         raise InputError(f"{why}; give --peers none")
