@@ -378,6 +378,7 @@ def test_record_and_tables(run: Path, tmp_path: Path, ask: Ask) -> None:
         *("train", "evaluate", "predict", "info", "fold", "export", "data", "record", "tables"),
         "benchmark train",
         "benchmark distill",
+        "benchmark deploy",
     ],
 )
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
