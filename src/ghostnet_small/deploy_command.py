@@ -45,6 +45,12 @@ def export_options(parser: argparse.ArgumentParser) -> None:
         "--calibration", metavar="N", type=positive, help=f"on so many ({CALIBRATION})"
     )
     parser.add_argument(
+        "--fine-tune",
+        metavar="N",
+        type=positive,
+        help="of weights that so many steps have fitted to 8 bits before (none)",
+    )
+    parser.add_argument(
         "--input",
         choices=get_args(Input),
         default="normalized",
@@ -59,8 +65,9 @@ def export(args: argparse.Namespace) -> dict[str, Any]:
     """Export trained weights; raises ``Failed`` where a file is not what it must be."""
     from ghostnet_small.study.exporting import CALIBRATION, ExportFailed, export_weights
 
-    if args.calibration is not None and not args.int8:
-        raise InputError(f"--calibration {args.calibration} is for --int8; give --int8 too")
+    for option, value in (("calibration", args.calibration), ("fine-tune", args.fine_tune)):
+        if value is not None and not args.int8:
+            raise InputError(f"--{option} {value} is for --int8; give --int8 too")
     try:
         # Some report their progress, which must not fall among --json.
         with libraries_apart():
@@ -72,6 +79,7 @@ def export(args: argparse.Namespace) -> dict[str, Any]:
                 input=args.input,
                 weights=args.weights,
                 calibration=args.calibration or CALIBRATION,
+                fine_tune=args.fine_tune or 0,
                 overrides=args.overrides,
                 force=args.force,
                 say=remark,
@@ -105,6 +113,10 @@ def show_export(value: dict[str, Any]) -> None:
     if judged:
         top1 = judged[0]["top1"]
         pairs.append(("top-1", f"on {top1['pictures']:,} pictures of the {top1['split']} split"))
+    for one in files:
+        if one["kept_in_float"]:
+            name, kept = Path(one["files"][0]).name, ", ".join(one["kept_in_float"])
+            pairs.append(("float32", f"in {name}: {kept}"))
     pairs.append(("files", value["out"]))
     first = files[0]["files"][0]
     pairs.append(("next", f"{PROGRAM} evaluate {shlex.quote(first)}"))

@@ -38,7 +38,8 @@ class Format:
     Its ``module``, imported when it is first used, has ``export(network, description, path)``,
     ``open_file(path, threads)``, and, where ``int8``, ``quantize(network, description,
     calibration, path)``, whose ``calibration`` are training pictures as a session takes them.
-    ``ghostnets_only``: it takes no other networks.
+    ``ghostnets_only``: it takes no other networks. ``mixed``: ``quantize`` takes a fifth argument
+    as well, names of modules that stay in float32.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Format:
     extra: str | None = None
     int8: bool = False
     ghostnets_only: bool = False
+    mixed: bool = False
 
     @property
     def install(self) -> str:
@@ -95,6 +97,7 @@ FORMATS = {
             modules=("onnx", "onnxruntime", "onnxscript"),
             extra="onnx",
             int8=True,
+            mixed=True,
         ),
         Format(
             "openvino",
@@ -104,6 +107,7 @@ FORMATS = {
             modules=("openvino", "nncf"),
             extra="openvino",
             int8=True,
+            mixed=True,
         ),
         Format(
             "executorch",
@@ -112,6 +116,7 @@ FORMATS = {
             modules=("executorch", "torchao"),
             extra="executorch",
             int8=True,
+            mixed=True,
         ),
         Format(
             "ncnn",

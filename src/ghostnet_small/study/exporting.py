@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ghostnet_small.data.dataset import ImageData
+from ghostnet_small.data.dataset import ImageData, normalize
 from ghostnet_small.data.settings import DataSettings
 from ghostnet_small.data.sources import load_data
 from ghostnet_small.data.split import stratified_rows
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description, Input, Precision
+from ghostnet_small.deploy.fine_tune import fine_tune as fine_tune_network
 from ghostnet_small.deploy.formats import FORMATS, Array, Format, chosen_formats, open_file
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import check_folder, move_files, work_folder
@@ -27,10 +28,12 @@ from ghostnet_small.study.classifier import feed, first_line, load_fitting
 from ghostnet_small.study.evaluation import SETTINGS as EVALUATION_SETTINGS
 from ghostnet_small.study.evaluation import check_data, recipe_of
 from ghostnet_small.study.export_check import Reference
+from ghostnet_small.study.quantizing import Quantizer
 
 SETTINGS = tuple(key for key in EVALUATION_SETTINGS if key.startswith("data."))
 FOLDER = "export"
 CALIBRATION = 512
+FINE_TUNING_PICTURES = 10_000
 
 Say = Callable[[str], None]
 
@@ -68,6 +71,7 @@ def export_weights(
     input: Input = "normalized",
     weights: str = "last",
     calibration: int = CALIBRATION,
+    fine_tune: int = 0,
     overrides: Sequence[str] = (),
     force: bool = False,
     say: Say,
@@ -78,8 +82,9 @@ def export_weights(
     Each file is opened and compared with the network in float64, on pictures of the data that it
     was trained on (with ``overrides``) or on random pixels where those are gone, before it gets
     its name; the formats that are not all right are left out, the others kept. Calibrated is on
-    so many pictures of the training split. ``input`` as ``Description`` has it; with ``force``
-    files are replaced, each at once.
+    so many pictures of the training split, and int8 files are made as ``Quantizer`` does, of weights
+    that are fine-tuned by so many steps before. ``input`` as ``Description`` has it; with
+    ``force`` files are replaced, each at once.
 
     Raises ``InputError``, before any work, for a format that is not known, not installed or not
     for this network, for files that exist, weights that cannot be read, and for int8 where the
@@ -111,7 +116,16 @@ def export_weights(
     folded: Network = reparameterize(model)  # type: ignore[assignment]
     network = Deployable(folded.whole(), description).eval().requires_grad_(False)
     reference = Reference(network, description, data, info, path)
-    samples = _samples(data, calibration, description) if data is not None and int8 else None
+    quantizer = None
+    if data is not None and int8:
+        quantizer = Quantizer(
+            _tuned(network, data, info, description, fine_tune, say),
+            replace(description, precision="int8"),
+            _samples(data, calibration, description),
+            reference,
+            torch.get_num_threads(),
+            say,
+        )
     files, failed = [], []
     with work_folder(out) as partial:
         for target in targets:
@@ -119,7 +133,7 @@ def export_weights(
             name = made[0].name
             say(f"writing {name} and comparing it with the network")
             try:
-                compared = _write(target, network, description, samples, reference, made[0])
+                compared = _write(target, network, description, quantizer, reference, made[0])
             except CheckFailed as error:
                 failed.append({**target.names, "file": name, "reason": str(error)})
                 continue
@@ -135,7 +149,8 @@ def export_weights(
         "input": input,
         "compared_on": reference.pictures.source,
         "pictures": len(reference.pictures.images),
-        "calibration": 0 if samples is None else len(samples),
+        "calibration": 0 if quantizer is None else len(quantizer.samples),
+        "fine_tune": fine_tune if int8 else 0,
         "files": files,
         "failed": failed,
     }
@@ -149,26 +164,47 @@ def _write(
     target: Target,
     network: Deployable,
     description: Description,
-    samples: Array | None,
+    quantizer: Quantizer | None,
     reference: Reference,
     path: Path,
 ) -> dict[str, Any]:
     """Make the files of ``target`` and say how they compare; raises ``CheckFailed`` where they
     cannot be made or answer otherwise than they must."""
-    described = replace(description, precision=target.precision)
     try:
-        module = target.form.load()
         if target.precision == "int8":
-            module.quantize(network, described, samples, path)
-        else:
-            module.export(network, described, path)
+            assert quantizer is not None
+            return quantizer.write(target.form, path)
+        target.form.load().export(network, description, path)
         session = open_file(path, torch.get_num_threads())
-        return reference.compare(session, target.precision)
+        return {**reference.compare(session, target.precision), "kept_in_float": None}
     except (CheckFailed, OSError, MemoryError):
         raise
     # Each library has errors of its own, without a common class.
     except Exception as error:
         raise CheckFailed(f"cannot be made ({first_line(error)})") from error
+
+
+def _tuned(
+    network: Deployable,
+    data: ImageData,
+    info: ModelInfo,
+    description: Description,
+    steps: int,
+    say: Say,
+) -> Deployable:
+    """``network``, fine-tuned for 8 bits by so many ``steps`` on training pictures."""
+    if not steps:
+        return network
+    count = min(FINE_TUNING_PICTURES, len(data.train))
+    rows = stratified_rows(data.train.labels, count, seed=0, least=0, spare=0)
+    pictures = normalize(data.train.images[rows], info.mean, info.std)
+
+    def tell(step: int, loss: float) -> None:
+        if step % 100 == 0 or step == steps:
+            say(f"fine-tuning for 8 bits: step {step} of {steps}, {loss:.5f} nats")
+
+    tuned = fine_tune_network(network.network, pictures, steps, tell=tell)
+    return Deployable(tuned, description).eval().requires_grad_(False)
 
 
 def _tell_missing(say: Say) -> None:
