@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def write(network: nn.Module, description: Description, path: Path) -> None:
 
 def write_program(program: ExportedProgram, description: Description, path: Path) -> None:
     """Write ``program``, for one picture, with its description as a method that returns bytes."""
-    with _quiet_export():
+    with quiet_export():
         from executorch.exir import to_edge_transform_and_lower
 
         from ghostnet_small.deploy.executorch_nearest import partitioner
@@ -61,6 +61,20 @@ def write_program(program: ExportedProgram, description: Description, path: Path
         data = lowered.to_executorch().buffer
     # XNNPACK takes what it reads at its word, so opening asks this first.
     write_atomic(path, data + DIGEST + hashlib.sha256(data).hexdigest().encode() + b"\n")
+
+
+def quantize(
+    network: Deployable,
+    description: Description,
+    calibration: Array,
+    path: Path,
+    keep_float: Collection[str] = (),
+) -> None:
+    """Write ``path`` in 8 bits, as ``quantize_executorch`` says."""
+    # It imports this module.
+    from ghostnet_small.deploy import quantize_executorch
+
+    quantize_executorch.quantize(network, description, calibration, path, keep_float)
 
 
 class _Pool:
@@ -143,7 +157,7 @@ def _check_digest(path: Path) -> None:
 
 
 @contextmanager
-def _quiet_export() -> Iterator[None]:
+def quiet_export() -> Iterator[None]:
     """Holds back what importing and running the exporter says of its own parts."""
     log = logging.getLogger("torch.utils._pytree")
     level = log.level

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,11 @@ def export(network: Deployable, description: Description, path: Path) -> None:
 
 def onnx_model(network: nn.Module, description: Description) -> onnx.ModelProto:
     """``network`` as ONNX, ``pictures`` to ``answers``, as it is."""
+    return without_history(annotated_model(network, description))
+
+
+def annotated_model(network: nn.Module, description: Description) -> onnx.ModelProto:
+    """``onnx_model`` with notes of the module that each node comes from."""
     example = torch.zeros(2, description.channels, *description.size, dtype=_type(description))
     batch = torch.export.Dim("batch", min=1, max=MOST_BATCH)
     program = torch.onnx.export(
@@ -52,7 +58,7 @@ def onnx_model(network: nn.Module, description: Description) -> onnx.ModelProto:
         verbose=False,
     )
     assert program is not None
-    return _without_history(program.model_proto)
+    return program.model_proto
 
 
 def content(model: onnx.ModelProto, description: Description) -> bytes:
@@ -61,6 +67,20 @@ def content(model: onnx.ModelProto, description: Description) -> bytes:
     onnx.checker.check_model(model, full_check=True)
     body: bytes = model.SerializeToString()
     return body + _end(body)
+
+
+def quantize(
+    network: Deployable,
+    description: Description,
+    calibration: Array,
+    path: Path,
+    keep_float: Collection[str] = (),
+) -> None:
+    """Write ``path`` in 8 bits, as ``quantize_onnx`` says."""
+    # It imports this module.
+    from ghostnet_small.deploy import quantize_onnx
+
+    quantize_onnx.quantize(network, description, calibration, path, keep_float)
 
 
 class OnnxSession:
@@ -147,7 +167,7 @@ def _checked(path: Path) -> bytes:
     return found
 
 
-def _without_history(model: onnx.ModelProto) -> onnx.ModelProto:
+def without_history(model: onnx.ModelProto) -> onnx.ModelProto:
     """``model`` without the notes of where each node came from, which hold the folders of the one
     who wrote it, and are a fifth of a small network's file.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -36,16 +37,23 @@ def export(network: Deployable, description: Description, path: Path) -> None:
 
 def openvino_model(network: nn.Module, description: Description) -> openvino.Model:
     """``network`` as OpenVINO has it, one input to one output, as it is."""
+    return converted(traced(network, description), description)
+
+
+def traced(network: nn.Module, description: Description) -> torch.export.ExportedProgram:
+    """``network`` with a dynamic batch, for OpenVINO to convert."""
     picture = (description.channels, *description.size)
     example = torch.zeros(2, *picture, dtype=_type(description))
     batch = torch.export.Dim("batch", min=1, max=MOST_BATCH)
     with torch.no_grad():
-        program = torch.export.export(
-            network, (example,), dynamic_shapes=({0: batch},), strict=False
-        )
+        return torch.export.export(network, (example,), dynamic_shapes=({0: batch},), strict=False)
+
+
+def converted(program: torch.export.ExportedProgram, description: Description) -> openvino.Model:
+    """``program`` as OpenVINO has it."""
     model = openvino.convert_model(program)
     # The conversion forgets which sizes are fixed.
-    model.reshape([-1, *picture])
+    model.reshape([-1, description.channels, *description.size])
     return model
 
 
@@ -58,6 +66,20 @@ def save(model: openvino.Model, description: Description, path: Path) -> None:
         graph, weights = written.read_bytes(), written.with_suffix(".bin").read_bytes()
     write_atomic(path.with_suffix(".bin"), weights)
     write_atomic(path, graph + _end(graph, weights))
+
+
+def quantize(
+    network: Deployable,
+    description: Description,
+    calibration: Array,
+    path: Path,
+    keep_float: Collection[str] = (),
+) -> None:
+    """Write ``path`` and what belongs beside it in 8 bits, as ``quantize_openvino`` says."""
+    # It imports this module.
+    from ghostnet_small.deploy import quantize_openvino
+
+    quantize_openvino.quantize(network, description, calibration, path, keep_float)
 
 
 class OpenVinoSession:

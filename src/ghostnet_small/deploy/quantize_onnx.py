@@ -19,7 +19,7 @@ from onnxruntime.quantization import (
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description
 from ghostnet_small.deploy.formats import Array
-from ghostnet_small.deploy.onnx_file import INPUT, described, onnx_model
+from ghostnet_small.deploy.onnx_file import INPUT, annotated_model, content, without_history
 from ghostnet_small.deploy.places import check_keep_float, kept
 from ghostnet_small.deploy.ranges import check_calibration
 from ghostnet_small.files import write_atomic
@@ -45,18 +45,16 @@ def quantize(
     """
     check_calibration(len(calibration))
     check_keep_float(network.network, keep_float)
-    model = onnx_model(network, description)
+    model = annotated_model(network, description)
     excluded = nodes_in_float(model, keep_float)
-    write_atomic(path, described(quantized_model(model, calibration, excluded), description))
+    quantized = quantized_model(without_history(model), calibration, excluded)
+    write_atomic(path, content(quantized, description))
 
 
 def quantized_model(
     model: onnx.ModelProto, calibration: Array, excluded: list[str]
 ) -> onnx.ModelProto:
     """``model`` in int8 but for the nodes called ``excluded``."""
-    for node in model.graph.node:
-        # Where PyTorch's export found each node, which weighs more than the weights.
-        del node.metadata_props[:]
     # Without this mark, ONNX Runtime advises to run its optimiser first, for which PyTorch's export
     # leaves nothing to do.
     onnx.helper.set_model_props(model, {"onnx.quant.pre_process": "onnxruntime.quant"})
@@ -99,7 +97,7 @@ def module_of_node(node: onnx.NodeProto) -> str | None:
     return last.partition(".")[2] if last.split(".")[0] == "network" else None
 
 
-class _Batches(CalibrationDataReader):  # type: ignore[misc]
+class _Batches(CalibrationDataReader):
     def __init__(self, pictures: Array) -> None:
         self._batches: Iterator[Array] = iter(
             pictures[first : first + BATCH] for first in range(0, len(pictures), BATCH)

@@ -15,7 +15,7 @@ from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description
 from ghostnet_small.deploy.formats import Array
-from ghostnet_small.deploy.openvino_file import exported, save
+from ghostnet_small.deploy.openvino_file import converted, save, traced
 from ghostnet_small.deploy.places import check_keep_float, kept, module_of
 from ghostnet_small.deploy.ranges import check_calibration
 
@@ -39,8 +39,8 @@ def quantize(
     """
     check_calibration(len(calibration))
     check_keep_float(network.network, keep_float)
-    program = exported(network, description)
-    model = openvino.convert_model(program)
+    program = traced(network, description)
+    model = converted(program, description)
     batches = [calibration[first : first + BATCH] for first in range(0, len(calibration), BATCH)]
     # NNCF tells its progress as information.
     logging.getLogger("nncf").setLevel(logging.ERROR)

@@ -82,9 +82,9 @@ def export_weights(
     Each file is opened and compared with the network in float64, on pictures of the data that it
     was trained on (with ``overrides``) or on random pixels where those are gone, before it gets
     its name; the formats that are not all right are left out, the others kept. Calibrated is on
-    so many pictures of the training split, and int8 files are made as ``Quantizer`` does, of weights
-    that are fine-tuned by so many steps before. ``input`` as ``Description`` has it; with
-    ``force`` files are replaced, each at once.
+    so many pictures of the training split, and int8 files are made as ``Quantizer`` does, of
+    weights that are fine-tuned by so many steps before. ``input`` as ``Description`` has it;
+    with ``force`` files are replaced, each at once.
 
     Raises ``InputError``, before any work, for a format that is not known, not installed or not
     for this network, for files that exist, weights that cannot be read, and for int8 where the

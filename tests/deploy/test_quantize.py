@@ -1,0 +1,93 @@
+"""int8 of the runtimes: near the network, nearer with parts in float32, and refused without use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from c_kit import answers, deployable, pictures
+from ghostnet_small.deploy.fake_quant import quantize_in_float
+from ghostnet_small.deploy.fine_tune import fine_tune
+from ghostnet_small.deploy.formats import FORMATS, open_file
+from ghostnet_small.deploy.places import Places
+from ghostnet_small.deploy.ranges import ranges_of
+from ghostnet_small.deploy.sensitivity import measure_relief, parts_of
+from ghostnet_small.errors import InputError
+
+MIXED = [name for name, form in FORMATS.items() if form.mixed]
+SIZE = (16, 16)
+
+
+def rms(found: np.ndarray, exact: np.ndarray) -> float:
+    """The mean squared difference's root in units of that of ``exact`` itself."""
+    return float(np.sqrt(np.mean((found - exact) ** 2) / np.mean(exact**2)))
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_int8_is_near_and_nearer_with_parts_in_float(name: str, tmp_path: Path) -> None:
+    form = FORMATS[name]
+    network, description = deployable(size=SIZE, int8=True)
+    shown = pictures(description, 24)
+    exact = answers(network, shown)
+    errors = []
+    for kept in ([], ["stem", "blocks", "last", "head"]):
+        path = form.file(tmp_path / str(len(kept)), "int8")
+        path.parent.mkdir()
+        form.load().quantize(network, description, shown, path, kept)
+        session = open_file(path)
+        assert session.description == description
+        errors.append(rms(session(shown), exact))
+    assert errors[0] < 0.4
+    assert errors[1] < 0.5 * errors[0]
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_what_cannot_be_quantized_is_refused(name: str, tmp_path: Path) -> None:
+    form = FORMATS[name]
+    network, description = deployable(size=(8, 8), int8=True)
+    path = form.file(tmp_path, "int8")
+    with pytest.raises(InputError, match="calibration pictures and there are 0"):
+        form.load().quantize(network, description, pictures(description, 0), path)
+    with pytest.raises(InputError, match="'steam' cannot be kept in float"):
+        form.load().quantize(network, description, pictures(description, 2), path, ["steam"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_part_is_measured_and_the_best_comes_first() -> None:
+    network, description = deployable(size=(8, 8))
+    shown = torch.from_numpy(pictures(description, 16))
+    everywhere, reliefs = measure_relief(network.network, shown, shown)
+    assert sorted(one.part for one in reliefs) == sorted(parts_of(network.network))
+    errors = [one.error for one in reliefs]
+    assert errors == sorted(errors) and 0 < errors[0] < everywhere
+    names = {name.split(".", 2)[-1] for name in parts_of(network.network) if "." in name}
+    assert names == {
+        *("ghost1.primary", "ghost1.cheap", "ghost1.gate", "downsample", "se"),
+        *("ghost2.primary", "ghost2.cheap", "shortcut"),
+    }
+
+
+def test_fine_tuning_brings_the_rounded_network_nearer() -> None:
+    network, description = deployable(size=(8, 8))
+    shown = torch.from_numpy(pictures(description, 128))
+    before = {name: value.clone() for name, value in network.network.state_dict().items()}
+    losses: list[float] = []
+    tuned = fine_tune(network.network, shown, 60, tell=lambda step, loss: losses.append(loss))
+    exact = network.network(shown).detach()
+
+    def error(model: torch.nn.Module) -> float:
+        places = Places(model, 3, (8, 8))
+        quantize_in_float(places, ranges_of(places, shown))
+        with torch.no_grad():
+            return rms(places(shown).numpy(), exact.numpy())
+
+    assert error(tuned) < 0.9 * error(network.network)
+    assert len(losses) == 60 and np.isfinite(losses).all()
+    for name, value in network.network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    again = fine_tune(network.network, shown, 60)
+    for name, value in again.state_dict().items():
+        assert torch.equal(value, tuned.state_dict()[name]), name
