@@ -25,9 +25,9 @@ LARGEST_WEIGHTS = 2 << 30  # bytes
 MAGIC = "7767517"
 
 
-# ncnn works on packs of 4 channels (8 or 16 where a CPU has them and they fit), and unpacks them
-# for a mean that is not a pooling of the whole picture.
-FORM = Form(multiple=4, to_one_pixel=True)
+# ncnn works on packs of 4 channels (8 or 16 where a CPU has them and they fit), pools a whole
+# picture without unpacking them, and clamps within a convolution.
+FORM = Form(multiple=4, to_one_pixel=True, clamp=True)
 
 
 def export(network: Deployable, description: Description, path: Path) -> None:
