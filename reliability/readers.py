@@ -14,8 +14,10 @@ import torch._dynamo  # the first optimiser would, which leaves a folder in TMPD
 from safetensors.torch import save
 
 import data_readers
+import export_readers
 import ghostnet_small as gns
 from ghostnet_small.data.sources import DataSettings, load_data
+from ghostnet_small.deploy.formats import FORMATS
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import write_atomic
 from ghostnet_small.study import run as runs
@@ -268,5 +270,15 @@ READERS = {
         ("cos\nsystem\n", "numpy", "_reconstruct"),
         4096,
     ),
+    "program": Reader(
+        export_readers.program_seeds,
+        export_readers.read_program,
+        ("torch.ops.aten.", '"as_int":', '"use_pickle":true', "1e999", "null"),
+        1 << 17,
+    ),
     "records": Reader(_record_seeds, _read_records, ("1e999", "NaN", "null", "{}"), 1 << 15),
 }
+if not FORMATS["onnx"].missing():
+    READERS["onnx"] = Reader(
+        export_readers.onnx_seeds, export_readers.read_onnx, ("Conv", "Loop", "\x7f\x7f"), 1 << 16
+    )

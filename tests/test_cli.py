@@ -375,9 +375,10 @@ def test_record_and_tables(run: Path, tmp_path: Path, ask: Ask) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("train", "evaluate", "predict", "info", "fold", "data", "record", "tables"),
+        *("train", "evaluate", "predict", "info", "fold", "export", "data", "record", "tables"),
         "benchmark train",
         "benchmark distill",
+        "benchmark deploy",
     ],
 )
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,14 +31,17 @@ ROOMS = {
     "__init__": LEAVES | {"nn", "models", "data", "train", "distill", "study"},
     "terminal": LEAVES,
     "speed_terminal": LEAVES | {"terminal"},
+    "deploy_terminal": LEAVES | {"terminal"},
     "command": set(),
-    "benchmark_commands": LEAVES | {"study", "speed_terminal", "command"},
+    "benchmark_commands": LEAVES
+    | {"models", "deploy", "study", "speed_terminal", "deploy_terminal", "command"},
+    "deploy_command": LEAVES | {"deploy", "study", "command", "terminal"},
     "several_command": LEAVES | {"train", "study", "command"},
     "study_command": LEAVES | {"study", "command", "several_command"},
     "train_command": LEAVES | {"train", "study", "terminal", "command", "several_command"},
     "commands": LEAVES
     | {"nn", "models", "data", "train", "study", "terminal"}
-    | {"command", "benchmark_commands", "study_command", "train_command"},
+    | {"command", "benchmark_commands", "deploy_command", "study_command", "train_command"},
     "cli": LEAVES | {"study", "command", "commands"},
     "__main__": {"cli"},
 }

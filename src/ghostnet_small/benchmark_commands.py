@@ -7,8 +7,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ghostnet_small import speed_terminal
-from ghostnet_small.command import Command, Commands, Failed, positive
+from ghostnet_small import deploy_terminal, speed_terminal
+from ghostnet_small.command import Command, Commands, Failed, positive, remark
+from ghostnet_small.errors import InputError
 
 
 def _train_settings() -> Collection[str]:
@@ -104,6 +105,106 @@ def _distill(args: argparse.Namespace) -> dict[str, Any]:
     return value
 
 
+def _deploy_settings() -> Collection[str]:
+    from ghostnet_small.study.deploy_speed import SETTINGS
+
+    return SETTINGS
+
+
+def _deploy_options(parser: argparse.ArgumentParser) -> None:
+    from ghostnet_small.deploy.formats import FORMATS
+    from ghostnet_small.models.peers import PEERS
+    from ghostnet_small.study.deploy_speed import BATCHES, TURNS
+
+    batches = ",".join(map(str, BATCHES))
+    parser.add_argument(
+        "path", metavar="PATH", type=Path, help="a run's folder, weights, or an exported file"
+    )
+    parser.add_argument("--weights", choices=("last", "best"), help="(last)")
+    parser.add_argument(
+        "--formats",
+        metavar="A,B",
+        default="all",
+        help=f"of {', '.join(FORMATS)}; all: those that are installed (all)",
+    )
+    parser.add_argument("--threads", metavar="N", type=positive, default=1, help="(1)")
+    parser.add_argument(
+        "--batch", metavar="A,B", default=batches, help=f"pictures at once ({batches})"
+    )
+    parser.add_argument(
+        "--peers", metavar="A,B", help=f"of {', '.join(PEERS)} (all, where they fit), or none"
+    )
+    parser.add_argument(
+        "--int8", action="store_true", help="also in 8 bits, calibrated on training pictures"
+    )
+    parser.add_argument(
+        "--split", choices=("test", "validation", "none"), default="test", help="of top-1 (test)"
+    )
+    parser.add_argument(
+        "--turns", metavar="N", type=positive, default=TURNS, help=f"of each ({TURNS})"
+    )
+    parser.add_argument(
+        "--picture", metavar="FILE.png", type=Path, help="draw top-1 against latency"
+    )
+    _record_option(parser)
+
+
+def _deploy(args: argparse.Namespace) -> dict[str, Any]:
+    from ghostnet_small.study.checking import CheckFailed
+    from ghostnet_small.study.deploy_speed import compare_deployments
+
+    batches = _numbers("--batch", args.batch)
+    if args.picture is not None:
+        _check_picture(args.picture, args.split, batches)
+    _check_record(args)
+    try:
+        value = compare_deployments(
+            args.path,
+            formats=args.formats.split(","),
+            threads=args.threads,
+            batches=batches,
+            peers=None if args.peers is None else args.peers.split(","),
+            int8=args.int8,
+            split=None if args.split == "none" else args.split,
+            turns=args.turns,
+            weights=args.weights,
+            overrides=args.overrides,
+            say=remark,
+        )
+    except CheckFailed as error:
+        raise Failed(str(error), 3) from None
+    _record(args, value)
+    failed = [one for one in value["candidates"] if one["failed"] and one["peer"] is None]
+    if args.picture is not None and any("1" in one["latency"] for one in value["candidates"]):
+        from ghostnet_small.study.deploy_picture import draw_deploy
+
+        draw_deploy(value, args.picture)
+    if failed:
+        names = ", ".join(f"{one['runtime']} {one['precision']}" for one in failed)
+        raise Failed(f"{names} cannot be used, and what failed was not timed", 3, value=value)
+    return value
+
+
+def _numbers(option: str, words: str) -> list[int]:
+    try:
+        return [positive(word.strip()) for word in words.split(",")]
+    except argparse.ArgumentTypeError as error:
+        raise InputError(f"{option} {words}: {error}; give such as 1,256") from None
+
+
+def _check_picture(path: Path, split: str, batches: Collection[int]) -> None:
+    """A picture that cannot be drawn or written is refused before the work."""
+    if path.suffix != ".png":
+        raise InputError(f"--picture {path} is no name of a PNG; give one that ends in .png")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"--picture {path} cannot be made: its folder does not exist; make it")
+    if split == "none" or 1 not in batches:
+        raise InputError(
+            "--picture shows top-1 against the latency of one picture; give a --split, and 1 in "
+            "--batch"
+        )
+
+
 def _record_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--record", metavar="FILE.jsonl", type=Path, help="append the result as one line"
@@ -133,5 +234,9 @@ BENCHMARKS: Commands = {
     "distill": Command(
         "Time of a training step with teachers, cached and live, beside plain training.",
         *(_distill_options, _distill, speed_terminal.show_distill_speed, _distill_settings),
+    ),
+    "deploy": Command(
+        "Accuracy, size, latency and memory of an export in each runtime, beside its peers.",
+        *(_deploy_options, _deploy, deploy_terminal.show_deploy, _deploy_settings),
     ),
 }

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
+import os
 import re
-from collections.abc import Callable, Collection, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,3 +57,25 @@ def number(word: str) -> float:
         return float(word)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{word!r} is not a number") from None
+
+
+def remark(text: str) -> None:
+    """Say ``text`` beside the results, on standard error."""
+    print(f"{PROGRAM}: {text}", file=sys.stderr)
+
+
+@contextmanager
+def libraries_apart() -> Iterator[None]:
+    """What libraries print, in Python or C, goes to standard error: the results are alone."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        # C keeps what it printed until there is more of it.
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).fflush(None)
+        os.dup2(kept, 1)
+        os.close(kept)

@@ -6,14 +6,14 @@ What is slow to import is imported by the command that needs it.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from ghostnet_small import terminal
 from ghostnet_small.benchmark_commands import BENCHMARKS
-from ghostnet_small.command import PROGRAM, Command, Commands, Failed, number, positive
+from ghostnet_small.command import PROGRAM, Command, Commands, Failed, number, positive, remark
+from ghostnet_small.deploy_command import export, export_options, export_settings, show_export
 from ghostnet_small.errors import InputError
 from ghostnet_small.study_command import (
     report,
@@ -30,10 +30,6 @@ from ghostnet_small.train_command import (
     train,
     train_options,
 )
-
-
-def _say(remark: str) -> None:
-    print(f"{PROGRAM}: {remark}", file=sys.stderr)
 
 
 def _all_settings() -> Collection[str]:
@@ -57,34 +53,40 @@ def _weights_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", choices=("last", "best"), default="last", help="(last)")
 
 
+def _classifier_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path", metavar="PATH", type=Path, help="a run's folder, weights, or an exported file"
+    )
+    parser.add_argument("--weights", choices=("last", "best"), help="of a run (last)")
+
+
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
-    _weights_option(parser)
+    _classifier_option(parser)
     parser.add_argument(
         "--split", choices=("test", "validation", "train"), default="test", help="(test)"
     )
     parser.add_argument(
         "--fold",
         action=argparse.BooleanOptionalAction,
-        default=True,
-        help="fold the network before, as training does (on)",
+        help="fold the weights before, as training does (on)",
     )
 
 
 def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
-    from ghostnet_small.study.evaluation import evaluate_weights
+    from ghostnet_small.study.evaluation import evaluate_classifier
 
-    return evaluate_weights(
+    return evaluate_classifier(
         args.path,
         split=args.split,
         weights=args.weights,
         overrides=args.overrides,
         fold=args.fold,
-        say=_say,
+        say=remark,
     )
 
 
 def _predict_options(parser: argparse.ArgumentParser) -> None:
-    _weights_option(parser)
+    _classifier_option(parser)
     parser.add_argument(
         "pictures", metavar="PICTURES", nargs="+", type=Path, help="files, or folders of them"
     )
@@ -94,7 +96,7 @@ def _predict_options(parser: argparse.ArgumentParser) -> None:
 def _predict(args: argparse.Namespace) -> list[dict[str, Any]]:
     from ghostnet_small.study.prediction import predict
 
-    return predict(args.path, args.pictures, top=args.top, weights=args.weights, say=_say)
+    return predict(args.path, args.pictures, top=args.top, weights=args.weights, say=remark)
 
 
 def _info_options(parser: argparse.ArgumentParser) -> None:
@@ -137,10 +139,11 @@ def _fold_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _fold(args: argparse.Namespace) -> dict[str, Any]:
-    from ghostnet_small.study.folding import CheckFailed, fold_weights
+    from ghostnet_small.study.checking import CheckFailed
+    from ghostnet_small.study.folding import fold_weights
 
     try:
-        return fold_weights(args.path, args.out, weights=args.weights, say=_say)
+        return fold_weights(args.path, args.out, weights=args.weights, say=remark)
     except CheckFailed as error:
         raise Failed(str(error), 3) from None
 
@@ -205,7 +208,7 @@ COMMANDS: Commands = {
         *(distill_options, distill, show_training, _all_settings),
     ),
     "evaluate": Command(
-        "Top-1 and loss of trained weights on a split.",
+        "Top-1 and loss of trained weights, or of an exported file, on a split.",
         *(_evaluate_options, _evaluate, terminal.show_evaluation, _evaluation_settings),
     ),
     "predict": Command(
@@ -219,6 +222,10 @@ COMMANDS: Commands = {
     "fold": Command(
         "Write the deployed form of trained weights, checked against them.",
         *(_fold_options, _fold, terminal.show_folding),
+    ),
+    "export": Command(
+        "Write trained weights as files for other runtimes and devices, each checked.",
+        *(export_options, export, show_export, export_settings),
     ),
     "data": Command(
         "What a data set holds; its pictures as files, and their augmented views.",

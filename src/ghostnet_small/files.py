@@ -9,7 +9,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
                 str(path),
             ) from error
         raise
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def cache_root(setting: str | None = None) -> Path | None:
@@ -70,7 +70,13 @@ def check_free(path: Path, option: str, cure: str = "") -> None:
     """Raises ``InputError`` where ``path``, given as ``option``, exists or cannot be made."""
     if path.exists() or path.is_symlink():
         raise InputError(f"{option} {path} exists; {cure}give another folder")
-    parent = path.absolute().parent
+    check_folder(path, option)
+
+
+def check_folder(path: Path, option: str) -> None:
+    """Raises ``InputError`` where ``path``, given as ``option``, is not and cannot be made a folder
+    to write in."""
+    parent = path.absolute()
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK):
@@ -92,12 +98,53 @@ def new_folder(path: Path) -> Iterator[Path]:
         os.rename(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` survive a loss of power."""
-    handle = os.open(folder, os.O_RDONLY)
+@contextmanager
+def work_folder(folder: Path) -> Iterator[Path]:
+    """A hidden folder inside ``folder``, which is made where it is missing, for files that
+    ``move_files`` takes from there; at the end it is removed, and with it a new ``folder`` in
+    which nothing is.
+
+    Raises ``InputError`` where another process works there.
+    """
+    new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = lock_folder(folder)
+    except BlockingIOError:
+        raise InputError(f"another process writes into {folder}; wait for its end") from None
+    partial = folder / ".partial"
+    try:
+        # What a killed process left.
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        if new:
+            with suppress(OSError):
+                folder.rmdir()
+        os.close(handle)
+
+
+def move_files(files: Sequence[Path], folder: Path) -> None:
+    """Replace the files of those names in ``folder``, of the same file system: the first, which
+    stands for all, is there only with the others that belong to it."""
+    for file in files:
+        sync(file)
+    first = folder / files[0].name
+    if len(files) > 1:
+        first.unlink(missing_ok=True)
+    for file in reversed(files):
+        os.replace(file, folder / file.name)
+    sync(folder)
+
+
+def sync(path: Path) -> None:
+    """Make a file's content, or the renames in a folder, survive a loss of power."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -81,8 +81,11 @@ def _taught(distill: dict[str, Any]) -> list[tuple[str, str]]:
 
 def show_evaluation(value: dict[str, Any]) -> None:
     """Top-1 and loss on a split, and the figures of its classes or of the worst of them."""
-    form = "folded " if value["folded"] else ""
-    print(f"{value['split']} {_answers(value)}, {form}{value['weights']} weights")
+    if "weights" in value:
+        judged = f"{'folded ' if value['folded'] else ''}{value['weights']} weights"
+    else:
+        judged = f"{value['precision']} {value['format']} file"
+    print(f"{value['split']} {_answers(value)}, {judged}")
     print(
         f"balanced accuracy {value['balanced_accuracy']:.2f} %, "
         f"calibration error {value['calibration_error']:.4f}"

@@ -13,6 +13,7 @@ from torch import nn
 from deploy_kit_mobile import CASES, Sample, check_answers, export, flipped
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.formats import FORMATS, open_file, relative_error
+from ghostnet_small.deploy.pieces import PIECE
 from ghostnet_small.errors import InputError
 
 if FORMATS["openvino"].missing():
@@ -90,6 +91,12 @@ def test_pictures_of_another_type_are_never_cast(plain: tuple[Sample, Path]) -> 
     session = open_file(plain[1])
     with pytest.raises(TypeError, match="Cannot cast"):
         session((255 * plain[0].pictures).astype(np.uint8))
+
+
+def test_a_batch_that_is_larger_than_a_piece(plain: tuple[Sample, Path]) -> None:
+    made, session = plain[0], open_file(plain[1])
+    order = np.arange(2 * PIECE + 3) % len(made.pictures)
+    assert relative_error(session(made.pictures[order]), made.answers[order]) < 1e-4
 
 
 def test_other_networks_stay_as_they_are(tmp_path: Path, plain: tuple[Sample, Path]) -> None:

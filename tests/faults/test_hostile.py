@@ -172,20 +172,20 @@ def test_a_large_size_is_predicted_a_few_at_a_time(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights that ask for pictures of 2048 x 2048 get one at a time, not five hundred."""
-    from ghostnet_small.study import prediction
+    from ghostnet_small.study import classifier, prediction
 
     config = json.loads((weights / "config.json").read_text())
     del config["digest"]
     (weights / "config.json").write_text(json.dumps(config | {"size": [16, 32]}))
     monkeypatch.setattr(prediction, "BATCH_PIXELS", 2 * 16 * 32)
     shapes = []
-    real = prediction.normalize
+    real = classifier.normalize
 
     def normalize(images: torch.Tensor, *rest: Any) -> torch.Tensor:
         shapes.append(tuple(images.shape))
         return real(images, *rest)
 
-    monkeypatch.setattr(prediction, "normalize", normalize)
+    monkeypatch.setattr(classifier, "normalize", normalize)
     for number in range(5):
         Image.new("L", (4, 4)).save(tmp_path / f"{number}.png")
     files = sorted(tmp_path.glob("*.png"))

@@ -18,13 +18,13 @@ from ghostnet_small.study.pictures import draw_confusion, draw_curves, draw_mist
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that were written, for a look at what they hold."""
     seen: list[Figure] = []
-    save = pictures._save
+    save = pictures.save_png
 
     def keep(figure: Figure, path: Path) -> None:
         seen.append(figure)
         save(figure, path)
 
-    monkeypatch.setattr(pictures, "_save", keep)
+    monkeypatch.setattr(pictures, "save_png", keep)
     return seen
 
 

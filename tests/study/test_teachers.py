@@ -154,10 +154,10 @@ def test_a_recipe_of_a_pretrained_teacher_has_its_normalisation() -> None:
 
 
 def test_pictures_too_small_at_evaluation(trained: Path, tmp_path: Path) -> None:
-    from ghostnet_small.study.evaluation import evaluate_weights
+    from ghostnet_small.study.evaluation import evaluate_classifier
 
     model = gns.create_model("resnet18", in_channels=1, upsample=8)
     _, info = gns.load(trained)
     gns.save_model(model, info, tmp_path)
     with pytest.raises(InputError, match=r"larger than model\.upsample 8"):
-        evaluate_weights(tmp_path, overrides=["--data.size", "9"], say=print)
+        evaluate_classifier(tmp_path, overrides=["--data.size", "9"], say=print)

@@ -12,6 +12,9 @@ class Deployable(nn.Module):
     """A folded network: normalised ``(N, C, H, W) -> logits (N, K)``, or, for a ``description``
     whose input is "pixels", uint8 pixels to probabilities."""
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, network: nn.Module, description: Description) -> None:
         super().__init__()
         self.network = network
@@ -26,6 +29,5 @@ class Deployable(nn.Module):
         if not self.pixels:
             logits: Tensor = self.network(pictures)
             return logits
-        assert isinstance(self.scale, Tensor) and isinstance(self.shift, Tensor)
         logits = self.network(pictures.to(self.scale.dtype) * self.scale + self.shift)
         return logits.softmax(1)

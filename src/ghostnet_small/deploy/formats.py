@@ -37,7 +37,9 @@ class Format:
     files that belong beside it. ``modules`` are what the format imports, ``extra`` installs them.
     Its ``module``, imported when it is first used, has ``export(network, description, path)``,
     ``open_file(path, threads)``, and, where ``int8``, ``quantize(network, description,
-    calibration, path)``.
+    calibration, path)``, whose ``calibration`` are training pictures as a session takes them.
+    ``ghostnets_only``: it takes no other networks. ``mixed``: ``quantize`` takes a fifth argument
+    as well, names of modules that stay in float32.
     """
 
     name: str
@@ -47,6 +49,13 @@ class Format:
     modules: tuple[str, ...] = ()
     extra: str | None = None
     int8: bool = False
+    ghostnets_only: bool = False
+    mixed: bool = False
+
+    @property
+    def install(self) -> str:
+        """The command that installs what the format needs."""
+        return f"pip install 'ghostnet-small[{self.extra}]'"
 
     def missing(self) -> tuple[str, ...]:
         """Its modules that are not installed."""
@@ -58,7 +67,7 @@ class Format:
         if missing:
             raise InputError(
                 f"format {self.name} needs {', '.join(missing)}, which is not installed; install "
-                f"it with: pip install 'ghostnet-small[{self.extra}]'"
+                f"it with: {self.install}"
             )
 
     def load(self) -> ModuleType:
@@ -88,6 +97,7 @@ FORMATS = {
             modules=("onnx", "onnxruntime", "onnxscript"),
             extra="onnx",
             int8=True,
+            mixed=True,
         ),
         Format(
             "openvino",
@@ -97,6 +107,7 @@ FORMATS = {
             modules=("openvino", "nncf"),
             extra="openvino",
             int8=True,
+            mixed=True,
         ),
         Format(
             "executorch",
@@ -105,6 +116,7 @@ FORMATS = {
             modules=("executorch", "torchao"),
             extra="executorch",
             int8=True,
+            mixed=True,
         ),
         Format(
             "ncnn",
@@ -114,7 +126,7 @@ FORMATS = {
             modules=("ncnn", "pnnx"),
             extra="ncnn",
         ),
-        Format("c", ".c", "c_file", companions=(".h",), int8=True),
+        Format("c", ".c", "c_file", companions=(".h",), int8=True, ghostnets_only=True),
     )
 }
 
@@ -155,7 +167,8 @@ def open_file(path: Path, threads: int = 1) -> Session:
     opener: Callable[[Path, int], Session] = form.load().open_file
     for file in form.files(path):
         if not file.is_file():
-            raise InputError(f"{file} is not there; export the run, or copy it beside {path.name}")
+            beside = f", or copy it beside {path.name}" if file != path else " first"
+            raise InputError(f"{file} is not there; export the run{beside}")
     return opener(path, threads)
 
 

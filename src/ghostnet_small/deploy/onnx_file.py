@@ -14,6 +14,7 @@ from torch import nn
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import KEY, Description, read_description
 from ghostnet_small.deploy.formats import Array
+from ghostnet_small.deploy.pieces import in_pieces
 from ghostnet_small.deploy.rewrite import Form, rewrite
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_bytes, write_atomic
@@ -67,6 +68,7 @@ class OnnxSession:
 
     def __init__(self, path: Path, threads: int) -> None:
         model = _checked(path)
+        self._threads = threads
         try:
             self._session = onnxruntime.InferenceSession(
                 model, options(threads), providers=["CPUExecutionProvider"]
@@ -86,6 +88,9 @@ class OnnxSession:
             ) from None
 
     def __call__(self, pictures: Array) -> Array:
+        return in_pieces(self._run, pictures, self._threads)
+
+    def _run(self, pictures: Array) -> Array:
         (answers,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(pictures)})
         return np.asarray(answers)
 
@@ -143,8 +148,8 @@ def _checked(path: Path) -> bytes:
 
 
 def _without_history(model: onnx.ModelProto) -> onnx.ModelProto:
-    """``model`` without the notes of where each node came from: a fifth of the file, and the
-    paths of the one who wrote it.
+    """``model`` without the notes of where each node came from, which hold the folders of the one
+    who wrote it, and are a fifth of a small network's file.
 
     The shapes between the nodes stay. ONNX Runtime cannot find all that PyTorch knows of them, and
     where it does not see that two batches are as large, it leaves its own layout to add them.

@@ -30,12 +30,13 @@ OVERLOADS = (
     ("default", ("conv2d", "linear", "batch_norm", "addmm", "matmul", "dropout", "cat", "chunk")),
     ("default", ("relu", "relu_", "relu6", "hardtanh", "hardtanh_", "clamp", "sigmoid", "silu")),
     ("default", ("hardsigmoid", "hardswish", "avg_pool2d", "adaptive_avg_pool2d", "max_pool2d")),
-    ("default", ("reshape", "permute", "unsqueeze", "expand", "contiguous", "clone")),
+    ("default", ("pad",)),
+    ("default", ("reshape", "view", "permute", "unsqueeze", "expand", "contiguous", "clone")),
     ("Tensor", ("add", "add_", "sub", "mul", "div", "slice")),
     ("dim", ("mean", "squeeze")),
     ("int", ("softmax", "transpose", "select", "sym_size")),
     ("dtype", ("to",)),
-    ("vec", ("upsample_nearest2d",)),
+    ("vec", ("upsample_nearest2d", "upsample_bilinear2d")),
     ("using_ints", ("flatten",)),
 )
 OPERATORS: dict[str, Callable[..., Any]] = {
@@ -174,6 +175,9 @@ class _Records:
         kind = TYPES[meta["dtype"]]
         data = bytearray(self.bytes(folder + entry["path_name"]))
         flat = torch.frombuffer(data, dtype=kind) if data else torch.zeros(0, dtype=kind)
+        # Steps of 0 would make any number of few.
+        if math.prod(sizes) > len(flat):
+            raise ValueError("a tensor of more numbers than its file has")
         # Raises where the numbers of the file do not suffice.
         found = flat.as_strided(sizes, strides, int(meta["storage_offset"]["as_int"]))
         # Convolutions of small pictures are faster with a pixel's channels side by side, and

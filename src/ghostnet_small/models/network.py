@@ -17,3 +17,8 @@ class Network(nn.Module):
 
     def check_size(self, height: int, width: int) -> None:
         """Raises ``InputError`` where pictures of so many pixels do not suit the network."""
+
+    def whole(self) -> nn.Module:
+        """The same network, with the same parameters, as one graph whatever the batch: to be
+        exported."""
+        return self

@@ -136,6 +136,12 @@ class TimmNetwork(Network):
         parts = x.split(max(1, count))
         return torch.cat([self.network(self._resized(part)) for part in parts])
 
+    def whole(self) -> nn.Module:
+        """As the base says: the batch is not taken apart."""
+        if self.upsample is None:
+            return self.network
+        return nn.Sequential(nn.Upsample(size=(self.upsample,) * 2, mode="bilinear"), self.network)
+
     def _resized(self, x: Tensor) -> Tensor:
         if self.upsample is None:
             return x

@@ -1,9 +1,10 @@
-"""Trained weights on a split of a data set."""
+"""Trained weights, and what was exported of them, on a split of a data set."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,10 @@ import torch
 from ghostnet_small.data.dataset import ImageData, size_text
 from ghostnet_small.data.sources import OneSplit, load_split
 from ghostnet_small.errors import InputError
-from ghostnet_small.models.weights import ModelInfo, load
-from ghostnet_small.nn.fold import reparameterize
+from ghostnet_small.models.weights import ModelInfo
+from ghostnet_small.study.classifier import load_fitting, open_classifier
 from ghostnet_small.study.recipe import Recipe, known_keys, resolve_recipe
-from ghostnet_small.train.device import make_accelerator
-from ghostnet_small.train.evaluate import evaluate
+from ghostnet_small.train.evaluate import BATCH, score
 from ghostnet_small.train.metrics import classification_report
 
 # Where the data lie, how they are read and cut, and what computes; the normalisation is the
@@ -30,34 +30,38 @@ SETTINGS = tuple(
 MOST_NAMES = 20
 
 
-def evaluate_weights(
+def evaluate_classifier(
     path: Path,
     *,
     split: str = "test",
-    weights: str = "last",
+    weights: str | None = None,
     overrides: Sequence[str] = (),
-    fold: bool = True,
+    fold: bool | None = None,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """``top1`` (%), ``loss`` (nats), ``correct`` and ``total`` of weights on a split, and what
-    ``classification_report`` says of the classes.
+    """``top1`` (%), ``loss`` (nats), ``correct`` and ``total`` of trained weights or an exported
+    file on a split, and what ``classification_report`` says of the classes.
 
     The data are those of the recipe that the weights were trained by, with ``overrides``; they
     are normalised as in training, and only the split is decoded: ``fingerprint`` is of it alone.
-    ``fold``: the network is folded before, as it is for the figures of a training. ``say`` takes
-    remarks for the user.
+    For an exported file they are brought to its size and colour. ``weights`` and ``fold`` as
+    ``open_classifier`` takes them: a network is folded as it is for the figures of a training.
+    ``say`` takes remarks for the user.
 
     Raises ``InputError`` where the weights or the data cannot be read, or the data have other
     classes or channels than the weights.
     """
-    model, info = load(path, weights)
+    classifier = open_classifier(path, weights=weights, fold=fold)
+    info = classifier.info
     recipe = recipe_of(info, path, overrides)
-    accelerator = make_accelerator(recipe.train.device)
-    if recipe.train.threads is not None:
-        torch.set_num_threads(recipe.train.threads)
-    data = load_split(recipe.data, split, channels=len(info.mean))
+    classifier.settle(recipe.train)
+    read = partial(load_split, name=split, channels=len(info.mean))
+    if classifier.any_size:
+        data = read(recipe.data)
+    else:
+        data = load_fitting(read, recipe.data, info, path, say)
     check_data(data, info, path)
-    model.check_size(*data.size)
+    classifier.check_size(*data.size)
     if data.skipped:
         say(f"{len(data.skipped)} pictures are left out, such as: {data.skipped[0]}")
     if data.size != info.size:
@@ -65,26 +69,17 @@ def evaluate_weights(
             f"the pictures are {size_text(data.size)}, those of the training were "
             f"{size_text(info.size)}; --data.size {info.size[0]} resizes them"
         )
-    memory_format = torch.channels_last if recipe.train.channels_last else torch.contiguous_format
-    judged = reparameterize(model) if fold else model
-    shown = data.split
-    found = evaluate(
-        judged.to(accelerator.device).to(memory_format=memory_format),
-        shown,
-        mean=info.mean,
-        std=info.std,
-        memory_format=memory_format,
-    )
-    check_finite(found.logits, path)
+    shown, labels = data.split, data.split.labels.cpu()
+    logits = torch.cat([classifier.logits(images) for images in shown.images.split(BATCH)])
+    found = score(logits, labels)
     return {
         "top1": found.top1,
         "loss": found.loss,
         "correct": found.correct,
         "total": found.total,
-        **classification_report(found.logits, shown.labels.cpu(), data.classes),
+        **classification_report(found.logits, labels, data.classes),
         "split": split,
-        "weights": weights,
-        "folded": fold,
+        **classifier.facts,
         "fingerprint": data.fingerprint,
     }
 
@@ -113,15 +108,6 @@ def check_data(data: ImageData | OneSplit, info: ModelInfo, path: Path) -> None:
         raise InputError(
             f"the pictures have {data.channels} channels, {path} was trained on "
             f"{len(info.mean)}; give --data.channels {len(info.mean)}"
-        )
-
-
-def check_finite(logits: torch.Tensor, path: Path) -> None:
-    """Raises ``InputError`` where a model's answers are no numbers."""
-    if not logits.isfinite().all():
-        raise InputError(
-            f"the weights of {path} give logits that are not finite; train again with a lower "
-            "optimizer.learning_rate"
         )
 
 

@@ -9,24 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ghostnet_small.data.dataset import normalize
+from ghostnet_small.data.dataset import ImageData, normalize
 from ghostnet_small.data.sources import load_data
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import check_free, new_folder
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.weights import ModelInfo, load, save_model
 from ghostnet_small.nn.fold import is_folded, reparameterize
-from ghostnet_small.study.evaluation import check_data, check_finite, recipe_of
+from ghostnet_small.study.checking import CheckFailed, allowance, data_if_there, shown
+from ghostnet_small.study.classifier import check_finite
+from ghostnet_small.study.evaluation import check_data, recipe_of
 
 BOUND = 1e-5
-# A network after few steps magnifies the rounding of float32 itself past that bound; its folded
-# form may be off by so many times of what its trained form is.
-ROUNDINGS = 8
-PICTURES = 500
-
-
-class CheckFailed(Exception):
-    """What was made is not what it must be; nothing of it is kept."""
 
 
 def fold_weights(
@@ -51,7 +45,8 @@ def fold_weights(
         )
     if is_folded(model):
         raise InputError(f"the weights of {path} are folded already; use them as they are")
-    images, source = _pictures(info, path, say)
+    pictures = shown(data_if_there(lambda: _data(info, path), say), info)
+    images, source = pictures.images, pictures.source
     folded = reparameterize(model)
     assert isinstance(folded, GhostNetV3)
     with new_folder(out) as partial:
@@ -62,7 +57,7 @@ def fold_weights(
         exact = _logits(model.double(), images, info)
         check_finite(exact, path)
         error, rounding = _relative(found, exact), _relative(trained, exact)
-        bound = max(BOUND, ROUNDINGS * rounding)
+        bound = allowance(BOUND, rounding)
         if not error <= bound:
             raise CheckFailed(
                 f"the folded weights differ from those of {path} by {error:.1e} on {source}, "
@@ -79,19 +74,10 @@ def fold_weights(
     }
 
 
-def _pictures(info: ModelInfo, path: Path, say: Callable[[str], None]) -> tuple[Tensor, str]:
-    """Pictures to compare on, uint8 ``(N, C, H, W)``, and what they are."""
-    try:
-        data = load_data(recipe_of(info, path).data)
-        check_data(data, info, path)
-    except InputError as error:
-        say(f"random pixels are compared in place of the training's data: {error}")
-        seeded = torch.Generator().manual_seed(0)
-        shape = (PICTURES, len(info.mean), *info.size)
-        pixels = torch.randint(256, shape, generator=seeded, dtype=torch.uint8)
-        return pixels, "random pixels"
-    name = next(n for n in ("test", "validation", "train") if getattr(data, n) is not None)
-    return data.split(name).images[:PICTURES], f"the {name} split"
+def _data(info: ModelInfo, path: Path) -> ImageData:
+    data = load_data(recipe_of(info, path).data)
+    check_data(data, info, path)
+    return data
 
 
 def _logits(model: nn.Module, images: Tensor, info: ModelInfo) -> Tensor:

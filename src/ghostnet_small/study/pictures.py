@@ -33,7 +33,7 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     ``rows`` are those of ``metrics.jsonl``. A split that no row holds is left out.
     """
-    figure = _figure(13.0, 4.0)
+    figure = new_figure(13.0, 4.0)
     loss, top1, rate = figure.subplots(1, 3)
     epochs = [row["epoch"] for row in rows]
     for axes, quantity, title in ((loss, "loss", "Loss"), (top1, "top1", "Top-1, %")):
@@ -57,7 +57,7 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         rate.plot(*zip(*rates, strict=True), color=INK, **_mark(rates))
     _dress(rate, "Learning rate", len(rows))
     rate.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    _save(figure, path)
+    save_png(figure, path)
 
 
 def draw_confusion(matrix: Tensor, classes: Sequence[str], path: Path) -> None:
@@ -70,7 +70,7 @@ def draw_confusion(matrix: Tensor, classes: Sequence[str], path: Path) -> None:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     many = len(classes) > MOST_CLASSES_WITH_COUNTS
     side = min(3.0 + len(classes) * (0.1 if many else 0.36), 14.0)
-    figure = _figure(side + (1.6 if many else 0.8), side)
+    figure = new_figure(side + (1.6 if many else 0.8), side)
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", norm=SHADE, interpolation="nearest")
     names = [_short(name) for name in classes]
@@ -100,7 +100,7 @@ def draw_confusion(matrix: Tensor, classes: Sequence[str], path: Path) -> None:
     bar.set_label("share of the row", color=INK, fontsize=9)
     bar.ax.tick_params(labelsize=8, color=FAINT, labelcolor=INK)
     bar.outline.set_visible(False)
-    _save(figure, path)
+    save_png(figure, path)
 
 
 def draw_mistakes(
@@ -123,7 +123,7 @@ def draw_mistakes(
     shown = wrong[order][:count].tolist()
     columns = min(6, max(len(shown), 3))
     lines = max(-(-len(shown) // columns), 1)
-    figure = _figure(1.85 * columns, 2.2 * lines + 0.4 if shown else 0.6)
+    figure = new_figure(1.85 * columns, 2.2 * lines + 0.4 if shown else 0.6)
     title = f"The most confident of {len(wrong)} mistakes in {len(labels)} pictures"
     if not shown:
         title = f"No mistakes in {len(labels)} pictures"
@@ -139,10 +139,10 @@ def draw_mistakes(
         said, true = _short(classes[int(predictions[row])]), _short(classes[int(labels[row])])
         text = f"said {said} ({float(confidence[row]):.2f}),\nis {true}"
         axes.set_title(text, fontsize=8.5, color=INK, pad=3)
-    _save(figure, path)
+    save_png(figure, path)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """A figure in inches that belongs to no window and no global state."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
@@ -181,7 +181,8 @@ def _short(name: str, most: int = 18) -> str:
     return cut.replace("$", r"\$")
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_png(figure: Figure, path: Path) -> None:
+    """Write the figure as PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     write_atomic(path, buffer.getvalue())

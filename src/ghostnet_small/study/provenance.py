@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,21 @@ def provenance(device: torch.device) -> dict[str, Any]:
     ``device``, ``libraries`` (absent ones left out), ``python``, ``platform``.
     """
     commit, dirty = source_commit()
-    others = {name: found for name in LIBRARIES if (found := _version(name)) is not None}
     return {
         "version": __version__,
         "commit": commit,
         "dirty": dirty,
         "device": describe_device(device),
         # torch's own word tells the build apart (CPU, CUDA), its distribution does not.
-        "libraries": {"torch": str(torch.__version__), **others},
+        "libraries": {"torch": str(torch.__version__), **versions_of(LIBRARIES)},
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
+
+
+def versions_of(distributions: Sequence[str]) -> dict[str, str]:
+    """The versions of those that are installed."""
+    return {name: found for name in distributions if (found := _version(name)) is not None}
 
 
 def provenance_row() -> dict[str, str]:

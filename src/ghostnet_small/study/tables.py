@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import write_atomic
+from ghostnet_small.study.deploy_tables import deploy_table
 from ghostnet_small.study.provenance import commit_text
 from ghostnet_small.study.recipe import terms
 from ghostnet_small.study.records import Record, read_records, read_rows
@@ -216,4 +217,5 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "step-parts": step_parts_table,
     "train-speed": train_speed_table,
     "distill-speed": distill_speed_table,
+    "deploy": deploy_table,
 }

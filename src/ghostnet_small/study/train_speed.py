@@ -22,7 +22,7 @@ from ghostnet_small.models.registry import create_ghostnet
 from ghostnet_small.models.teachers import TEACHERS
 from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.nn.forms import RepConvForm, set_rep_conv
-from ghostnet_small.study.folding import CheckFailed
+from ghostnet_small.study.checking import CheckFailed
 from ghostnet_small.study.provenance import describe_device, provenance_row
 from ghostnet_small.study.recipe import Recipe
 from ghostnet_small.train.benchmark import FixedStep, peak_memory, seconds_in_turn

@@ -64,10 +64,14 @@ def evaluate(
     logits = found.new_empty(total, found.shape[2])
     for start, answers in zip(starts, found, strict=True):
         logits[start : start + share] = answers
-    labels = split.labels.cpu()
+    return score(logits, split.labels.cpu())
+
+
+def score(logits: Tensor, labels: Tensor) -> Evaluation:
+    """What ``logits`` ``(N, K)`` are worth for ``labels`` int64 ``(N,)``, both on the CPU."""
     return Evaluation(
         correct=int((logits.argmax(1) == labels).sum()),
-        total=total,
+        total=len(labels),
         loss=float(functional.cross_entropy(logits.double(), labels)),
         logits=logits,
     )

@@ -1,0 +1,228 @@
+"""What the generated code does, step by step, and where its maps lie in the working memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from ghostnet_small.errors import InputError
+from ghostnet_small.models.ghostnetv3 import GhostNetV3
+from ghostnet_small.nn.bottleneck import GhostBottleneck, SqueezeExcite
+from ghostnet_small.nn.fold import is_folded
+from ghostnet_small.nn.ghost import AttentionGate, GhostModule
+
+
+@dataclass(eq=False)
+class Map:
+    """A feature map of one picture; each step that makes one makes a new one.
+
+    ``wide``: of the few channels between the blocks, which int8 code keeps in more bits.
+    """
+
+    name: str
+    channels: int
+    height: int
+    width: int
+    wide: bool = True
+
+    @property
+    def pixels(self) -> int:
+        """Of one channel."""
+        return self.height * self.width
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operator: ``source`` is read, ``target`` written."""
+
+    name: str
+    source: Map
+    target: Map
+
+    @property
+    def maps(self) -> tuple[Map, ...]:
+        """All that must be in memory while it runs."""
+        return (self.source, self.target)
+
+
+@dataclass(frozen=True)
+class Stem(Step):
+    """The 3x3 convolution of the picture, with ReLU."""
+
+    conv: nn.Conv2d
+
+
+@dataclass(frozen=True)
+class Point(Step):
+    """A 1x1 convolution into the first channels of ``target``."""
+
+    conv: nn.Conv2d
+    relu: bool
+
+
+@dataclass(frozen=True)
+class Depth(Step):
+    """A depth-wise convolution. Within one map it makes the second half of the first; ``add`` is
+    added to the whole map then."""
+
+    conv: nn.Conv2d
+    relu: bool = False
+    add: Map | None = None
+
+    @property
+    def maps(self) -> tuple[Map, ...]:
+        return (*super().maps, *([self.add] if self.add else []))
+
+
+@dataclass(frozen=True)
+class Pool(Step):
+    """The mean of 2x2 pixels."""
+
+
+@dataclass(frozen=True)
+class Gate(Step):
+    """``target`` times the sigmoid of two convolutions of ``source``, stretched to its size."""
+
+    horizontal: nn.Conv2d
+    vertical: nn.Conv2d
+
+
+@dataclass(frozen=True)
+class Squeeze(Step):
+    """Squeeze and excitation of ``target``, which is ``source``."""
+
+    part: SqueezeExcite
+
+
+@dataclass(frozen=True)
+class Head(Step):
+    """Mean over space, two linear layers with a ReLU between; ``target`` are the logits."""
+
+    head: nn.Conv2d
+    classifier: nn.Linear
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps in order; the first reads ``picture``, the last writes ``logits``."""
+
+    steps: tuple[Step, ...]
+    picture: Map
+    logits: Map
+
+
+def plan_of(network: nn.Module, size: tuple[int, int]) -> Plan:
+    """The steps of a folded ``GhostNetV3`` for pictures of ``size`` (height, width).
+
+    Raises ``InputError`` for another network, or one that is not folded.
+    """
+    if not isinstance(network, GhostNetV3) or not isinstance(network.classifier, nn.Linear):
+        raise InputError(
+            f"format c knows ghostnetv3_small and ghostnetv3, not {type(network).__name__}; choose "
+            "another format, such as onnx"
+        )
+    if not is_folded(network):
+        raise InputError("the network is not folded; fold it before it is written as C")
+    picture = Map("picture", _conv(network.stem).in_channels, *size, wide=False)
+    logits = Map("logits", network.num_classes, 1, 1)
+    steps: list[Step] = []
+    x = Map("stem", _conv(network.stem).out_channels, *size)
+    steps.append(Stem("stem", picture, x, _conv(network.stem)))
+    for number, block in enumerate(network.blocks):
+        assert isinstance(block, GhostBottleneck)
+        made = list(_bottleneck(block, x, f"blocks.{number}"))
+        steps += made
+        x = made[-1].target
+    last = Map("last", network.num_features, x.height, x.width, wide=False)
+    steps.append(Point("last", x, last, _conv(network.last), relu=True))
+    steps.append(Head("head", last, logits, network.head, network.classifier))
+    return Plan(tuple(steps), picture, logits)
+
+
+def _bottleneck(block: GhostBottleneck, x: Map, name: str) -> Iterator[Step]:
+    hidden = Map(f"{name}.ghost1", block.ghost1.out_channels, x.height, x.width, wide=False)
+    yield from _ghost(block.ghost1, x, hidden, f"{name}.ghost1")
+    stride = 1
+    if isinstance(block.downsample, nn.Conv2d):
+        stride = block.downsample.stride[0]
+        half = Map(f"{name}.downsample", hidden.channels, *_strided(x, stride), wide=False)
+        yield Depth(f"{name}.downsample", hidden, half, block.downsample)
+        hidden = half
+    if isinstance(block.se, SqueezeExcite):
+        yield Squeeze(f"{name}.se", hidden, hidden, block.se)
+    shortcut = x
+    if isinstance(block.shortcut, nn.Sequential):
+        depth, point = map(_conv, block.shortcut)
+        across = Map(f"{name}.shortcut.0", x.channels, *_strided(x, stride))
+        shortcut = Map(f"{name}.shortcut.1", point.out_channels, across.height, across.width)
+        yield Depth(f"{name}.shortcut.0", x, across, depth)
+        yield Point(f"{name}.shortcut.1", across, shortcut, point, relu=False)
+    out = Map(name, block.ghost2.out_channels, hidden.height, hidden.width)
+    yield from _ghost(block.ghost2, hidden, out, f"{name}.ghost2", add=shortcut)
+
+
+def _ghost(
+    ghost: GhostModule, x: Map, out: Map, name: str, add: Map | None = None
+) -> Iterator[Step]:
+    gate: Map | None = None
+    if ghost.gate is not None:
+        source = x
+        if AttentionGate.halves((x.height, x.width)):
+            source = Map(f"{name}.gate.pool", x.channels, x.height // 2, x.width // 2)
+            yield Pool(f"{name}.gate.pool", x, source)
+        project = _conv(ghost.gate.project)
+        size = (source.height, source.width)
+        gate = Map(f"{name}.gate.project", project.out_channels, *size, wide=False)
+        yield Point(f"{name}.gate.project", source, gate, project, relu=False)
+    relu = isinstance(ghost.act, nn.ReLU)
+    yield Point(f"{name}.primary", x, out, _conv(ghost.primary), relu=relu)
+    yield Depth(f"{name}.cheap", out, out, _conv(ghost.cheap), relu=relu, add=add)
+    if gate is not None:
+        assert ghost.gate is not None
+        horizontal, vertical = _conv(ghost.gate.horizontal), _conv(ghost.gate.vertical)
+        yield Gate(f"{name}.gate", gate, out, horizontal, vertical)
+
+
+def _conv(module: nn.Module) -> nn.Conv2d:
+    assert isinstance(module, nn.Conv2d)
+    return module
+
+
+def _strided(x: Map, stride: int) -> tuple[int, int]:
+    return -(-x.height // stride), -(-x.width // stride)
+
+
+def lifetimes(steps: Sequence[Step]) -> dict[Map, tuple[int, int]]:
+    """For each map the numbers of the first and the last step that need it."""
+    found: dict[Map, tuple[int, int]] = {}
+    for number, step in enumerate(steps):
+        for part in step.maps:
+            found[part] = (found.get(part, (number, 0))[0], number)
+    return found
+
+
+def place(sizes: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
+    """Offsets for blocks of memory, and how much they need in all.
+
+    ``sizes``: of each the size and the first and last step that need it; blocks that are needed
+    at the same time never overlap. The largest are placed first, each as low as it fits.
+    """
+    offsets = [0] * len(sizes)
+    placed: list[int] = []
+    for row in sorted(range(len(sizes)), key=lambda k: (-sizes[k][0], k)):
+        size, first, last = sizes[row]
+        beside = sorted(
+            (offsets[k], offsets[k] + sizes[k][0])
+            for k in placed
+            if sizes[k][1] <= last and first <= sizes[k][2]
+        )
+        at = 0
+        for start, end in beside:
+            if at + size <= start:
+                break
+            at = max(at, end)
+        offsets[row] = at
+        placed.append(row)
+    return offsets, max((o + s[0] for o, s in zip(offsets, sizes, strict=True)), default=0)

@@ -1,0 +1,317 @@
+"""The plan's layers and maps in 8 bits: weights by error feedback, ranges from pictures.
+
+A map's channel holds ``value / scale + zero`` as a byte, or, where the map is wide,
+``value / scale`` in 14 bits. A layer's weights, with the scales of its input multiplied in, are
+whole numbers of -127 .. 127 times a step for each output. Calibration runs pictures through the
+plan twice side by side, in float32 and as far as it is quantised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ghostnet_small.deploy.c.plan import (
+    Depth,
+    Gate,
+    Head,
+    Map,
+    Plan,
+    Point,
+    Pool,
+    Squeeze,
+    Stem,
+    Step,
+)
+
+LEVELS = 127
+WIDE_LEVELS = 8191
+MARGIN = 1.25
+# A channel that is always zero needs a scale too.
+SMALLEST = 1e-30
+# The gate keeps the result of its first convolution in 16 bits.
+HALF_LEVELS = 32767
+# Of the mean squared input, added to every input's own: keeps the inverse tame.
+DAMPING = 0.001
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a number of each channel means, ``(C,)`` each: ``(number - zero) * scale``; it is a
+    byte or, where ``wide``, one of 14 bits with its sign."""
+
+    scale: Tensor
+    zero: Tensor
+    wide: bool = False
+
+    def round(self, x: Tensor) -> Tensor:
+        """``x`` ``(N, C, H, W)`` at the nearest values that there are."""
+        scale, zero = self.scale[:, None, None], self.zero[:, None, None]
+        low, high = (-WIDE_LEVELS, WIDE_LEVELS) if self.wide else (0, 255)
+        return ((x / scale).round().add(zero).clamp(low, high) - zero) * scale
+
+
+def joined(first: Grid, second: Grid) -> Grid:
+    """Of the channels of two maps behind one another."""
+    scale = torch.cat((first.scale, second.scale))
+    return Grid(scale, torch.cat((first.zero, second.zero)), first.wide)
+
+
+def grid_of(x: Tensor, wide: bool) -> Grid:
+    """The grid from the least to the largest value of every channel of ``x`` ``(N, C, H, W)``."""
+    rows = x.transpose(0, 1).flatten(1)
+    if wide:
+        # Other pictures may have larger values, and there are levels to spare.
+        bound = (MARGIN * rows.abs().amax(1)).clamp_min(SMALLEST)
+        return Grid(bound / WIDE_LEVELS, torch.zeros_like(bound), wide=True)
+    low, high = rows.amin(1).clamp_max(0), rows.amax(1).clamp_min(0)
+    scale = ((high - low) / 255).clamp_min(SMALLEST)
+    return Grid(scale, (-low / scale).round())
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or linear layer in whole numbers: ``sum(weight * byte) + bias`` steps.
+
+    ``weight`` int8 ``(O, I * taps)``; ``bias`` int32 ``(O,)``, the inputs' zeros taken off;
+    ``step`` float32 ``(O,)``.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    step: Tensor
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What the code of a step needs: its layers, and the grids of what it reads and makes.
+
+    ``add``: of the shortcut, or of what a gate keeps between its convolutions; ``before``: of
+    what a gate multiplies.
+    """
+
+    step: Step
+    layers: tuple[Layer, ...]
+    source: Grid
+    target: Grid
+    add: Grid | None = None
+    before: Grid | None = None
+
+
+def picture_grid(mean: Sequence[float], std: Sequence[float]) -> Grid:
+    """The grid on which normalised pixels lie exactly; its zeros are no whole numbers."""
+    spread = torch.tensor(std, dtype=torch.float64)
+    centre = torch.tensor(mean, dtype=torch.float64)
+    return Grid((1 / (255 * spread)).float(), (255 * centre).float())
+
+
+@torch.no_grad()
+def quantize(plan: Plan, pictures: Tensor, grid: Grid) -> tuple[list[Quantized], Tensor]:
+    """The plan's steps in 8 bits, calibrated on normalised ``pictures`` float32 ``(N, C, H, W)``,
+    which lie on ``grid``; and the logits ``(N, K)`` that they get so."""
+    run = _Calibration(plan.picture, pictures, grid)
+    steps = [run.step(step) for step in plan.steps]
+    return steps, run.exact[plan.logits][1].flatten(1)
+
+
+class _Calibration:
+    def __init__(self, picture: Map, pictures: Tensor, grid: Grid) -> None:
+        # Of every map the values as they are in float32, and as quantised.
+        self.exact: dict[Map, tuple[Tensor, Tensor]] = {picture: (pictures, pictures)}
+        self.grids = {picture: grid}
+
+    def step(self, step: Step) -> Quantized:
+        source = self.grids[step.source]
+        exact, rounded = self.exact[step.source]
+        match step:
+            case Stem(conv=conv) | Point(conv=conv):
+                relu = not isinstance(step, Point) or step.relu
+                layer, exact, rounded = self.conv(conv, exact, rounded, source, relu)
+                return self.made(step, (layer,), source, exact, rounded)
+            case Depth(conv=conv, relu=relu, add=add):
+                layer, half, rounded_half = self.conv(conv, exact, rounded, source, relu)
+                if step.source is not step.target:
+                    return self.made(step, (layer,), source, half, rounded_half)
+                if add is None:
+                    grid = grid_of(half, step.target.wide)
+                    rounded_half = grid.round(rounded_half)
+                    self.grids[step.target] = joined(source, grid)
+                    self.exact[step.target] = (
+                        torch.cat((exact, half), 1),
+                        torch.cat((rounded, rounded_half), 1),
+                    )
+                    return Quantized(step, (layer,), source, grid)
+                more, rounded_more = self.exact[add]
+                exact = torch.cat((exact, half), 1) + more
+                rounded = torch.cat((rounded, rounded_half), 1) + rounded_more
+                return self.made(step, (layer,), source, exact, rounded, self.grids[add])
+            case Pool():
+                self.exact[step.target] = (
+                    functional.avg_pool2d(exact, 2),
+                    source.round(functional.avg_pool2d(rounded, 2)),
+                )
+                self.grids[step.target] = source
+                return Quantized(step, (), source, source)
+            case Gate(horizontal=horizontal, vertical=vertical):
+                first, exact, rounded = self.conv(horizontal, exact, rounded, source, False)
+                bound = (MARGIN * exact.abs().amax((0, 2, 3))).clamp_min(SMALLEST)
+                middle = Grid(bound / HALF_LEVELS, torch.zeros_like(bound))
+                fixed, exact, rounded = self.conv(vertical, exact, rounded, middle, False)
+                gated = self.grids[step.target]
+                values, rounded_values = self.exact[step.target]
+                size = values.shape[-2:]
+                exact = values * functional.interpolate(torch.sigmoid(exact), size=size)
+                rounded = rounded_values * functional.interpolate(torch.sigmoid(rounded), size=size)
+                made = self.made(step, (first, fixed), source, exact, rounded, middle)
+                return replace(made, before=gated)
+            case Squeeze(part=part):
+                mean, rounded_mean = (t.mean((2, 3), keepdim=True) for t in (exact, rounded))
+                first, a, b = self.linear(part.reduce, mean, rounded_mean, True)
+                second, a, b = self.linear(part.expand, a, b, False)
+                exact = exact * (functional.relu6(a + 3) / 6)
+                rounded = rounded * (functional.relu6(b + 3) / 6)
+                return self.made(step, (first, second), source, exact, rounded)
+            case Head(head=head, classifier=classifier):
+                mean, rounded_mean = (t.mean((2, 3), keepdim=True) for t in (exact, rounded))
+                first, a, b = self.linear(head, mean, rounded_mean, True)
+                second, a, b = self.linear(classifier, a.flatten(1), b.flatten(1), False)
+                self.exact[step.target] = (a, b)
+                return Quantized(step, (first, second), source, source)
+        raise AssertionError(step)
+
+    def made(
+        self,
+        step: Step,
+        layers: tuple[Layer, ...],
+        source: Grid,
+        exact: Tensor,
+        rounded: Tensor,
+        add: Grid | None = None,
+    ) -> Quantized:
+        """The step's whole target, at its own grid."""
+        grid = grid_of(exact, step.target.wide)
+        self.grids[step.target] = grid
+        self.exact[step.target] = (exact, grid.round(rounded))
+        return Quantized(step, layers, source, grid, add)
+
+    def conv(
+        self, conv: nn.Conv2d, exact: Tensor, rounded: Tensor, grid: Grid, relu: bool
+    ) -> tuple[Layer, Tensor, Tensor]:
+        """A convolution in whole numbers, its exact output and the quantised one."""
+        taps = conv.weight[0, 0].numel()
+        if conv.groups == 1:
+            scale = grid.scale.repeat_interleave(taps)
+            zero = grid.zero.repeat_interleave(taps)
+            weight = conv.weight.flatten(1) * scale
+            inputs = _inputs(conv, rounded) / scale
+            whole, step = feed_back(weight, inputs)
+            zeros = whole @ zero.double()
+            used = whole * step[:, None] / scale
+        else:
+            weight = conv.weight.flatten(1) * grid.scale[:, None]
+            step = best_step(weight)
+            whole = _whole(weight, step)
+            zeros = whole.sum(1) * grid.zero.double()
+            used = whole * step[:, None] / grid.scale[:, None].double()
+        kernel = used.float().reshape(conv.weight.shape)
+        correct = _run(conv, exact, conv.weight, conv.bias)
+        found = _run(conv, rounded, kernel, conv.bias)
+        assert conv.bias is not None
+        # What rounding the weights has shifted a channel by on average is taken off its bias.
+        bias = conv.bias + (correct - found).mean((0, 2, 3))
+        steps = (bias.double() / step).round()
+        found = _run(conv, rounded, kernel, (steps * step).float())
+        layer = Layer(whole.to(torch.int8), (steps - zeros).round().int(), step.float())
+        if relu:
+            return layer, functional.relu(correct), functional.relu(found)
+        return layer, correct, found
+
+    def linear(
+        self, layer: nn.Conv2d | nn.Linear, exact: Tensor, rounded: Tensor, relu: bool
+    ) -> tuple[Layer, Tensor, Tensor]:
+        """A layer of one value a channel, whose inputs the code rounds finely by itself; its bias
+        stays in float32, and so ``Layer.bias`` is."""
+        shape = exact.shape[2:]
+        rows, rounded_rows = exact.flatten(1), rounded.flatten(1)
+        weight = layer.weight.flatten(1)
+        whole, step = feed_back(weight, rounded_rows)
+        assert layer.bias is not None
+        correct = functional.linear(rows, weight, layer.bias)
+        found = functional.linear(rounded_rows, (whole * step[:, None]).float(), layer.bias)
+        bias = layer.bias + (correct - found).mean(0)
+        found = found + (bias - layer.bias)
+        if relu:
+            correct, found = functional.relu(correct), functional.relu(found)
+        made = Layer(whole.to(torch.int8), bias, step.float())
+        return made, correct.reshape(*correct.shape, *shape), found.reshape(*found.shape, *shape)
+
+
+def best_step(weight: Tensor) -> Tensor:
+    """For every row of ``weight`` the step, float64 ``(O,)``, that rounds it with least error."""
+    rows = weight.double()
+    largest = rows.abs().amax(1).clamp_min(1e-30) / LEVELS
+    shares = torch.linspace(0.6, 1, 21, dtype=torch.float64)
+    errors = torch.stack(
+        [
+            (_whole(rows, largest * share) * (largest * share)[:, None] - rows).square().sum(1)
+            for share in shares
+        ]
+    )
+    # In float32, as the code will have it.
+    return (largest * shares[errors.argmin(0)]).float().double()
+
+
+def feed_back(weight: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """``weight`` ``(O, I)`` as whole numbers and steps, so that ``inputs`` ``(M, I)`` give nearly
+    the same: each column's rounding error is made good by the columns that are rounded after it.
+
+    Source: arXiv:2210.17323, algorithm 1, with the columns in falling order of their inputs.
+    """
+    step = best_step(weight)
+    moments = inputs.double().T @ inputs.double()
+    energy = moments.diagonal()
+    moments = moments + torch.eye(len(moments), dtype=torch.float64) * (
+        DAMPING * energy.mean() + torch.finfo(torch.float32).tiny
+    )
+    order = energy.argsort(descending=True, stable=True)
+    rest = weight.double()[:, order]
+    inverse = torch.linalg.inv(moments[order][:, order])
+    spread = torch.linalg.cholesky((inverse + inverse.T) / 2, upper=True)
+    whole = torch.zeros_like(rest)
+    for column in range(rest.shape[1]):
+        whole[:, column] = (rest[:, column] / step).round().clamp(-LEVELS, LEVELS)
+        error = (rest[:, column] - whole[:, column] * step) / spread[column, column]
+        rest[:, column + 1 :] -= error[:, None] * spread[column, column + 1 :]
+    return whole[:, order.argsort()], step
+
+
+def _whole(weight: Tensor, step: Tensor) -> Tensor:
+    return (weight.double() / step[:, None]).round().clamp(-LEVELS, LEVELS)
+
+
+def _run(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return functional.conv2d(
+        x,
+        weight,
+        bias,
+        conv.stride,
+        _padding(conv),
+        groups=conv.groups,
+    )
+
+
+def _inputs(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """What each output place of a dense convolution sees, ``(M, I * taps)``."""
+    if conv.weight.shape[-1] == 1:
+        return x.permute(0, 2, 3, 1).flatten(0, 2)
+    places = functional.unfold(x, conv.kernel_size, padding=_padding(conv))
+    return places.transpose(1, 2).flatten(0, 1)
+
+
+def _padding(conv: nn.Conv2d) -> tuple[int, int]:
+    assert not isinstance(conv.padding, str)
+    return conv.padding[0], conv.padding[1]

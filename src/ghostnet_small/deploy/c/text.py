@@ -1,0 +1,60 @@
+"""Pieces of C text."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+WIDTH = 100
+LARGE = 512  # numbers
+
+
+@dataclass(frozen=True)
+class Code:
+    """What is particular to a network: tables and the body of the function.
+
+    ``defines`` come before the operators, ``instances`` of their macros behind; the working
+    memory is of the type ``kind``.
+    """
+
+    defines: Sequence[tuple[str, int]]
+    instances: Sequence[str]
+    tables: Sequence[str]
+    lines: Sequence[str]
+    kind: str
+    memory_bytes: int
+    table_bytes: int
+
+
+def array(kind: str, name: str, values: Iterable[str]) -> str:
+    """The definition of a constant table, from some size on where a line of the cache begins."""
+    texts = list(values)
+    body = "\n".join(textwrap.wrap(", ".join(texts), WIDTH - 4, break_long_words=False))
+    storage = "GNS_LARGE" if len(texts) >= LARGE else "GNS_TABLE"
+    return f"{storage} {kind} {name}[] = {{\n{textwrap.indent(body, '    ')}\n}};"
+
+
+def numbers(values: Iterable[float]) -> Iterable[str]:
+    """Float32 numbers, exactly, as C writes them."""
+    for value in values:
+        text = f"{value:.9g}"
+        yield f"{text}f" if any(c in text for c in ".en") else f"{text}.0f"
+
+
+def comment(text: str) -> str:
+    """``text`` as a comment, in which nothing ends it early."""
+    safe = text.replace("*/", "* /").replace("/*", "/ *")
+    lines = [line for part in safe.splitlines() for line in textwrap.wrap(part, WIDTH - 3) or [""]]
+    return "/*\n" + "\n".join(f" * {line}".rstrip() for line in lines) + "\n */"
+
+
+def string(text: str) -> str:
+    """``text`` as a C string of its UTF-8 bytes."""
+    out = []
+    for byte in text.encode():
+        char = chr(byte)
+        # A question mark is escaped, for two of them can begin a trigraph.
+        plain = 32 <= byte < 127 and char not in '"\\?'
+        out.append(char if plain else f"\\{byte:03o}")
+    return f'"{"".join(out)}"'

@@ -1,0 +1,185 @@
+"""One C99 file and its header, with the weights inside; compiled here to be run here."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ghostnet_small.deploy.c.float32 import write_float
+from ghostnet_small.deploy.c.int8 import write_int8
+from ghostnet_small.deploy.c.plan import plan_of
+from ghostnet_small.deploy.c.quantize import picture_grid
+from ghostnet_small.deploy.c.quantize import quantize as quantize_plan
+from ghostnet_small.deploy.c.source import header_text, read_tag, source_text
+from ghostnet_small.deploy.c.text import Code
+from ghostnet_small.deploy.deployable import Deployable
+from ghostnet_small.deploy.description import Description, Precision, read_description
+from ghostnet_small.deploy.formats import Array
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import cache_root, read_text
+
+FLAGS = ("-std=c99", "-O3", "-march=native", "-fPIC", "-shared")
+# In 8 bits every machine is to round alike.
+CONTRACT = {"float32": "-ffp-contract=fast", "int8": "-ffp-contract=off"}
+LARGEST = 1 << 30  # bytes of a C file
+
+
+def export(network: Deployable, description: Description, path: Path) -> None:
+    """Write ``path`` and, beside it, its header.
+
+    Raises ``InputError`` for a network that is no ``GhostNetV3``.
+    """
+    plan = plan_of(network.network, description.size)
+    pixels = None
+    if network.pixels:
+        pixels = (network.scale.flatten().tolist(), network.shift.flatten().tolist())
+    _write(path, description, write_float(plan, pixels=pixels))
+
+
+def quantize(
+    network: Deployable,
+    description: Description,
+    calibration: Array,
+    path: Path,
+    keep_float: Collection[str] = (),
+) -> None:
+    """Write ``path`` and its header in 8 bits; ``calibration``: pictures as the network takes
+    them, ``(N, C, H, W)``.
+
+    Raises ``InputError`` for a network that is no ``GhostNetV3``, no pictures, or parts to be
+    kept in float32, for in C there are none.
+    """
+    if keep_float:
+        raise InputError(
+            f"format c has no parts in float32, and {', '.join(keep_float)} are to be; leave "
+            "them out"
+        )
+    if not len(calibration):
+        raise InputError("int8 needs pictures to calibrate on, and there are none; give some")
+    plan = plan_of(network.network, description.size)
+    pictures = torch.from_numpy(calibration).float()
+    if network.pixels:
+        pictures = pictures * network.scale + network.shift
+    grid = picture_grid(description.mean, description.std)
+    steps, _ = quantize_plan(plan, pictures, grid)
+    _write(path, description, write_int8(plan, steps, grid, pixels=network.pixels))
+
+
+def _write(path: Path, description: Description, code: Code) -> None:
+    pixels = description.input == "pixels"
+    kernels = [f"{description.precision}.c"]
+    if pixels:
+        kernels += [f"{description.precision}_pixels.c", "softmax.c"]
+    elif description.precision == "int8":
+        kernels.append("int8_floats.c")
+    path.write_text(source_text(description, code, kernels))
+    path.with_suffix(".h").write_text(header_text(description, code))
+
+
+class CSession:
+    """A compiled C file; of several threads each runs pictures of its own."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        try:
+            text = read_text(path, LARGEST)
+        except UnicodeDecodeError:
+            raise InputError(f"{path} is no text, as a C file is; export the run again") from None
+        self.description = read_description(read_tag(text), str(path))
+        library = ctypes.CDLL(str(_compiled(path, text, self.description.precision)))
+        try:
+            self._run = library.ghostnet_run
+            bytes_needed = ctypes.c_int.in_dll(library, "ghostnet_workspace").value
+        except (AttributeError, ValueError) as error:
+            raise InputError(
+                f"{path} lacks a part of what export writes ({error}); export the run again"
+            ) from None
+        self._run.argtypes = [ctypes.c_void_p] * 3
+        self._run.restype = None
+        self._memory = [_aligned(bytes_needed) for _ in range(threads)]
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._type = np.uint8 if self.description.input == "pixels" else np.float32
+
+    def __call__(self, pictures: Array) -> Array:
+        shape = (self.description.channels, *self.description.size)
+        pictures = np.ascontiguousarray(pictures, dtype=self._type)
+        if pictures.shape[1:] != shape:
+            raise InputError(f"pictures are {pictures.shape[1:]}; this network takes {shape}")
+        answers = np.empty((len(pictures), len(self.description.classes)), np.float32)
+        if self._pool is None or len(pictures) == 1:
+            self._answer(pictures, answers, 0)
+            return answers
+        threads = range(len(self._memory))
+        # A part may be empty. The function is called without Python's lock.
+        shares = (np.array_split(a, len(threads)) for a in (pictures, answers))
+        parts = zip(*shares, threads, strict=True)
+        list(self._pool.map(lambda part: self._answer(*part), parts))
+        return answers
+
+    def _answer(self, pictures: Array, answers: Array, thread: int) -> None:
+        memory = self._memory[thread].ctypes.data
+        source, target = pictures.ctypes.data, answers.ctypes.data
+        for _ in range(len(pictures)):
+            self._run(source, target, memory)
+            source += pictures.strides[0]
+            target += answers.strides[0]
+
+
+def open_file(path: Path, threads: int) -> CSession:
+    """A session for ``path``, compiled once and kept in the cache.
+
+    A C file is a program, and it runs with your rights: open none that you would not compile.
+
+    Raises ``InputError`` where the file is cut short or of another version, or there is no
+    compiler.
+    """
+    return CSession(path, threads)
+
+
+def _compiled(path: Path, text: str, precision: Precision) -> Path:
+    compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
+    if compiler is None:
+        raise InputError(
+            f"{path} is compiled to be run here, and there is no C compiler; install gcc or clang, "
+            "or name one in CC"
+        )
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
+    flags = (*FLAGS, CONTRACT[precision])
+    words = [compiler, version, platform.processor(), *flags, text]
+    key = hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
+    root = cache_root()
+    folder = Path(tempfile.mkdtemp()) if root is None else root / "c"
+    library = folder / f"{key}.so"
+    if not library.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as made:
+            partial = Path(made) / "model.so"
+            done = subprocess.run(
+                [compiler, *flags, "-x", "c", "-", "-o", str(partial), "-lm"],
+                input=text,
+                capture_output=True,
+                text=True,
+            )
+            if done.returncode:
+                first = next(iter(done.stderr.splitlines()), "no message")
+                raise InputError(
+                    f"{path} does not compile with {compiler} ({first:.200}); export the run again"
+                )
+            os.replace(partial, library)
+    return library
+
+
+def _aligned(count: int) -> Array:
+    room = np.empty(count + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + count]

@@ -1,0 +1,72 @@
+"""A network that rounds as the runtimes' int8 does, computed in float by PyTorch.
+
+Weights are signed, symmetric, with a scale for each channel; activations are unsigned with a scale
+and a zero point for each place. Gradients pass straight through the rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ghostnet_small.deploy.places import Places, kept
+from ghostnet_small.deploy.ranges import LEVELS, Range
+
+WEIGHT_LEVELS = 127
+
+
+def quantize_in_float(
+    places: Places, ranges: Mapping[str, Range], keep_float: Collection[str] = ()
+) -> None:
+    """Let the traced network of ``places`` round to 8 bits from here on.
+
+    A layer in ``keep_float`` keeps its weights; a place is not rounded where all that make or
+    take it are kept.
+    """
+    places.weight_at = {
+        layer: rounded_weight for layer in places.layers if not kept(layer, keep_float)
+    }
+    places.at = {
+        place.name: _rounding(ranges[place.name])
+        for place in places.places
+        if not all(kept(module, keep_float) for module in place.touching)
+    }
+
+
+def rounded_weight(weight: Tensor) -> Tensor:
+    """``weight``, whose channels come first, at 255 levels that are symmetric around 0."""
+    scale = weight.detach().abs().flatten(1).amax(1).clamp(min=torch.finfo(weight.dtype).tiny)
+    scale = scale / WEIGHT_LEVELS
+    zeros = torch.zeros_like(scale, dtype=torch.int32)
+    return torch.fake_quantize_per_channel_affine(
+        weight, scale, zeros, 0, -WEIGHT_LEVELS, WEIGHT_LEVELS
+    )
+
+
+def rounded(x: Tensor, to: Range) -> Tensor:
+    """``x`` at the 256 levels of a range, and its bounds beyond them."""
+    return torch.fake_quantize_per_tensor_affine(x, to.scale, to.zero_point, 0, LEVELS - 1)
+
+
+def _rounding(to: Range) -> Callable[[Tensor], Tensor]:
+    return lambda x: rounded(x, to)
+
+
+def stop_rounding(places: Places) -> None:
+    """Let the traced network of ``places`` be the float one again."""
+    places.weight_at, places.at = {}, {}
+
+
+def simulated(
+    network: nn.Module,
+    ranges: Mapping[str, Range],
+    channels: int,
+    size: tuple[int, int],
+    keep_float: Collection[str] = (),
+) -> Places:
+    """``network``, sharing its parameters, as int8 would answer."""
+    places = Places(network, channels, size)
+    quantize_in_float(places, ranges, keep_float)
+    return places

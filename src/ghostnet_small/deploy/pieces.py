@@ -1,0 +1,20 @@
+"""Large batches in pieces that a core's own cache holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ghostnet_small.deploy.formats import Array
+
+# Pictures that a thread takes at a time. A batch of hundreds goes through memory at every operator.
+PIECE = 8
+
+
+def in_pieces(run: Callable[[Array], Array], pictures: Array, threads: int) -> Array:
+    """``run`` of ``pictures``, at most ``PIECE`` for each of ``threads`` at a time."""
+    most = PIECE * threads
+    if len(pictures) <= most:
+        return run(pictures)
+    return np.concatenate([run(pictures[i : i + most]) for i in range(0, len(pictures), most)])

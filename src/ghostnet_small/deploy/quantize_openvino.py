@@ -1,0 +1,84 @@
+"""int8 for OpenVINO, by its own tool NNCF."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from pathlib import Path
+
+import nncf
+import openvino
+import torch
+from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
+from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
+
+from ghostnet_small.deploy.deployable import Deployable
+from ghostnet_small.deploy.description import Description
+from ghostnet_small.deploy.formats import Array
+from ghostnet_small.deploy.openvino_file import exported, save
+from ghostnet_small.deploy.places import check_keep_float, kept, module_of
+from ghostnet_small.deploy.ranges import check_calibration
+
+# A range is the mean over batches of their least and largest numbers.
+BATCH = 50
+
+
+def quantize(
+    network: Deployable,
+    description: Description,
+    calibration: Array,
+    path: Path,
+    keep_float: Collection[str] = (),
+) -> None:
+    """Write ``network`` with 8-bit weights, a scale a channel, and 8-bit activations.
+
+    ``calibration`` is what the session takes, ``(N, C, H, W)``, of the training split;
+    ``keep_float`` names modules of ``network.network`` that stay as they are.
+
+    Raises ``InputError`` where there are no pictures, or no module has such a name.
+    """
+    check_calibration(len(calibration))
+    check_keep_float(network.network, keep_float)
+    program = exported(network, description)
+    model = openvino.convert_model(program)
+    batches = [calibration[first : first + BATCH] for first in range(0, len(calibration), BATCH)]
+    # NNCF tells its progress as information.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
+    quantized = nncf.quantize(
+        model,
+        nncf.Dataset(batches),
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(batches),
+        ignored_scope=nncf.IgnoredScope(names=operations_in_float(model, program, keep_float)),
+        advanced_parameters=AdvancedQuantizationParameters(
+            # It spares CPUs without VNNI an overflow, at the price of a bit of the stem's weights.
+            overflow_fix=OverflowFix.DISABLE,
+            # It was measured to change nothing but the time that this takes.
+            disable_bias_correction=True,
+        ),
+    )
+    save(quantized, description, path)
+
+
+def operations_in_float(
+    model: openvino.Model, program: torch.export.ExportedProgram, keep_float: Collection[str]
+) -> list[str]:
+    """The operations of ``model``, converted from ``program``, that are not quantised.
+
+    Those of ``keep_float``, and what a ``Deployable`` has outside of its network.
+    """
+    modules = {
+        node.name: module_of(node)
+        for node in TorchFXPythonDecoder.from_exported_program(program).pt_module.graph.nodes
+    }
+    found = []
+    for operation in model.get_ordered_ops():
+        name = operation.get_friendly_name()
+        # OpenVINO's names begin with those of the traced graph.
+        module = modules.get(name.split("/")[0])
+        if module is None or operation.get_type_name() == "Constant":
+            continue
+        outer, _, inner = module.partition(".")
+        if outer != "network" or kept(inner, keep_float):
+            found.append(name)
+    return found

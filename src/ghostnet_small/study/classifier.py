@@ -1,0 +1,243 @@
+"""What answers to pictures: trained weights and exported files, behind one door."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ghostnet_small.data.dataset import ImageData, normalize, size_text
+from ghostnet_small.data.settings import DataSettings
+from ghostnet_small.data.sources import OneSplit
+from ghostnet_small.deploy.description import Description
+from ghostnet_small.deploy.formats import Session, format_of, open_file
+from ghostnet_small.errors import InputError
+from ghostnet_small.models.network import Network
+from ghostnet_small.models.weights import ModelInfo, load
+from ghostnet_small.nn.fold import reparameterize
+from ghostnet_small.train.device import make_accelerator
+from ghostnet_small.train.settings import TrainSettings
+
+Data = TypeVar("Data", ImageData, OneSplit)
+
+
+class Classifier(ABC):
+    """Names pictures. ``info`` says which and how; ``facts`` go into what a command reports.
+
+    ``any_size``: whether it takes pictures of other sizes than ``info.size``.
+    """
+
+    path: Path
+    info: ModelInfo
+    facts: dict[str, Any]
+    any_size: bool
+
+    @abstractmethod
+    def settle(self, train: TrainSettings) -> None:
+        """Compute where and on as many threads as ``train`` says; before, it is the CPU.
+
+        Raises ``InputError`` where that cannot be.
+        """
+
+    @abstractmethod
+    def check_size(self, height: int, width: int) -> None:
+        """Raises ``InputError`` where pictures of so many pixels do not suit the network."""
+
+    @abstractmethod
+    def answer(self, images: Tensor) -> Tensor:
+        """uint8 ``(N, C, H, W)`` to float32 logits ``(N, K)`` on the CPU."""
+
+    def logits(self, images: Tensor) -> Tensor:
+        """``answer``; raises ``InputError`` where a logit is no number."""
+        found = self.answer(images)
+        check_finite(found, self.path)
+        return found
+
+
+def open_classifier(
+    path: Path, *, weights: str | None = None, fold: bool | None = None
+) -> Classifier:
+    """The classifier of a run's folder, of a folder with weights or of an exported file.
+
+    Of a run, ``weights`` picks "last" (the default) or "best"; a GhostNet is folded unless
+    ``fold`` is False.
+
+    Raises ``InputError`` where ``path`` cannot be read, or is an exported file and an option is
+    given that means nothing there.
+    """
+    if path.is_dir() or not (path.is_file() or format_of(path)):
+        return TrainedWeights(path, weights or "last", fold is not False)
+    found = ExportedFile(path)
+    for option, given in (("--weights", weights), ("--fold", fold)):
+        if given is not None:
+            raise InputError(
+                f"{option} has no meaning for {path}, an exported file, which was folded when it "
+                "was written, of one kind of weights; leave it out"
+            )
+    return found
+
+
+class TrainedWeights(Classifier):
+    """A network in PyTorch."""
+
+    any_size = True
+
+    def __init__(self, path: Path, weights: str, fold: bool) -> None:
+        self.path = path
+        model, self.info = load(path, weights)
+        # A folded model is of the class of the unfolded one.
+        self.model: Network = reparameterize(model) if fold else model  # type: ignore[assignment]
+        self.device = torch.device("cpu")
+        self.memory_format = torch.contiguous_format
+        self.facts = {
+            "weights": weights,
+            "folded": fold,
+            "format": "safetensors",
+            "precision": "float32",
+        }
+
+    def settle(self, train: TrainSettings) -> None:
+        """As the base says; the memory format is that of the training."""
+        self.device = make_accelerator(train.device).device
+        if train.threads is not None:
+            torch.set_num_threads(train.threads)
+        if train.channels_last:
+            self.memory_format = torch.channels_last
+        self.model.to(self.device).to(memory_format=self.memory_format)
+
+    def check_size(self, height: int, width: int) -> None:
+        """As the base says."""
+        self.model.check_size(height, width)
+
+    @torch.inference_mode()
+    def answer(self, images: Tensor) -> Tensor:
+        """As the base says."""
+        pictures = normalize(images.to(self.device), self.info.mean, self.info.std)
+        logits: Tensor = self.model(pictures.contiguous(memory_format=self.memory_format))
+        return logits.float().cpu()
+
+
+class ExportedFile(Classifier):
+    """A file of one of the formats of ``deploy``, in its own runtime, on the CPU."""
+
+    any_size = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._threads = torch.get_num_threads()
+        self._session = open_file(path, self._threads)
+        self._description = found = self._session.description
+        self.info = ModelInfo(
+            found.classes, found.size, found.mean, found.std, {"data": dict(found.data)}
+        )
+        form = format_of(path)
+        assert form is not None
+        self.facts = {"format": form.name, "precision": found.precision, "input": found.input}
+
+    def settle(self, train: TrainSettings) -> None:
+        """As the base says."""
+        if train.device not in ("auto", "cpu"):
+            raise InputError(
+                f"--train.device {train.device} cannot be: the exported file {self.path} runs on "
+                "the CPU; leave it out"
+            )
+        if train.threads not in (None, self._threads):
+            self._threads = train.threads
+            self._session = open_file(self.path, train.threads)
+
+    def check_size(self, height: int, width: int) -> None:
+        """As the base says."""
+        if (height, width) != self.info.size:
+            raise InputError(
+                f"pictures of {size_text((height, width))} are not what {self.path} takes, "
+                f"{size_text(self.info.size)}; leave data.size out"
+            )
+
+    def answer(self, images: Tensor) -> Tensor:
+        """As the base says; of a file that answers with probabilities, their logarithms."""
+        try:
+            answers = torch.from_numpy(run(self._session, images, self._description))
+        # Each runtime has errors of its own, without a common class.
+        except Exception as error:
+            raise InputError(
+                f"{self.path} cannot be run ({first_line(error)}); export the run again"
+            ) from None
+        if answers.shape != (len(images), len(self.info.classes)):
+            raise InputError(
+                f"{self.path} gives answers of shape {tuple(answers.shape)} for {len(images)} "
+                f"pictures of {len(self.info.classes)} classes; export the run again"
+            )
+        if self._description.input == "normalized":
+            return answers.float()
+        # What float32 has rounded to nothing has a finite loss, as with logits.
+        return answers.float().clip(min=torch.finfo(torch.float32).tiny).log()
+
+
+def run(session: Session, images: Tensor, description: Description) -> np.ndarray:
+    """What a session answers to uint8 ``(N, C, H, W)``."""
+    return session(feed(images, description))
+
+
+def feed(images: Tensor, description: Description) -> np.ndarray:
+    """uint8 ``(N, C, H, W)`` as a file of this ``description`` takes them."""
+    if description.input == "normalized":
+        images = normalize(images, description.mean, description.std)
+    return images.contiguous().numpy()
+
+
+def load_fitting(
+    read: Callable[[DataSettings], Data],
+    settings: DataSettings,
+    info: ModelInfo,
+    path: Path,
+    say: Callable[[str], None],
+) -> Data:
+    """What ``read`` gives for ``settings``, in the one size and colour that ``path`` takes.
+
+    Raises ``InputError`` where the settings ask for another size or colour, or pictures would
+    have to be made other than square.
+    """
+    size, channels = info.size, len(info.mean)
+    square = size[0] if size[0] == size[1] else None
+    if settings.size not in (None, square) or settings.channels not in (None, channels):
+        raise InputError(
+            f"data.size {settings.size} or data.channels {settings.channels} is not what {path} "
+            f"takes, {size_text(size)} in {channels} channels; leave it out"
+        )
+    data = read(settings)
+    if (data.size, data.channels) == (size, channels):
+        return data
+    if square is None and data.size != size:
+        raise InputError(
+            f"the pictures are {size_text(data.size)}, and {path} takes {size_text(size)} only; "
+            "bring them to that size before"
+        )
+    say(
+        f"the pictures are {size_text(data.size)} in {data.channels} channels; they are converted "
+        f"to the {size_text(size)} in {channels} that {path} takes"
+    )
+    resized = settings.size if data.size == size else square
+    return read(replace(settings, size=resized, channels=channels))
+
+
+def check_finite(logits: Tensor, path: Path) -> None:
+    """Raises ``InputError`` where a model's answers are no numbers."""
+    if not logits.isfinite().all():
+        raise InputError(
+            f"the weights of {path} give logits that are not finite; train again with a lower "
+            "optimizer.learning_rate"
+        )
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error of a library says, behind its class."""
+    if isinstance(error, InputError):
+        return str(error)
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said[0]:.200}" if said else type(error).__name__

@@ -1,0 +1,122 @@
+"""C files of networks for tests: made, compiled as asked, and run where they are for."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ghostnet_small.deploy.deployable import Deployable
+from ghostnet_small.deploy.description import Description
+from ghostnet_small.models.registry import create_model
+from ghostnet_small.nn.fold import reparameterize
+from networks import randomize_network
+
+ARM = Path(__file__).parent / "arm"
+STRICT = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror")
+
+
+def deployable(
+    name: str = "ghostnetv3_small",
+    *,
+    width: float = 1.0,
+    channels: int = 3,
+    size: tuple[int, int] = (32, 32),
+    pixels: bool = False,
+    int8: bool = False,
+) -> tuple[Deployable, Description]:
+    """A folded network whose norms are as a training leaves them, and its description."""
+    torch.manual_seed(0)
+    model = create_model(name, width=width, num_classes=7, in_channels=channels)
+    randomize_network(model, torch.randn(32, channels, *size))
+    description = Description(
+        architecture=name,
+        width=width,
+        classes=tuple(f"class {k}" for k in range(7)),
+        size=size,
+        mean=(0.4914, 0.4822, 0.4465)[:channels],
+        std=(0.2471, 0.2435, 0.2616)[:channels],
+        precision="int8" if int8 else "float32",
+        input="pixels" if pixels else "normalized",
+        data={},
+    )
+    return Deployable(reparameterize(model), description).eval(), description
+
+
+def pictures(description: Description, count: int, seed: int = 1) -> np.ndarray:
+    """Random pictures as the network takes them."""
+    random = np.random.default_rng(seed)
+    shape = (count, description.channels, *description.size)
+    pixels = random.integers(256, size=shape, dtype=np.uint8)
+    if description.input == "pixels":
+        return pixels
+    mean, std = (np.reshape(v, (-1, 1, 1)) for v in (description.mean, description.std))
+    return ((pixels / 255 - mean) / std).astype(np.float32)
+
+
+def answers(network: Deployable, shown: np.ndarray) -> np.ndarray:
+    """What the network itself says in float64."""
+    double = network.double()
+    with torch.inference_mode():
+        made = torch.from_numpy(shown)
+        found = double(made if network.pixels else made.double()).numpy()
+    network.float()
+    return found
+
+
+def compile_object(source: Path, *flags: str, compiler: str = "cc") -> Path:
+    """``source`` compiled to an object file beside it; the compiler's words where it fails."""
+    made = source.with_suffix(".o")
+    done = subprocess.run(
+        [compiler, *STRICT, *flags, "-c", str(source), "-o", str(made)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[:2000]
+    return made
+
+
+def sections(made: Path, size: str = "size") -> dict[str, int]:
+    """Bytes of code with constants (``text``), of ``data`` and of ``bss``."""
+    lines = subprocess.run([size, str(made)], capture_output=True, text=True, check=True).stdout
+    names, values = (line.split()[:3] for line in lines.splitlines()[:2])
+    return dict(zip(names, map(int, values), strict=True))
+
+
+def emulate(source: Path, shown: np.ndarray, target: str) -> tuple[np.ndarray, int | None]:
+    """The answers of ``source`` to ``shown`` on an emulated "cortex-m4" or "aarch64", and bytes of
+    stack where they are counted."""
+    place = source.parent / target
+    place.mkdir()
+    shutil.copy(source, place / "model.c")
+    shutil.copy(source.with_suffix(".h"), place / "model.h")
+    rows = ",\n".join(
+        "{" + ",".join(float(v).hex() + "f" for v in picture.ravel()) + "}" for picture in shown
+    )
+    (place / "pictures.h").write_text(
+        f"#define PICTURES {len(shown)}\n"
+        f"static const float pictures[PICTURES][{shown[0].size}] = {{{rows}}};\n"
+    )
+    program = place / "program"
+    if target == "aarch64":
+        build = ["aarch64-linux-gnu-gcc", "-static", "-O2", str(ARM / "linux.c")]
+        run = ["qemu-aarch64", str(program)]
+    else:
+        build = ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16"]
+        build += ["-mfloat-abi=hard", "-Os", "-nostartfiles", "-T", str(ARM / "link.ld")]
+        build += [str(ARM / "start.c")]
+        run = ["qemu-system-arm", "-M", "mps2-an386", "-nographic", "-monitor", "none"]
+        run += ["-serial", "none", "-semihosting-config", "enable=on,target=native"]
+        run += ["-kernel", str(program)]
+    build += [*STRICT[:1], f"-I{place}", str(place / "model.c"), "-o", str(program), "-lm"]
+    done = subprocess.run(build, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[:2000]
+    ended = subprocess.run(run, capture_output=True, text=True, timeout=300)
+    said = [line.split() for line in (ended.stdout + ended.stderr).splitlines()]
+    bits = [int(words[1], 16) for words in said if words[:1] == ["answer"]]
+    stack = [int(words[1], 16) for words in said if words[:1] == ["stack"]]
+    found = np.array(bits, np.uint32).view(np.float32).reshape(len(shown), -1)
+    return found, stack[0] if stack else None

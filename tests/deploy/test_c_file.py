@@ -1,0 +1,280 @@
+"""The network as C: it agrees, it compiles without a warning, and it answers alike everywhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from c_kit import answers, compile_object, deployable, emulate, pictures, sections
+from ghostnet_small.data.dataset import normalize
+from ghostnet_small.deploy import c_file
+from ghostnet_small.deploy.c.plan import plan_of
+from ghostnet_small.deploy.c.quantize import picture_grid, quantize
+from ghostnet_small.deploy.c.source import read_tag
+from ghostnet_small.deploy.deployable import Deployable
+from ghostnet_small.deploy.description import Description
+from ghostnet_small.deploy.formats import open_file, relative_error
+from ghostnet_small.errors import InputError
+from ghostnet_small.models.registry import create_model
+from ghostnet_small.models.weights import load
+from ghostnet_small.nn.fold import reparameterize
+
+ROOT = Path(__file__).parents[2]
+WEIGHTS = ROOT / "results" / "weights" / "gns-w1.0-cifar10-16ep"
+QUICK = ("-std=c99", "-O1", "-march=native", "-fPIC", "-shared")
+needs_cifar = pytest.mark.skipif(
+    "GHOSTNET_CIFAR10" not in os.environ, reason="set GHOSTNET_CIFAR10 to CIFAR-10"
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compiled files of these tests stay among these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setattr(c_file, "cache_root", lambda: folder)
+        yield
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"width": 1.0},
+        {"width": 2.8},
+        {"channels": 1, "size": (28, 28)},
+        {"size": (9, 13), "pixels": True},
+        {"size": (8, 8)},
+        {"name": "ghostnetv3", "width": 0.3},
+    ],
+    ids=["w1.0", "w2.8", "grey-28", "odd-pixels", "smallest", "ghostnetv3"],
+)
+def test_float32_agrees_with_the_network(
+    kind: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind != {"width": 1.0}:
+        # The compiler takes a third of the time, and the code is the same.
+        monkeypatch.setattr(c_file, "FLAGS", QUICK)
+    network, description = deployable(**kind)
+    c_file.export(network, description, tmp_path / "model.c")
+    session = open_file(tmp_path / "model.c")
+    assert session.description == description
+    shown = pictures(description, 3)
+    assert relative_error(session(shown), answers(network, shown)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"width": 1.3, "size": (16, 16)},
+        {"channels": 1, "size": (28, 28), "pixels": True},
+        {"size": (9, 13)},
+        {"name": "ghostnetv3", "width": 0.3, "size": (16, 16)},
+    ],
+    ids=["w1.3", "grey-28-pixels", "odd", "ghostnetv3"],
+)
+def test_int8_is_near_the_network_and_the_same_without_vectors(
+    kind: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, description = deployable(int8=True, **kind)
+    shown = pictures(description, 32)
+    path = tmp_path / "model.int8.c"
+    c_file.quantize(network, description, shown, path)
+    monkeypatch.setattr(c_file, "FLAGS", QUICK)
+    found = open_file(path)(shown)
+    exact = answers(network, shown)
+    assert rms(found, exact) < 0.2
+    monkeypatch.setattr(c_file, "FLAGS", (*QUICK, "-DGNS_PLAIN"))
+    plain = open_file(path)(shown)
+    # The probabilities' exponential is the mathematics library's, in both the same one.
+    assert np.array_equal(plain, found)
+
+
+def rms(found: np.ndarray, exact: np.ndarray) -> float:
+    """The mean squared difference's root in units of that of ``exact`` itself."""
+    return float(np.sqrt(np.mean((found - exact) ** 2) / np.mean(exact**2)))
+
+
+@pytest.fixture(scope="module")
+def int8(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    """The shipped weights in 8 bits, calibrated on random pictures, and such pictures."""
+    model, info = load(WEIGHTS)
+    description = Description(
+        architecture="ghostnetv3_small",
+        width=1.0,
+        classes=info.classes,
+        size=info.size,
+        mean=info.mean,
+        std=info.std,
+        precision="int8",
+        input="normalized",
+        data={},
+    )
+    shown = pictures(description, 64)
+    path = tmp_path_factory.mktemp("int8") / "model.int8.c"
+    network = Deployable(reparameterize(model), description).eval()
+    c_file.quantize(network, description, shown, path)
+    return path, shown
+
+
+def test_whole_numbers_are_what_calibration_rounds_to(int8: tuple[Path, np.ndarray]) -> None:
+    path, shown = int8
+    model, info = load(WEIGHTS)
+    plan = plan_of(reparameterize(model), info.size)
+    grid = picture_grid(info.mean, info.std)
+    _, simulated = quantize(plan, torch.from_numpy(shown), grid)
+    assert rms(open_file(path)(shown), simulated.numpy()) < 0.02
+
+
+@pytest.mark.parametrize("target", ["cortex-m4", "aarch64"])
+def test_emulated_arm_gives_the_same_bits(
+    target: str, int8: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    tools = {
+        "cortex-m4": ("arm-none-eabi-gcc", "qemu-system-arm"),
+        "aarch64": ("aarch64-linux-gnu-gcc", "qemu-aarch64"),
+    }[target]
+    if not all(map(shutil.which, tools)):
+        pytest.skip(f"{' or '.join(tools)} is not installed")
+    path, shown = int8
+    for name in (path.name, path.with_suffix(".h").name):
+        shutil.copy(path.with_name(name), tmp_path)
+    found, stack = emulate(tmp_path / path.name, shown[:2], target)
+    assert np.array_equal(found, open_file(path)(shown[:2]))
+    assert stack is None or stack < 2048
+
+
+def test_a_microcontroller_has_room_for_it(int8: tuple[Path, np.ndarray]) -> None:
+    if not shutil.which("arm-none-eabi-gcc"):
+        pytest.skip("arm-none-eabi-gcc is not installed")
+    path, _ = int8
+    target = ("-Os", "-mthumb", "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard")
+    made = compile_object(path, *target, compiler="arm-none-eabi-gcc")
+    used = sections(made, "arm-none-eabi-size")
+    assert used["text"] + used["data"] <= 450_000
+    assert used["bss"] == 0
+    workspace = re.search(r"GHOSTNET_WORKSPACE (\d+)", path.with_suffix(".h").read_text())
+    assert workspace is not None
+    assert int(workspace[1]) <= 128_000
+
+
+@pytest.mark.parametrize("pixels", [False, True])
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_compilers_have_nothing_to_say(precision: str, pixels: bool, tmp_path: Path) -> None:
+    network, description = deployable(pixels=pixels, size=(16, 16), int8=precision == "int8")
+    path = tmp_path / "model.c"
+    if precision == "int8":
+        c_file.quantize(network, description, pictures(description, 8), path)
+    else:
+        c_file.export(network, description, path)
+    for flags in (["-O1", "-march=native"], ["-O0"], ["-O0", "-DGNS_PLAIN"]):
+        compile_object(path, *flags, "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes")
+    user = tmp_path / "user.c"
+    user.write_text(
+        '#include "model.c"\n#include "model.h"\n'
+        "int main(void) { return sizeof ghostnet_classes[GHOSTNET_CLASSES - 1] == 0; }\n"
+    )
+    compile_object(user, "-O0")
+
+
+def test_threads_and_batches_change_nothing(tmp_path: Path) -> None:
+    network, description = deployable(size=(16, 16))
+    path = tmp_path / "model.c"
+    c_file.export(network, description, path)
+    shown = pictures(description, 5)
+    alone = np.concatenate([open_file(path)(shown[k : k + 1]) for k in range(5)])
+    for threads in (1, 2, 7):
+        assert np.array_equal(open_file(path, threads)(shown), alone)
+    assert open_file(path)(shown[:0]).shape == (0, 7)
+
+
+def test_names_of_classes_survive(tmp_path: Path) -> None:
+    network, description = deployable(size=(8, 8))
+    names = ('*/ "quoted" \\', "/* open", "what??/", "Zürich\n", "%d", "1", "ghostnet_small: {")
+    odd = replace(description, classes=names)
+    path = tmp_path / "model.c"
+    c_file.export(network, odd, path)
+    compile_object(path, "-O0")
+    assert open_file(path).description == odd
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, description = deployable(size=(8, 8))
+    path = tmp_path / "model.c"
+    c_file.export(network, description, path)
+    text = path.read_text()
+    path.write_text(text[: len(text) // 2])
+    with pytest.raises(InputError, match=r"model\.c does not compile .* export the run again"):
+        open_file(path)
+    path.write_text("int main(void) { return 0; }\n")
+    with pytest.raises(InputError, match="not written by ghostnet-small export"):
+        open_file(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="no text"):
+        open_file(path)
+    tag = next(line for line in text.splitlines() if read_tag(line))
+    path.write_text(f"{tag}\nint ghostnet_workspace = 4;\n")
+    with pytest.raises(InputError, match="ghostnet_run"):
+        open_file(path)
+    path.write_text(text)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(InputError, match="no C compiler"):
+        open_file(path)
+
+
+def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    network, description = deployable(size=(8, 8), int8=True)
+    path = tmp_path / "model.c"
+    with pytest.raises(InputError, match="pictures to calibrate on"):
+        c_file.quantize(network, description, pictures(description, 0), path)
+    with pytest.raises(InputError, match="stem"):
+        c_file.quantize(network, description, pictures(description, 2), path, ["stem"])
+    other = Deployable(torch.nn.Flatten(), description)
+    with pytest.raises(InputError, match="choose another format"):
+        c_file.export(other, description, path)
+    teacher = Deployable(create_model("ghostnetv3_small").eval(), description)
+    with pytest.raises(InputError, match="not folded"):
+        c_file.export(teacher, description, path)
+    assert not path.exists()
+
+
+@needs_cifar
+def test_int8_on_cifar10(tmp_path: Path) -> None:
+    from ghostnet_small.data.sources import load_data
+    from ghostnet_small.study.evaluation import recipe_of
+
+    model, info = load(WEIGHTS)
+    data = load_data(recipe_of(info, WEIGHTS, ["--data.root", os.environ["GHOSTNET_CIFAR10"]]).data)
+    description = Description(
+        architecture="ghostnetv3_small",
+        width=1.0,
+        classes=info.classes,
+        size=info.size,
+        mean=info.mean,
+        std=info.std,
+        precision="int8",
+        input="normalized",
+        data={},
+    )
+    network = Deployable(reparameterize(model), description).eval()
+    rows = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:256]
+    calibration = normalize(data.train.images[rows], info.mean, info.std).numpy()
+    path = tmp_path / "model.int8.c"
+    c_file.quantize(network, description, calibration, path)
+    test = data.split("test")
+    shown = normalize(test.images[:], info.mean, info.std)
+    found = torch.from_numpy(open_file(path, 2)(shown.numpy())).argmax(1)
+    c_file.export(network, replace(description, precision="float32"), tmp_path / "model.c")
+    # Which agrees with the network, as tested above, and takes a tenth of the time.
+    exact = torch.from_numpy(open_file(tmp_path / "model.c", 2)(shown.numpy())).argmax(1)
+    assert (found == exact)[:1000].sum() >= 990
+    lost = (exact == test.labels).sum() - (found == test.labels).sum()
+    assert lost <= 30  # of 10,000: 0.3 points

@@ -1,0 +1,74 @@
+"""The memory of the generated code, and pieces of its text."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from c_kit import deployable
+from ghostnet_small.deploy.c.plan import lifetimes, place, plan_of
+from ghostnet_small.deploy.c.quantize import best_step, feed_back
+from ghostnet_small.deploy.c.text import comment, numbers
+
+BLOCKS = st.lists(
+    st.tuples(st.integers(0, 50), st.integers(0, 9), st.integers(0, 9)).map(
+        lambda b: (b[0], min(b[1:]), max(b[1:]))
+    ),
+    max_size=12,
+)
+
+
+@given(BLOCKS)
+@settings(max_examples=200, deadline=None)
+def test_blocks_that_are_needed_at_once_never_overlap(blocks: list[tuple[int, int, int]]) -> None:
+    offsets, total = place(blocks)
+    for k, (size, first, last) in enumerate(blocks):
+        assert offsets[k] >= 0 and offsets[k] + size <= total
+        for other, (other_size, other_first, other_last) in enumerate(blocks[:k]):
+            together = first <= other_last and other_first <= last
+            apart = offsets[k] + size <= offsets[other]
+            apart = apart or offsets[other] + other_size <= offsets[k]
+            assert apart or not together
+
+
+def test_memory_is_used_again() -> None:
+    assert place([(10, 0, 1), (10, 1, 2), (10, 2, 3)])[1] == 20
+
+
+def test_every_map_is_written_before_it_is_read() -> None:
+    network, description = deployable()
+    plan = plan_of(network.network, description.size)
+    written = {plan.picture}
+    for step in plan.steps:
+        assert set(step.maps) - {step.target} <= written, step.name
+        written.add(step.target)
+    assert written == set(lifetimes(plan.steps)) and plan.logits in written
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_numbers_are_exact(value: float) -> None:
+    (text,) = numbers([value])
+    assert np.float32(text.removesuffix("f")) == np.float32(value)
+    assert text.endswith("f") and any(c in text for c in ".e")
+
+
+def test_nothing_ends_a_comment_early() -> None:
+    assert comment("a */ b /* c").count("*/") == 1
+    assert comment("a */ b /* c").count("/*") == 1
+
+
+def test_feeding_errors_back_loses_less_than_rounding() -> None:
+    torch.manual_seed(0)
+    # Inputs that go together are where it helps.
+    inputs = torch.randn(500, 8) @ torch.randn(8, 32) + 0.1 * torch.randn(500, 32)
+    weight = torch.randn(16, 32)
+    whole, step = feed_back(weight, inputs)
+    assert whole.abs().max() <= 127 and torch.equal(whole, whole.round())
+    rounded = (weight.double() / best_step(weight)[:, None]).round() * best_step(weight)[:, None]
+
+    def error(used: torch.Tensor) -> float:
+        return float((inputs.double() @ (used - weight.double()).T).square().mean())
+
+    assert error(whole * step[:, None]) < 0.5 * error(rounded)
