@@ -62,7 +62,7 @@ def signed(layers: str, weights: bytes, description: Description) -> str:
 class NcnnSession:
     """A network run by ncnn; uint8 pixels become floats before it.
 
-    One picture at a time: a batch in one call took 1.1 to 2.3 times as long.
+    One picture at a time: ncnn can take a batch in one call, and takes longer for it.
     """
 
     def __init__(self, path: Path, threads: int) -> None:
