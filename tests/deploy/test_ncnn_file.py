@@ -7,6 +7,8 @@ import pytest
 
 from deploy_kit_mobile import CASES, Sample, check_answers, export, flipped
 from ghostnet_small.deploy.formats import FORMATS, open_file
+from ghostnet_small.deploy.ncnn_file import export as export_ncnn
+from ghostnet_small.deploy.ncnn_file import signed
 from ghostnet_small.errors import InputError
 
 pytestmark = pytest.mark.skipif(
@@ -75,6 +77,31 @@ def test_a_file_cut_short_or_of_another_program_is_refused(copied: Path) -> None
         copied.write_bytes(other)
         with pytest.raises(InputError, match="is no ncnn network"):
             open_file(copied)
+
+
+def test_layers_of_another_ncnn_are_refused(
+    plain: tuple[Sample, Path], copied: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text, weights = copied.read_text(), copied.with_name("model.ncnn.bin").read_bytes()
+    layers = text[: text.index("# ghostnet_small")].replace("Sigmoid", "Tomorrow")
+    layers = layers.replace("InnerProduct", "Tomorrow")
+    copied.write_text(signed(layers, weights, plain[0].description))
+    with pytest.raises(InputError, match=r"has layers that ncnn 1\.0\.\d+ does not know"):
+        open_file(copied)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_pnnx_says_of_its_failure_is_told(
+    plain: tuple[Sample, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converter = tmp_path / "pnnx"
+    converter.write_text("#!/bin/sh\necho no such operator; exit 1\n")
+    converter.chmod(0o755)
+    monkeypatch.setattr("pnnx.EXEC_PATH", str(converter))
+    made, path = plain[0], tmp_path / "model.ncnn.param"
+    with pytest.raises(InputError, match=r"pnnx cannot convert this network.*no such operator"):
+        export_ncnn(made.network, made.description, path)
+    assert not path.exists()
 
 
 def test_weights_that_are_damaged_or_anothers_are_refused(copied: Path) -> None:

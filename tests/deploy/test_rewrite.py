@@ -34,7 +34,7 @@ FORMS = [
     Form(16, stretch=True),
     Form(16, one_filter=True),
     Form(8, one_filter=True, stretch=True),
-    Form(4, to_one_pixel=True),
+    Form(4, to_one_pixel=True, clamp=True),
 ]
 # Pictures of odd sides have gates that are stretched by no whole number; of the smallest, maps of
 # one pixel, which have gates that halve nothing.

@@ -32,8 +32,8 @@ LARGEST = 2 << 30  # bytes
 DIGEST = f"\n# {KEY} digest ".encode()
 
 
-# XNNPACK has a mean of whole pictures, as fast as a pooling is not.
-FORM = Form(to_one_pixel=True)
+# XNNPACK clamps within a convolution, and has no hard sigmoid.
+FORM = Form(to_one_pixel=True, clamp=True)
 
 
 def export(network: Deployable, description: Description, path: Path) -> None:

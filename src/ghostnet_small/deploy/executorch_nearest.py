@@ -1,9 +1,8 @@
-"""Stretching by whole numbers as XNNPACK can do it: copies side by side.
+"""Stretching to the nearest pixels as XNNPACK can do it: copies side by side.
 
 ExecuTorch leaves ``upsample_nearest2d`` to a slow kernel of its own, and each cuts the network in
 two programs for XNNPACK, with the pictures' channels moved to the front and back again between
-them. Here it is taught to write the stretch as concatenations, of whose output only the shape is
-read otherwise.
+them. Here it is taught to write the stretch as concatenations.
 """
 
 from __future__ import annotations
@@ -24,6 +23,10 @@ from executorch.backends.xnnpack.utils.xnnpack_constants import XNN_INVALID_VALU
 
 # As many as XNNPACK concatenates in one step.
 MOST_COPIES = 5
+# Rows or columns that are put together one by one, where each is not copied as often.
+MOST_PARTS = 16
+# A value of XNNPACK's graph, and its length in the dimension that it is joined with others in.
+Part = tuple[int, int]
 CONCATENATIONS = {
     2: schema.XNNConcatenate2,
     3: schema.XNNConcatenate3,
@@ -33,7 +36,7 @@ CONCATENATIONS = {
 
 
 def partitioner() -> XnnpackPartitioner:
-    """What gives XNNPACK all that it can run, stretching by whole numbers included."""
+    """What gives XNNPACK all that it can run, stretching included."""
     return XnnpackPartitioner(configs=[*ALL_PARTITIONER_CONFIGS, NearestConfig])
 
 
@@ -51,18 +54,22 @@ class NearestConfig(GenericNodePartitionerConfig):
         return torch.ops.aten.upsample_nearest2d.vec
 
     def check_constraints(self, node: torch.fx.Node, ep: Any) -> bool:
-        """Whether both sizes are stretched by whole numbers."""
-        return self.check_common_constraints(node, ep) and _copies(node) is not None
+        """Whether both sizes are stretched by few copies or to few parts."""
+        if not self.check_common_constraints(node, ep):
+            return False
+        before, after = get_input_node(node, 0).meta["val"].shape[2:], node.meta["val"].shape[2:]
+        return all(
+            isinstance(a, int)
+            and isinstance(b, int)
+            and (b <= MOST_PARTS or (b % a == 0 and b // a <= MOST_COPIES))
+            for a, b in zip(before, after, strict=True)
+        )
 
 
-def _copies(node: torch.fx.Node) -> tuple[int, int] | None:
-    """How many times ``node`` repeats each row and column; None where that is no whole number."""
-    before, after = get_input_node(node, 0).meta["val"].shape[2:], node.meta["val"].shape[2:]
-    if not all(isinstance(n, int) for n in (*before, *after)):
-        return None
-    if any(b % a or b // a > MOST_COPIES for a, b in zip(before, after, strict=True)):
-        return None
-    return after[0] // before[0], after[1] // before[1]
+def _sources(before: int, after: int) -> list[int]:
+    """The row that each row of the stretched picture is a copy of."""
+    rows = torch.arange(before, dtype=torch.float32)[None, None]
+    return torch.nn.functional.interpolate(rows, size=after, mode="nearest")[0, 0].int().tolist()
 
 
 @register_node_visitor
@@ -78,24 +85,18 @@ class NearestVisitor(NodeVisitor):
         vals_to_ids: dict[torch.fx.Node, int],
         debug_handle: int,
     ) -> None:
-        """Two concatenations: each number, or all channels of a pixel, then each row."""
+        """The columns side by side, each with all its channels, and then the rows."""
         source = get_input_node(node, 0)
         self.define_nodes_tensor_inputs_outputs(node, xnn_graph, vals_to_ids)
-        copies = _copies(node)
-        assert copies is not None
         pictures, channels, high, wide = source.meta["val"].shape
+        rows, columns = node.meta["val"].shape[2:]
         if node.meta.get("XNN_NHWC_NODE", False):
-            most, least = pictures, channels
-            final = [pictures, high * copies[0], wide * copies[1], channels]
+            most, least, final = pictures, channels, [pictures, rows, columns, channels]
         else:
-            most, least = pictures * channels, 1
-            final = [pictures, channels, high * copies[0], wide * copies[1]]
+            most, least, final = pictures * channels, 1, [pictures, channels, rows, columns]
         write = _Writer(xnn_graph, debug_handle)
-        value = write.view(vals_to_ids[source], [most, high, wide, least])
-        value = write.repeat(value, [most, high, wide, least], copies[1])
-        row = wide * copies[1] * least
-        value = write.view(value, [most, high, row])
-        value = write.repeat(value, [most, high, row], copies[0])
+        value = write.stretch(vals_to_ids[source], [most * high, wide, least], columns)
+        value = write.stretch(value, [most, high, columns * least], rows)
         write.view(value, final, vals_to_ids[node])
 
 
@@ -115,19 +116,53 @@ class _Writer:
         )
         return into
 
-    def repeat(self, value: int, shape: list[int], copies: int) -> int:
-        """``copies`` of ``value``, which has ``shape``, side by side in the last dimension."""
-        if copies == 1:
-            return value
-        into = self._value([*shape[:-1], shape[-1] * copies])
-        ids = [value] * copies + [XNN_INVALID_VALUE_ID] * (MOST_COPIES - copies)
-        names = (f"input{number + 1}_id" for number in range(MOST_COPIES))
+    def stretch(self, value: int, shape: list[int], parts: int) -> int:
+        """``value``, seen as ``(A, B, C)``, as ``(A, parts, C)``: the B to the nearest."""
+        most, before, size = shape
+        sources = _sources(before, parts)
+        value = self.view(value, shape)
+        copies = parts // before
+        if parts % before == 0 and copies <= MOST_COPIES:
+            # Side by side in the last dimension they lie as they would in the one before.
+            return self._join([(value, size)] * copies, [most, before, size], 2)
+        cut = [self._slice(value, shape, number) for number in range(before)]
+        return self._join([(cut[source], 1) for source in sources], [most, 1, size], 1)
+
+    def _slice(self, value: int, shape: list[int], number: int) -> int:
+        sizes = [shape[0], 1, shape[2]]
+        into = self._value(sizes)
         self._step(
-            CONCATENATIONS[copies](
-                axis=len(shape) - 1, output_id=into, flags=0, **dict(zip(names, ids, strict=True))
+            schema.XNNStaticSlice(
+                num_dims=3,
+                offsets=[0, number, 0],
+                sizes=sizes,
+                input_id=value,
+                output_id=into,
+                flags=0,
             )
         )
         return into
+
+    def _join(self, parts: list[Part], shape: list[int], axis: int) -> int:
+        """``parts``, of ``shape`` but for their own lengths in ``axis``, one behind the other."""
+        while len(parts) > 1:
+            few = range(0, len(parts), MOST_COPIES)
+            parts = [self._concatenate(parts[n : n + MOST_COPIES], shape, axis) for n in few]
+        return parts[0][0]
+
+    def _concatenate(self, parts: list[Part], shape: list[int], axis: int) -> Part:
+        if len(parts) == 1:
+            return parts[0]
+        ids = [value for value, _ in parts] + [XNN_INVALID_VALUE_ID] * (MOST_COPIES - len(parts))
+        length = sum(length for _, length in parts)
+        into = self._value([*shape[:axis], length, *shape[axis + 1 :]])
+        names = (f"input{number + 1}_id" for number in range(MOST_COPIES))
+        self._step(
+            CONCATENATIONS[len(parts)](
+                axis=axis, output_id=into, flags=0, **dict(zip(names, ids, strict=True))
+            )
+        )
+        return into, length
 
     def _value(self, shape: list[int]) -> int:
         number = len(self._graph.xvalues)

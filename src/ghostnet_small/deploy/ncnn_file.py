@@ -15,6 +15,7 @@ from torch import nn
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import KEY, Description, read_description
 from ghostnet_small.deploy.formats import FORMATS, Array
+from ghostnet_small.deploy.quiet import quiet_stderr
 from ghostnet_small.deploy.rewrite import Form, rewrite
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_bytes, write_atomic
@@ -25,9 +26,9 @@ LARGEST_WEIGHTS = 2 << 30  # bytes
 MAGIC = "7767517"
 
 
-# ncnn works on packs of 4 channels (8 or 16 where a CPU has them and they fit), and unpacks them
-# for a mean that is not a pooling of the whole picture.
-FORM = Form(multiple=4, to_one_pixel=True)
+# ncnn works on packs of 4 channels (8 or 16 where a CPU has them and they fit), pools a whole
+# picture without unpacking them, and clamps within a convolution.
+FORM = Form(multiple=4, to_one_pixel=True, clamp=True)
 
 
 def export(network: Deployable, description: Description, path: Path) -> None:
@@ -42,17 +43,27 @@ def export(network: Deployable, description: Description, path: Path) -> None:
 def write(network: nn.Module, description: Description, path: Path) -> None:
     """``export`` of a network as it is."""
     layers, weights = _convert(network, (1, description.channels, *description.size))
-    # ncnn takes what it reads at its word and crashes where that is wrong, so opening asks these.
+    write_atomic(_weights_of(path), weights)
+    write_atomic(path, signed(layers, weights, description))
+
+
+def signed(layers: str, weights: bytes, description: Description) -> str:
+    """The text of ``layers`` with its description, and digests of itself and its ``weights``.
+
+    ncnn takes what it reads at its word, and crashes where that is wrong: opening asks these.
+    """
     text = (
         f"{layers.rstrip()}\n{DESCRIPTION}{description.as_json()}\n"
         f"{WEIGHTS}{hashlib.sha256(weights).hexdigest()}\n"
     )
-    write_atomic(_weights_of(path), weights)
-    write_atomic(path, f"{text}{DIGEST}{hashlib.sha256(text.encode()).hexdigest()}\n")
+    return f"{text}{DIGEST}{hashlib.sha256(text.encode()).hexdigest()}\n"
 
 
 class NcnnSession:
-    """A network run by ncnn, one picture at a time; uint8 pixels become floats before it."""
+    """A network run by ncnn; uint8 pixels become floats before it.
+
+    One picture at a time: ncnn can take a batch in one call, and takes longer for it.
+    """
 
     def __init__(self, path: Path, threads: int) -> None:
         import ncnn
@@ -65,7 +76,9 @@ class NcnnSession:
         # Halves and brain floats lose what float32 has; they are on where the CPU has them.
         options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = False
         options.use_bf16_packed = options.use_bf16_storage = False
-        if self._net.load_param_mem(text) or self._net.load_model(str(_weights_of(path))):
+        with quiet_stderr():
+            failed = self._net.load_param_mem(text) or self._net.load_model(str(_weights_of(path)))
+        if failed:
             raise InputError(
                 f"{path} has layers that ncnn {ncnn.__version__} does not know; update ncnn, or "
                 "export the run again"

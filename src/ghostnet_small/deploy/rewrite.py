@@ -37,13 +37,15 @@ class Form:
     5x5 and a constant map. ``stretch``: the weights of squeeze-and-excitation are stretched to
     the picture's size, for a runtime that multiplies nothing but equal shapes in its own layout.
     ``to_one_pixel``: means over the picture are asked for by the size of the answer, not of the
-    window.
+    window. ``clamp``: the hard sigmoid is a clamp to 0 .. 1, its scale and shift in the convolution
+    before it.
     """
 
     multiple: int = 1
     one_filter: bool = False
     stretch: bool = False
     to_one_pixel: bool = False
+    clamp: bool = False
 
 
 def rewrite(network: nn.Module, size: Size, form: Form) -> nn.Module:
@@ -218,11 +220,20 @@ class RewrittenExcite(nn.Module):
         self.expand = dense(se.expand, reduced, layout)
         self.means = _Means(size, form)
         self.size = size
-        self.stretch = form.stretch
+        self.stretch, self.clamp = form.stretch, form.clamp
+        if form.clamp:
+            assert self.expand.bias is not None
+            # relu6(x + 3) / 6.
+            self.expand.weight.copy_(self.expand.weight.double() / 6)
+            self.expand.bias.copy_((self.expand.bias.double() + 3) / 6)
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.expand(functional.relu(self.reduce(self.means(x))))
-        weight = functional.hardsigmoid(weight)
+        if self.clamp:
+            # Not Tensor.clamp, which ExecuTorch does not join with the convolution before it.
+            weight = functional.hardtanh(weight, 0.0, 1.0)
+        else:
+            weight = functional.hardsigmoid(weight)
         return x * (_stretched(weight, self.size) if self.stretch else weight)
 
 
