@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from ghostnet_small.deploy.aten import traced
 from ghostnet_small.deploy.deployable import Deployable
@@ -45,11 +46,15 @@ def quantize(
         )
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-        quantizer = XNNPACKQuantizer()
-        quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True))
-        for name, _ in network.network.named_modules():
-            if name and kept(name, keep_float):
-                quantizer.set_module_name(f"network.{name}", None)
+        quantizer, config = (
+            XNNPACKQuantizer(),
+            get_symmetric_quantization_config(is_per_channel=True),
+        )
+        if not keep_float:
+            quantizer.set_global(config)
+        # It cannot be told what to leave, only what to take.
+        for name in modules_without(network.network, keep_float) if keep_float else ():
+            quantizer.set_module_name(f"network.{name}", config)
         prepared = prepare_pt2e(program.module(), quantizer)
         for picture in torch.from_numpy(calibration).split(1):
             prepared(picture)
@@ -60,3 +65,13 @@ def quantize(
             quantized = torch.export.export(whole, example, strict=False)
         quantized.example_inputs = None
     write_program(quantized, description, path)
+
+
+def modules_without(network: nn.Module, keep_float: Collection[str]) -> list[str]:
+    """The names of the largest modules of ``network`` that hold nothing of ``keep_float``."""
+    found: list[str] = []
+    for name, _ in network.named_modules():
+        holds = any(part == name or part.startswith(f"{name}.") for part in keep_float)
+        if name and not holds and not kept(name, [*keep_float, *found]):
+            found.append(name)
+    return found
