@@ -46,7 +46,6 @@ def write_float(plan: Plan, *, pixels: tuple[Sequence[float], Sequence[float]] |
     if pixels is not None:
         writer.lines.append(f"gns_softmax(answers, {plan.logits.channels});")
     return Code(
-        defines=[("GNS_WIDEST", max(step.target.width for step in plan.steps))],
         instances=sorted(writer.instances),
         tables=writer.tables,
         lines=writer.lines,

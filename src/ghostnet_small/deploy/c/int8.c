@@ -539,6 +539,22 @@ GNS_INLINE float gns_sigmoid(float x)
 }
 #endif
 
+/* `row` bytes between twice two pixels of `pad`. */
+GNS_INLINE void gns_line(const gns_byte *in, int row, const gns_byte *pad, gns_byte *out)
+{
+    int k = 0;
+    for (int x = 0; x < 2; x++) {
+        gns_copy4(pad, out + 4 * x);
+        gns_copy4(pad, out + 8 + row + 4 * x);
+    }
+#if GNS_VNNI
+    for (; k + 16 <= row; k += 16)
+        _mm_storeu_si128((__m128i *)(out + 8 + k), _mm_loadu_si128((const __m128i *)(in + k)));
+#endif
+    for (; k < row; k++)
+        out[8 + k] = in[k];
+}
+
 /*
  * The attention gate behind its 1x1 convolution: 1x5 and 5x1 depth-wise, the sigmoid, and `out`
  * times that, stretched: `rows` and `columns` say whose value a row or column takes. Weights of
@@ -551,7 +567,7 @@ static void gns_gate(const gns_byte *in, int height, int width, gns_byte *out, i
                      const gns_weight *across, const int *across_bias, const float *across_factor,
                      const gns_weight *down, const int *down_bias, const float *down_factor,
                      const gns_byte *pad, const gns_byte *mark, const float *times, const gns_byte *zero,
-                     short *scratch, float *gate)
+                     short *scratch, float *gate, gns_byte *lines)
 {
     const int row = 4 * width, count = height * row, step = 4 * out_height * out_width;
 #if GNS_VNNI
@@ -564,28 +580,30 @@ static void gns_gate(const gns_byte *in, int height, int width, gns_byte *out, i
              mark += 4, times += 4, zero += 4) {
         short *middle = scratch + 2 * row;
         int p = 0;
+#if GNS_VNNI
+        /* Products of two pairs of 16 bits are summed; of each second one the weight is 0. */
+        __m512i w[10];
+        for (int t = 0; t < 10; t++) {
+            int four;
+            __builtin_memcpy(&four, t < 5 ? across + 4 * t : down + 4 * (t - 5), 4);
+            w[t] = _mm512_and_si512(_mm512_cvtepi8_epi32(_mm_set1_epi32(four)),
+                                    _mm512_set1_epi32(0xffff));
+        }
+#endif
+        /* All rows with two pixels of padding beside them, before any is read again. */
+        for (int y = 0; y < height; y++)
+            gns_line(in + y * row, row, pad, lines + y * (row + 16));
         for (int y = 0; y < height; y++) {
-            gns_byte line[4 * (GNS_WIDEST + 4)];
-            const gns_byte *from = in + y * row;
-            for (int x = 0; x < 2; x++) {
-                gns_copy4(pad, line + 4 * x);
-                gns_copy4(pad, line + 8 + row + 4 * x);
-            }
-            for (int k = 0; k < row; k++)
-                line[8 + k] = from[k];
+            const gns_byte *line = lines + y * (row + 16);
             p = 0;
 #if GNS_VNNI
             for (; p + 16 <= row; p += 16) {
                 __m512i sum = gns_four_ints(across_bias);
-                for (int t = 0; t < 5; t++) {
-                    int four;
-                    __builtin_memcpy(&four, across + 4 * t, 4);
-                    sum = _mm512_add_epi32(
-                        sum, _mm512_mullo_epi32(
-                                 _mm512_cvtepu8_epi32(
-                                     _mm_loadu_si128((const __m128i *)(line + p + 4 * t))),
-                                 _mm512_cvtepi8_epi32(_mm_set1_epi32(four))));
-                }
+                for (int t = 0; t < 5; t++)
+                    sum = _mm512_dpwssd_epi32(
+                        sum,
+                        _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(line + p + 4 * t))),
+                        w[t]);
                 sum = gns_round16(gns_times(sum, gns_four_floats(across_factor)));
                 _mm256_storeu_si256((__m256i *)(middle + y * row + p),
                                     _mm512_cvtepi32_epi16(sum));
@@ -602,14 +620,11 @@ static void gns_gate(const gns_byte *in, int height, int width, gns_byte *out, i
 #if GNS_VNNI
         for (; p < count; p += 16) {
             __m512i sum = gns_four_ints(down_bias);
-            for (int t = 0; t < 5; t++) {
-                int four;
-                __builtin_memcpy(&four, down + 4 * t, 4);
-                sum = _mm512_add_epi32(
-                    sum, _mm512_mullo_epi32(_mm512_cvtepi16_epi32(_mm256_loadu_si256(
-                                                (const __m256i *)(scratch + p + t * row))),
-                                            _mm512_cvtepi8_epi32(_mm_set1_epi32(four))));
-            }
+            for (int t = 0; t < 5; t++)
+                sum = _mm512_dpwssd_epi32(sum,
+                                          _mm512_cvtepi16_epi32(_mm256_loadu_si256(
+                                              (const __m256i *)(scratch + p + t * row))),
+                                          w[5 + t]);
             _mm512_storeu_ps(gate + p,
                              gns_sigmoid16(gns_times(sum, gns_four_floats(down_factor))));
         }

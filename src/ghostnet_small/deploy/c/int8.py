@@ -80,7 +80,6 @@ def write_int8(plan: Plan, steps: Sequence[Quantized], grid: Grid, *, pixels: bo
     if pixels:
         writer.lines.append(f"gns_softmax(answers, {plan.logits.channels});")
     return Code(
-        defines=[("GNS_WIDEST", max(step.target.width for step in plan.steps))],
         instances=sorted(writer.instances),
         tables=writer.tables,
         lines=writer.lines,
@@ -285,10 +284,12 @@ class _Writer:
             self.bytes(f"{name}_zero", spread(made.target.zero, places)),
         ]
         floats, _ = _scratch(step)
+        lines = floats + _gate_shorts(source)
         return (
             f"gns_gate({self.at(source)}, {source.height}, {source.width}, {self.at(target)}, "
             f"{len(places) // GROUP}, {target.height}, {target.width}, {', '.join(tables)}, "
-            f"{self.typed('short', number, floats)}, {self.typed('float', number)})"
+            f"{self.typed('short', number, floats)}, {self.typed('float', number)}, "
+            f"{self.at(number, lines)})"
         )
 
     def rounding(
@@ -376,14 +377,21 @@ def _scratch(step: Step) -> tuple[int, int]:
         apart = 2 * ((stride + 1) // 2) * rows if step.conv.stride[0] == 2 else 0
         return 0, GROUP * (stride * rows + apart) + SLACK
     if isinstance(step, Gate):
-        row = GROUP * source.width
+        row = PIXEL * source.width
         count = row * source.height
-        return 4 * count + SLACK, 2 * (count + 4 * row) + SLACK
+        lines = source.height * (row + 4 * PIXEL) + SLACK
+        return 4 * count + SLACK, _gate_shorts(source) + lines
     if isinstance(step, Squeeze | Head):
         first = len(slots(source))
         second = (step.part.reduce if isinstance(step, Squeeze) else step.head).out_channels
         return 4 * (first + second), 2 * max(first, second)
     return 0, 0
+
+
+def _gate_shorts(source: Map) -> int:
+    """Bytes of what a gate keeps between its convolutions, two empty rows above and below."""
+    row = PIXEL * source.width
+    return 2 * row * (source.height + 4) + SLACK
 
 
 def _up(count: int) -> int:

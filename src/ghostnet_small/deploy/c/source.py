@@ -16,7 +16,6 @@ def source_text(description: Description, code: Code, kernels: Sequence[str]) ->
         comment(_about(description, code)),
         f"/* {tag(description)} */",
         *(["#include <math.h>"] if description.input == "pixels" else []),
-        "\n".join(f"#define {name} {value}" for name, value in code.defines),
         *(resources.files("ghostnet_small.deploy.c").joinpath(k).read_text() for k in kernels),
         "\n".join(code.instances),
         *code.tables,

@@ -14,11 +14,10 @@ LARGE = 512  # numbers
 class Code:
     """What is particular to a network: tables and the body of the function.
 
-    ``defines`` come before the operators, ``instances`` of their macros behind; the working
-    memory is of the type ``kind``.
+    ``instances`` of the operators' macros come behind them; the working memory is of the type
+    ``kind``.
     """
 
-    defines: Sequence[tuple[str, int]]
     instances: Sequence[str]
     tables: Sequence[str]
     lines: Sequence[str]
