@@ -16,8 +16,9 @@ import torch
 from c_kit import answers, compile_object, deployable, emulate, pictures, sections
 from ghostnet_small.data.dataset import normalize
 from ghostnet_small.deploy import c_file
+from ghostnet_small.deploy.c.grids import picture_grid
 from ghostnet_small.deploy.c.plan import plan_of
-from ghostnet_small.deploy.c.quantize import picture_grid, quantize
+from ghostnet_small.deploy.c.quantize import quantize
 from ghostnet_small.deploy.c.source import read_tag
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description

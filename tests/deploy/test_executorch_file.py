@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy_kit_mobile import Sample, check_answers, export, flipped
+from deploy_kit import Sample, check_answers, export, flipped
 from ghostnet_small.deploy.formats import FORMATS, open_file
 from ghostnet_small.errors import InputError
 

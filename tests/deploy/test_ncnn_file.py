@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy_kit_mobile import CASES, Sample, check_answers, export, flipped
+from deploy_kit import CASES, Sample, check_answers, export, flipped
 from ghostnet_small.deploy.formats import FORMATS, open_file
 from ghostnet_small.deploy.ncnn_file import export as export_ncnn
 from ghostnet_small.deploy.ncnn_file import signed

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from deploy_kit_mobile import CASES, Sample, check_answers, export, flipped
+from deploy_kit import CASES, Sample, check_answers, export, flipped
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.formats import FORMATS, open_file, relative_error
 from ghostnet_small.deploy.pieces import PIECE

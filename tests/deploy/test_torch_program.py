@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from deploy_kit_mobile import BOUND, CASES, Sample, check_answers, export, flipped
+from deploy_kit import BOUND, CASES, Sample, check_answers, export, flipped
 from ghostnet_small.deploy.formats import open_file, relative_error
 from ghostnet_small.errors import InputError
 

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from ghostnet_small.deploy.c.float32 import write_float
+from ghostnet_small.deploy.c.grids import picture_grid
 from ghostnet_small.deploy.c.int8 import write_int8
 from ghostnet_small.deploy.c.plan import plan_of
-from ghostnet_small.deploy.c.quantize import picture_grid
 from ghostnet_small.deploy.c.quantize import quantize as quantize_plan
 from ghostnet_small.deploy.c.source import header_text, read_tag, source_text
 from ghostnet_small.deploy.c.text import Code

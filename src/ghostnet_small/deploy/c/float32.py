@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
+from ghostnet_small.deploy.c.packing import nearest, pack_channels, pack_fours, pack_sixteens
 from ghostnet_small.deploy.c.plan import (
     Depth,
     Gate,
@@ -160,36 +160,6 @@ class _Writer:
         self.table_bytes += stretched
         self.tables.append(array("unsigned char", name, map(str, nearest(size, stretched))))
         return name
-
-
-def nearest(size: int, stretched: int) -> list[int]:
-    """Whose value each of ``stretched`` places takes of ``size``, by PyTorch's own rule."""
-    row = torch.arange(size, dtype=torch.float32)[None, None]
-    found: list[int] = functional.interpolate(row, size=stretched, mode="nearest")[0, 0].tolist()
-    return [int(k) for k in found]
-
-
-def pack_fours(conv: nn.Conv2d) -> Tensor:
-    """``(O / 4, 1 + I * taps, 4)``: of every four outputs the biases, then the weights."""
-    return _pack(conv, 4)
-
-
-def pack_sixteens(layer: nn.Conv2d | nn.Linear) -> Tensor:
-    """``(O / 16, 1 + I, 16)``: of every sixteen outputs the biases, then the weights."""
-    return _pack(layer, 16)
-
-
-def _pack(layer: nn.Conv2d | nn.Linear, block: int) -> Tensor:
-    assert layer.bias is not None
-    rows = torch.cat((layer.bias.detach()[:, None], layer.weight.detach().flatten(1)), 1)
-    rows = functional.pad(rows, (0, 0, 0, -len(rows) % block))
-    return rows.reshape(-1, block, rows.shape[1]).transpose(1, 2)
-
-
-def pack_channels(conv: nn.Conv2d) -> Tensor:
-    """``(C, 1 + taps)``: of every channel of a depth-wise convolution the bias, then the taps."""
-    assert conv.bias is not None
-    return torch.cat((conv.bias.detach()[:, None], conv.weight.detach().flatten(1)), 1)
 
 
 def _plane(part: Map) -> int:

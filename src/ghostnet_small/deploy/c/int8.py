@@ -11,9 +11,18 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from ghostnet_small.deploy.c.float32 import nearest
+from ghostnet_small.deploy.c.grids import Grid
+from ghostnet_small.deploy.c.packing import (
+    EMPTY,
+    GROUP,
+    nearest,
+    pack_dense,
+    pack_depth,
+    pack_line,
+    pack_linear,
+    spread,
+)
 from ghostnet_small.deploy.c.plan import (
     Depth,
     Gate,
@@ -28,15 +37,13 @@ from ghostnet_small.deploy.c.plan import (
     lifetimes,
     place,
 )
-from ghostnet_small.deploy.c.quantize import Grid, Layer, Quantized
+from ghostnet_small.deploy.c.quantize import Layer, Quantized
 from ghostnet_small.deploy.c.text import Code, array, numbers
 
-GROUP = 4
 # Bytes of a pixel's group.
 PIXEL = 4
 # Bytes that a vector may read or write beyond the end of what a step works in.
 SLACK = 128
-EMPTY = -1
 
 
 def slots(part: Map) -> list[int]:
@@ -316,43 +323,6 @@ class _Writer:
             self.floats(f"{name}_bias", spread(layer.bias, outputs)),
             self.floats(f"{name}_step", spread(layer.step, outputs)),
         ]
-
-
-def spread(values: Tensor, places: Sequence[int]) -> Tensor:
-    """``values`` ``(C,)`` in their places, zeros in the empty ones."""
-    rows = functional.pad(values, (0, 1))
-    return rows[torch.tensor(places)]
-
-
-def _spread_rows(weight: Tensor, places: Sequence[int]) -> Tensor:
-    rows = torch.cat((weight, torch.zeros_like(weight[:1])))
-    return rows[torch.tensor(places)]
-
-
-def pack_dense(weight: Tensor, outputs: Sequence[int], inputs: Sequence[int], side: int) -> Tensor:
-    """``(O, I, taps)`` as ``(O / 4, I / side, taps, 4 outputs, side inputs)``."""
-    rows = _spread_rows(weight, outputs)
-    rows = _spread_rows(rows.transpose(0, 1), inputs).transpose(0, 1)
-    groups = rows.unflatten(1, (-1, side)).unflatten(0, (-1, GROUP))
-    return groups.permute(0, 2, 4, 1, 3)
-
-
-def pack_depth(weight: Tensor, places: Sequence[int], side: int) -> Tensor:
-    """``(C, taps)`` as ``(C / side, taps / 2, side channels, 2 taps)``."""
-    rows = functional.pad(_spread_rows(weight, places), (0, weight.shape[1] % 2))
-    return rows.unflatten(0, (-1, side)).unflatten(2, (-1, 2)).transpose(1, 2)
-
-
-def pack_line(weight: Tensor, places: Sequence[int]) -> Tensor:
-    """``(C, taps)`` as ``(C / 4, taps, 4 channels)``."""
-    return _spread_rows(weight, places).unflatten(0, (-1, GROUP)).transpose(1, 2)
-
-
-def pack_linear(weight: Tensor, outputs: Sequence[int], inputs: Sequence[int]) -> Tensor:
-    """``(O, I)`` as, for every sixteen outputs or what is left, ``(I / 2, outputs, 2 inputs)``."""
-    rows = _spread_rows(_spread_rows(weight, outputs).T, inputs).T
-    pairs = rows.unflatten(1, (-1, 2)).transpose(0, 1)
-    return torch.cat([block.flatten() for block in pairs.split(16, dim=1)])
 
 
 def _bytes(part: Map) -> int:

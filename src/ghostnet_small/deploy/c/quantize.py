@@ -8,13 +8,13 @@ plan twice side by side, in float32 and as far as it is quantised.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ghostnet_small.deploy.c.grids import MARGIN, SMALLEST, Grid, grid_of, joined
 from ghostnet_small.deploy.c.plan import (
     Depth,
     Gate,
@@ -29,48 +29,10 @@ from ghostnet_small.deploy.c.plan import (
 )
 
 LEVELS = 127
-WIDE_LEVELS = 8191
-MARGIN = 1.25
-# A channel that is always zero needs a scale too.
-SMALLEST = 1e-30
 # The gate keeps the result of its first convolution in 16 bits.
 HALF_LEVELS = 32767
 # Of the mean squared input, added to every input's own: keeps the inverse tame.
 DAMPING = 0.001
-
-
-@dataclass(frozen=True)
-class Grid:
-    """What a number of each channel means, ``(C,)`` each: ``(number - zero) * scale``; it is a
-    byte or, where ``wide``, one of 14 bits with its sign."""
-
-    scale: Tensor
-    zero: Tensor
-    wide: bool = False
-
-    def round(self, x: Tensor) -> Tensor:
-        """``x`` ``(N, C, H, W)`` at the nearest values that there are."""
-        scale, zero = self.scale[:, None, None], self.zero[:, None, None]
-        low, high = (-WIDE_LEVELS, WIDE_LEVELS) if self.wide else (0, 255)
-        return ((x / scale).round().add(zero).clamp(low, high) - zero) * scale
-
-
-def joined(first: Grid, second: Grid) -> Grid:
-    """Of the channels of two maps behind one another."""
-    scale = torch.cat((first.scale, second.scale))
-    return Grid(scale, torch.cat((first.zero, second.zero)), first.wide)
-
-
-def grid_of(x: Tensor, wide: bool) -> Grid:
-    """The grid from the least to the largest value of every channel of ``x`` ``(N, C, H, W)``."""
-    rows = x.transpose(0, 1).flatten(1)
-    if wide:
-        # Other pictures may have larger values, and there are levels to spare.
-        bound = (MARGIN * rows.abs().amax(1)).clamp_min(SMALLEST)
-        return Grid(bound / WIDE_LEVELS, torch.zeros_like(bound), wide=True)
-    low, high = rows.amin(1).clamp_max(0), rows.amax(1).clamp_min(0)
-    scale = ((high - low) / 255).clamp_min(SMALLEST)
-    return Grid(scale, (-low / scale).round())
 
 
 @dataclass(frozen=True)
@@ -100,13 +62,6 @@ class Quantized:
     target: Grid
     add: Grid | None = None
     before: Grid | None = None
-
-
-def picture_grid(mean: Sequence[float], std: Sequence[float]) -> Grid:
-    """The grid on which normalised pixels lie exactly; its zeros are no whole numbers."""
-    spread = torch.tensor(std, dtype=torch.float64)
-    centre = torch.tensor(mean, dtype=torch.float64)
-    return Grid((1 / (255 * spread)).float(), (255 * centre).float())
 
 
 @torch.no_grad()
