@@ -62,7 +62,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_readme_shows_commands_of_every_kind() -> None:
     kinds = {line.split()[1] for line in shown_commands()}
     assert {"train", "distill", "evaluate", "fold", "predict", "info", "data"} <= kinds
-    assert {"study", "report"} <= kinds
+    assert {"study", "report", "export"} <= kinds
 
 
 def test_commands(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,8 @@ def test_int8_is_near_and_nearer_with_parts_in_float(name: str, tmp_path: Path) 
         assert session.description == description
         errors.append(rms(session(shown), exact))
     assert errors[0] < 0.4
-    assert errors[1] < 0.5 * errors[0]
+    # The classifier alone has 8 bits then.
+    assert errors[1] < 0.75 * errors[0]
 
 
 @pytest.mark.parametrize("name", MIXED)
