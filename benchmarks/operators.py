@@ -1,9 +1,10 @@
-"""Where ONNX Runtime's time goes, operator by operator, in exported files.
+"""Where the time of ONNX Runtime or OpenVINO goes, operator by operator, in exported files.
 
     python benchmarks/operators.py runs/NAME/export/model.onnx runs/NAME/export/model.int8.onnx
 
-Of each file: how many operators a picture passes, and by kind their number and time. ONNX Runtime's
-profiler itself takes time at every operator, so the sums are larger than a latency; they compare.
+Of each file: how many operators a picture passes, and by kind their number and time. The profilers
+take time at every operator themselves, and OpenVINO's counts whole microseconds, so the sums are no
+latencies; they compare.
 """
 
 from __future__ import annotations
@@ -17,13 +18,41 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from ghostnet_small.deploy.formats import open_file
+from ghostnet_small.deploy.formats import format_of, open_file
 
 RUNS, WARM_UP, SHOWN = 300, 30, 12
 
 
-def profile(file: Path, folder: Path) -> tuple[Counter[str], Counter[str]]:
-    """Number and microseconds of each kind of operator for one picture, on one thread."""
+Profile = tuple[Counter[str], Counter[str]]
+
+
+def profile_openvino(file: Path) -> Profile:
+    """What ``profile_onnx`` says, of OpenVINO's file."""
+    import openvino
+
+    from ghostnet_small.deploy.openvino_file import options
+
+    description = open_file(file).description
+    core = openvino.Core()
+    model = core.read_model(file)
+    shape = (1, description.channels, *description.size)
+    model.reshape(shape)
+    request = core.compile_model(
+        model, "CPU", {**options(1), "PERF_COUNT": True}
+    ).create_infer_request()
+    kind = np.uint8 if description.input == "pixels" else np.float32
+    number, taken = Counter[str](), Counter[str]()
+    for run in range(WARM_UP + RUNS):
+        request.infer({0: np.zeros(shape, kind)})
+        for part in request.profiling_info if run >= WARM_UP else ():
+            if part.status == openvino.ProfilingInfo.Status.EXECUTED:
+                number[part.node_type] += 1
+                taken[part.node_type] += round(part.real_time.total_seconds() * 1e6)
+    return number, taken
+
+
+def profile_onnx(file: Path, folder: Path) -> Profile:
+    """Total number and microseconds of each kind of operator in all runs, on one thread."""
     description = open_file(file).description
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -48,11 +77,15 @@ def profile(file: Path, folder: Path) -> tuple[Counter[str], Counter[str]]:
 def main() -> None:
     """Print the profile of every file."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("files", metavar="FILE.onnx", nargs="+", type=Path)
+    parser.add_argument("files", metavar="FILE", nargs="+", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for file in args.files:
-            number, taken = profile(file, Path(folder))
+            form = format_of(file)
+            if form is None or form.name not in ("onnx", "openvino"):
+                parser.error(f"{file} is neither .onnx nor .xml")
+            openvino = form.name == "openvino"
+            number, taken = profile_openvino(file) if openvino else profile_onnx(file, Path(folder))
             print(f"{file}: {sum(number.values()) / RUNS:.0f} operators")
             for kind, time in taken.most_common(SHOWN):
                 print(f"  {kind:20} {number[kind] / RUNS:5.0f} {time / RUNS:8.1f} us")
