@@ -25,7 +25,7 @@ ROOMS = {
     "data": LEAVES,
     "train": LEAVES | {"data"},
     "distill": LEAVES | {"data", "train"},
-    "deploy": LEAVES | {"nn", "models"},
+    "deploy": LEAVES | {"native", "nn", "models"},
     "study": LEAVES | {"nn", "models", "data", "train", "distill", "deploy"},
     "timm_models": LEAVES | {"nn", "models"},
     "__init__": LEAVES | {"nn", "models", "data", "train", "distill", "study"},

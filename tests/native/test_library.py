@@ -54,7 +54,7 @@ def test_another_compiler_or_processor_has_its_own(monkeypatch: pytest.MonkeyPat
     key = library._key(["cc"])
     assert library._key(["cc"]) == key
     assert library._key(["cc", "-O1"]) != key
-    monkeypatch.setattr(library, "_processor", lambda: "another")
+    monkeypatch.setattr(library, "processor", lambda: "another")
     assert library._key(["cc"]) != key
 
 

@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ghostnet_small.deploy.c.compiled import loaded
 from ghostnet_small.deploy.c.float32 import write_float
 from ghostnet_small.deploy.c.grids import picture_grid
 from ghostnet_small.deploy.c.int8 import write_int8
@@ -24,14 +19,11 @@ from ghostnet_small.deploy.c.quantize import quantize as quantize_plan
 from ghostnet_small.deploy.c.source import header_text, read_tag, source_text
 from ghostnet_small.deploy.c.text import Code
 from ghostnet_small.deploy.deployable import Deployable
-from ghostnet_small.deploy.description import Description, Precision, read_description
+from ghostnet_small.deploy.description import Description, read_description
 from ghostnet_small.deploy.formats import Array
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import cache_root, read_text
+from ghostnet_small.files import read_text
 
-FLAGS = ("-std=c99", "-O3", "-march=native", "-fPIC", "-shared")
-# In 8 bits every machine is to round alike.
-CONTRACT = {"float32": "-ffp-contract=fast", "int8": "-ffp-contract=off"}
 LARGEST = 1 << 30  # bytes of a C file
 
 
@@ -96,7 +88,7 @@ class CSession:
         except UnicodeDecodeError:
             raise InputError(f"{path} is no text, as a C file is; export the run again") from None
         self.description = read_description(read_tag(text), str(path))
-        library = ctypes.CDLL(str(_compiled(path, text, self.description.precision)))
+        library = loaded(path, text, self.description.precision)
         try:
             self._run = library.ghostnet_run
             bytes_needed = ctypes.c_int.in_dll(library, "ghostnet_workspace").value
@@ -144,39 +136,6 @@ def open_file(path: Path, threads: int) -> CSession:
     compiler.
     """
     return CSession(path, threads)
-
-
-def _compiled(path: Path, text: str, precision: Precision) -> Path:
-    compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
-    if compiler is None:
-        raise InputError(
-            f"{path} is compiled to be run here, and there is no C compiler; install gcc or clang, "
-            "or name one in CC"
-        )
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
-    flags = (*FLAGS, CONTRACT[precision])
-    words = [compiler, version, platform.processor(), *flags, text]
-    key = hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
-    root = cache_root()
-    folder = Path(tempfile.mkdtemp()) if root is None else root / "c"
-    library = folder / f"{key}.so"
-    if not library.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as made:
-            partial = Path(made) / "model.so"
-            done = subprocess.run(
-                [compiler, *flags, "-x", "c", "-", "-o", str(partial), "-lm"],
-                input=text,
-                capture_output=True,
-                text=True,
-            )
-            if done.returncode:
-                first = next(iter(done.stderr.splitlines()), "no message")
-                raise InputError(
-                    f"{path} does not compile with {compiler} ({first:.200}); export the run again"
-                )
-            os.replace(partial, library)
-    return library
 
 
 def _aligned(count: int) -> Array:

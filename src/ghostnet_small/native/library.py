@@ -89,15 +89,15 @@ def _key(compiler: list[str]) -> str:
     """Of all that the compiled kernels depend on: a folder of caches may serve many machines."""
     version = subprocess.run([*compiler, "--version"], capture_output=True, timeout=_SECONDS)
     parts = [file.read_bytes() for file in sorted(_SOURCES.glob("*.[ch]"))]
-    parts += [version.stdout, repr((compiler, _FLAGS, _CHOICES)).encode(), _processor().encode()]
+    parts += [version.stdout, repr((compiler, _FLAGS, _CHOICES)).encode(), processor().encode()]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(hashlib.sha256(part).digest())
     return digest.hexdigest()[:24]
 
 
-def _processor() -> str:
-    """This machine's kind of processor, and what it can do."""
+def processor() -> str:
+    """This machine's kind of processor, and what it can do: what native code depends on."""
     name = f"{platform.system()} {platform.machine()} {platform.processor()}"
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").split("\n\n")[0].splitlines()

@@ -1,0 +1,80 @@
+"""An exported C file as a library of this machine."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from ghostnet_small.deploy.description import Precision
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import cache_root, write_atomic
+from ghostnet_small.native.library import processor
+
+FLAGS = ("-std=c99", "-O3", "-fPIC", "-shared")
+# Tried in turn: compilers differ in how they name this machine's processor.
+CHOICES = (("-march=native",), ("-mcpu=native",), ())
+# In 8 bits every machine is to round alike.
+CONTRACT = {"float32": "-ffp-contract=fast", "int8": "-ffp-contract=off"}
+SECONDS = 600
+
+
+def loaded(path: Path, text: str, precision: Precision) -> ctypes.CDLL:
+    """The library of a C file's ``text``, compiled once and kept in the cache.
+
+    Raises ``InputError`` where there is no compiler or it refuses the text.
+    """
+    compiler = _compiler(path)
+    version = subprocess.run([*compiler, "--version"], capture_output=True, text=True).stdout
+    flags = (*FLAGS, CONTRACT[precision])
+    # A folder of caches may serve many machines.
+    words = [*compiler, version, processor(), repr((flags, CHOICES)), text]
+    key = hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
+    root = cache_root()
+    if root is None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "model.so"
+            file.write_bytes(_compile(path, text, compiler, flags))
+            return ctypes.CDLL(str(file))
+    kept = root / "c" / f"{key}.so"
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(kept, _compile(path, text, compiler, flags))
+    return ctypes.CDLL(str(kept))
+
+
+def _compiler(path: Path) -> list[str]:
+    named = shlex.split(os.environ.get("CC", ""))
+    found = [named] if named else [["cc"], ["gcc"], ["clang"]]
+    for words in found:
+        if shutil.which(words[0]):
+            return words
+    what = f"no compiler {named[0]!r}, which CC names" if named else "no C compiler"
+    raise InputError(
+        f"{path} is compiled to be run here, and there is {what}; install gcc or clang, or name "
+        "one in CC"
+    )
+
+
+def _compile(path: Path, text: str, compiler: list[str], flags: tuple[str, ...]) -> bytes:
+    """A shared library's content."""
+    said = ""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "model.so"
+        for choice in CHOICES:
+            command = [*compiler, *flags, *choice, "-x", "c", "-", "-o", str(out), "-lm"]
+            done = subprocess.run(
+                command, input=text, capture_output=True, text=True, timeout=SECONDS
+            )
+            if done.returncode == 0:
+                return out.read_bytes()
+            said = said or done.stderr
+    first = next(iter(said.splitlines()), "without a word")
+    raise InputError(
+        f"{path} does not compile with {compiler[0]} ({first:.200}); export the run again"
+    )
