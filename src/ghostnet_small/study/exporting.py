@@ -77,7 +77,7 @@ def export_weights(
     say: Say,
 ) -> dict[str, Any]:
     """Write the weights of ``path``, folded, as files of ``formats`` into ``out``
-    (``path/export``); with ``int8`` also in the 8-bit form of those formats that have one.
+    (``path/export``, or ``export/NAME`` of shipped weights); with ``int8`` also in the 8-bit form of those formats that have one.
 
     Each file is opened and compared with the network in float64, on pictures of the data that it
     was trained on (with ``overrides``) or on random pixels where those are gone, before it gets
@@ -90,7 +90,9 @@ def export_weights(
     for this network, for files that exist, weights that cannot be read, and for int8 where the
     data cannot be; ``ExportFailed`` at the end where a file is not kept.
     """
-    out = path / FOLDER if out is None else out
+    if out is None:
+        # A name has no folder of the user's.
+        out = path / FOLDER if path.exists() else Path(FOLDER) / path.name
     everything = list(formats) == ["all"]
     chosen = chosen_formats(formats)
     if everything:
