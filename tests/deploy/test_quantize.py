@@ -32,7 +32,7 @@ def rms(found: np.ndarray, exact: np.ndarray) -> float:
 @pytest.mark.parametrize("name", MIXED)
 def test_int8_is_near_and_nearer_with_parts_in_float(name: str, tmp_path: Path) -> None:
     form = FORMATS[name]
-    network, description = deployable(size=SIZE, int8=True)
+    network, description = deployable(size=SIZE, int8=True, shallow=True)
     shown = pictures(description, 16)
     exact = answers(network, shown)
     errors = []
