@@ -72,7 +72,9 @@ def quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 def kernels() -> None:
     """The C kernels, without which tests of them would compare PyTorch with itself."""
     for dtype in (torch.float32, torch.float64):
-        assert native.library(dtype) is not None, f"no C kernels for {dtype} here: see the warning above"
+        assert native.library(dtype) is not None, (
+            f"no C kernels for {dtype} here: see the warning above"
+        )
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ def anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """A cache of its own, and nothing remembered from or for other tests."""
     monkeypatch.setenv("GHOSTNET_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv(library.SWITCH, raising=False)
-    # What is compiled is called by other tests, at full optimisation, which takes ten times as long.
+    # What is compiled is called by other tests, and optimised there: ten times as long.
     monkeypatch.setattr(library, "_FLAGS", ["-O0" if w == "-O3" else w for w in library._FLAGS])
     forget()
     yield
