@@ -72,11 +72,11 @@ export function percent(probability) {
   return `${(100 * probability).toFixed(1)}\u00a0%`;
 }
 
-/** @param {number} bytes @returns {string} */
+/** @param {number} bytes @returns {string} three digits that count */
 export function sizeText(bytes) {
   if (bytes < 1000) return `${bytes}\u00a0bytes`;
-  if (bytes < 1e6) return `${grouped(bytes / 1e3, bytes < 1e5 ? 1 : 0)}\u00a0kB`;
-  return `${grouped(bytes / 1e6, bytes < 1e8 ? 2 : 0)}\u00a0MB`;
+  const [value, unit] = bytes < 1e6 ? [bytes / 1e3, "kB"] : [bytes / 1e6, "MB"];
+  return `${value.toLocaleString("en", { maximumSignificantDigits: 3 })}\u00a0${unit}`;
 }
 
 /** @param {number} ms @returns {string} */

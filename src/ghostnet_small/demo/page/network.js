@@ -21,7 +21,7 @@ import { toInput } from "./picture.js";
  * @property {{training: number | null, deployed: number | null} | null} params
  * @property {{training: number | null, deployed: number | null} | null} macs
  * @property {{float32: File | null, int8: File | null}} files
- * @property {{url: string} | null} activation
+ * @property {{url: string, method?: string} | null} activation
  * @property {string | null} trained_on
  * @property {{top1: number, correct: number, pictures: number} | null} test_top1
  * @property {{url: string, name: string}[]} pictures
@@ -38,7 +38,10 @@ const ACTIVATION = "activation";
  *
  * @typedef {object} Answers
  * @property {{[precision in Precision]?: Answer}} of
- * @property {Float32Array | null} maps signed, `K x height x width`
+ * @property {Maps | null} maps
+ *
+ * How much each place of the last feature maps speaks for each class, signed: `K x height x width`.
+ * @typedef {{data: Float32Array, height: number, width: number}} Maps
  */
 
 /** @returns {Promise<Model>} */
@@ -78,8 +81,10 @@ export class Network {
       else waiting?.resolve(data.result);
     });
     this.worker.addEventListener("error", (event) => {
+      event.preventDefault();
+      const reason = event.message ? ` (${event.message})` : "";
       const error = new Error(
-        `The part of the page that runs the network stopped${event.message ? ` (${event.message})` : ""}. Reload the page.`,
+        `The part of the page that runs the network has stopped${reason}. Reload the page.`,
       );
       for (const { reject } of this.waiting.values()) reject(error);
       this.waiting.clear();
@@ -124,8 +129,12 @@ export class Network {
   async answer(pixels) {
     const names = [...this.precisions, ...(this.model.activation ? [ACTIVATION] : [])];
     const outputs = await this.ask({ task: "answer", names, input: this.input(pixels) });
+    const seen = outputs[ACTIVATION];
     /** @type {Answers} */
-    const answers = { of: {}, maps: outputs[ACTIVATION]?.output ?? null };
+    const answers = {
+      of: {},
+      maps: seen ? { data: seen.output, height: seen.dims[2], width: seen.dims[3] } : null,
+    };
     for (const name of this.precisions) {
       const { output, ms } = outputs[name];
       answers.of[name] = { probabilities: softmax(output), ms };

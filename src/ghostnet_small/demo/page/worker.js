@@ -1,6 +1,8 @@
 // Runs the networks, beside the page's own thread so that the page stays quick. Answers one
 // message at a time, each {id, task, ...}, by {id, result} or {id, error}.
 
+/** @typedef {{output: Float32Array, dims: number[], ms: number}} Output */
+
 /** @type {any} */
 let ort = null;
 /** @type {Map<string, any>} */
@@ -38,7 +40,7 @@ async function open({ runtime, files, shape }) {
 /**
  * @param {string} name of a file that was opened
  * @param {Float32Array} input
- * @returns {Promise<{output: Float32Array, ms: number}>}
+ * @returns {Promise<Output>}
  */
 async function run(name, input) {
   const session = sessions.get(name);
@@ -47,7 +49,7 @@ async function run(name, input) {
   const answer = await session.run({ [session.inputNames[0]]: tensor });
   const ms = performance.now() - start;
   const output = answer[session.outputNames[0]];
-  return { output: Float32Array.from(output.data), ms };
+  return { output: Float32Array.from(output.data), dims: Array.from(output.dims), ms };
 }
 
 /**
@@ -55,7 +57,7 @@ async function run(name, input) {
  * @param {{names: string[], input: Float32Array}} message
  */
 async function answer({ names, input }) {
-  /** @type {{[name: string]: {output: Float32Array, ms: number}}} */
+  /** @type {{[name: string]: Output}} */
   const outputs = {};
   for (const name of names) outputs[name] = await run(name, input);
   return outputs;
