@@ -36,7 +36,7 @@ ROOMS = {
     "command": set(),
     "benchmark_commands": LEAVES
     | {"models", "deploy", "study", "speed_terminal", "deploy_terminal", "command"},
-    "demo_command": LEAVES | {"train", "study", "demo", "command"},
+    "demo_command": LEAVES | {"study", "demo", "command"},
     "deploy_command": LEAVES | {"deploy", "study", "command", "terminal"},
     "several_command": LEAVES | {"train", "study", "command"},
     "study_command": LEAVES | {"study", "command", "several_command"},

@@ -7,11 +7,14 @@ import json
 import re
 import signal
 import webbrowser
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from ghostnet_small.command import Failed, libraries_apart, remark
+from ghostnet_small.errors import printable
 
 PORT = 8765
 MODEL = "ghostnetv3_small_w1.0_cifar10"
@@ -54,12 +57,39 @@ def demo_options(parser: argparse.ArgumentParser) -> None:
 
 def demo(args: argparse.Namespace) -> None:
     """Serve the page until a signal; raises ``Failed`` with its status then."""
-    from ghostnet_small.demo.bundle import open_bundle
+    with _interrupts() as got:
+        try:
+            _serve(args)
+        except KeyboardInterrupt:
+            number = got[0] if got else signal.SIGINT
+            raise Failed(
+                f"stopped by {signal.Signals(number).name}; the page is no longer served",
+                128 + number,
+            ) from None
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """SIGTERM ends what runs as Ctrl-C does, so that no temporary folder stays; the signals."""
+    got: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        got.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield got
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _serve(args: argparse.Namespace) -> None:
+    from ghostnet_small.demo.opened import open_bundle
     from ghostnet_small.demo.runtime import read_assets
     from ghostnet_small.demo.server import DemoServer
     from ghostnet_small.demo.site import read_page, read_pictures, site
     from ghostnet_small.study.checking import CheckFailed
-    from ghostnet_small.train.interrupt import stop_signals
 
     page, assets = read_page(), read_assets()
     # Before the files are made, which takes a while: a port may be taken.
@@ -78,16 +108,13 @@ def demo(args: argparse.Namespace) -> None:
                 "whoever reaches this machine can open the page; browsers lend the camera only "
                 "to localhost"
             )
-        with stop_signals() as stop:
-            if args.json:
-                print(json.dumps({"url": server.url, "model": bundle.name}), flush=True)
-            else:
-                print(f"{bundle.name}: {server.url} (Ctrl-C ends it)", flush=True)
-            if args.open and not webbrowser.open(server.url):
-                remark(f"no browser could be started; open {server.url} yourself")
-            server.serve(stop)
-        number = signal.Signals(stop.number or signal.SIGINT)
-    raise Failed(f"stopped by {number.name}; the page is no longer served", 128 + number)
+        if args.json:
+            print(json.dumps({"url": server.url, "model": bundle.name}), flush=True)
+        else:
+            print(f"{printable(bundle.name)}: {server.url} (Ctrl-C ends it)", flush=True)
+        if args.open and not webbrowser.open(server.url):
+            remark(f"no browser could be started; open {server.url} yourself")
+        server.serve()
 
 
 def show_demo(value: Any) -> None:

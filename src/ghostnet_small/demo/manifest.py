@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from ghostnet_small.demo import runtime
-from ghostnet_small.demo.bundle import ACTIVATION, FLOAT32, INT8, Bundle
+from ghostnet_small.demo.chosen import ACTIVATION, FLOAT32, INT8
+from ghostnet_small.demo.opened import Bundle
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.nn.complexity import both_forms, by_quantity
 

@@ -37,7 +37,7 @@ POLICY = "; ".join(
         "img-src 'self' blob: data:",
         "media-src blob:",
         "connect-src 'self'",
-        "worker-src 'self' blob:",
+        "worker-src 'self'",
         "manifest-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
@@ -125,8 +125,8 @@ class DemoServer(ThreadingHTTPServer):
         """Whether only this machine reaches it."""
         return ipaddress.ip_address(str(self.server_address[0])).is_loopback
 
-    def serve(self, stop: Callable[[], Any]) -> None:
-        """Answer until ``stop`` gives something."""
+    def serve(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Answer until ``stop`` says so."""
         while not stop():
             self.handle_request()
             self.drop_late()
@@ -156,6 +156,7 @@ class DemoServer(ThreadingHTTPServer):
 
     def arrived(self, request: socket.socket) -> None:
         """A request is whole, and its answer has its own time."""
+        request.settimeout(DEPARTURE)
         with self._guard:
             self._deadlines[request] = time.monotonic() + DEPARTURE
 

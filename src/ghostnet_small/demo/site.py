@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import Image
 
 from ghostnet_small.data.pictures import find_pictures, read_picture
-from ghostnet_small.demo.bundle import Bundle
 from ghostnet_small.demo.manifest import manifest
+from ghostnet_small.demo.opened import Bundle
 from ghostnet_small.demo.server import Resource, Table
 from ghostnet_small.errors import InputError, printable
 from ghostnet_small.files import read_bytes
