@@ -30,7 +30,7 @@ from ghostnet_small.models.weights import load
 from ghostnet_small.nn.fold import reparameterize
 
 ROOT = Path(__file__).parents[2]
-WEIGHTS = ROOT / "results" / "weights" / "gns-w1.0-cifar10-16ep"
+WEIGHTS = ROOT / "results" / "weights" / "ghostnetv3_small_w1.0_cifar10"
 QUICK = ("-std=c99", "-O1", "-fPIC", "-shared")
 needs_cifar = pytest.mark.skipif(
     "GHOSTNET_CIFAR10" not in os.environ, reason="set GHOSTNET_CIFAR10 to CIFAR-10"

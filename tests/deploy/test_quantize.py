@@ -19,7 +19,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.models.weights import load
 from ghostnet_small.nn.fold import reparameterize
 
-WEIGHTS = Path(__file__).parents[2] / "results" / "weights" / "gns-w1.0-cifar10-16ep"
+WEIGHTS = Path(__file__).parents[2] / "results" / "weights" / "ghostnetv3_small_w1.0_cifar10"
 MIXED = [name for name, form in FORMATS.items() if form.mixed]
 SIZE = (8, 8)
 

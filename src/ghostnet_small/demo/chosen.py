@@ -1,0 +1,99 @@
+"""The weights whose network the page shows, and the files that are made of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ghostnet_small.deploy.description import Description
+from ghostnet_small.files import read_bytes
+from ghostnet_small.models.network import Network
+from ghostnet_small.models.weights import WEIGHTS, ModelInfo, load, weights_folder
+from ghostnet_small.study.folder import RunFolder, is_run
+
+FLOAT32, INT8, ACTIVATION = "model.onnx", "model.int8.onnx", "activation.onnx"
+FILES = (FLOAT32, INT8, ACTIVATION)
+# Says of which weights the files beside it were made.
+RECORD = "bundle.json"
+MOST_BYTES = (1 << 31) - 1
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Weights that are read; ``path`` and ``kind`` as ``load`` takes them."""
+
+    path: Path
+    kind: str
+    model: Network = field(repr=False)
+    info: ModelInfo = field(repr=False)
+
+    @classmethod
+    def read(cls, path: Path, kind: str) -> Chosen:
+        """Raises what ``load`` does."""
+        return cls(path, kind, *load(path, kind))
+
+    @property
+    def folder(self) -> Path:
+        """Where the weights lie."""
+        return weights_folder(self.path, self.kind)
+
+    @property
+    def picture(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        return (len(self.info.mean), *self.info.size)
+
+    def description(self) -> Description:
+        """Of the float32 file, without the training's data."""
+        return Description(
+            architecture=self.model.config["architecture"],
+            width=float(self.model.config["width"]),
+            classes=self.info.classes,
+            size=self.info.size,
+            mean=self.info.mean,
+            std=self.info.std,
+            precision="float32",
+            input="normalized",
+            data={},
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What files of these weights are known by, in values that JSON gives back the same."""
+        found = self.description()
+        return {
+            "sha256": sha256(read_bytes(self.folder / WEIGHTS, MOST_BYTES)),
+            "architecture": found.architecture,
+            "width": found.width,
+            "classes": list(found.classes),
+            "size": list(found.size),
+            "mean": list(found.mean),
+            "std": list(found.std),
+        }
+
+    def trained_on(self) -> str | None:
+        """The data's name; None where only a folder of the user's is known."""
+        data = self.info.recipe.get("data", {})
+        source = data.get("source")
+        # The default, which a root overrides.
+        if not isinstance(source, str) or (data.get("root") and source == "digits"):
+            return None
+        return Path(source).name
+
+    def test_top1(self) -> dict[str, Any] | None:
+        """What a finished run found for its last weights: ``top1`` (%), ``correct``, ``pictures``.
+
+        Raises ``InputError`` where the run's summary is damaged.
+        """
+        if self.kind != "last" or not is_run(self.path):
+            return None
+        last = (RunFolder(self.path).summary() or {}).get("last", {})
+        if "test_correct" not in last:
+            return None
+        names = {"top1": "test_top1", "correct": "test_correct", "pictures": "test_total"}
+        return {name: last[key] for name, key in names.items()}
+
+
+def sha256(content: bytes) -> str:
+    """In hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
