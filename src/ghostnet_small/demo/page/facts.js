@@ -39,7 +39,8 @@ export function showSizes(model, picture) {
   const parts = rows.map(([label, bytes, kind]) => {
     const fill = make("span", { class: `fill ${kind}` });
     fill.style.inlineSize = `${(100 * (bytes ?? 0)) / most}%`;
-    const bar = make("span", { class: "bar", "aria-hidden": "true" }, fill);
+    const bar = make("span", { class: "bar", "aria-hidden": "true" });
+    if (bytes !== null) bar.append(fill);
     const number = make("span", { class: "value" }, bytes === null ? "–" : sizeText(bytes));
     const row = make("div", {}, make("dt", {}, label), make("dd", {}, number, bar));
     if (bytes !== null) row.dataset.bytes = String(bytes);
@@ -51,14 +52,14 @@ export function showSizes(model, picture) {
 /** @param {Model} model */
 export function showFacts(model) {
   /** @type {[string, string][]} */
-  const facts = [["Network", `${model.architecture}${model.width ? `, width ${model.width}` : ""}`]];
+  const facts = [["Network", `${model.architecture}${model.width ? `, width ${model.width.toFixed(1)}` : ""}`]];
   for (const [label, counts] of /** @type {const} */ ([
     ["Parameters", model.params],
-    ["Multiply-adds a picture", model.macs],
+    ["Multiply-adds", model.macs],
   ])) {
     if (counts?.deployed) facts.push([label, countText(counts.deployed)]);
     if (counts?.training && counts.training !== counts.deployed) {
-      facts.push([`${label} while it was trained`, countText(counts.training)]);
+      facts.push([`${label}, while training`, countText(counts.training)]);
     }
   }
   const items = facts.map(([name, value]) =>

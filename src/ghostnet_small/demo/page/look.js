@@ -80,8 +80,8 @@ export class Look {
       : `Nothing in this picture speaks for ${name}.`;
     canvas.setAttribute("aria-label", `Map of the class ${name}. ${text}`);
     find("looked-text").textContent =
-      `${text} The map has ${maps.width} × ${maps.height} places and is smoothed between them; it ` +
-      "is scaled to its own largest value, and it is an estimate, not a reason.";
+      `${text} An estimate of ${maps.width} × ${maps.height} places, smoothed and scaled to its own ` +
+      "largest value.";
   }
 
   legend() {

@@ -13,6 +13,8 @@ import { Timing } from "./timing.js";
 
 /** @typedef {import("./picture.js").Pixels} Pixels */
 
+const TINY = 128;
+
 /** @param {unknown} error */
 function fail(error) {
   const box = find("failure");
@@ -70,7 +72,7 @@ class Page {
       const pixels = toPixels(bitmap, { left: 0, top: 0, width, height }, this.network.shape);
       const ms = performance.now() - start;
       bitmap.close();
-      this.showPreview(file, name);
+      this.showPreview(file, name, Math.max(width, height) < TINY);
       find("given").textContent =
         `${name}, ${width} × ${height} pixels; resizing took ${ms.toFixed(ms < 10 ? 1 : 0)} ms.`;
       showSizes(this.model, { name, bytes: file.size });
@@ -83,13 +85,15 @@ class Page {
   /**
    * @param {Blob} file
    * @param {string} name
+   * @param {boolean} tiny whether it is shown much larger than it is
    */
-  showPreview(file, name) {
+  showPreview(file, name, tiny) {
     const image = findAs("preview", HTMLImageElement);
     if (this.preview) URL.revokeObjectURL(this.preview);
     this.preview = URL.createObjectURL(file);
     image.src = this.preview;
     image.alt = `The picture that was given: ${name}`;
+    image.classList.toggle("tiny", tiny);
     image.hidden = false;
     find("invite").hidden = true;
   }

@@ -85,12 +85,13 @@ export class Timing {
       const range = make("small", {}, `${timeText(low)} to ${timeText(high)}`);
       find(`time-${name}`).replaceChildren(timeText(middle), range);
     }
-    const runs = [...found.values()].map(({ repeats }) => repeats).join(" and ");
-    const each = found.size > 1 ? `${runs} runs (${[...found.keys()].join(", ")})` : `${runs} runs`;
+    const counts = [...found].map(([name, { repeats }]) => `${repeats} (${name})`);
+    const same = new Set([...found.values()].map(({ repeats }) => repeats)).size === 1;
+    const each = same ? [...found.values()][0].repeats : counts.join(" or ");
     const { runtime } = this.network.model;
     const name = runtime ? `${runtime.name} ${runtime.version}` : "onnxruntime-web";
     find("time-text").textContent =
-      `Median of ${ROUNDS * SAMPLES} samples, each the mean of ${each}, and the range of the ` +
+      `Median of ${ROUNDS * SAMPLES} samples, each the mean of ${each} runs, and the range of the ` +
       `middle 80 %. The network alone, by ${name} on one thread of this browser on this machine; ` +
       "elsewhere it is another.";
   }
