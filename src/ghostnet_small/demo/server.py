@@ -85,6 +85,8 @@ class DemoServer(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    # Of connections that wait to be taken: a browser opens several, and tries again after seconds.
+    request_queue_size = MOST_CONNECTIONS
     # Two demos on one port would take turns.
     allow_reuse_port = False
     timeout = POLL
