@@ -197,6 +197,11 @@ export class Board {
     context.moveTo(from.x, from.y);
     context.lineTo(to.x, to.y);
     context.stroke();
+    // A canvas draws no line of length 0, and so no dot.
+    context.fillStyle = this.colour;
+    context.beginPath();
+    context.arc(to.x, to.y, this.brush / 2, 0, 2 * Math.PI);
+    context.fill();
   }
 
   /**

@@ -1,6 +1,7 @@
-// Pillow's bilinear resize with antialiasing, to the bit: two passes (columns, then rows), each
-// with coefficients of 22 fractional bits and a result rounded to 8 bits. Source: Pillow's
-// src/libImaging/Resample.c. The canvas's own scaling is another filter in every browser.
+// Pillow's bilinear resize with antialiasing: two passes (columns, then rows), each with
+// coefficients of 22 fractional bits and a result rounded to 8 bits. Source: Pillow's
+// src/libImaging/Resample.c. Pillow 13 takes some tall pictures by rows first, after which a value
+// differs by 1 at most. The canvas's own scaling is another filter in every browser.
 
 const PRECISION_BITS = 32 - 8 - 2;
 const HALF = 1 << (PRECISION_BITS - 1);
