@@ -194,10 +194,11 @@ class Demo:
         width, height, data = self.page.evaluate(
             """(selector) => {
                 const canvas = document.querySelector(selector);
-                const image = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+                const {width, height} = canvas;
+                const image = canvas.getContext("2d").getImageData(0, 0, width, height);
                 let text = "";
                 for (const value of image.data) text += String.fromCharCode(value);
-                return [canvas.width, canvas.height, btoa(text)];
+                return [width, height, btoa(text)];
             }""",
             selector,
         )

@@ -96,7 +96,7 @@ def test_a_picture_comes(demo: Demo, way: Callable[[Demo, bytes], None]) -> None
     demo.wait(before)
     assert (demo.pixels("#seen") == np.asarray(BLUE)).all()
     assert demo.locate("#panel-file").is_visible()
-    assert "32 × 32 pixels" in demo.text("#given")
+    assert "32 \N{MULTIPLICATION SIGN} 32 pixels" in demo.text("#given")
 
 
 def test_an_example_comes(demo: Demo) -> None:

@@ -111,6 +111,7 @@ export class AnswerTable {
     find("winner").textContent = this.classes[place];
     const probability = this.answers?.of[first]?.probabilities[place] ?? 0;
     find("winner-share").textContent = percent(probability);
+    find("echo").textContent = `${this.classes[place]} ${percent(probability)}`;
     find("agreement").textContent = this.agreement();
   }
 
