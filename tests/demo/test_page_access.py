@@ -113,6 +113,7 @@ def test_the_page_has_a_plan(demo: Demo) -> None:
         assert page.get_by_role(landmark).count() == 1  # type: ignore[arg-type]
     levels = page.evaluate("[...document.querySelectorAll('h1,h2,h3')].map((e) => +e.tagName[1])")
     assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert "needs JavaScript" in (page.locator("noscript").text_content() or "")
     assert page.locator("img:not([alt])").count() == 0
     ids = page.evaluate("[...document.querySelectorAll('[id]')].map((e) => e.id)")
     assert len(ids) == len(set(ids))
@@ -223,6 +224,7 @@ def test_a_file_that_is_missing_is_told(
         demo = other(url, ready=False)
         demo.page.wait_for_selector(f"#failure:has-text('{words}')")
         assert demo.text("#agreement") == "There is no network to ask."
+        assert demo.locate("main").is_visible() == (missing != "/model.json")
         assert demo.outside() == []
 
 

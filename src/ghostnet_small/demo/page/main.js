@@ -48,6 +48,7 @@ class Page {
     const take = (/** @type {Blob} */ file, /** @type {string} */ name) => this.takeFile(file, name);
     listenForFiles(take, fail);
     showExamples(model.pictures ?? [], take, fail);
+    document.body.dataset.known = "true";
   }
 
   async open() {
