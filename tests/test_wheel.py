@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "src/ghostnet_small/demo"
 
 
 def test_a_wheel_runs_without_its_checkout(tmp_path: Path) -> None:
@@ -27,6 +28,11 @@ def test_a_wheel_runs_without_its_checkout(tmp_path: Path) -> None:
     }
     assert recipes and recipes <= names
     assert not any(name.startswith(("tests/", "results/")) for name in names)
+    assert "ghostnet_small/demo/server.py" in names
+    page = [file for file in DEMO.glob("page/*") if file.is_file()]
+    assert {f"ghostnet_small/demo/page/{file.name}" for file in page} <= names
+    # `make demo-assets` fetches them, before the tests of `make test`.
+    assert {f"ghostnet_small/demo/assets/{file.name}" for file in DEMO.glob("assets/*")} <= names
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from ghostnet_small.study.shipped import find_recipe\n"

@@ -238,7 +238,6 @@ def _for_network(
 
 def _targets(chosen: list[Format], int8: bool | None, say: Say) -> list[Target]:
     """The float32 file of each format, and its int8 file where there is or may be one."""
-    int8 = int8 is not False
     without = [form.name for form in chosen if not form.int8]
     if int8 and len(without) == len(chosen):
         known = ", ".join(form.name for form in FORMATS.values() if form.int8)
@@ -251,7 +250,7 @@ def _targets(chosen: list[Format], int8: bool | None, say: Say) -> list[Target]:
         Target(form, precision)
         for form in chosen
         for precision in ("float32", "int8")
-        if precision == "float32" or (int8 and form.int8)
+        if precision == "float32" or (int8 is not False and form.int8)
     ]
 
 
