@@ -287,12 +287,9 @@ def _data(
                 f"--int8 has no training pictures to calibrate on: {error}; name the folder of "
                 "the data with --data.root, or leave --int8 out"
             ) from None
-    if given:
-        return read()
-    if int8 is False:
-        return data_if_there(read, say)
-    cure = "no int8 file is made; name the folder of the data with --data.root for one"
-    return data_if_there(read, lambda remark: say(f"{remark}; {cure}"))
+    cure = "; no int8 file is made; name the folder of the data with --data.root for one"
+    more = "" if int8 is False else cure
+    return read() if given else data_if_there(read, lambda remark: say(remark + more))
 
 
 def _samples(data: ImageData, count: int, description: Description) -> Array:
