@@ -17,6 +17,7 @@ from ghostnet_small.command import Failed, libraries_apart, remark
 from ghostnet_small.errors import printable
 
 PORT = 8765
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MODEL = "ghostnetv3_small_w1.0_cifar10"
 
 
@@ -70,18 +71,20 @@ def demo(args: argparse.Namespace) -> None:
 
 @contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """SIGTERM ends what runs as Ctrl-C does, so that no temporary folder stays; the signals."""
+    """Ctrl-C and SIGTERM, of which the first to come is in the list, end what runs, and all that
+    is temporary goes: also where a shell has the program ignore the one or the other."""
     got: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         got.append(number)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in SIGNALS}
     try:
         yield got
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _serve(args: argparse.Namespace) -> None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import demo_kit
-from demo_kit import Demo, encoded, made_picture
+import page_kit
 from ghostnet_small.demo.opened import Bundle
 from ghostnet_small.demo.runtime import read_assets
 from ghostnet_small.demo.site import read_page, site
 from ghostnet_small.errors import InputError
+from page_kit import Demo, encoded, made_picture
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     api = pytest.importorskip("playwright.sync_api", reason="install playwright")
-    if demo_kit.CHROMIUM is None:
+    if page_kit.CHROMIUM is None:
         pytest.skip("install chromium, in which the page is opened")
     with api.sync_playwright() as playwright:
-        found = demo_kit.start_chromium(playwright)
+        found = page_kit.start_chromium(playwright)
         yield found
         found.close()
 
@@ -46,7 +46,7 @@ def bundle(assets: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return demo_kit.small_bundle(folder)
+        return page_kit.small_bundle(folder)
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +57,7 @@ def table(bundle: Bundle, assets: dict[str, bytes]) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def one_demo(browser: Browser, table: dict[str, Any]) -> Iterator[Demo]:
-    with demo_kit.serving(table) as url:
+    with page_kit.serving(table) as url:
         context = browser.new_context(
             viewport={"width": 1280, "height": 900}, reduced_motion="reduce"
         )

@@ -84,9 +84,7 @@ def test_files_that_are_missing_or_changed(known: None, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
     assert read_assets(tmp_path) == CONTENT
     (tmp_path / "LICENSE").unlink()
-    with pytest.raises(
-        InputError, match=r"not there \(LICENSE\); make them with: make demo-assets"
-    ):
+    with pytest.raises(InputError, match=r"not there \(LICENSE\); make them with: make demo-a"):
         read_assets(tmp_path)
     (tmp_path / "LICENSE").write_text("mine")
     with pytest.raises(InputError, match="LICENSE is not that of onnxruntime-web"):

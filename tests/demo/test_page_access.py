@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demo_kit import Demo, encoded, made_picture, serving
 from ghostnet_small.demo.chosen import INT8
 from ghostnet_small.demo.opened import Bundle
 from ghostnet_small.demo.server import Resource
 from ghostnet_small.demo.site import read_page, site
+from page_kit import Demo, encoded, made_picture, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo_kit import Demo, encoded
 from ghostnet_small.data.pictures import read_picture
+from page_kit import Demo, encoded
 
 READ = """async ([text, kind, shape]) => {
     const {decode, toPixels} = await import("/picture.js");

@@ -98,7 +98,7 @@ def test_get_and_head(server: DemoServer, path: str) -> None:
         *("/../page.js", "/assets/../page.js", "/./page.js", "/%70age.js", "/page.js%00", "/*"),
         *("/assets", "/assets/", "/assets/%2e%2e/page.js", "/..%2f..%2fetc/passwd", "\\page.js"),
         *("//localhost/page.js", "http://localhost/page.js", "page.js", "/page.js#top"),
-        *("/etc/passwd", "/../../../../etc/passwd", "file:///etc/passwd"),
+        *("", "/etc/passwd", "/../../../../etc/passwd", "file:///etc/passwd"),
     ),
 )
 def test_no_other_address_is_answered(server: DemoServer, path: str) -> None:

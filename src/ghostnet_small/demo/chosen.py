@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from ghostnet_small.files import read_bytes
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.weights import WEIGHTS, ModelInfo, load, weights_folder
 from ghostnet_small.study.folder import RunFolder, is_run
+from ghostnet_small.study.ship import shipped_facts
 
 FLOAT32, INT8, ACTIVATION = "model.onnx", "model.int8.onnx", "activation.onnx"
 FILES = (FLOAT32, INT8, ACTIVATION)
@@ -81,17 +83,25 @@ class Chosen:
         return Path(source).name
 
     def test_top1(self) -> dict[str, Any] | None:
-        """What a finished run found for its last weights: ``top1`` (%), ``correct``, ``pictures``.
+        """What was found for these weights: ``top1`` (%), ``correct`` and ``pictures``; None where
+        they are no shipped ones, nor the last of a finished run with a test split.
 
-        Raises ``InputError`` where the run's summary is damaged.
+        Raises ``InputError`` where a record is damaged.
         """
-        if self.kind != "last" or not is_run(self.path):
-            return None
-        last = (RunFolder(self.path).summary() or {}).get("last", {})
-        if "test_correct" not in last:
-            return None
-        names = {"top1": "test_top1", "correct": "test_correct", "pictures": "test_total"}
-        return {name: last[key] for name, key in names.items()}
+        facts = shipped_facts(self.folder)
+        if facts is not None:
+            return _top1(facts["evaluation"], "")
+        if self.kind == "last" and is_run(self.path):
+            return _top1((RunFolder(self.path).summary() or {}).get("last", {}), "test_")
+        return None
+
+
+def _top1(found: Mapping[str, Any], start: str) -> dict[str, Any] | None:
+    """Of figures whose names begin with ``start``."""
+    if f"{start}correct" not in found:
+        return None
+    names = {"top1": "top1", "correct": "correct", "pictures": "total"}
+    return {name: found[start + key] for name, key in names.items()}
 
 
 def sha256(content: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import PIL
 import torch
 
 from ghostnet_small.demo import runtime
@@ -12,6 +13,7 @@ from ghostnet_small.demo.opened import Bundle
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.nn.complexity import both_forms, by_quantity
 
+PILLOW = int(PIL.__version__.split(".")[0])
 # What ``data.pictures.read_picture`` does, step by step, for the page to do the same.
 RESIZE: dict[str, Any] = {
     "steps": ["exif orientation", "16 to 8 bits", "over white", "grey or RGB", "resize"],
@@ -22,9 +24,11 @@ RESIZE: dict[str, Any] = {
     "antialias": True,
     "reducing_gap": None,
     "keeps_ratio": False,
-    # Each pass to whole values of 8 bits, its weights to so many bits.
-    "passes": ["horizontal", "vertical"],
+    # Two passes, each to whole values of 8 bits, with weights of so many bits. The vertical one
+    # comes second, but, from Pillow 13 on, first where the height H, which becomes h, and the width
+    # W, which becomes w, are such that H - h > max(0, 2 * (W - w)).
     "precision_bits": 22,
+    "vertical_first": "H - h > max(0, 2 * (W - w))" if PILLOW >= 13 else None,
 }
 
 

@@ -238,7 +238,6 @@ def _for_network(
 
 def _targets(chosen: list[Format], int8: bool | None, say: Say) -> list[Target]:
     """The float32 file of each format, and its int8 file where there is or may be one."""
-    int8 = int8 is not False
     without = [form.name for form in chosen if not form.int8]
     if int8 and len(without) == len(chosen):
         known = ", ".join(form.name for form in FORMATS.values() if form.int8)
@@ -251,7 +250,7 @@ def _targets(chosen: list[Format], int8: bool | None, say: Say) -> list[Target]:
         Target(form, precision)
         for form in chosen
         for precision in ("float32", "int8")
-        if precision == "float32" or (int8 and form.int8)
+        if precision == "float32" or (int8 is not False and form.int8)
     ]
 
 
@@ -288,12 +287,9 @@ def _data(
                 f"--int8 has no training pictures to calibrate on: {error}; name the folder of "
                 "the data with --data.root, or leave --int8 out"
             ) from None
-    if given:
-        return read()
-    if int8 is False:
-        return data_if_there(read, say)
-    cure = "no int8 file is made; name the folder of the data with --data.root for one"
-    return data_if_there(read, lambda remark: say(f"{remark}; {cure}"))
+    cure = "; no int8 file is made; name the folder of the data with --data.root for one"
+    more = "" if int8 is False else cure
+    return read() if given else data_if_there(read, lambda remark: say(remark + more))
 
 
 def _samples(data: ImageData, count: int, description: Description) -> Array:

@@ -1,4 +1,4 @@
-"""Pictures of the demo's page, to look at: ``python tests/demo_shots.py OUT MODEL [PICTURES]``.
+"""Pictures of the demo's page, to look at: ``python tests/page_shots.py OUT MODEL [PICTURES]``.
 
 At the width of a desk and of a phone, light and dark: empty, with the first of PICTURES, with a
 drawing, and with the camera.
@@ -11,10 +11,10 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from demo_kit import Demo, encoded, made_picture, serving, start_chromium
 from ghostnet_small.demo.opened import open_bundle
 from ghostnet_small.demo.runtime import read_assets
 from ghostnet_small.demo.site import read_page, read_pictures, site
+from page_kit import Demo, encoded, made_picture, serving, start_chromium
 
 WIDTHS = {"desktop": 1280, "phone": 390}
 
