@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 MODEL = "ghostnetv3_small_w1.0_cifar10"
 CHROMIUM = next((one for one in map(shutil.which, ("chromium", "chromium-browser")) if one), None)
+WATCH = """
+    window.moved = [];
+    new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) window.moved.push(entry.value);
+    }).observe({type: "layout-shift", buffered: true});
+"""
 # What looks like the network at large is not there, and the camera is a moving test picture.
 SWITCHES = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
@@ -123,12 +129,16 @@ def start_chromium(playwright: Playwright) -> Browser:
 
 @dataclass
 class Demo:
-    """The page, open; ``requests`` and ``complaints`` are all that it made."""
+    """The page, open; ``requests`` and ``complaints`` are all that it made.
+
+    ``moved``: how far what was shown moved until the first answer was whole.
+    """
 
     page: Page
     url: str
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    moved: float = 0.0
 
     @classmethod
     def open(cls, context: BrowserContext, url: str, *, ready: bool = True) -> Demo:
@@ -141,6 +151,11 @@ class Demo:
         if ready:
             demo.page.wait_for_selector("body[data-ready]", timeout=READY_MS)
         return demo
+
+    def first_answer(self) -> None:
+        self.give(encoded(made_picture(0)))
+        self.page.wait_for_selector("#time-text:has-text('Median')", timeout=READY_MS)
+        self.moved = sum(self.page.evaluate("window.moved"))
 
     def outside(self) -> list[str]:
         """Requests for other addresses; ``blob:`` ones are of this page's own memory."""

@@ -62,7 +62,10 @@ def one_demo(browser: Browser, table: dict[str, Any]) -> Iterator[Demo]:
             viewport={"width": 1280, "height": 900}, reduced_motion="reduce"
         )
         context.grant_permissions(["clipboard-read", "clipboard-write"], origin=url)
-        yield Demo.open(context, url)
+        context.add_init_script(page_kit.WATCH)
+        demo = Demo.open(context, url)
+        demo.first_answer()
+        yield demo
         context.close()
 
 

@@ -22,6 +22,7 @@ import { toInput } from "./picture.js";
  * @property {{training: number | null, deployed: number | null} | null} macs
  * @property {{float32: File | null, int8: File | null}} files
  * @property {{url: string, method?: string} | null} activation
+ * @property {{vertical_first: string | null}} [resize] how `predict` here resizes
  * @property {string | null} trained_on
  * @property {{top1: number, correct: number, pictures: number} | null} test_top1
  * @property {{url: string, name: string}[]} pictures
@@ -69,7 +70,9 @@ export class Network {
     this.model = model;
     /** @type {Precision[]} */
     this.precisions = PRECISIONS.filter((name) => model.files[name]);
-    this.shape = { height: model.size[0], width: model.size[1], channels: model.channels };
+    const [height, width] = model.size;
+    const tallFirst = Boolean(model.resize?.vertical_first);
+    this.shape = { height, width, channels: model.channels, tallFirst };
     this.worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
     /** @type {Map<number, {resolve: (value: any) => void, reject: (error: Error) => void}>} */
     this.waiting = new Map();

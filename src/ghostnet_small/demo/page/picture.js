@@ -2,11 +2,11 @@
 // steps of `ghostnet-small predict`: upright, over white, grey where the network is, then resized.
 
 import { context2d, grouped } from "./dom.js";
-import { coefficients, narrow, shorten } from "./resample.js";
+import { isTall, narrow, shorten } from "./resample.js";
 
 /**
- * What a network reads.
- * @typedef {{height: number, width: number, channels: number}} Shape
+ * What a network reads; `tallFirst`: whether tall pictures are made shorter before narrower.
+ * @typedef {{height: number, width: number, channels: number, tallFirst: boolean}} Shape
  *
  * Pixels as a network reads them, interleaved, `height x width x channels`.
  * @typedef {Shape & {data: Uint8Array}} Pixels
@@ -88,29 +88,81 @@ async function measure(file) {
  * @returns {Pixels}
  */
 export function toPixels(source, area, shape) {
+  const tall = shape.tallFirst && isTall(area, shape);
+  return { ...shape, data: tall ? byColumns(source, area, shape) : byRows(source, area, shape) };
+}
+
+/**
+ * @param {CanvasImageSource} source
+ * @param {Area} area
+ * @param {Shape} shape
+ * @returns {Uint8Array}
+ */
+function byRows(source, area, shape) {
   const { height, width, channels } = shape;
-  const rows = Math.max(1, Math.min(area.height, Math.floor(STRIP_PIXELS / area.width)));
-  const canvas = document.createElement("canvas");
-  canvas.width = area.width;
-  canvas.height = rows;
-  const context = context2d(canvas);
-  const table = area.width === width ? null : coefficients(area.width, width);
-  const narrowed = new Uint8Array(area.height * width * channels);
-  for (let top = 0; top < area.height; top += rows) {
-    const count = Math.min(rows, area.height - top);
-    context.fillStyle = "#fff";
-    context.fillRect(0, 0, area.width, rows);
-    context.drawImage(
-      source,
-      ...[area.left, area.top + top, area.width, count],
-      ...[0, 0, area.width, count],
-    );
-    const strip = withoutAlpha(context.getImageData(0, 0, area.width, count).data, channels);
-    const offset = top * width * channels;
-    narrow(strip, { rows: count, from: area.width, to: width, channels }, table, narrowed, offset);
+  const stride = width * channels;
+  const narrowed = new Uint8Array(area.height * stride);
+  for (const { start, count } of strips(area.height, area.width)) {
+    const part = { left: area.left, top: area.top + start, width: area.width, height: count };
+    const strip = cut(source, part, channels);
+    narrow(strip, { rows: count, from: area.width, to: width, channels }, narrowed, start * stride);
   }
-  const data = shorten(narrowed, { from: area.height, to: height, width, channels });
-  return { height, width, channels, data };
+  return shorten(narrowed, { from: area.height, to: height, width, channels });
+}
+
+/**
+ * @param {CanvasImageSource} source
+ * @param {Area} area
+ * @param {Shape} shape
+ * @returns {Uint8Array}
+ */
+function byColumns(source, area, shape) {
+  const { height, width, channels } = shape;
+  const shortened = new Uint8Array(height * area.width * channels);
+  for (const { start, count } of strips(area.width, area.height)) {
+    const part = { left: area.left + start, top: area.top, width: count, height: area.height };
+    const strip = cut(source, part, channels);
+    const short = shorten(strip, { from: area.height, to: height, width: count, channels });
+    const stride = count * channels;
+    for (let row = 0; row < height; row++) {
+      const place = (row * area.width + start) * channels;
+      shortened.set(short.subarray(row * stride, (row + 1) * stride), place);
+    }
+  }
+  const target = new Uint8Array(height * width * channels);
+  narrow(shortened, { rows: height, from: area.width, to: width, channels }, target, 0);
+  return target;
+}
+
+/**
+ * @param {number} side which is cut
+ * @param {number} other
+ */
+function* strips(side, other) {
+  const most = Math.max(1, Math.floor(STRIP_PIXELS / other));
+  for (let start = 0; start < side; start += most) {
+    yield { start, count: Math.min(most, side - start) };
+  }
+}
+
+/**
+ * The pixels of `area` over white, interleaved.
+ * @param {CanvasImageSource} source
+ * @param {Area} area
+ * @param {number} channels
+ * @returns {Uint8Array}
+ */
+function cut(source, { left, top, width, height }, channels) {
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  const context = context2d(canvas);
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(source, left, top, width, height, 0, 0, width, height);
+  const { data } = context.getImageData(0, 0, width, height);
+  canvas.width = 0; // phones free the memory of a canvas late, and there are many of them
+  return withoutAlpha(data, channels);
 }
 
 /**

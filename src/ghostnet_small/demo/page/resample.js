@@ -1,7 +1,6 @@
-// Pillow's bilinear resize with antialiasing: two passes (columns, then rows), each with
-// coefficients of 22 fractional bits and a result rounded to 8 bits. Source: Pillow's
-// src/libImaging/Resample.c. Pillow 13 takes some tall pictures by rows first, after which a value
-// differs by 1 at most. The canvas's own scaling is another filter in every browser.
+// Pillow's bilinear resize with antialiasing, to the bit: two passes, each with coefficients of 22
+// fractional bits and a result rounded to 8 bits. Source: Pillow's src/libImaging/Resample.c. The
+// canvas's own scaling is another filter in every browser.
 
 const PRECISION_BITS = 32 - 8 - 2;
 const HALF = 1 << (PRECISION_BITS - 1);
@@ -17,7 +16,7 @@ const HALF = 1 << (PRECISION_BITS - 1);
  * @param {number} to places of the output
  * @returns {Coefficients}
  */
-export function coefficients(from, to) {
+function coefficients(from, to) {
   const scale = from / to;
   const support = Math.max(scale, 1);
   const taps = Math.ceil(support) * 2 + 1;
@@ -46,20 +45,28 @@ export function coefficients(from, to) {
 }
 
 /**
+ * Whether the vertical pass comes first, as it does in Pillow 13 and newer for tall pictures.
+ * @param {{width: number, height: number}} from
+ * @param {{width: number, height: number}} to
+ */
+export function isTall(from, to) {
+  return from.height - to.height > Math.max(0, 2 * (from.width - to.width));
+}
+
+/**
  * Rows made narrower (or wider).
  * @param {Uint8Array | Uint8ClampedArray} source interleaved, `rows x from x channels`
  * @param {{rows: number, from: number, to: number, channels: number}} shape
- * @param {Coefficients | null} table of `coefficients(from, to)`; null where from is to
  * @param {Uint8Array} target interleaved, `... x to x channels`
  * @param {number} offset where in `target` the first row goes
  */
-export function narrow(source, shape, table, target, offset) {
+export function narrow(source, shape, target, offset) {
   const { rows, from, to, channels } = shape;
-  if (!table) {
+  if (from === to) {
     target.set(source.subarray(0, rows * from * channels), offset);
     return;
   }
-  const { first, count, weights, taps } = table;
+  const { first, count, weights, taps } = coefficients(from, to);
   for (let row = 0; row < rows; row++) {
     for (let place = 0; place < to; place++) {
       const start = (row * from + first[place]) * channels;
