@@ -194,6 +194,8 @@ def test_the_camera_is_named_and_stops(demo: Demo) -> None:
     demo.page.click("#camera-live")
     for _ in range(5):
         demo.wait(demo.answered())
+    # A frame has no file.
+    assert demo.locate("#sizes [data-bytes]").count() == 3
     demo.page.wait_for_selector("#camera-rate:has-text('pictures a second')")
     demo.tab("draw")
     assert tracks.evaluate("(tracks) => tracks.map((track) => track.readyState)") == ["ended"]
@@ -232,6 +234,26 @@ def test_a_refused_camera_is_told(demo: Demo, refusal: str, words: str) -> None:
         demo.page.wait_for_selector(f"#camera-text:has-text('{words}')")
     finally:
         demo.page.evaluate("void delete navigator.mediaDevices.getUserMedia")
+
+
+def test_a_page_from_elsewhere_is_told_why_it_has_no_camera(demo: Demo) -> None:
+    demo.tab("camera")
+    demo.page.evaluate(
+        """() => {
+            Object.defineProperty(window, "isSecureContext", {value: false, configurable: true});
+            Object.defineProperty(navigator, "mediaDevices", {value: null, configurable: true});
+        }"""
+    )
+    try:
+        demo.page.click("#camera-start")
+        demo.page.wait_for_selector("#camera-text:has-text('localhost')")
+    finally:
+        demo.page.evaluate(
+            """() => {
+                Object.defineProperty(window, "isSecureContext", {value: true, configurable: true});
+                delete navigator.mediaDevices;
+            }"""
+        )
 
 
 def test_maps_are_of_the_class_that_is_chosen(demo: Demo) -> None:

@@ -58,6 +58,7 @@ export class AnswerTable {
     const body = this.answers ? rows.map((place) => this.row(place, winners)) : this.emptyRows();
     this.table.tBodies[0].replaceChildren(...body);
     const more = this.classes.length > FIRST && this.all ? `Only the first ${FIRST}` : null;
+    findAs("more", HTMLButtonElement).disabled = !this.answers;
     find("more").textContent = more ?? `All ${this.classes.length} classes`;
     const times = precisions.map((name) => {
       const ms = this.answers?.of[name]?.ms;
@@ -119,13 +120,13 @@ export class AnswerTable {
   agreement() {
     const { precisions } = this.network;
     const [one, two] = precisions.map((name) => this.answers?.of[name]?.probabilities);
-    if (!one || !two) return `${precisions[0]}; another precision of this network is not served.`;
+    if (!one || !two) return `Only ${precisions[0]} of this network is served.`;
     const [a, b] = precisions.map((name) => this.classes[this.winner(name) ?? 0]);
     if (a !== b) return `The two differ: float32 says ${a}, int8 says ${b}.`;
     const apart = one.reduce((most, value, place) => Math.max(most, Math.abs(value - two[place])), 0);
     const points = 100 * apart;
     const amount = points < 0.05 ? "less than 0.1" : points.toFixed(1);
-    return `float32 and int8 agree; their probabilities differ by ${amount} points at most.`;
+    return `float32 and int8 agree; their probabilities differ by ${amount} percentage points at most.`;
   }
 
   /** @param {boolean} live */

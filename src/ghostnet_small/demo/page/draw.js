@@ -37,9 +37,9 @@ export class Board {
     this.context = context2d(this.canvas);
     this.canvas.height = Math.round((this.canvas.width * shape.height) / shape.width);
     // Grey sets such as Fashion-MNIST show white things on black.
-    const grey = shape.channels === 1;
-    this.paper = grey ? "#000000" : "#ffffff";
-    this.colour = grey ? "#ffffff" : "#000000";
+    this.grey = shape.channels === 1;
+    this.paper = this.grey ? "#000000" : "#ffffff";
+    this.colour = this.grey ? "#ffffff" : "#000000";
     /** @type {ImageData[]} */
     this.before = [];
     /** @type {{x: number, y: number} | null} */
@@ -49,7 +49,7 @@ export class Board {
     this.cursor.hidden = true;
     this.canvas.after(this.cursor);
     this.wipe(this.paper);
-    this.swatches(grey ? GREYS : COLOURS);
+    this.swatches(this.grey ? GREYS : COLOURS);
     this.listen();
   }
 
@@ -69,6 +69,7 @@ export class Board {
       patch.style.backgroundColor = value;
       find("colours").append(make("label", { title: name }, input, patch));
     }
+    if (this.grey) return;
     const own = make("input", { type: "color", "aria-label": "Another colour", value: "#8e44ad" });
     own.addEventListener("input", () => {
       for (const input of find("colours").querySelectorAll("input")) input.checked = false;

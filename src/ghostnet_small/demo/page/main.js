@@ -37,11 +37,13 @@ class Page {
     /** Counts what was asked for, so that an answer that comes late is not shown. */
     this.asked = 0;
     this.preview = "";
+    this.sized = false;
     this.drawn = false;
     const { shape } = this.network;
     this.board = new Board(shape, (board, done) => this.sketch(board, done));
     this.camera = new Camera(shape, (video, area, live) => {
       if (live) this.timing.cancel();
+      this.size(null);
       return this.answer(toPixels(video, area, shape), live);
     });
     this.tabs = new Tabs((name) => name === "camera" || this.camera.stop());
@@ -76,7 +78,7 @@ class Page {
       this.showPreview(file, name, Math.max(width, height) < TINY);
       find("given").textContent =
         `${name}, ${width} × ${height} pixels; resizing took ${ms.toFixed(ms < 10 ? 1 : 0)} ms.`;
-      showSizes(this.model, { name, bytes: file.size });
+      this.size({ name, bytes: file.size });
       await this.answer(pixels, false);
     } catch (error) {
       fail(error);
@@ -99,6 +101,13 @@ class Page {
     find("invite").hidden = true;
   }
 
+  /** @param {{name: string, bytes: number} | null} file null for what has none */
+  size(file) {
+    if (!file && !this.sized) return;
+    this.sized = Boolean(file);
+    showSizes(this.model, file);
+  }
+
   /**
    * While a line is drawn, the last state that the network has time for.
    * @param {HTMLCanvasElement} board
@@ -109,7 +118,7 @@ class Page {
     this.drawn = true;
     const { width, height } = board;
     const pixels = toPixels(board, { left: 0, top: 0, width, height }, this.network.shape);
-    showSizes(this.model, null);
+    this.size(null);
     await this.answer(pixels, !done);
     this.drawn = false;
   }
