@@ -288,7 +288,7 @@ def test_files_that_are_refused(saved: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_file_tells_no_folder(saved: Path, tmp_path: Path) -> None:
     described = open_file(saved / "model.onnx").description
-    named = replace(described, data={**described.data, "root": "/home/alice/pictures"})
+    named = replace(described, data={**described.data, "root": "/home/alice", "cache": "alice"})
     file = tmp_path / "model.onnx"
     file.write_bytes(content(onnx.load(saved / "model.onnx"), named))
     assert b"alice" in file.read_bytes()
@@ -323,41 +323,3 @@ def test_a_teachers_file_says_nothing_of_its_size(saved: Path) -> None:
     described = replace(open_file(saved / "model.onnx").description, architecture="resnet18")
     about = manifest(Bundle("x", described, {"model.onnx": b""}, opened._config_of(described)), [])
     assert about["params"] is None and about["macs"] is None
-
-
-def test_what_is_known_of_the_weights(weights: Path, tmp_path: Path) -> None:
-    def known(path: Path, kind: str = "last") -> Any:
-        return opened.Chosen.read(path, kind).test_top1()
-
-    assert known(weights) is None
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / "recipe.yaml").write_text("{}")
-    for kind in ("last", "best"):
-        shutil.copytree(weights, run / kind)
-    assert known(run) is None
-    last = {"test_top1": 90.0, "test_correct": 9, "test_total": 10}
-    (run / "summary.json").write_text(signed_json({"last": last}))
-    assert known(run) == {"top1": 90.0, "correct": 9, "pictures": 10}
-    assert known(run, "best") is None
-    found = {"top1": 80.0, "correct": 8, "total": 10}
-    (weights / "record.json").write_text(signed_json({"evaluation": found}))
-    assert known(weights) == {"top1": 80.0, "correct": 8, "pictures": 10}
-
-
-@pytest.mark.parametrize(
-    ("data", "name"),
-    (
-        ({"source": "digits", "root": None}, "digits"),
-        ({"source": "cifar10", "root": "/home/alice/cifar"}, "cifar10"),
-        ({"source": "owner/name", "root": None}, "name"),
-        ({"source": "digits", "root": "/home/alice/pictures"}, None),
-        ({}, None),
-    ),
-)
-def test_the_data_has_a_name_and_no_place(
-    weights: Path, data: dict[str, Any], name: str | None
-) -> None:
-    chosen = opened.Chosen.read(weights, "last")
-    info = replace(chosen.info, recipe={"data": data})
-    assert replace(chosen, info=info).trained_on() == name
