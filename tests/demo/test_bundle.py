@@ -17,7 +17,14 @@ import pytest
 import torch
 
 import ghostnet_small as gns
-from demo_kit import tiny_networks
+from demo_kit import (
+    other_classes,
+    other_file,
+    other_name,
+    other_record,
+    other_weights,
+    tiny_networks,
+)
 from export_kit import FakeFormat, save_digits
 from ghostnet_small.demo import bundle as making
 from ghostnet_small.demo import opened
@@ -124,42 +131,14 @@ def test_ready_files_are_taken(
     assert found.test_top1 == {"top1": 50.0, "correct": 1, "pictures": 2}
 
 
-def _other_weights(weights: Path) -> None:
-    model, info = gns.load(weights)
-    with torch.no_grad():
-        model.classifier.bias += 1  # type: ignore[union-attr, operator]
-    gns.save_model(model, info, weights)
-
-
-def _other_classes(weights: Path) -> None:
-    model, info = gns.load(weights)
-    gns.save_model(model, replace(info, classes=tuple("abcdefghij")), weights)
-
-
-def _other_file(weights: Path) -> None:
-    shutil.copy(weights / "model.onnx", weights / "model.int8.onnx")
-
-
-def _other_record(weights: Path) -> None:
-    text = (weights / "bundle.json").read_text()
-    (weights / "bundle.json").write_text(text.replace("Grad-CAM", "Guesses"))
-
-
-def _other_name(weights: Path) -> None:
-    record = json.loads((weights / "bundle.json").read_text())
-    del record["digest"]
-    record["files"]["../config.json"] = record["files"]["model.onnx"]
-    (weights / "bundle.json").write_text(signed_json(record))
-
-
 @pytest.mark.parametrize(
     ("change", "reason"),
     (
-        (_other_weights, "made of other weights"),
-        (_other_classes, "made of other weights"),
-        (_other_file, "model.int8.onnx is another"),
-        (_other_record, "its digest is not that"),
-        (_other_name, "'../config.json' is none"),
+        (other_weights, "made of other weights"),
+        (other_classes, "made of other weights"),
+        (other_file, "model.int8.onnx is another"),
+        (other_record, "its digest is not that"),
+        (other_name, "'../config.json' is none"),
         (lambda weights: (weights / "model.onnx").unlink(), "No such file"),
         (lambda weights: (weights / "bundle.json").write_text("{}"), "no 'weights'"),
         (lambda weights: (weights / "bundle.json").write_bytes(b"\xff"), "can't decode"),
