@@ -66,16 +66,11 @@ def weights(saved: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
 def made_instead(monkeypatch: pytest.MonkeyPatch, saved: Path) -> list[Path]:
     """Where files are made: copies of those of ``saved`` are, and their weights' identity stays."""
     calls: list[Path] = []
 
-    def write(path: Path, out: Path, **options: Any) -> dict[str, Any]:
+    def write(path: Path, out: Path, **options: Any) -> None:
         calls.append(out)
         for name in MADE:
             shutil.copy(saved / name, out / name)
@@ -83,10 +78,14 @@ def made_instead(monkeypatch: pytest.MonkeyPatch, saved: Path) -> list[Path]:
         del record["digest"]
         record["weights"] = opened.Chosen.read(path, "last").identity()
         (out / "bundle.json").write_text(signed_json(record))
-        return record
 
     monkeypatch.setattr(opened, "write_bundle", write)
     return calls
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
 
 
 def names(folder: Path) -> list[str]:
@@ -99,8 +98,7 @@ def names(folder: Path) -> list[str]:
 def test_the_files_of_weights(saved: Path) -> None:
     assert names(saved) == sorted([*MADE, "config.json", "model.safetensors"])
     model, info = gns.load(saved)
-    pictures = torch.randn(5, 1, 8, 8, dtype=torch.float64)
-    network = model.double()
+    network, pictures = model.double(), torch.randn(5, 1, 8, 8, dtype=torch.float64)
     with torch.no_grad():
         expected = network(pictures)
     maps = activation_maps(network, (1, 8, 8))
@@ -279,8 +277,8 @@ def test_a_file_tells_no_folder(saved: Path, tmp_path: Path) -> None:
 
 
 def test_the_manifest(saved: Path) -> None:
-    bundle = open_bundle(saved, say=print)
-    about = json.loads(json.dumps(manifest(bundle, [{"url": "pictures/0.png", "name": "a.png"}])))
+    offered = [{"url": "pictures/0.png", "name": "a.png"}]
+    about = json.loads(json.dumps(manifest(open_bundle(saved, say=print), offered)))
     model, info = gns.load(saved)
     assert about["name"] == "digits" and about["architecture"] == "ghostnetv3_small"
     assert about["width"] == 0.05 and about["classes"] == list(info.classes)
@@ -294,7 +292,7 @@ def test_the_manifest(saved: Path) -> None:
         assert about["files"][key] == {"url": name, "bytes": (saved / name).stat().st_size}
     assert about["activation"] == {"url": "activation.onnx", "method": "Grad-CAM"}
     assert about["trained_on"] == "digits" and about["test_top1"]["correct"] == 1
-    assert about["pictures"] == [{"url": "pictures/0.png", "name": "a.png"}]
+    assert about["pictures"] == offered
     assert about["runtime"]["name"] == "onnxruntime-web"
 
 
