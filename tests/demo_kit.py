@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
+import torch
+
+import ghostnet_small as gns
 from ghostnet_small.demo import runtime, site
+from ghostnet_small.files import signed_json
 from ghostnet_small.models.ghostnetv3 import Architecture, Block
 from ghostnet_small.models.registry import ARCHITECTURES
 
@@ -40,3 +47,36 @@ def tiny_page(folder: Path) -> Iterator[None]:
         patch.dict(runtime.SUMS, sums),
     ):
         yield
+
+
+def other_weights(weights: Path) -> None:
+    """Weights that were trained on."""
+    model, info = gns.load(weights)
+    with torch.no_grad():
+        model.classifier.bias += 1  # type: ignore[union-attr, operator]
+    gns.save_model(model, info, weights)
+
+
+def other_classes(weights: Path) -> None:
+    """The same weights, for classes of other names."""
+    model, info = gns.load(weights)
+    gns.save_model(model, replace(info, classes=tuple("abcdefghij")), weights)
+
+
+def other_file(weights: Path) -> None:
+    """A file in the place of another."""
+    shutil.copy(weights / "model.onnx", weights / "model.int8.onnx")
+
+
+def other_record(weights: Path) -> None:
+    """A record that was edited by hand."""
+    text = (weights / "bundle.json").read_text()
+    (weights / "bundle.json").write_text(text.replace("Grad-CAM", "Guesses"))
+
+
+def other_name(weights: Path) -> None:
+    """A record that names a file of the user's."""
+    record = json.loads((weights / "bundle.json").read_text())
+    del record["digest"]
+    record["files"]["../config.json"] = record["files"]["model.onnx"]
+    (weights / "bundle.json").write_text(signed_json(record))

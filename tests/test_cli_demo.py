@@ -107,8 +107,12 @@ def test_from_start_to_end(
 
 
 def test_pictures_and_json(
-    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE")
     Image.new("RGB", (9, 9), "red").save(tmp_path / "red.png")
     port = free_port()
     status, answers = run(port, signal.SIGINT, weights, "--json", "--pictures", tmp_path)
@@ -120,6 +124,8 @@ def test_pictures_and_json(
         "url": f"http://127.0.0.1:{port}/",
         "model": "digits",
     }
+    # Nothing is fetched that was not asked for.
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
 
 
 def test_what_is_refused_before_any_work(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import signal
 import webbrowser
@@ -88,6 +89,10 @@ def _interrupts() -> Iterator[list[int]]:
 
 
 def _serve(args: argparse.Namespace) -> None:
+    if not args.overrides:
+        # Before the hub's client is imported. The page asks for nothing from outside, and neither
+        # does its server: pictures to calibrate on come from the hub's cache or not at all.
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from ghostnet_small.demo.opened import open_bundle
     from ghostnet_small.demo.runtime import read_assets
     from ghostnet_small.demo.server import DemoServer

@@ -17,7 +17,14 @@ import pytest
 import torch
 
 import ghostnet_small as gns
-from demo_kit import tiny_networks
+from demo_kit import (
+    other_classes,
+    other_file,
+    other_name,
+    other_record,
+    other_weights,
+    tiny_networks,
+)
 from export_kit import FakeFormat, save_digits
 from ghostnet_small.demo import bundle as making
 from ghostnet_small.demo import opened
@@ -59,16 +66,11 @@ def weights(saved: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def said() -> list[str]:
-    return []
-
-
-@pytest.fixture
 def made_instead(monkeypatch: pytest.MonkeyPatch, saved: Path) -> list[Path]:
     """Where files are made: copies of those of ``saved`` are, and their weights' identity stays."""
     calls: list[Path] = []
 
-    def write(path: Path, out: Path, **options: Any) -> dict[str, Any]:
+    def write(path: Path, out: Path, **options: Any) -> None:
         calls.append(out)
         for name in MADE:
             shutil.copy(saved / name, out / name)
@@ -76,10 +78,14 @@ def made_instead(monkeypatch: pytest.MonkeyPatch, saved: Path) -> list[Path]:
         del record["digest"]
         record["weights"] = opened.Chosen.read(path, "last").identity()
         (out / "bundle.json").write_text(signed_json(record))
-        return record
 
     monkeypatch.setattr(opened, "write_bundle", write)
     return calls
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
 
 
 def names(folder: Path) -> list[str]:
@@ -92,8 +98,7 @@ def names(folder: Path) -> list[str]:
 def test_the_files_of_weights(saved: Path) -> None:
     assert names(saved) == sorted([*MADE, "config.json", "model.safetensors"])
     model, info = gns.load(saved)
-    pictures = torch.randn(5, 1, 8, 8, dtype=torch.float64)
-    network = model.double()
+    network, pictures = model.double(), torch.randn(5, 1, 8, 8, dtype=torch.float64)
     with torch.no_grad():
         expected = network(pictures)
     maps = activation_maps(network, (1, 8, 8))
@@ -124,42 +129,14 @@ def test_ready_files_are_taken(
     assert found.test_top1 == {"top1": 50.0, "correct": 1, "pictures": 2}
 
 
-def _other_weights(weights: Path) -> None:
-    model, info = gns.load(weights)
-    with torch.no_grad():
-        model.classifier.bias += 1  # type: ignore[union-attr, operator]
-    gns.save_model(model, info, weights)
-
-
-def _other_classes(weights: Path) -> None:
-    model, info = gns.load(weights)
-    gns.save_model(model, replace(info, classes=tuple("abcdefghij")), weights)
-
-
-def _other_file(weights: Path) -> None:
-    shutil.copy(weights / "model.onnx", weights / "model.int8.onnx")
-
-
-def _other_record(weights: Path) -> None:
-    text = (weights / "bundle.json").read_text()
-    (weights / "bundle.json").write_text(text.replace("Grad-CAM", "Guesses"))
-
-
-def _other_name(weights: Path) -> None:
-    record = json.loads((weights / "bundle.json").read_text())
-    del record["digest"]
-    record["files"]["../config.json"] = record["files"]["model.onnx"]
-    (weights / "bundle.json").write_text(signed_json(record))
-
-
 @pytest.mark.parametrize(
     ("change", "reason"),
     (
-        (_other_weights, "made of other weights"),
-        (_other_classes, "made of other weights"),
-        (_other_file, "model.int8.onnx is another"),
-        (_other_record, "its digest is not that"),
-        (_other_name, "'../config.json' is none"),
+        (other_weights, "made of other weights"),
+        (other_classes, "made of other weights"),
+        (other_file, "model.int8.onnx is another"),
+        (other_record, "its digest is not that"),
+        (other_name, "'../config.json' is none"),
         (lambda weights: (weights / "model.onnx").unlink(), "No such file"),
         (lambda weights: (weights / "bundle.json").write_text("{}"), "no 'weights'"),
         (lambda weights: (weights / "bundle.json").write_bytes(b"\xff"), "can't decode"),
@@ -288,7 +265,7 @@ def test_files_that_are_refused(saved: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_file_tells_no_folder(saved: Path, tmp_path: Path) -> None:
     described = open_file(saved / "model.onnx").description
-    named = replace(described, data={**described.data, "root": "/home/alice/pictures"})
+    named = replace(described, data={**described.data, "root": "/home/alice", "cache": "alice"})
     file = tmp_path / "model.onnx"
     file.write_bytes(content(onnx.load(saved / "model.onnx"), named))
     assert b"alice" in file.read_bytes()
@@ -300,8 +277,8 @@ def test_a_file_tells_no_folder(saved: Path, tmp_path: Path) -> None:
 
 
 def test_the_manifest(saved: Path) -> None:
-    bundle = open_bundle(saved, say=print)
-    about = json.loads(json.dumps(manifest(bundle, [{"url": "pictures/0.png", "name": "a.png"}])))
+    offered = [{"url": "pictures/0.png", "name": "a.png"}]
+    about = json.loads(json.dumps(manifest(open_bundle(saved, say=print), offered)))
     model, info = gns.load(saved)
     assert about["name"] == "digits" and about["architecture"] == "ghostnetv3_small"
     assert about["width"] == 0.05 and about["classes"] == list(info.classes)
@@ -315,7 +292,7 @@ def test_the_manifest(saved: Path) -> None:
         assert about["files"][key] == {"url": name, "bytes": (saved / name).stat().st_size}
     assert about["activation"] == {"url": "activation.onnx", "method": "Grad-CAM"}
     assert about["trained_on"] == "digits" and about["test_top1"]["correct"] == 1
-    assert about["pictures"] == [{"url": "pictures/0.png", "name": "a.png"}]
+    assert about["pictures"] == offered
     assert about["runtime"]["name"] == "onnxruntime-web"
 
 
@@ -323,41 +300,3 @@ def test_a_teachers_file_says_nothing_of_its_size(saved: Path) -> None:
     described = replace(open_file(saved / "model.onnx").description, architecture="resnet18")
     about = manifest(Bundle("x", described, {"model.onnx": b""}, opened._config_of(described)), [])
     assert about["params"] is None and about["macs"] is None
-
-
-def test_what_is_known_of_the_weights(weights: Path, tmp_path: Path) -> None:
-    def known(path: Path, kind: str = "last") -> Any:
-        return opened.Chosen.read(path, kind).test_top1()
-
-    assert known(weights) is None
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / "recipe.yaml").write_text("{}")
-    for kind in ("last", "best"):
-        shutil.copytree(weights, run / kind)
-    assert known(run) is None
-    last = {"test_top1": 90.0, "test_correct": 9, "test_total": 10}
-    (run / "summary.json").write_text(signed_json({"last": last}))
-    assert known(run) == {"top1": 90.0, "correct": 9, "pictures": 10}
-    assert known(run, "best") is None
-    found = {"top1": 80.0, "correct": 8, "total": 10}
-    (weights / "record.json").write_text(signed_json({"evaluation": found}))
-    assert known(weights) == {"top1": 80.0, "correct": 8, "pictures": 10}
-
-
-@pytest.mark.parametrize(
-    ("data", "name"),
-    (
-        ({"source": "digits", "root": None}, "digits"),
-        ({"source": "cifar10", "root": "/home/alice/cifar"}, "cifar10"),
-        ({"source": "owner/name", "root": None}, "name"),
-        ({"source": "digits", "root": "/home/alice/pictures"}, None),
-        ({}, None),
-    ),
-)
-def test_the_data_has_a_name_and_no_place(
-    weights: Path, data: dict[str, Any], name: str | None
-) -> None:
-    chosen = opened.Chosen.read(weights, "last")
-    info = replace(chosen.info, recipe={"data": data})
-    assert replace(chosen, info=info).trained_on() == name

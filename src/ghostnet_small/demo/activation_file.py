@@ -19,6 +19,7 @@ from ghostnet_small.files import write_atomic
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.study.checking import CheckFailed, allowance, shown
 from ghostnet_small.study.classifier import feed
+from ghostnet_small.study.portable import portable_recipe
 
 # Of a picture's maps, relative to its largest value.
 BOUND = 1e-4
@@ -55,13 +56,14 @@ def write_activation(
 
 
 def without_places(file: Path) -> bytes:
-    """The content of an exported file, without the folder that its description names for the
+    """The content of an exported file, without the folders that its description names for the
     training's data."""
     model = onnx.load(file)
     kept = [entry for entry in model.metadata_props if entry.key == KEY]
     described = read_description(kept[0].value if kept else None, str(file))
     del model.metadata_props[:]
-    return content(model, replace(described, data={**described.data, "root": None}))
+    data = portable_recipe({"data": dict(described.data)})["data"]
+    return content(model, replace(described, data=data))
 
 
 def _answers(maps: Maps, pictures: Array) -> Array:

@@ -13,6 +13,7 @@ from ghostnet_small.files import read_bytes
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.weights import WEIGHTS, ModelInfo, load, weights_folder
 from ghostnet_small.study.folder import RunFolder, is_run
+from ghostnet_small.study.portable import portable_recipe
 from ghostnet_small.study.ship import shipped_facts
 
 FLOAT32, INT8, ACTIVATION = "model.onnx", "model.int8.onnx", "activation.onnx"
@@ -74,13 +75,12 @@ class Chosen:
         }
 
     def trained_on(self) -> str | None:
-        """The data's name; None where only a folder of the user's is known."""
+        """The data's name, of a folder the last part; None where a folder took the place of one."""
         data = self.info.recipe.get("data", {})
-        source = data.get("source")
         # The default, which a root overrides.
-        if not isinstance(source, str) or (data.get("root") and source == "digits"):
+        if "source" not in data or (data.get("root") and data["source"] == "digits"):
             return None
-        return Path(source).name
+        return str(portable_recipe({"data": data})["data"]["source"])
 
     def test_top1(self) -> dict[str, Any] | None:
         """What was found for these weights: ``top1`` (%), ``correct`` and ``pictures``; None where

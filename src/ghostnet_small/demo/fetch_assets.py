@@ -99,5 +99,6 @@ def _notices(folder: Path) -> dict[str, bytes]:
 if __name__ == "__main__":
     try:
         fetch()
+        print(f"{NAME} {VERSION} is in {ASSETS}")
     except InputError as error:
         sys.exit(f"error: {error}")

@@ -16,6 +16,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.files import checked_json, read_bytes
 from ghostnet_small.models.registry import ARCHITECTURES
 from ghostnet_small.models.shipped import find_weights
+from ghostnet_small.models.weights import KINDS
 
 Say = Callable[[str], None]
 
@@ -130,5 +131,6 @@ def _config_of(described: Description) -> dict[str, Any] | None:
 
 
 def _name(path: Path) -> str:
-    """Without the folders before it, which are the user's own."""
-    return path.resolve().name
+    """Without the folders before it, which are the user's own; of a run's weights, the run's."""
+    whole = path.resolve()
+    return whole.parent.name if whole.name in KINDS else whole.name
