@@ -99,7 +99,7 @@ def load(path: str | Path, weights: str = "last") -> tuple[Network, ModelInfo]:
     """
     if weights not in KINDS:
         raise InputError(f"weights {weights!r} are not known; choose one of {', '.join(KINDS)}")
-    folder = _weights_folder(Path(path), weights)
+    folder = weights_folder(Path(path), weights)
     config, info = _read_config(folder / CONFIG)
     what = str(folder / WEIGHTS)
     build = partial(
@@ -149,7 +149,8 @@ def _size_bytes(tensors: Mapping[str, Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
-def _weights_folder(path: Path, weights: str) -> Path:
+def weights_folder(path: Path, weights: str) -> Path:
+    """The folder that ``load`` reads for ``path``; raises ``InputError`` where there is none."""
     path = find_weights(path)
     if not path.is_dir():
         raise InputError(
