@@ -38,7 +38,7 @@ ROOMS = {
     | {"models", "deploy", "study", "speed_terminal", "deploy_terminal", "command"},
     "demo_command": LEAVES | {"study", "demo", "command"},
     "deploy_command": LEAVES | {"deploy", "study", "command", "terminal"},
-    "models_command": LEAVES | {"study", "command", "terminal"},
+    "models_command": LEAVES | {"deploy", "study", "demo", "command", "terminal"},
     "several_command": LEAVES | {"train", "study", "command"},
     "study_command": LEAVES | {"study", "command", "several_command"},
     "train_command": LEAVES | {"train", "study", "terminal", "command", "several_command"},

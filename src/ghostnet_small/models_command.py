@@ -13,7 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ghostnet_small.command import PROGRAM, Failed, remark
+from ghostnet_small.command import PROGRAM, Failed, libraries_apart, remark
 from ghostnet_small.errors import InputError
 from ghostnet_small.terminal import print_pairs
 
@@ -89,6 +89,12 @@ def ship_options(parser: argparse.ArgumentParser) -> None:
         "--to", metavar="DIR", type=Path, default=Path("results/weights"), help="(results/weights)"
     )
     parser.add_argument("--force", action="store_true", help="replace weights of that name")
+    parser.add_argument(
+        "--demo",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help=f"also the ONNX files that {PROGRAM} demo runs, float32 and int8 (on)",
+    )
 
 
 def ship_settings() -> Collection[str]:
@@ -99,12 +105,16 @@ def ship_settings() -> Collection[str]:
 
 
 def ship(args: argparse.Namespace) -> dict[str, Any]:
-    """Ship weights; raises ``Failed`` where they do not give their record's count."""
+    """Ship weights; raises ``Failed`` where they do not give their record's count, or an ONNX
+    file not their answers."""
+    from ghostnet_small.deploy.formats import FORMATS
     from ghostnet_small.study.checking import CheckFailed
     from ghostnet_small.study.ship import ship_weights
 
+    if args.demo:
+        FORMATS["onnx"].check()
     try:
-        return ship_weights(
+        value = ship_weights(
             args.path,
             args.results,
             name=args.name,
@@ -113,6 +123,15 @@ def ship(args: argparse.Namespace) -> dict[str, Any]:
             force=args.force,
             say=remark,
         )
+        if args.demo:
+            # It imports much.
+            from ghostnet_small.demo.bundle import write_bundle
+
+            folder = Path(value["folder"])
+            with libraries_apart():
+                made = write_bundle(folder, folder, overrides=args.overrides, say=remark)
+            value["demo"] = made["compared"]
+        return value
     except CheckFailed as error:
         raise Failed(str(error), 3) from None
 
@@ -130,4 +149,6 @@ def show_ship(value: dict[str, Any]) -> None:
         ("record", f"{recorded} {value['results']}; runs of this recipe: {value['runs']}"),
         ("card", f"{value['folder']}/README.md"),
     ]
+    if "demo" in value:
+        pairs.append(("demo", ", ".join(value["demo"])))
     print_pairs(pairs)

@@ -49,7 +49,8 @@ def _change(run: Path, **values: Any) -> None:
 
 def _ship(run: Path, *more: str) -> tuple[int, Path, Path]:
     to, results = run.parent / "weights", run.parent / "digits.jsonl"
-    status = cli.main(["ship", str(run), str(results), "--to", str(to), *more])
+    # ``write_bundle`` has tests of its own, and takes its time.
+    status = cli.main(["ship", str(run), str(results), "--to", str(to), "--no-demo", *more])
     return status, to, results
 
 
@@ -185,7 +186,7 @@ def test_weights_without_a_run_need_their_record(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _ship(run)[0] == 0
-    words = ["ship", str(run / "last"), str(tmp_path / "digits.jsonl"), "--to"]
+    words = ["ship", str(run / "last"), str(tmp_path / "digits.jsonl"), "--no-demo", "--to"]
     assert cli.main([*words, str(tmp_path / "again")]) == 0
     (one,), (two,) = (tmp_path / "weights").iterdir(), (tmp_path / "again").iterdir()
     assert (one / "record.json").read_text() == (two / "record.json").read_text()
