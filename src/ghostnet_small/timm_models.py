@@ -124,7 +124,9 @@ def _checked(name: str, options: dict[str, Any]) -> dict[str, Any]:
     arguments = _ARGUMENTS.get(f"{name}.{tag}")
     if arguments is None:
         tags = [tagged for tagged in _ARGUMENTS if tagged.startswith(f"{name}.")]
-        cure = f"name weights that there are ({', '.join(tags)})" if tags else "take another network"
+        cure = (
+            f"name weights that there are ({', '.join(tags)})" if tags else "take another network"
+        )
         raise InputError(
             f"pretrained=True: there are no weights {name}.{tag}; {cure}, take pretrained=False, "
             "or name a file of yours: pretrained_cfg_overlay={'file': 'model.safetensors'}"
@@ -132,8 +134,8 @@ def _checked(name: str, options: dict[str, Any]) -> dict[str, Any]:
     for key, value in arguments.items():
         if options.get(key, value) != value:
             raise InputError(
-                f"{key} is {options[key]!r}; the weights {name}.{tag} have {value!r}: leave it out, "
-                "or take pretrained=False"
+                f"{key} is {options[key]!r}; the weights {name}.{tag} have {value!r}: leave it "
+                "out, or take pretrained=False"
             )
     return arguments
 

@@ -180,9 +180,7 @@ def _of_the_server(chain: list[BaseException], asked: Asked) -> InputError | Non
     what = asked.what
     for error in chain:
         if isinstance(error, errors.GatedRepoError):
-            return InputError(
-                f"{what} is gated: accept its terms on its page, then give {TOKEN}"
-            )
+            return InputError(f"{what} is gated: accept its terms on its page, then give {TOKEN}")
         if isinstance(error, errors.RepositoryNotFoundError):
             return InputError(
                 f"{endpoint()} has no {what}, or it is private; correct the name, "

@@ -1,4 +1,4 @@
-"""Files of the hub in its client's cache: what the server says of them, and what is seen of them."""
+"""Files of the hub in its client's cache: what the server says of them, and what is seen there."""
 
 from __future__ import annotations
 

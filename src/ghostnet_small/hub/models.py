@@ -112,9 +112,7 @@ def fetch_model(name: HubName, *, card: bool = False) -> HubCopy:
         paths = {
             path: Path(hf_hub_download(name.repository, path, revision=commit)) for path in wanted
         }
-    files = {
-        path: checked_file(what, path, paths[path], file) for path, file in wanted.items()
-    }
+    files = {path: checked_file(what, path, paths[path], file) for path, file in wanted.items()}
     kept = {**({} if known is None or known[0] != commit else known[1]), **files}
     if known != (commit, kept):
         values = {"commit": commit, "files": {k: dataclasses.asdict(v) for k, v in kept.items()}}
@@ -147,9 +145,7 @@ def _known(place: Path) -> tuple[str, dict[str, HubFile]] | None:
         return None
 
 
-def _wanted(
-    what: str, commit: str, there: dict[str, HubFile], card: bool
-) -> dict[str, HubFile]:
+def _wanted(what: str, commit: str, there: dict[str, HubFile], card: bool) -> dict[str, HubFile]:
     """The files to fetch; raises ``InputError`` where they are missing or too large."""
     for path in (CONFIG, WEIGHTS):
         if path not in there:
@@ -163,7 +159,9 @@ def _wanted(
                 f"{what} has no {path} (commit {commit[:12]}){pickled}; it needs {WEIGHTS} and "
                 f"{CONFIG}, as `ghostnet-small push` and timm write them"
             )
-    wanted = {path: there[path] for path in (CONFIG, WEIGHTS, CARD)[: 3 if card else 2] if path in there}
+    wanted = {
+        path: there[path] for path in (CONFIG, WEIGHTS, CARD)[: 3 if card else 2] if path in there
+    }
     for path, file in wanted.items():
         largest = LARGEST_WEIGHTS if path == WEIGHTS else LARGEST_TEXT
         if file.size is not None and file.size > largest:

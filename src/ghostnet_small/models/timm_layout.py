@@ -1,7 +1,7 @@
-"""timm's layout of a model's ``config.json``: written beside this program's keys, and read without.
+"""timm's layout of ``config.json``: written beside this program's keys, and read without them.
 
-timm reads ``architecture``, ``num_classes``, ``num_features``, ``label_names``, ``model_args`` (what
-it builds the network with) and ``pretrained_cfg`` (what its tools need to know of it).
+timm reads ``architecture``, ``num_classes``, ``num_features``, ``label_names``, ``model_args``
+(what it builds the network with) and ``pretrained_cfg`` (what its tools need to know of it).
 """
 
 from __future__ import annotations
@@ -90,8 +90,9 @@ def from_timm(config: Mapping[str, Any], what: str) -> dict[str, Any]:
     published stem, which is that of a teacher here that brings pictures to a size: to the very one
     that timm shows it. Classes without names get their numbers.
 
-    Raises ``UnknownNetwork`` where the network is none that is known here, or is built in a way that is
-    not; ``ValueError``, ``KeyError`` and ``TypeError`` where the keys are not those of timm.
+    Raises ``UnknownNetwork`` where the network is none that is known here, or is built in a way
+    that is not; ``ValueError``, ``KeyError``, ``TypeError`` or ``AttributeError`` where the keys
+    are not those of timm.
     """
     # Of old, all stood in one.
     told = config.get("pretrained_cfg", config)
@@ -103,7 +104,9 @@ def from_timm(config: Mapping[str, Any], what: str) -> dict[str, Any]:
             f"{what} describes {name!r:.80}, which is none of this program's networks "
             f"({', '.join(NAMES)}); load it with timm.create_model"
         )
-    unknown = sorted(set(arguments) - (_ARGUMENTS if known == name else {"num_classes", "in_chans"}))
+    unknown = sorted(
+        set(arguments) - (_ARGUMENTS if known == name else {"num_classes", "in_chans"})
+    )
     if unknown or arguments.get("global_pool", "avg") != "avg":
         raise UnknownNetwork(
             f"{what} builds {name} with {', '.join(unknown) or 'another global_pool'}, which this "

@@ -16,7 +16,7 @@ from ghostnet_small.data.listing import known_splits
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import checked_json, signed_json, write_atomic
 from ghostnet_small.hub.errors import is_offline, is_unreachable
-from ghostnet_small.hub.files import HubFile, asset_place, checked_file, read_files, file_of
+from ghostnet_small.hub.files import HubFile, asset_place, checked_file, file_of, read_files
 
 # Files are fetched one by one, which Ctrl-C ends at once; many are small, and go side by side.
 _MANY, _AT_A_TIME = 32, 8
