@@ -37,12 +37,20 @@ ROOMS = {
     "benchmark_commands": LEAVES
     | {"models", "deploy", "study", "speed_terminal", "deploy_terminal", "command"},
     "deploy_command": LEAVES | {"deploy", "study", "command", "terminal"},
+    "hub_command": LEAVES | {"study", "command", "terminal"},
     "several_command": LEAVES | {"train", "study", "command"},
     "study_command": LEAVES | {"study", "command", "several_command"},
     "train_command": LEAVES | {"train", "study", "terminal", "command", "several_command"},
     "commands": LEAVES
     | {"nn", "models", "data", "train", "study", "terminal"}
-    | {"command", "benchmark_commands", "deploy_command", "study_command", "train_command"},
+    | {
+        "command",
+        "benchmark_commands",
+        "deploy_command",
+        "hub_command",
+        "study_command",
+        "train_command",
+    },
     "cli": LEAVES | {"study", "command", "commands"},
     "__main__": {"cli"},
 }

@@ -15,6 +15,14 @@ from ghostnet_small.benchmark_commands import BENCHMARKS
 from ghostnet_small.command import PROGRAM, Command, Commands, Failed, number, positive, remark
 from ghostnet_small.deploy_command import export, export_options, export_settings, show_export
 from ghostnet_small.errors import InputError
+from ghostnet_small.hub_command import (
+    pull,
+    pull_options,
+    push,
+    push_options,
+    show_pull,
+    show_push,
+)
 from ghostnet_small.study_command import (
     report,
     report_options,
@@ -232,6 +240,14 @@ COMMANDS: Commands = {
     "export": Command(
         "Write trained weights as files for other runtimes and devices, each checked.",
         *(export_options, export, show_export, export_settings),
+    ),
+    "push": Command(
+        "Send trained weights to the Hugging Face hub, in timm's layout.",
+        *(push_options, push, show_push),
+    ),
+    "pull": Command(
+        "Fetch a model of the Hugging Face hub as a folder of weights.",
+        *(pull_options, pull, show_pull),
     ),
     "data": Command(
         "What a data set holds; its pictures as files, and their augmented views.",

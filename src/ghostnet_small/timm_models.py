@@ -37,7 +37,12 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {}
 
 def _untrained(name: str) -> dict[str, Any]:
     return pretrained_cfg(
-        ARCHITECTURES[name], num_classes=10, input_size=(3, 32, 32), mean=_MEAN, std=_STD
+        ARCHITECTURES[name],
+        num_classes=10,
+        input_size=(3, 32, 32),
+        mean=_MEAN,
+        std=_STD,
+        license="mit",
     )
 
 
@@ -59,6 +64,7 @@ def _shipped() -> dict[str, dict[str, Any]]:
                 mean=config["mean"],
                 std=config["std"],
                 deployed=deployed,
+                license="mit",
             ),
             "label_names": tuple(config["classes"]),
             "file": str(folder / "model.safetensors"),

@@ -33,19 +33,19 @@ def pretrained_cfg(
     mean: Sequence[float],
     std: Sequence[float],
     deployed: bool = False,
+    license: str | None = None,
 ) -> dict[str, Any]:
     """What timm's tools read of a GhostNet for pictures of ``input_size`` ``(C, H, W)``."""
     channels, height, width = input_size
     for block in architecture.blocks:
         height, width = -(-height // block.stride), -(-width // block.stride)
     return {
-        **_pictures(num_classes, input_size, mean, std),
+        **_pictures(num_classes, input_size, mean, std, license),
         "min_input_size": (channels, SMALLEST, SMALLEST),
         "pool_size": (height, width),
         # Folded, a convolution and its batch norm are one layer.
         "first_conv": "stem" if deployed else "stem.conv",
         "classifier": "classifier",
-        "license": "mit",
         "paper_ids": "arXiv:2509.12380",
     }
 
@@ -58,6 +58,7 @@ def timm_keys(
     size: tuple[int, int],
     mean: Sequence[float],
     std: Sequence[float],
+    license: str | None = None,
 ) -> dict[str, Any]:
     """The keys that timm reads of ``model``, beside those of ``model.config``."""
     config = model.config
@@ -76,10 +77,11 @@ def timm_keys(
                 mean=mean,
                 std=std,
                 deployed=deployed,
+                license=license,
             ),
         }
     else:
-        about = {"pretrained_cfg": _pictures(config["num_classes"], input_size, mean, std)}
+        about = {"pretrained_cfg": _pictures(config["num_classes"], input_size, mean, std, license)}
     return {**about, "label_names": tuple(classes)}
 
 
@@ -140,6 +142,7 @@ def _pictures(
     input_size: tuple[int, int, int],
     mean: Sequence[float],
     std: Sequence[float],
+    license: str | None,
 ) -> dict[str, Any]:
     return {
         "num_classes": num_classes,
@@ -149,6 +152,7 @@ def _pictures(
         "crop_pct": 1.0,
         "mean": tuple(mean),
         "std": tuple(std),
+        **({} if license is None else {"license": license}),
     }
 
 

@@ -77,10 +77,12 @@ class ModelInfo(Mapping[str, Any]):
 _INFO = tuple(field.name for field in fields(ModelInfo))
 
 
-def save_model(model: Network, info: ModelInfo, folder: Path) -> None:
+def save_model(
+    model: Network, info: ModelInfo, folder: Path, *, license: str | None = None
+) -> None:
     """Write ``model``, in either form, into ``folder`` (made where it is missing).
 
-    ``config.json`` has the keys of timm's layout too, so that the folder is what ``push`` sends.
+    ``config.json`` has the keys of timm's layout too, with a ``license`` where one is given.
     """
     # A teacher has nothing to fold, and one form.
     deployed = isinstance(model, GhostNetV3) and is_folded(model)
@@ -90,7 +92,7 @@ def save_model(model: Network, info: ModelInfo, folder: Path) -> None:
         **model.config,
         "form": "deployed" if deployed else "training",
         **told,
-        **timm_keys(model, deployed=deployed, **told),
+        **timm_keys(model, deployed=deployed, **told, license=license),
         "recipe": recipe,
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +114,7 @@ def load(path: str | Path, weights: str = "last") -> tuple[Network, ModelInfo]:
     """
     if weights not in KINDS:
         raise InputError(f"weights {weights!r} are not known; choose one of {', '.join(KINDS)}")
-    folder = _weights_folder(Path(path), weights)
+    folder = weights_folder(Path(path), weights)
     config, info = _read_config(folder / CONFIG)
     what = str(folder / WEIGHTS)
     build = partial(
@@ -169,7 +171,8 @@ def _size_bytes(tensors: Mapping[str, Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
-def _weights_folder(path: Path, weights: str) -> Path:
+def weights_folder(path: Path, weights: str) -> Path:
+    """The folder that holds what ``load`` reads of ``path``; raises as that does."""
     path = find_weights(path)
     if not path.is_dir():
         raise InputError(

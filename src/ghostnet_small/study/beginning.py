@@ -73,13 +73,13 @@ class Beginning:
         self.about["channels"] = before
         if afresh:
             _log.warning(
-                "%s know other classes than the data's; the classifier starts afresh",
+                "the weights %s know other classes than the data's; the classifier starts afresh",
                 self.about["name"],
             )
         if before != after:
             _log.warning(
-                "%s take pictures of %d channel(s), the data have %d; the first convolution is "
-                "made to fit",
+                "the weights %s take pictures of %d channel(s), the data have %d; the first "
+                "convolution is made to fit",
                 *(self.about["name"], before, after),
             )
 
