@@ -102,7 +102,8 @@ def _change(
         repository.revisions[branch] = repository.revisions["main"]
         hub.send_json(request, {})
     else:
-        _commit(server, request, repository, path.partition("/commit/")[2], body)
+        page, _, branch = path.removeprefix("/api/models").partition("/commit/")
+        _commit(server, request, repository, branch, body, f"{server.url}{page}")
 
 
 def _commit(
@@ -111,6 +112,7 @@ def _commit(
     repository: Repository,
     branch: str,
     body: bytes,
+    url: str,
 ) -> None:
     """One commit of all that the lines of JSON name."""
     before = repository.revisions[branch]
@@ -131,8 +133,7 @@ def _commit(
     repository.messages[commit] = header["value"]["summary"]
     if branch == "main":
         repository.files = files
-    url = f"{server.url}/commit/{commit}"
-    hub.send_json(request, {"commitUrl": url, "commitOid": commit})
+    hub.send_json(request, {"commitUrl": f"{url}/commit/{commit}", "commitOid": commit})
 
 
 def _oid(path: str, content: bytes | None) -> str | None:

@@ -38,19 +38,14 @@ ROOMS = {
     | {"models", "deploy", "study", "speed_terminal", "deploy_terminal", "command"},
     "deploy_command": LEAVES | {"deploy", "study", "command", "terminal"},
     "hub_command": LEAVES | {"study", "command", "terminal"},
+    "models_command": LEAVES | {"study", "command", "terminal"},
     "several_command": LEAVES | {"train", "study", "command"},
     "study_command": LEAVES | {"study", "command", "several_command"},
     "train_command": LEAVES | {"train", "study", "terminal", "command", "several_command"},
     "commands": LEAVES
     | {"nn", "models", "data", "train", "study", "terminal"}
-    | {
-        "command",
-        "benchmark_commands",
-        "deploy_command",
-        "hub_command",
-        "study_command",
-        "train_command",
-    },
+    | {"command", "benchmark_commands", "deploy_command", "hub_command"}
+    | {"models_command", "study_command", "train_command"},
     "cli": LEAVES | {"study", "command", "commands"},
     "__main__": {"cli"},
 }

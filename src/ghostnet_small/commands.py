@@ -23,6 +23,15 @@ from ghostnet_small.hub_command import (
     show_pull,
     show_push,
 )
+from ghostnet_small.models_command import (
+    models,
+    models_options,
+    ship,
+    ship_options,
+    ship_settings,
+    show_models,
+    show_ship,
+)
 from ghostnet_small.study_command import (
     report,
     report_options,
@@ -229,6 +238,10 @@ COMMANDS: Commands = {
         "Name pictures, in files and in folders.",
         *(_predict_options, _predict, terminal.show_predictions),
     ),
+    "models": Command(
+        "The trained weights that come with the program; the card of one.",
+        *(models_options, models, show_models),
+    ),
     "info": Command(
         "Parameters and multiply-accumulates of a network, in both forms.",
         *(_info_options, _info, terminal.show_model),
@@ -264,6 +277,10 @@ COMMANDS: Commands = {
     "record": Command(
         "Append a finished run to a file of records.",
         *(_record_options, _record, terminal.show_record),
+    ),
+    "ship": Command(
+        "Put trained weights, checked against their record, among the shipped ones.",
+        *(ship_options, ship, show_ship, ship_settings),
     ),
     "tables": Command(
         "Write the records' tables into a document.",

@@ -37,7 +37,7 @@ class Asked:
         what: "data set owner/name" or "model owner/name".
         revision: branch, tag or commit; None: the newest.
         revision_setting: what the user gave it by.
-        instead: what else may be done, such as "give a copy with --data.root DIR".
+        instead: what else may be done, such as "give a copy with --data.root DIR"; or nothing.
         holds: behind ``instead``, what that has to hold; or nothing.
         right: what a token must allow, "read" or "write".
     """
@@ -183,8 +183,8 @@ def _of_the_server(chain: list[BaseException], asked: Asked) -> InputError | Non
             return InputError(f"{what} is gated: accept its terms on its page, then give {TOKEN}")
         if isinstance(error, errors.RepositoryNotFoundError):
             return InputError(
-                f"{endpoint()} has no {what}, or it is private; correct the name, "
-                f"give {TOKEN} for a private one, or {asked.instead}"
+                f"{endpoint()} has no {what}, or it is private; "
+                + _either("correct the name", f"give {TOKEN} for a private one", asked.instead)
             )
         if isinstance(error, errors.RevisionNotFoundError):
             return InputError(
@@ -207,8 +207,8 @@ def _of_the_server(chain: list[BaseException], asked: Asked) -> InputError | Non
                 )
             deed = "fails to serve" if asked.right == "read" else "does not take"
             return InputError(
-                f"{endpoint()} {deed} {what} (status {status}); try again "
-                f"later or another mirror with HF_ENDPOINT, or {asked.instead}"
+                f"{endpoint()} {deed} {what} (status {status}); "
+                + _either("try again later or another mirror with HF_ENDPOINT", asked.instead)
             )
     return None
 
@@ -220,13 +220,13 @@ def _of_the_connection(chain: list[BaseException], asked: Asked) -> InputError |
     def among(*kinds: type[BaseException]) -> bool:
         return any(isinstance(error, kinds) for error in chain)
 
-    what, instead = asked.what, asked.instead + asked.holds
+    what, instead = asked.what, asked.instead and asked.instead + asked.holds
     if among(errors.OfflineModeIsEnabled):
         if asked.right != "read":
             return InputError(f"HF_HUB_OFFLINE forbids to send {what}; unset it")
         return InputError(
             f"{what} is not whole in the cache {constants.HF_HOME}, and HF_HUB_OFFLINE "
-            f"forbids to fetch it; unset that, or {instead}"
+            f"forbids to fetch it; {_either('unset that', instead)}"
         )
     short = any("Consistency check failed" in str(error) for error in chain)
     if short or among(httpx.RemoteProtocolError, httpx.ReadError, httpx.ReadTimeout):
@@ -236,8 +236,8 @@ def _of_the_connection(chain: list[BaseException], asked: Asked) -> InputError |
         )
     if among(httpx.TransportError, errors.LocalEntryNotFoundError):
         return InputError(
-            f"{endpoint()} cannot be reached for {what}; check the network, "
-            f"give a mirror with HF_ENDPOINT, or {instead}"
+            f"{endpoint()} cannot be reached for {what}; "
+            + _either("check the network", "give a mirror with HF_ENDPOINT", instead)
         )
     return None
 
@@ -247,5 +247,11 @@ def _otherwise(chain: list[BaseException], asked: Asked, explain: Explain) -> In
     reason = without_secrets(reason)
     cannot = "read" if asked.right == "read" else "sent"
     return explain(reason) or InputError(
-        f"{asked.what} cannot be {cannot} ({reason}); {asked.instead}"
+        f"{asked.what} cannot be {cannot} ({reason})" + (asked.instead and f"; {asked.instead}")
     )
+
+
+def _either(*cures: str) -> str:
+    """``a, b, or c``, of those that are not empty."""
+    *others, last = filter(None, cures)
+    return f"{', '.join(others)}, or {last}" if others else last

@@ -52,9 +52,7 @@ def upload(
     from huggingface_hub.errors import RepositoryNotFoundError
 
     repository, branch = name.repository, name.revision or MAIN
-    asked = Asked(
-        f"model {repository}", name.revision, "branch", "keep it where it is", right="write"
-    )
+    asked = Asked(f"model {repository}", name.revision, "branch", instead="", right="write")
     api = HfApi()
     with one_line_errors(asked):
         created = False

@@ -77,7 +77,8 @@ def export_weights(
     say: Say,
 ) -> dict[str, Any]:
     """Write the weights of ``path``, folded, as files of ``formats`` into ``out``
-    (``path/export``, or ``export/NAME`` of shipped weights); with ``int8`` also in the 8-bit form of those formats that have one.
+    (``path/export``, of a shipped name ``export/NAME``); with ``int8`` also in the 8-bit form of
+    those formats that have one.
 
     Each file is opened and compared with the network in float64, on pictures of the data that it
     was trained on (with ``overrides``) or on random pixels where those are gone, before it gets

@@ -17,6 +17,7 @@ from ghostnet_small.files import (
     checked_json,
     lock_folder,
     new_folder,
+    read_text,
     signed_json,
     write_atomic,
 )
@@ -197,6 +198,21 @@ class RunFolder:
     def save_classes(self, per_class: list[dict[str, Any]]) -> None:
         """Replace ``classes.json``, the figures of each class."""
         write_atomic(self.path / "classes.json", json.dumps(per_class, indent=2) + "\n")
+
+    def classes(self) -> list[dict[str, Any]]:
+        """The figures of each class; none where there are none.
+
+        Raises ``InputError`` where the file is damaged.
+        """
+        path = self.path / "classes.json"
+        try:
+            return list(json.loads(read_text(path)))
+        except FileNotFoundError:
+            return []
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"{path} is damaged ({str(error).splitlines()[0]}); copy the run's folder again"
+            ) from None
 
     def save_summary(self, summary: dict[str, Any]) -> None:
         """Write what marks the run as finished."""

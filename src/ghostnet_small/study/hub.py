@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import shutil
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ghostnet_small.data.hub.named import is_name
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import check_free, new_folder, write_atomic
 from ghostnet_small.hub.models import (
@@ -18,14 +15,14 @@ from ghostnet_small.hub.models import (
     WEIGHTS,
     HubName,
     fetch_model,
-    is_hub_name,
     read_hub_name,
 )
 from ghostnet_small.hub.upload import check_upload, upload
 from ghostnet_small.models.shipped import shipped_weights
-from ghostnet_small.models.weights import ModelInfo, load, save_model, weights_folder
-from ghostnet_small.study.hub_card import write_card
+from ghostnet_small.models.weights import load, save_model, weights_folder
+from ghostnet_small.study.hub_card import hub_card
 from ghostnet_small.study.hub_origin import write_origin
+from ghostnet_small.study.portable import portable_info
 
 # Of the weights that come with the program.
 LICENSE = "mit"
@@ -42,10 +39,9 @@ def push_model(
 ) -> dict[str, Any]:
     """Send the weights of ``path`` to ``owner/name[@branch]`` of the hub, as one commit.
 
-    What is sent are ``model.safetensors``, ``config.json`` and ``README.md``: that of the folder
-    where it has one, else a card made from its record. Of the recipe it tells all but the places of
-    this machine. ``license`` is an identifier of the hub's, such as "mit"; of shipped weights it is
-    that of the program.
+    What is sent are ``model.safetensors``, ``config.json`` and the card, ``README.md``
+    (``hub_card``). Of the recipe they tell all but the places of this machine. ``license`` is an
+    identifier of the hub's, such as "mit"; of shipped weights it is that of the program.
 
     Raises ``InputError`` where the weights cannot be read or the hub refuses.
     """
@@ -57,13 +53,9 @@ def push_model(
         license = LICENSE
     with tempfile.TemporaryDirectory(prefix="ghostnet-small-") as made:
         here = Path(made)
-        save_model(model, public(info), here, license=license)
-        card = folder / CARD
-        if card.is_file():
-            shutil.copyfile(card, here / CARD)
-        else:
-            text = write_card(target.repository, model, public(info), path, folder, license)
-            write_atomic(here / CARD, text)
+        save_model(model, portable_info(info), here, license=license)
+        card = hub_card(target.repository, model, info, path, folder, license)
+        write_atomic(here / CARD, card)
         files = {file: here / file for file in (WEIGHTS, CONFIG, CARD)}
         sizes = {file: place.stat().st_size for file, place in files.items()}
         sent = upload(
@@ -123,31 +115,3 @@ def _at_revision(name: HubName, revision: str | None) -> HubName:
     if name.revision is not None:
         raise InputError(f"--revision {revision} says what @{name.revision} says; leave one out")
     return read_hub_name(f"{name.repository}@{revision}")
-
-
-def public(info: ModelInfo) -> ModelInfo:
-    """``info`` without what the recipe tells of this machine: places, and names of folders."""
-    recipe = copy.deepcopy(info.recipe)
-    data, distill, model = (recipe.get(room) for room in ("data", "distill", "model"))
-    if isinstance(data, dict):
-        source = data.get("source")
-        # A directory may look like a name of the hub.
-        if isinstance(source, str) and (
-            Path(source).is_dir() or not (source == "digits" or is_name(source))
-        ):
-            data["source"] = "a directory"
-        data |= {key: None for key in ("root", "cache") if key in data}
-    if isinstance(distill, dict):
-        teachers = distill.get("teachers") or []
-        distill["teachers"] = [
-            _public_name(str(one), f"teacher {n}") for n, one in enumerate(teachers, 1)
-        ]
-        distill |= {key: None for key in ("cache",) if key in distill}
-    if isinstance(model, dict) and model.get("weights") is not None:
-        model["weights"] = _public_name(str(model["weights"]), "weights of a run")
-    return replace(info, recipe=recipe)
-
-
-def _public_name(path: str, otherwise: str) -> str:
-    """A name that means the same everywhere, or ``otherwise``."""
-    return path if is_hub_name(path) or path in shipped_weights() else otherwise

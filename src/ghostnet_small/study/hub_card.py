@@ -1,31 +1,22 @@
-"""A model's card for the hub, of weights that no record came with: made from what is on the disk.
-
-Every number in it is read from the configuration or the run's summary.
-"""
+"""A model's card for the hub, with the figures that are kept beside its weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ghostnet_small.data.hub.named import SHORT_NAMES
-from ghostnet_small.models.ghostnetv3 import GhostNetV3
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import read_text
+from ghostnet_small.hub.models import CARD
 from ghostnet_small.models.network import Network
-from ghostnet_small.models.registry import create_model
-from ghostnet_small.models.teachers import TimmNetwork
 from ghostnet_small.models.weights import ModelInfo
-from ghostnet_small.nn.complexity import both_forms, by_quantity
-from ghostnet_small.nn.fold import is_folded
+from ghostnet_small.study.card import model_card
 from ghostnet_small.study.folder import RunFolder, is_run
+from ghostnet_small.study.portable import portable_info, portable_record
+from ghostnet_small.study.ship import shipped_facts
 
-PAPER = "[arXiv:2509.12380](https://arxiv.org/abs/2509.12380)"
-MOST_CLASSES = 100  # that are named
 
-
-def write_card(
+def hub_card(
     repository: str,
     model: Network,
     info: ModelInfo,
@@ -33,139 +24,42 @@ def write_card(
     folder: Path,
     license: str | None,
 ) -> str:
-    """The Markdown of ``README.md`` of ``repository``, with the hub's front matter.
+    """The Markdown of ``README.md`` of ``repository``, for the weights in ``folder``.
 
-    ``folder`` holds the weights, ``path`` is what the user named them by: of a run, its summary is
-    read.
+    It is made of the record there, or of the summary of the run that the user named by ``path``.
+    Weights that have neither are sent with the card that lies beside them, or else with one
+    without figures.
+
+    Raises ``InputError`` where a file cannot be read.
     """
-    summary = RunFolder(path).summary() if is_run(path) and folder.name == "last" else None
-    results = _results(summary)
+    facts = shipped_facts(folder) or _of_run(path, folder)
+    card = folder / CARD
+    if facts is None and card.is_file():
+        try:
+            return read_text(card)
+        except UnicodeDecodeError:
+            raise InputError(f"{card} is no text in UTF-8; save it so, or remove it") from None
     title = repository.partition("/")[2]
-    front = yaml.safe_dump(
-        _front(title, model, info, license, results), sort_keys=False, allow_unicode=True
+    return model_card(
+        title, model.config, portable_info(info), facts, hub=repository, license=license
     )
-    parts = [f"---\n{front}---", f"# {title}", _what(model, info)]
-    if results:
-        parts.append(
-            f"Top-1 {results['top1']:.2f} % ({results['correct']:,} of {results['total']:,} test "
-            f"pictures), of the last epoch of a run with seed {results['seed']}."
-        )
-    return "\n\n".join([*parts, *_use(repository, model), _limits(info)]) + "\n"
 
 
-def _front(
-    title: str,
-    model: Network,
-    info: ModelInfo,
-    license: str | None,
-    results: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    front: dict[str, Any] = {} if license is None else {"license": license}
-    front |= {
-        "library_name": "timm",
-        "pipeline_tag": "image-classification",
-        "tags": ["image-classification", "ghostnet-small", model.config["architecture"]],
-    }
-    name = _data_name(info)
-    repository = SHORT_NAMES[name].repository if name in SHORT_NAMES else name
-    if "/" in repository:
-        front["datasets"] = [repository]
-    if results:
-        metric = {"type": "accuracy", "name": "Top-1 (%)", "value": results["top1"]}
-        front["model-index"] = [
-            {
-                "name": title,
-                "results": [
-                    {
-                        "task": {"type": "image-classification"},
-                        "dataset": {"type": repository, "name": name, "split": "test"},
-                        "metrics": [metric],
-                    }
-                ],
-            }
-        ]
-    return front
-
-
-def _results(summary: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What a run found on its test split."""
-    last = {} if summary is None else summary["last"]
-    if summary is None or "test_top1" not in last:
+def _of_run(path: Path, folder: Path) -> dict[str, Any] | None:
+    """The figures of a finished run's last weights, as ``ship`` keeps them; None without."""
+    if not is_run(path) or folder != path / "last":
         return None
-    return {
-        "top1": last["test_top1"],
-        "correct": last["test_correct"],
-        "total": last["test_total"],
-        "seed": summary["seed"],
+    run = RunFolder(path)
+    summary = run.summary()
+    if summary is None or "test_top1" not in summary["last"]:
+        return None
+    last = summary["last"]
+    found = {
+        key.removeprefix("test_"): value for key, value in last.items() if key.startswith("test_")
     }
-
-
-def _data_name(info: ModelInfo) -> str:
-    data = info.recipe.get("data")
-    return str(data.get("source", "")) if isinstance(data, dict) else ""
-
-
-def _what(model: Network, info: ModelInfo) -> str:
-    config, (height, width) = model.config, info.size
-    names = ", ".join(info.classes[:MOST_CLASSES])
-    more = ", ..." if len(info.classes) > MOST_CLASSES else ""
-    ours = isinstance(model, GhostNetV3)
-    network = (
-        f"{config['architecture']} at width {config['width']:g} ({PAPER})"
-        if ours
-        else (f"timm's {config['architecture']}")
-    )
-    colour = "grey" if len(info.mean) == 1 else "colour"
-    lines = [
-        f"{network}, trained by ghostnet-small on pictures of {width}x{height} pixels in {colour}."
-    ]
-    count = sum(parameter.numel() for parameter in model.parameters())
-    form = ""
-    if isinstance(model, GhostNetV3):
-        form = ", folded" if is_folded(model) else ", in training form"
-        # Counting looks at shapes alone, and at a network that is not folded.
-        fresh = create_model(
-            config["architecture"],
-            width=config["width"],
-            num_classes=config["num_classes"],
-            in_channels=config["in_channels"],
-        )
-        forms = both_forms(fresh, (config["in_channels"], height, width))
-        costs = by_quantity({name: stages["total"] for name, stages in forms.items()})
-        lines.append(
-            f"Folded it has {costs['params']['deployed']:,} parameters and takes "
-            f"{costs['macs']['deployed']:,} multiply-accumulates a picture."
-        )
-    lines.append(f"These weights hold {count:,} parameters{form}.")
-    return " ".join(lines) + f"\n\nClasses, in the order of the logits: {names}{more}."
-
-
-def _use(repository: str, model: Network) -> list[str]:
-    ours = (
-        "```shell\n"
-        f"ghostnet-small predict hf-hub:{repository} picture.png\n"
-        f"ghostnet-small evaluate hf-hub:{repository}\n```"
-    )
-    if isinstance(model, TimmNetwork):
-        return [
-            ours,
-            "timm alone does not load these weights: they are of its network behind a stem that is "
-            "fitted to tiny pictures, or that brings them to another size, and have other names.",
-        ]
-    theirs = (
-        "```python\nimport timm\nimport ghostnet_small.timm_models\n\n"
-        f'model = timm.create_model("hf-hub:{repository}", pretrained=True)\n```'
-    )
-    return [ours, theirs]
-
-
-def _limits(info: ModelInfo) -> str:
-    return (
-        f"The network knows these {len(info.classes)} classes only: it names any picture by one of "
-        "them. Pixels, scaled to 0 .. 1, are normalised by mean "
-        f"{_numbers(info.mean)} and std {_numbers(info.std)}."
-    )
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:.4f}" for value in values)
+    return {
+        "record": portable_record(summary),
+        "runs": [{"seed": summary["seed"], "test_top1": last["test_top1"]}],
+        "evaluation": {"split": "test", **found, "per_class": run.classes()},
+        "read_from": "a local folder" if summary["recipe"]["data"]["root"] else "its source",
+    }
