@@ -67,7 +67,10 @@ def _evaluation_settings() -> Collection[str]:
 
 def _weights_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "path", metavar="PATH", type=Path, help="a run's folder, or weights by folder or name"
+        "path",
+        metavar="PATH",
+        type=Path,
+        help="a run's folder, or weights by folder, name or hf-hub:owner/name",
     )
     parser.add_argument("--weights", choices=("last", "best"), default="last", help="(last)")
 
@@ -77,7 +80,7 @@ def _classifier_option(parser: argparse.ArgumentParser) -> None:
         "path",
         metavar="PATH",
         type=Path,
-        help="a run's folder, weights by folder or name, or an exported file",
+        help="a run's folder, weights by folder, name or hf-hub:owner/name, or an exported file",
     )
     parser.add_argument("--weights", choices=("last", "best"), help="of a run (last)")
 
@@ -125,8 +128,8 @@ def _info_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name",
         metavar="NAME|PATH",
-        help="ghostnetv3_small, ghostnetv3, a teacher such as resnet18, a run's folder, or the "
-        "name of shipped weights",
+        help="ghostnetv3_small, ghostnetv3, a teacher such as resnet18, a run's folder, or weights "
+        "by name or hf-hub:owner/name",
     )
     parser.add_argument("--model.width", dest="width", metavar="W", type=number, help="(1.0)")
     parser.add_argument(

@@ -17,7 +17,7 @@ def push_options(parser: argparse.ArgumentParser) -> None:
         "path",
         metavar="PATH",
         type=Path,
-        help="a run's folder, or weights by folder or name or of the hub",
+        help="a run's folder, or weights by folder, name or hf-hub:owner/name",
     )
     parser.add_argument(
         "name", metavar="OWNER/NAME[@BRANCH]", help="the repository, made where it is missing"

@@ -16,6 +16,8 @@ from ghostnet_small.models.registry import ARCHITECTURES, NAMES
 from ghostnet_small.models.teachers import TEACHERS, TimmNetwork
 
 SMALLEST = 8  # pixels of a picture's side that a GhostNet takes
+# More of them would fill the memory.
+MOST_CLASSES, MOST_CHANNELS = 1_000_000, 1000
 # ``model_args`` of timm that are known here; a GhostNet has but one pool.
 _ARGUMENTS = {"width", "deployed", "num_classes", "in_chans", "global_pool"}
 _TIMM_NAMES = {teacher.timm_name.partition(".")[0]: name for name, teacher in TEACHERS.items()}
@@ -122,6 +124,8 @@ def from_timm(config: Mapping[str, Any], what: str) -> dict[str, Any]:
             raise ValueError(f"its pictures are not square, {width}x{height}")
         upsample = height
     classes = config.get("num_classes", told["num_classes"])
+    if not (isinstance(classes, int) and classes <= MOST_CLASSES):
+        raise ValueError(f"its classes are {classes!r:.40}, more than {MOST_CLASSES:,}")
     return {
         "architecture": known,
         "width": arguments.get("width", 1.0),
@@ -131,8 +135,8 @@ def from_timm(config: Mapping[str, Any], what: str) -> dict[str, Any]:
         "form": "deployed" if arguments.get("deployed") else "training",
         "classes": _labels(config.get("label_names", told.get("label_names")), classes),
         "size": [height, width],
-        "mean": told["mean"],
-        "std": told["std"],
+        "mean": _per_channel(told["mean"], channels),
+        "std": _per_channel(told["std"], channels),
         "recipe": {"name": name},
     }
 
@@ -154,6 +158,12 @@ def _pictures(
         "std": tuple(std),
         **({} if license is None else {"license": license}),
     }
+
+
+def _per_channel(values: Any, channels: int) -> list[Any]:
+    """A value for each channel: where timm has one in all of its own, that is for all of these."""
+    same = len(set(values)) == 1 and channels <= MOST_CHANNELS
+    return list(values)[:1] * channels if same else list(values)
 
 
 def _labels(names: Any, count: int) -> list[str]:
