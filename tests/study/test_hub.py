@@ -18,8 +18,10 @@ import torch
 import ghostnet_small as gns
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import signed_json
+from ghostnet_small.hub.errors import without_secrets
 from ghostnet_small.hub.models import is_hub_name, read_hub_name
 from ghostnet_small.models.shipped import shipped_weights
+from ghostnet_small.study import plan
 from ghostnet_small.study.hub_origin import origin_of
 from hub_client import Answer, HubClient
 from hub_server import HubServer, Repository, Switches
@@ -279,7 +281,7 @@ def test_no_token_stands_in_a_traceback_nor_in_what_was_written(
     assert "InputError" in answer.err and TOKEN not in answer.err
     written = [*home.rglob("*"), *client.folder.rglob("*")]
     assert not any(TOKEN.encode() in file.read_bytes() for file in written if file.is_file())
-    for name in (TOKEN, f"me/{TOKEN}/x", f"{TOKEN}@"):
+    for name in (TOKEN, f"me/{TOKEN}", f"me/{TOKEN}/x", f"{TOKEN}@"):
         assert "is no name of a model" in refused(client.run("push", str(pulled), name))
 
 
@@ -392,6 +394,17 @@ def test_names() -> None:
     for text in ("name", "a/b/c", "a/", "/b", "../b", "a/..", "a/b--c", "a/b.git", "a/b@", "a/ b"):
         with pytest.raises(InputError, match="owner/name"):
             read_hub_name(text)
+
+
+def test_secrets_are_taken_out_of_what_others_say() -> None:
+    said = f"no http://user:secret@host/x for {OTHERS}, nor hf-hub:a/hf_b"
+    assert without_secrets(said) == "no http://host/x for <token>, nor hf-hub:a/hf_b"
+
+
+def test_a_study_may_name_teachers_of_the_program(tmp_path: Path) -> None:
+    assert plan._teacher(SHIPPED, [], tmp_path) == Path(SHIPPED)
+    with pytest.raises(InputError, match="weights that come with the program"):
+        plan._teacher("nobody", [], tmp_path)
 
 
 def test_an_origin_that_was_changed_is_refused(tmp_path: Path) -> None:

@@ -86,12 +86,15 @@ def one_line_errors(asked: Asked, explain: Explain = lambda reason: None) -> Ite
 
 def without_secrets(text: str) -> str:
     """``text`` without the token in use, what looks like one, and the password of an address."""
+    return re.sub(r"://[^/@\s]*@", "://", _TOKENS.sub("<token>", without_token(text)))
+
+
+def without_token(text: str) -> str:
+    """``text`` without the token in use."""
     from huggingface_hub import get_token
 
     token = get_token()
-    if token:
-        text = text.replace(token, "<token>")
-    return re.sub(r"://[^/@\s]*@", "://", _TOKENS.sub("<token>", text))
+    return text.replace(token, "<token>") if token else text
 
 
 def endpoint() -> str:

@@ -18,6 +18,7 @@ from ghostnet_small.hub.errors import (
     is_unreachable,
     one_line_errors,
     without_secrets,
+    without_token,
 )
 from ghostnet_small.hub.files import HubFile, asset_place, checked_file, file_of, read_files
 
@@ -70,6 +71,7 @@ def read_hub_name(text: str | PurePath) -> HubName:
         or not all(re.fullmatch(_WORD, part) for part in parts)
         or repository.endswith(".git")
         or (at and not re.fullmatch(r"[\w][\w./-]*", revision))
+        or without_token(str(text)) != str(text)  # the wrong word was pasted
     ):
         raise InputError(
             f"{without_secrets(str(text))!r} is no name of a model of the hub; give owner/name or "
