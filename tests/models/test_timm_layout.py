@@ -14,6 +14,7 @@ from timm.models import save_for_hf
 import ghostnet_small as gns
 import ghostnet_small.timm_models
 from ghostnet_small.errors import InputError
+from ghostnet_small.study.card import model_card
 from networks import randomize_network
 
 SMALL = {"pretrained_cfg_overlay": {"input_size": (3, 64, 64)}}
@@ -58,6 +59,35 @@ def test_a_network_of_timm_with_its_published_stem(tmp_path: Path) -> None:
     assert known == info
     with torch.no_grad():
         assert torch.equal(again(x), model(x))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "efficientnetv2_s"])
+def test_timm_loads_a_teacher_with_its_published_stem(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    model = gns.create_model(name, num_classes=3, upsample=64).eval()
+    info = gns.ModelInfo(("a", "b", "c"), (32, 32), (0.5,) * 3, (0.2,) * 3, {})
+    gns.save_model(model, info, tmp_path)
+    theirs = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    assert theirs.pretrained_cfg["input_size"] == [3, 64, 64]
+    ours, known = gns.load(tmp_path)
+    assert (ours.config, known) == (model.config, info)
+    x, shown = torch.randn(1, 3, 32, 32), torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(ours(x), model(x))
+        assert torch.equal(ours(shown), theirs(shown))
+    options = {"pretrained": True, "num_classes": 5, "in_chans": 1}
+    assert timm.create_model(f"local-dir:{tmp_path}", **options).num_classes == 5
+
+
+def test_timm_refuses_a_teacher_with_a_stem_for_tiny_pictures(tmp_path: Path) -> None:
+    model = gns.create_model("resnet18", num_classes=3)
+    info = gns.ModelInfo(("a", "b", "c"), (32, 32), (0.5,) * 3, (0.2,) * 3, {})
+    gns.save_model(model, info, tmp_path)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        timm.create_model(f"local-dir:{tmp_path}", pretrained=True)
+    assert "does not load these" in model_card("x", model.config, info, None, hub="o/n")
+    upsampled = {**model.config, "upsample": 64}
+    assert "brought to 64 pixels" in model_card("x", upsampled, info, None, hub="o/n")
 
 
 @pytest.mark.parametrize(

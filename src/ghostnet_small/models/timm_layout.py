@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import Architecture, GhostNetV3
 from ghostnet_small.models.network import Network
@@ -83,8 +85,34 @@ def timm_keys(
             ),
         }
     else:
-        about = {"pretrained_cfg": _pictures(config["num_classes"], input_size, mean, std, license)}
+        upsample = config["upsample"]
+        shown = input_size if upsample is None else (config["in_channels"], upsample, upsample)
+        about = {"pretrained_cfg": _pictures(config["num_classes"], shown, mean, std, license)}
+        if upsample is not None:
+            about["architecture"] = timm_name(config["architecture"])
+            assert isinstance(model, TimmNetwork)
+            known: Any = model.network.pretrained_cfg
+            parts = ("first_conv", "classifier")  # what timm fits to other channels and classes
+            about["pretrained_cfg"] |= {part: known[part] for part in parts}
     return {**about, "label_names": tuple(classes)}
+
+
+def saved_state(model: Network) -> dict[str, Tensor]:
+    """The tensors of ``model`` as they are written: those of a teacher with its published stem
+    under timm's names, so that timm loads them; ``add_prefix`` leads back."""
+    if isinstance(model, TimmNetwork) and model.upsample is not None:
+        return model.network.state_dict()
+    return model.state_dict()
+
+
+def timm_name(teacher: str) -> str:
+    """timm's name of a teacher, without a tag."""
+    return TEACHERS[teacher].timm_name.partition(".")[0]
+
+
+def our_name(architecture: Any) -> Any:
+    """This program's name of a teacher that timm calls ``architecture``; of others, that itself."""
+    return _TIMM_NAMES.get(architecture, architecture)
 
 
 def from_timm(config: Mapping[str, Any], what: str) -> dict[str, Any]:

@@ -19,7 +19,14 @@ from ghostnet_small.models.network import Network
 from ghostnet_small.models.published import check_shape, load_checked
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.models.shipped import CONFIG, find_weights, known_weights
-from ghostnet_small.models.timm_layout import UnknownNetwork, add_prefix, from_timm, timm_keys
+from ghostnet_small.models.timm_layout import (
+    UnknownNetwork,
+    add_prefix,
+    from_timm,
+    our_name,
+    saved_state,
+    timm_keys,
+)
 from ghostnet_small.nn.fold import is_folded, reparameterize
 from ghostnet_small.tensorfile import Shapes, read_tensors, write_tensors
 
@@ -96,7 +103,7 @@ def save_model(
         "recipe": recipe,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / WEIGHTS, model.state_dict(), {})
+    write_tensors(folder / WEIGHTS, saved_state(model), {})
     write_atomic(folder / CONFIG, signed_json(config))
 
 
@@ -215,7 +222,8 @@ def _read_config(path: Path) -> tuple[dict[str, Any], ModelInfo]:
         channels, classes = config["in_channels"], config["num_classes"]
         if len(info.mean) != channels or len(info.classes) != classes:
             raise ValueError("its channels or classes contradict each other")
-        return {k: config[k] for k in ("architecture", "width", "form")} | {
+        return {k: config[k] for k in ("width", "form")} | {
+            "architecture": our_name(config["architecture"]),
             "num_classes": classes,
             "in_channels": channels,
             "upsample": config.get("upsample"),

@@ -52,10 +52,10 @@ def model_card(
 def _front_matter(
     name: str, config: Facts, info: ModelInfo, facts: Facts | None, license: str | None
 ) -> str:
-    ours = config["architecture"] in ARCHITECTURES
+    ours = config["architecture"] in ARCHITECTURES or config.get("upsample") is not None
     matter: dict[str, Any] = {
         **({} if license is None else {"license": license}),
-        # What loads the weights: timm alone does not load its networks as teachers.
+        # What loads the weights: timm does not know a stem that is fitted to tiny pictures.
         **({"library_name": "timm"} if ours else {}),
         "pipeline_tag": "image-classification",
         "tags": TAGS if ours else [tag for tag in TAGS if tag != "timm"],
@@ -181,14 +181,15 @@ def _in_timm(hub: str, config: Facts) -> str:
             "In timm:\n\n```python\nimport timm\nimport ghostnet_small.timm_models\n\n"
             f'model = timm.create_model("hf-hub:{hub}", pretrained=True)\n```'
         )
-    stem = (
-        "a stem that is fitted to tiny pictures"
-        if config.get("upsample") is None
-        else f"a layer that brings pictures to {config['upsample']} pixels"
-    )
+    if config.get("upsample") is not None:
+        return (
+            f"In timm, for pictures that are brought to {config['upsample']} pixels a side:\n\n"
+            f'```python\nimport timm\n\nmodel = timm.create_model("hf-hub:{hub}", '
+            "pretrained=True)\n```"
+        )
     return (
-        f"timm alone does not load these weights: they are of its network behind {stem}, and their "
-        "names are others."
+        "timm alone does not load these weights: they are of its network with a stem that is "
+        "fitted to tiny pictures."
     )
 
 
