@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "src/ghostnet_small/demo"
 
 
 def test_a_wheel_runs_without_its_checkout(tmp_path: Path) -> None:
@@ -35,6 +36,11 @@ def test_a_wheel_runs_without_its_checkout(tmp_path: Path) -> None:
     }
     assert weights and weights <= names
     assert not any(name.startswith(("tests/", "results/")) for name in names)
+    assert "ghostnet_small/demo/server.py" in names
+    page = [file for file in DEMO.glob("page/*") if file.is_file()]
+    assert {f"ghostnet_small/demo/page/{file.name}" for file in page} <= names
+    # `make demo-assets` fetches them, before the tests of `make test`.
+    assert {f"ghostnet_small/demo/assets/{file.name}" for file in DEMO.glob("assets/*")} <= names
     Image.new("RGB", (32, 32), "navy").save(tmp_path / "picture.png")
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"

@@ -13,6 +13,7 @@ from typing import Any
 from ghostnet_small import terminal
 from ghostnet_small.benchmark_commands import BENCHMARKS
 from ghostnet_small.command import PROGRAM, Command, Commands, Failed, number, positive, remark
+from ghostnet_small.demo_command import demo, demo_options, demo_settings, show_demo
 from ghostnet_small.deploy_command import export, export_options, export_settings, show_export
 from ghostnet_small.errors import InputError
 from ghostnet_small.hub_command import (
@@ -264,6 +265,10 @@ COMMANDS: Commands = {
     "pull": Command(
         "Fetch a model of the Hugging Face hub as a folder of weights.",
         *(pull_options, pull, show_pull),
+    ),
+    "demo": Command(
+        "Serve a page that runs a network in the browser.",
+        *(demo_options, demo, show_demo, demo_settings),
     ),
     "data": Command(
         "What a data set holds; its pictures as files, and their augmented views.",

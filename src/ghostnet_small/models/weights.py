@@ -179,7 +179,7 @@ def _size_bytes(tensors: Mapping[str, Tensor]) -> int:
 
 
 def weights_folder(path: Path, weights: str) -> Path:
-    """The folder that holds what ``load`` reads of ``path``; raises as that does."""
+    """The folder that ``load`` reads for ``path``; raises ``InputError`` where there is none."""
     path = find_weights(path)
     if not path.is_dir():
         raise InputError(
