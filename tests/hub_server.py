@@ -1,7 +1,9 @@
-"""A local server that speaks as much of the Hugging Face hub's protocol as data sets need.
+"""A local server that speaks as much of the Hugging Face hub's protocol as data sets and models
+need.
 
 It serves repositories from memory: their description with digests, their tree, and their files
-with ``ETag``, ``X-Repo-Commit`` and ranges. Switches make it fail as the real one may.
+with ``ETag``, ``X-Repo-Commit`` and ranges. Those of models can be made and written to
+(``hub_models``). Switches make it fail as the real one may.
 """
 
 from __future__ import annotations
@@ -16,21 +18,30 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import hub_models
+
 
 @dataclass
 class Repository:
-    """Files of one commit; ``token`` is asked of every request; nobody may read ``gated`` ones."""
+    """Files of one commit, or of several: ``commits``; ``token`` is asked of every request; nobody
+    may read ``gated`` ones."""
 
     files: dict[str, bytes]
     revisions: dict[str, str] = field(default_factory=dict)  # branch -> commit
     token: str | None = None
     gated: bool = False
     digests: bool = True  # whether the description has them
+    private: bool = False
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    messages: dict[str, str] = field(default_factory=dict)  # of commits that were written
 
     def __post_init__(self) -> None:
         if not self.revisions:
             contents = b"".join(self.files[path] for path in sorted(self.files))
             self.revisions["main"] = hashlib.sha1(contents).hexdigest()
+
+    def files_at(self, commit: str) -> dict[str, bytes]:
+        return self.commits.get(commit, self.files)
 
 
 @dataclass
@@ -42,14 +53,27 @@ class Switches:
     cuts_left: int = 0  # how often
     flip: str | None = None  # the path of a file whose first byte is sent wrong
     status: int | None = None  # of every answer
+    echo: bool = False  # whether such an answer repeats the authorization
     delay: float = 0  # seconds before every answer
 
 
 class HubServer:
-    """The server and what it was asked: ``(method, path, authorization, bytes sent)``."""
+    """The server and what it was asked: ``(method, path, authorization, bytes sent)``.
 
-    def __init__(self, repositories: dict[str, Repository]) -> None:
+    ``models`` are repositories of models; ``writers`` has the tokens that may write to those of
+    each owner.
+    """
+
+    def __init__(
+        self,
+        repositories: dict[str, Repository],
+        models: dict[str, Repository] | None = None,
+        writers: dict[str, str] | None = None,
+    ) -> None:
         self.repositories = repositories
+        self.models = {} if models is None else models
+        self.writers = {} if writers is None else writers
+        self.uploads: dict[str, bytes] = {}  # large files by SHA-256, before their commit
         self.switches = Switches()
         self.requests: list[tuple[str, str, str | None, int]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -82,7 +106,7 @@ class HubServer:
             def do_GET(self) -> None:
                 hub.answer(self)
 
-            do_HEAD = do_GET
+            do_HEAD = do_POST = do_PUT = do_GET
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -95,25 +119,32 @@ class HubServer:
         authorization = request.headers.get("Authorization")
         time.sleep(self.switches.delay)
         sent = 0
+        size = int(request.headers.get("Content-Length") or 0)
+        body = _read_chunks(request) if _is_chunked(request) else request.rfile.read(size)
         if self.switches.status is not None:
-            _fail(request, self.switches.status, "")
+            said = authorization if self.switches.echo else ""
+            fail(request, self.switches.status, "", {"X-Error-Message": f"no: {said}"})
+        elif request.command in ("POST", "PUT"):
+            hub_models.write(self, request, path, body, authorization)
         elif (found := self._repository(path)) is None:
-            _fail(request, 404 if authorization else 401, "RepoNotFound")
+            fail(request, 404 if authorization else 401, "RepoNotFound")
         else:
             repository, rest = found
             if repository.gated:
-                _fail(request, 403 if authorization else 401, "GatedRepo")
+                fail(request, 403 if authorization else 401, "GatedRepo")
             elif repository.token and authorization != f"Bearer {repository.token}":
-                _fail(request, 401, "RepoNotFound")
+                fail(request, 401, "RepoNotFound")
             else:
                 sent = self._serve(request, repository, rest, query)
         self.requests.append((request.command, path, authorization, sent))
 
     def _repository(self, path: str) -> tuple[Repository, str] | None:
-        for name, repository in self.repositories.items():
-            for start in (f"/api/datasets/{name}", f"/datasets/{name}"):
-                if path == start or path.startswith(f"{start}/"):
-                    return repository, path.removeprefix(start).strip("/")
+        for kind, repositories in (("datasets/", self.repositories), ("models/", self.models)):
+            for name, repository in repositories.items():
+                page = f"/{kind.removeprefix('models/')}{name}"
+                for start in (f"/api/{kind}{name}", page):
+                    if path == start or path.startswith(f"{start}/"):
+                        return repository, path.removeprefix(start).strip("/")
         return None
 
     def _serve(
@@ -130,24 +161,27 @@ class HubServer:
         if commit is None and revision in repository.revisions.values():
             commit = revision
         if commit is None:
-            _fail(request, 404, "RevisionNotFound")
-        elif kind in ("", "revision"):
+            fail(request, 404, "RevisionNotFound")
+            return 0
+        files = repository.files_at(commit)
+        if kind in ("", "revision"):
             blobs = "blobs" in query and repository.digests
-            siblings = [_sibling(path, repository.files[path], blobs) for path in repository.files]
-            _send(request, json.dumps({"id": "x/y", "sha": commit, "siblings": siblings}).encode())
+            siblings = [_sibling(path, files[path], blobs) for path in files]
+            told = {"id": "x/y", "sha": commit, "private": repository.private}
+            send_json(request, {**told, "siblings": siblings})
         elif kind == "tree":
             recursive = query.get("recursive", ["False"])[0].lower() == "true"
-            _send(request, json.dumps(_tree(repository.files, rest, recursive)).encode())
-        elif kind == "resolve" and rest in repository.files:
-            return self._send_file(request, rest, repository.files[rest], commit)
+            send_json(request, _tree(files, rest, recursive))
+        elif kind == "resolve" and rest in files:
+            return self._send_file(request, rest, files[rest], commit)
         else:
-            _fail(request, 404, "EntryNotFound", {"X-Repo-Commit": commit})
+            fail(request, 404, "EntryNotFound", {"X-Repo-Commit": commit})
         return 0
 
     def _send_file(
         self, request: BaseHTTPRequestHandler, path: str, content: bytes, commit: str
     ) -> int:
-        tag = _sha256(content) if _is_large(path) else _git_sha1(content)
+        tag = sha256_of(content) if is_large(path) else git_sha1(content)
         headers = {
             "ETag": f'"{tag}"',
             "X-Linked-ETag": f'"{tag}"',
@@ -198,31 +232,48 @@ def _send(
         request.wfile.flush()
 
 
-def _fail(
+def fail(
     request: BaseHTTPRequestHandler, status: int, code: str, headers: dict[str, str] | None = None
 ) -> None:
     _send(request, b"{}", status, {"X-Error-Code": code, **(headers or {})})
 
 
-def _sha256(content: bytes) -> str:
+def send_json(request: BaseHTTPRequestHandler, value: Any, status: int = 200) -> None:
+    _send(request, json.dumps(value).encode(), status, {"Content-Type": "application/json"})
+
+
+def _is_chunked(request: BaseHTTPRequestHandler) -> bool:
+    return request.headers.get("Transfer-Encoding", "").lower() == "chunked"
+
+
+def _read_chunks(request: BaseHTTPRequestHandler) -> bytes:
+    parts = []
+    while size := int(request.rfile.readline(), 16):
+        parts.append(request.rfile.read(size))
+        request.rfile.readline()
+    request.rfile.readline()
+    return b"".join(parts)
+
+
+def sha256_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _git_sha1(content: bytes) -> str:
+def git_sha1(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
-def _is_large(path: str) -> bool:
+def is_large(path: str) -> bool:
     """Whether the hub keeps the file outside of git, under its SHA-256."""
-    return path.endswith((".parquet", ".zip"))
+    return path.endswith((".parquet", ".zip", ".safetensors"))
 
 
 def _sibling(path: str, content: bytes, blobs: bool) -> dict[str, Any]:
     if not blobs:
         return {"rfilename": path}
-    found = {"rfilename": path, "size": len(content), "blobId": _git_sha1(content)}
-    if _is_large(path):
-        found["lfs"] = {"sha256": _sha256(content), "size": len(content), "pointerSize": 130}
+    found = {"rfilename": path, "size": len(content), "blobId": git_sha1(content)}
+    if is_large(path):
+        found["lfs"] = {"sha256": sha256_of(content), "size": len(content), "pointerSize": 130}
     return found
 
 
@@ -241,11 +292,11 @@ def _tree(files: dict[str, bytes], below: str, recursive: bool) -> list[dict[str
             "type": "file",
             "path": path,
             "size": len(content),
-            "oid": _git_sha1(content),
+            "oid": git_sha1(content),
         }
-        if _is_large(path):
+        if is_large(path):
             size = len(content)
-            entry["lfs"] = {"oid": _sha256(content), "size": size, "pointerSize": 130}
+            entry["lfs"] = {"oid": sha256_of(content), "size": size, "pointerSize": 130}
         found[path] = entry
     if recursive:
         return list(found.values())

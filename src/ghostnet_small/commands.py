@@ -16,6 +16,14 @@ from ghostnet_small.command import PROGRAM, Command, Commands, Failed, number, p
 from ghostnet_small.demo_command import demo, demo_options, demo_settings, show_demo
 from ghostnet_small.deploy_command import export, export_options, export_settings, show_export
 from ghostnet_small.errors import InputError
+from ghostnet_small.hub_command import (
+    pull,
+    pull_options,
+    push,
+    push_options,
+    show_pull,
+    show_push,
+)
 from ghostnet_small.models_command import (
     models,
     models_options,
@@ -60,7 +68,10 @@ def _evaluation_settings() -> Collection[str]:
 
 def _weights_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "path", metavar="PATH", type=Path, help="a run's folder, or weights by folder or name"
+        "path",
+        metavar="PATH",
+        type=Path,
+        help="a run's folder, or weights by folder, name or hf-hub:owner/name",
     )
     parser.add_argument("--weights", choices=("last", "best"), default="last", help="(last)")
 
@@ -70,7 +81,7 @@ def _classifier_option(parser: argparse.ArgumentParser) -> None:
         "path",
         metavar="PATH",
         type=Path,
-        help="a run's folder, weights by folder or name, or an exported file",
+        help="a run's folder, weights by folder, name or hf-hub:owner/name, or an exported file",
     )
     parser.add_argument("--weights", choices=("last", "best"), help="of a run (last)")
 
@@ -118,8 +129,8 @@ def _info_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name",
         metavar="NAME|PATH",
-        help="ghostnetv3_small, ghostnetv3, a teacher such as resnet18, a run's folder, or the "
-        "name of shipped weights",
+        help="ghostnetv3_small, ghostnetv3, a teacher such as resnet18, a run's folder, or weights "
+        "by name or hf-hub:owner/name",
     )
     parser.add_argument("--model.width", dest="width", metavar="W", type=number, help="(1.0)")
     parser.add_argument(
@@ -246,6 +257,14 @@ COMMANDS: Commands = {
     "export": Command(
         "Write trained weights as files for other runtimes and devices, each checked.",
         *(export_options, export, show_export, export_settings),
+    ),
+    "push": Command(
+        "Send trained weights to the Hugging Face hub, in timm's layout.",
+        *(push_options, push, show_push),
+    ),
+    "pull": Command(
+        "Fetch a model of the Hugging Face hub as a folder of weights.",
+        *(pull_options, pull, show_pull),
     ),
     "demo": Command(
         "Serve a page that runs a network in the browser.",

@@ -31,7 +31,10 @@ def export_options(parser: argparse.ArgumentParser) -> None:
     from ghostnet_small.study.exporting import CALIBRATION, FOLDER
 
     parser.add_argument(
-        "path", metavar="PATH", type=Path, help="a run's folder, or weights by folder or name"
+        "path",
+        metavar="PATH",
+        type=Path,
+        help="a run's folder, or weights by folder, name or hf-hub:owner/name",
     )
     parser.add_argument("--weights", choices=("last", "best"), default="last", help="(last)")
     parser.add_argument(

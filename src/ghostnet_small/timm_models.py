@@ -1,14 +1,23 @@
-"""Both networks in timm's registry: import this module, then call ``timm.create_model``."""
+"""Both networks in timm's registry: import this module, then call ``timm.create_model``.
+
+Weights that come with the program are tags: ``ghostnetv3_small.w1.0_cifar10``, with
+``pretrained=True``, is ``ghostnetv3_small_w1.0_cifar10``, read from the package's own files.
+"""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from torch import nn
 
 from ghostnet_small.errors import InputError
+from ghostnet_small.files import read_text
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
-from ghostnet_small.models.registry import create_ghostnet
+from ghostnet_small.models.registry import ARCHITECTURES, create_ghostnet
+from ghostnet_small.models.shipped import CONFIG, shipped_weights
+from ghostnet_small.models.timm_layout import pretrained_cfg
+from ghostnet_small.nn.fold import reparameterize
 
 try:
     from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
@@ -19,28 +28,54 @@ except ImportError as error:
     ) from error
 
 _WEIGHT_SOURCES = ("url", "file", "state_dict", "hf_hub_id")
+# The paper's, of CIFAR-10.
+_MEAN, _STD = (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)
+
+# What weights of a tag are built with, by "architecture.tag".
+_ARGUMENTS: dict[str, dict[str, Any]] = {}
 
 
-def _cfg(pool: int) -> dict[str, Any]:
-    """What timm's tools read of a network on CIFAR-10, with the paper's mean and std."""
-    return {
-        "num_classes": 10,
-        "input_size": (3, 32, 32),
-        "min_input_size": (3, 8, 8),
-        "pool_size": (pool, pool),
-        "crop_pct": 1.0,
-        "mean": (0.4914, 0.4822, 0.4465),
-        "std": (0.2471, 0.2435, 0.2616),
-        "first_conv": "stem.conv",
-        "classifier": "classifier",
-        "license": "mit",
-        "paper_ids": "arXiv:2509.12380",
-    }
+def _untrained(name: str) -> dict[str, Any]:
+    return pretrained_cfg(
+        ARCHITECTURES[name],
+        num_classes=10,
+        input_size=(3, 32, 32),
+        mean=_MEAN,
+        std=_STD,
+        license="mit",
+    )
 
 
-# ``register_model`` looks for this name. The tag says, as in timm, that there are no weights.
+def _shipped() -> dict[str, dict[str, Any]]:
+    """What timm reads of each of the shipped weights, by "architecture.tag"."""
+    found = {}
+    for name, folder in shipped_weights().items():
+        config = json.loads(read_text(folder / CONFIG))
+        architecture, deployed = config["architecture"], config["form"] == "deployed"
+        tagged = f"{architecture}.{name.removeprefix(f'{architecture}_')}"
+        if architecture not in ARCHITECTURES:
+            continue
+        _ARGUMENTS[tagged] = {"width": config["width"], "deployed": deployed}
+        found[tagged] = {
+            **pretrained_cfg(
+                ARCHITECTURES[architecture],
+                num_classes=config["num_classes"],
+                input_size=(config["in_channels"], *config["size"]),
+                mean=config["mean"],
+                std=config["std"],
+                deployed=deployed,
+                license="mit",
+            ),
+            "label_names": tuple(config["classes"]),
+            "file": str(folder / "model.safetensors"),
+        }
+    return found
+
+
+# ``register_model`` looks for this name. The first tag with weights is the one that a bare name
+# means; "untrained" says, as in timm, that there are none.
 default_cfgs = generate_default_cfgs(
-    {"ghostnetv3_small.untrained": _cfg(8), "ghostnetv3.untrained": _cfg(2)}
+    {**_shipped(), **{f"{name}.untrained": _untrained(name) for name in ARCHITECTURES}}
 )
 
 
@@ -50,29 +85,28 @@ def _create(
     num_classes: int = 10,
     in_chans: int = 3,
     width: float = 1.0,
+    deployed: bool = False,
     global_pool: str = "avg",
     drop_rate: float = 0.0,
 ) -> GhostNetV3:
-    """``create_ghostnet`` under timm's words; without classes the head's 1280 features come out."""
+    """``create_ghostnet`` under timm's words; without classes the head's 1280 features come out,
+    and ``deployed`` makes the folded form, which cannot be trained."""
     if global_pool != "avg":
         raise InputError(f"global_pool is {global_pool!r}; this network has only 'avg'")
     if drop_rate:
         raise InputError(f"drop_rate is {drop_rate!r}; this network has no dropout, leave it out")
     model = create_ghostnet(name, width=width, num_classes=num_classes or 1, in_channels=in_chans)
+    if deployed:
+        # A copy is of the class of what it was made of.
+        model = reparameterize(model.eval())  # type: ignore[assignment]
     if num_classes == 0:
         model.reset_classifier(0)
     return model
 
 
 def _build(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
-    overlay = options.get("pretrained_cfg_overlay") or {}
-    given = options.get("pretrained_cfg")
-    given = given if isinstance(given, dict) else vars(given) if hasattr(given, "url") else {}
-    if pretrained and not any(overlay.get(key) or given.get(key) for key in _WEIGHT_SOURCES):
-        raise InputError(
-            f"pretrained=True: there are no weights of {name} to fetch yet; take pretrained=False, "
-            "or name a file of yours: pretrained_cfg_overlay={'file': 'model.safetensors'}"
-        )
+    if pretrained:
+        options = {**options, **_checked(name, options)}
     if options.pop("features_only", False):
         raise InputError(
             "features_only=True is not supported; call forward_features of the network for its "
@@ -82,11 +116,42 @@ def _build(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
     return model
 
 
+def _checked(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The width and the form of the weights that ``options`` ask for, where they are a tag's.
+
+    Raises ``InputError`` where there are none, or they are of another width.
+    """
+    overlay = options.get("pretrained_cfg_overlay") or {}
+    given = options.get("pretrained_cfg")
+    told = given if isinstance(given, dict) else vars(given) if hasattr(given, "url") else {}
+    if any(overlay.get(key) or told.get(key) for key in _WEIGHT_SOURCES):
+        return {}
+    tag = given if isinstance(given, str) else default_cfgs[name].tags[0]
+    arguments = _ARGUMENTS.get(f"{name}.{tag}")
+    if arguments is None:
+        tags = [tagged for tagged in _ARGUMENTS if tagged.startswith(f"{name}.")]
+        cure = (
+            f"name weights that there are ({', '.join(tags)})" if tags else "take another network"
+        )
+        raise InputError(
+            f"pretrained=True: there are no weights {name}.{tag}; {cure}, take pretrained=False, "
+            "or name a file of yours: pretrained_cfg_overlay={'file': 'model.safetensors'}"
+        )
+    for key, value in arguments.items():
+        if options.get(key, value) != value:
+            raise InputError(
+                f"{key} is {options[key]!r}; the weights {name}.{tag} have {value!r}: leave it "
+                "out, or take pretrained=False"
+            )
+    return arguments
+
+
 @register_model
 def ghostnetv3_small(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """GhostNetV3-Small; takes ``num_classes``, ``in_chans`` and ``width``.
+    """GhostNetV3-Small; takes ``num_classes``, ``in_chans``, ``width`` and ``deployed``.
 
-    Raises ``InputError`` for a value it cannot use, and for ``pretrained=True`` without a file.
+    Raises ``InputError`` for a value it cannot use, and for ``pretrained=True`` where there are no
+    weights of that tag and no file.
     """
     return _build("ghostnetv3_small", pretrained, kwargs)
 

@@ -75,7 +75,8 @@ def distill_options(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         nargs="+",
         type=Path,
-        help="runs' folders, or weights; several teach together",
+        help="runs' folders, or weights by folder, name or hf-hub:owner/name; several teach "
+        "together",
     )
 
 

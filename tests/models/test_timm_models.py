@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import timm
@@ -18,10 +19,14 @@ from networks import randomize_network, relative
 BOTH = ["ghostnetv3", "ghostnetv3_small"]
 
 
+SHIPPED = "ghostnetv3_small.w1.0_cifar10"
+GREY = "ghostnetv3_small.w1.0_fashion_mnist"
+
+
 def test_timm_lists_both() -> None:
     assert set(BOTH) <= set(timm.list_models("ghostnetv3*"))
     assert timm.list_models(module="timm_models") == BOTH
-    assert not set(BOTH) & set(timm.list_models(pretrained=True))
+    assert timm.list_models(module="timm_models", pretrained=True) == [SHIPPED, GREY]
     assert set(BOTH) <= set(timm_models.__all__)  # type: ignore[attr-defined]
 
 
@@ -55,6 +60,69 @@ def test_what_timms_tools_read(name: str) -> None:
         assert model.forward_head(features).shape == (2, 10)
 
 
+def pictures(channels: int) -> torch.Tensor:
+    return torch.randn(2, channels, 28, 28, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(("name", "channels"), [(SHIPPED, 3), (GREY, 1)])
+def test_shipped_weights_are_tags(name: str, channels: int) -> None:
+    model = timm.create_model(name, pretrained=True).eval()
+    ours, info = gns.load(name.replace(".", "_", 1))
+    assert model.pretrained_cfg["label_names"] == info.classes
+    assert model.pretrained_cfg["input_size"] == (channels, *info.size)
+    assert resolve_data_config(model=model)["mean"] == info.mean
+    x = pictures(channels)
+    with torch.no_grad():
+        assert torch.equal(model(x), ours(x))
+
+
+def test_a_bare_name_means_the_first_tag() -> None:
+    model = timm.create_model("ghostnetv3_small", pretrained=True)
+    assert model.pretrained_cfg["tag"] == "w1.0_cifar10"
+
+
+def test_shipped_weights_with_other_classes_and_channels() -> None:
+    ours, _ = gns.load(SHIPPED.replace(".", "_", 1))
+    model = timm.create_model(SHIPPED, pretrained=True, num_classes=100, in_chans=1).eval()
+    grey = pictures(1)
+    with torch.no_grad():
+        assert model(grey).shape == (2, 100)
+        # As the same pictures in colour, up to the classifier, which is fresh.
+        theirs = model.forward_features(grey)
+        assert relative(theirs, ours.forward_features(grey.expand(-1, 3, -1, -1))) < 1e-5
+        colour = timm.create_model(GREY, pretrained=True, in_chans=3).eval()
+        assert colour(pictures(3)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        (SHIPPED, {"width": 0.5}, "width is 0.5; the weights"),
+        (SHIPPED, {"deployed": True}, "deployed is True"),
+        ("ghostnetv3", {}, "there are no weights ghostnetv3.untrained"),
+        ("ghostnetv3_small.untrained", {}, f"name weights that there are ({SHIPPED}, {GREY})"),
+    ],
+)
+def test_weights_that_there_are_not(name: str, options: dict, said: str) -> None:
+    with pytest.raises(InputError) as raised:
+        timm.create_model(name, pretrained=True, **options)
+    assert said in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_folded_weights_and_other_classes_load_from_a_folder(tmp_path: Path) -> None:
+    model, info = gns.load(SHIPPED.replace(".", "_", 1))
+    folded = gns.reparameterize(model)
+    gns.save_model(folded, info, tmp_path)  # type: ignore[arg-type]
+    loaded = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    x = pictures(3)
+    with torch.no_grad():
+        assert torch.equal(loaded(x), folded(x))
+    options = {"pretrained": True, "in_chans": 1, "num_classes": 3}
+    other = timm.create_model(f"local-dir:{tmp_path}", **options).eval()
+    assert torch.equal(other.stem.weight, folded.stem.weight.sum(1, keepdim=True))
+    assert other.get_classifier().out_features == 3
+
+
 def test_without_classes_the_features_come_out() -> None:
     model = timm.create_model("ghostnetv3_small", width=0.25, num_classes=0).eval()
     x = torch.randn(2, 3, 16, 16)
@@ -71,7 +139,6 @@ def test_training_scripts_may_pass_a_dropout_of_zero() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"pretrained": True}, "no weights"),
         ({"drop_rate": 0.2}, "0.2"),
         ({"global_pool": "max"}, "'max'"),
         ({"features_only": True}, "features_only"),

@@ -91,7 +91,7 @@ def test_what_a_teacher_is_refused(
         (["train", *WORDS, "--model.name", "vgg13_bn", "--out", str(out)], "8x8 are too small"),
         (["train", *WORDS, "--model.upsample", "4", "--out", str(out)], "upsample is 4"),
         (["train", *WORDS, "--widths", "1,2", "--out", str(out)], "one width"),
-        (["train", "--model.pretrained", "true", "--out", str(out)], "no weights"),
+        (["train", "--model.pretrained", "true", "--out", str(out)], "model.weights"),
         (["train", "--model.upsample", "32", "--out", str(out)], "data.size"),
         (["benchmark", "train", "--model.name", "resnet18"], "one form"),
         (["info", "resnet18", "--model.upsample", "16"], "larger than model.upsample"),

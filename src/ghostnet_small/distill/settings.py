@@ -19,8 +19,9 @@ class DistillSettings:
     """Which teachers, and how the student learns from them; without teachers nothing here counts.
 
     Args:
-        teachers: folders of runs, or of weights. Their classes, in the same order, and channels
-            must be the student's.
+        teachers: folders of runs, or of weights, or weights by name (of the program's own, or
+            ``hf-hub:owner/name``). Their classes, in the same order, and channels must be the
+            student's.
         teacher_shares: how much each of several teachers counts, numbers above 0; null: all alike.
         mean: what several teachers' answers are averaged as, "probabilities" (softened) or
             "logits" (as in the paper).

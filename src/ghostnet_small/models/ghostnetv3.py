@@ -109,6 +109,7 @@ class GhostNetV3(Network):
         self.config = config or {}
         self.num_classes = num_classes
         # timm's names for the same facts; its tools read them.
+        self.in_chans = in_channels
         self.num_features = divisible(architecture.last * width)
         self.head_hidden_size = HEAD_FEATURES
 

@@ -39,8 +39,8 @@ def check_model(
         return
     if pretrained:
         raise InputError(
-            f"pretrained is {pretrained!r}; there are no weights of {name} to fetch yet: leave it "
-            "false"
+            f"pretrained is {pretrained!r}; it is for teachers of timm: leave it false, and start "
+            f"{name} from trained weights with model.weights"
         )
     if upsample is not None:
         raise InputError(
@@ -50,7 +50,12 @@ def check_model(
 
 
 def check_settings(asked: ModelSettings) -> None:
-    """``check_model`` of a recipe's network."""
+    """``check_model`` of a recipe's network, and that it starts from one kind of weights."""
+    if asked.weights is not None and asked.pretrained:
+        raise InputError(
+            f"model.weights {asked.weights} and model.pretrained are both to start from; leave one "
+            "of them out"
+        )
     check_model(asked.name, asked.width, pretrained=asked.pretrained, upsample=asked.upsample)
 
 

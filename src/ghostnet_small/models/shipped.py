@@ -1,9 +1,12 @@
-"""The trained weights that come with the program: in a wheel within it, in a checkout beside it."""
+"""Weights by name: those that come with the program, in a wheel within it and in a checkout beside
+it, and those of the hub."""
 
 from __future__ import annotations
 
 import difflib
 from pathlib import Path
+
+from ghostnet_small.hub.models import fetch_model, is_hub_name, read_hub_name
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 FOLDERS = (_PACKAGE / "weights", _PACKAGE.parent.parent / "results" / "weights")
@@ -26,10 +29,15 @@ def list_weights() -> list[str]:
 
 def find_weights(path: Path) -> Path:
     """``path`` itself where something is there, else the folder of the shipped weights of that
-    name; ``path`` again where it is neither.
+    name, or, of ``hf-hub:owner/name[@revision]``, the one in the hub's cache, where it is fetched
+    to; ``path`` again where it is none of these.
 
     A user's own folder goes before a shipped name.
+
+    Raises ``InputError`` where a model of the hub cannot be had.
     """
+    if is_hub_name(path):
+        return fetch_model(read_hub_name(path)).folder
     return path if path.exists() else shipped_weights().get(str(path), path)
 
 

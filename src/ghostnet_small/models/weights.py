@@ -19,6 +19,14 @@ from ghostnet_small.models.network import Network
 from ghostnet_small.models.published import check_shape, load_checked
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.models.shipped import CONFIG, find_weights, known_weights
+from ghostnet_small.models.timm_layout import (
+    UnknownNetwork,
+    add_prefix,
+    from_timm,
+    our_name,
+    saved_state,
+    timm_keys,
+)
 from ghostnet_small.nn.fold import is_folded, reparameterize
 from ghostnet_small.tensorfile import Shapes, read_tensors, write_tensors
 
@@ -76,13 +84,26 @@ class ModelInfo(Mapping[str, Any]):
 _INFO = tuple(field.name for field in fields(ModelInfo))
 
 
-def save_model(model: Network, info: ModelInfo, folder: Path) -> None:
-    """Write ``model``, in either form, into ``folder`` (made where it is missing)."""
+def save_model(
+    model: Network, info: ModelInfo, folder: Path, *, license: str | None = None
+) -> None:
+    """Write ``model``, in either form, into ``folder`` (made where it is missing).
+
+    ``config.json`` has the keys of timm's layout too, with a ``license`` where one is given.
+    """
     # A teacher has nothing to fold, and one form.
-    form = "deployed" if isinstance(model, GhostNetV3) and is_folded(model) else "training"
-    config = {**model.config, "form": form, **asdict(info)}
+    deployed = isinstance(model, GhostNetV3) and is_folded(model)
+    told = asdict(info)
+    recipe = told.pop("recipe")
+    config = {
+        **model.config,
+        "form": "deployed" if deployed else "training",
+        **told,
+        **timm_keys(model, deployed=deployed, **told, license=license),
+        "recipe": recipe,
+    }
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / WEIGHTS, model.state_dict(), {})
+    write_tensors(folder / WEIGHTS, saved_state(model), {})
     write_atomic(folder / CONFIG, signed_json(config))
 
 
@@ -91,8 +112,9 @@ def load(path: str | Path, weights: str = "last") -> tuple[Network, ModelInfo]:
 
     ``path`` is a run's folder, of which ``weights`` picks "last" (of the last epoch, averaged
     where the recipe averages) or "best" (of the epoch that was best on validation); a folder
-    that holds ``model.safetensors`` and ``config.json`` itself; or the name of weights that come
-    with the program, of ``list_weights``.
+    that holds ``model.safetensors`` and ``config.json`` itself; the name of weights that come with
+    the program, of ``list_weights``; or ``hf-hub:owner/name[@revision]``, a model of the hub, made
+    by ``push`` or, of a network that is known here, by timm.
 
     Raises ``InputError`` where there are no such weights, or they are damaged, a pickle, or of
     another architecture than their ``config.json`` says; and where a teacher's timm is missing.
@@ -114,8 +136,15 @@ def load(path: str | Path, weights: str = "last") -> tuple[Network, ModelInfo]:
     with torch.device("meta"):
         model = build().eval()
     deployed = config["form"] == "deployed" and isinstance(model, GhostNetV3)
-    check = partial(_check_shapes, model=model, deployed=deployed, what=what)
-    tensors, _ = read_tensors(folder / WEIGHTS, check)
+
+    def check(shapes: Shapes) -> None:
+        start = add_prefix(model, list(shapes))
+        named = {start + name: shape for name, shape in shapes.items()}
+        _check_shapes(named, model=model, deployed=deployed, what=what)
+
+    read, _ = read_tensors(folder / WEIGHTS, check)
+    start = add_prefix(model, list(read))
+    tensors = {start + name: tensor for name, tensor in read.items()}
     if deployed:
         # Folding meta tensors would make PyTorch import its compiler, which takes seconds, so
         # here a model takes memory: no more of it than the file's size allows.
@@ -154,8 +183,9 @@ def weights_folder(path: Path, weights: str) -> Path:
     path = find_weights(path)
     if not path.is_dir():
         raise InputError(
-            f"{path} is not a folder; give a run's folder, such as runs/NAME, or the name of "
-            f"weights that come with the program ({known_weights(path)})"
+            f"{path} is not a folder; give a run's folder, such as runs/NAME, a model of the hub "
+            "(hf-hub:owner/name), or the name of weights that come with the program "
+            f"({known_weights(path)})"
         )
     if (path / CONFIG).is_file() or (path / WEIGHTS).is_file():
         return path
@@ -175,6 +205,8 @@ def weights_folder(path: Path, weights: str) -> Path:
 def _read_config(path: Path) -> tuple[dict[str, Any], ModelInfo]:
     try:
         config = checked_json(path)
+        if "form" not in config and "architecture" in config:
+            config = from_timm(config, str(path))
         if config["form"] not in ("training", "deployed"):
             raise ValueError(f"form {config['form']!r:.40} is neither training nor deployed")
         if not isinstance(config["classes"], list) or not isinstance(config["recipe"], dict):
@@ -190,12 +222,15 @@ def _read_config(path: Path) -> tuple[dict[str, Any], ModelInfo]:
         channels, classes = config["in_channels"], config["num_classes"]
         if len(info.mean) != channels or len(info.classes) != classes:
             raise ValueError("its channels or classes contradict each other")
-        return {k: config[k] for k in ("architecture", "width", "form")} | {
+        return {k: config[k] for k in ("width", "form")} | {
+            "architecture": our_name(config["architecture"]),
             "num_classes": classes,
             "in_channels": channels,
             "upsample": config.get("upsample"),
         }, info
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+    except UnknownNetwork:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
         raise InputError(
             f"{path} does not describe weights of this program ({reason[:200]}); copy it again "

@@ -25,7 +25,8 @@ def describe_model(
     size: int | None = None,
     per_stage: bool = False,
 ) -> dict[str, Any]:
-    """``params`` and ``macs`` of a network by name, or of trained weights by folder or name.
+    """``params`` and ``macs`` of a network by name, or of trained weights by folder, by name or of
+    the hub.
 
     By default a named network has width 1, 10 classes and takes 3 x 32 x 32 pictures; a teacher
     may bring them to ``upsample`` pixels a side. MACs are for one picture.
@@ -33,7 +34,7 @@ def describe_model(
     Raises ``InputError`` where ``name`` is neither a network nor a folder of weights, a folder's
     weights are asked to be of another shape, or the pictures are too small for the network.
     """
-    if name not in NAMES and find_weights(Path(name)).exists():
+    if name not in NAMES and (folder := find_weights(Path(name))).exists():
         asked = {
             "model.width": width,
             "model.upsample": upsample,
@@ -47,7 +48,7 @@ def describe_model(
                     f"--{option} {value} has no effect on {name}, whose weights have their own; "
                     "leave it out, or name a network"
                 )
-        trained, info = load(name)
+        trained, info = load(folder)
         config, (height, wide) = dict(trained.config), info.size
     else:
         if size is not None and size < MIN_SIZE:

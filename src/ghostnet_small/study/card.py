@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ghostnet_small.data.hub.named import SHORT_NAMES, is_name
+from ghostnet_small.models.registry import ARCHITECTURES
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.study.portable import changed_settings, portable_recipe
 from ghostnet_small.study.provenance import commit_text
@@ -21,29 +22,43 @@ MOST_CLASSES = 100
 Facts = Mapping[str, Any]
 
 
-def model_card(name: str, config: Facts, info: ModelInfo, facts: Facts | None) -> str:
+def model_card(
+    name: str,
+    config: Facts,
+    info: ModelInfo,
+    facts: Facts | None,
+    *,
+    hub: str | None = None,
+    license: str | None = "mit",
+) -> str:
     """Markdown with the front matter of a model hub.
 
     ``config`` as ``Network.config``; ``facts`` are those that ``ship`` kept of the run
     (``record``, ``runs``, ``evaluation``), None where there are none: the card then has no
-    figures, for none is written that no run gave.
+    figures, for none is written that no run gave. ``hub`` is the repository that the weights are
+    loaded from, None: they come with the program, by ``name``.
     """
     parts = [
-        _front_matter(name, info, facts),
+        _front_matter(name, config, info, facts, license),
         _title(name, config, info, facts),
         *([] if facts is None else [_accuracy(facts), _per_class(facts), _training(info, facts)]),
-        _use(name),
+        _use(name if hub is None else f"hf-hub:{hub}"),
+        *([] if hub is None else [_in_timm(hub, config)]),
         _limits(info, facts),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(name: str, info: ModelInfo, facts: Facts | None) -> str:
+def _front_matter(
+    name: str, config: Facts, info: ModelInfo, facts: Facts | None, license: str | None
+) -> str:
+    ours = config["architecture"] in ARCHITECTURES or config.get("upsample") is not None
     matter: dict[str, Any] = {
-        "license": "mit",
-        "library_name": "timm",
+        **({} if license is None else {"license": license}),
+        # What loads the weights: timm does not know a stem that is fitted to tiny pictures.
+        **({"library_name": "timm"} if ours else {}),
         "pipeline_tag": "image-classification",
-        "tags": TAGS,
+        "tags": TAGS if ours else [tag for tag in TAGS if tag != "timm"],
     }
     source = _source(info)
     repository = SHORT_NAMES[source].repository if source in SHORT_NAMES else source
@@ -61,10 +76,10 @@ def _front_matter(name: str, info: ModelInfo, facts: Facts | None) -> str:
 def _title(name: str, config: Facts, info: ModelInfo, facts: Facts | None) -> str:
     height, width = info.size
     colour = "grey" if len(info.mean) == 1 else "colour"
-    about = (
-        f"{config['architecture']}, width {float(config['width'])} ({PAPER}), for {width}x{height} "
-        f"{colour} pictures of {len(info.classes)} classes."
-    )
+    network = f"{config['architecture']}, a network of timm"
+    if config["architecture"] in ARCHITECTURES:
+        network = f"{config['architecture']}, width {float(config['width'])} ({PAPER})"
+    about = f"{network}, for {width}x{height} {colour} pictures of {len(info.classes)} classes."
     rows = [
         ["classes", _classes(info.classes)],
         ["input", f"{len(info.mean)} x {height} x {width}, pixels scaled to 0 .. 1, normalised"],
@@ -157,6 +172,24 @@ def _use(name: str) -> str:
         "```python\nimport ghostnet_small as gns\n\n"
         f'model, info = gns.load("{name}")\n'
         "deployed = gns.reparameterize(model)  # one convolution for each, the same function\n```"
+    )
+
+
+def _in_timm(hub: str, config: Facts) -> str:
+    if config["architecture"] in ARCHITECTURES:
+        return (
+            "In timm:\n\n```python\nimport timm\nimport ghostnet_small.timm_models\n\n"
+            f'model = timm.create_model("hf-hub:{hub}", pretrained=True)\n```'
+        )
+    if config.get("upsample") is not None:
+        return (
+            f"In timm, for pictures that are brought to {config['upsample']} pixels a side:\n\n"
+            f'```python\nimport timm\n\nmodel = timm.create_model("hf-hub:{hub}", '
+            "pretrained=True)\n```"
+        )
+    return (
+        "timm alone does not load these weights: they are of its network with a stem that is "
+        "fitted to tiny pictures."
     )
 
 

@@ -18,6 +18,7 @@ from ghostnet_small.data.sources import OneSplit
 from ghostnet_small.deploy.description import Description
 from ghostnet_small.deploy.formats import Session, format_of, open_file
 from ghostnet_small.errors import InputError
+from ghostnet_small.hub.models import is_hub_name
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.weights import ModelInfo, load
 from ghostnet_small.nn.fold import reparameterize
@@ -71,7 +72,7 @@ def open_classifier(
     Raises ``InputError`` where ``path`` cannot be read, or is an exported file and an option is
     given that means nothing there.
     """
-    if path.is_dir() or not (path.is_file() or format_of(path)):
+    if is_hub_name(path) or path.is_dir() or not (path.is_file() or format_of(path)):
         return TrainedWeights(path, weights or "last", fold is not False)
     found = ExportedFile(path)
     for option, given in (("--weights", weights), ("--fold", fold)):

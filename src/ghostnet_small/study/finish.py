@@ -69,6 +69,7 @@ def finish(
         "last": last,
         "best": training.counters.best,
         **_best_on_test(rows),
+        **({} if prepared.beginning is None else {"beginning": prepared.beginning}),
         **_about_teaching(prepared, found, name),
         "epochs": rows,
     }

@@ -17,6 +17,7 @@ from ghostnet_small.files import (
     checked_json,
     lock_folder,
     new_folder,
+    read_text,
     signed_json,
     write_atomic,
 )
@@ -27,13 +28,15 @@ from ghostnet_small.study.recipe_file import recipe_text
 from ghostnet_small.tensorfile import read_tensors, write_tensors
 
 METRICS = "metrics.jsonl"
+BEGINNING = "beginning.json"
 STATE = "state.safetensors"
 PREVIOUS = "state.previous.safetensors"
 
 
 class RunFolder:
-    """``recipe.yaml``, ``metrics.jsonl``, ``summary.json``, ``classes.json``, ``state.safetensors``
-    and the one before it, ``last/``, ``best/`` and ``pictures/``.
+    """``recipe.yaml``, ``beginning.json`` of a fine-tuning, ``metrics.jsonl``, ``summary.json``,
+    ``classes.json``, ``state.safetensors`` and the one before it, ``last/``, ``best/`` and
+    ``pictures/``.
 
     Every file is replaced whole, and every one that is read again holds a digest.
     """
@@ -56,10 +59,13 @@ class RunFolder:
         cure = f"go on with it by: train --resume {self.path}; or " if is_run(self.path) else ""
         check_free(self.path, "--out", cure)
 
-    def create(self, recipe: Recipe) -> None:
-        """Make the folder; it holds its recipe from the moment it exists."""
+    def create(self, recipe: Recipe, beginning: dict[str, Any] | None = None) -> None:
+        """Make the folder; it holds its recipe from the moment it exists, and what is known of the
+        trained weights that it starts from."""
         self.check_free()
         with new_folder(self.path) as partial:
+            if beginning is not None:
+                write_atomic(partial / BEGINNING, signed_json(beginning))
             write_atomic(partial / "recipe.yaml", recipe_text(recipe.as_dict()))
         self.recipe_hash = recipe.hash()
 
@@ -110,6 +116,23 @@ class RunFolder:
             raise InputError(
                 f"{path} is damaged ({reason}); remove it and train --resume {self.path} makes "
                 "it again"
+            ) from None
+
+    def beginning(self) -> dict[str, Any] | None:
+        """What is known of the trained weights that the run started from; ``None``: it had none.
+
+        Raises ``InputError`` where it cannot be read.
+        """
+        path = self.path / BEGINNING
+        try:
+            return checked_json(path)
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"{path} is damaged ({reason}); copy the run's folder again, or train the recipe "
+                "into a new --out"
             ) from None
 
     def state(
@@ -175,6 +198,21 @@ class RunFolder:
     def save_classes(self, per_class: list[dict[str, Any]]) -> None:
         """Replace ``classes.json``, the figures of each class."""
         write_atomic(self.path / "classes.json", json.dumps(per_class, indent=2) + "\n")
+
+    def classes(self) -> list[dict[str, Any]]:
+        """The figures of each class; none where there are none.
+
+        Raises ``InputError`` where the file is damaged.
+        """
+        path = self.path / "classes.json"
+        try:
+            return list(json.loads(read_text(path)))
+        except FileNotFoundError:
+            return []
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"{path} is damaged ({str(error).splitlines()[0]}); copy the run's folder again"
+            ) from None
 
     def save_summary(self, summary: dict[str, Any]) -> None:
         """Write what marks the run as finished."""

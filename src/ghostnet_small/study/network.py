@@ -7,14 +7,17 @@ from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.nn.forms import set_rep_conv
+from ghostnet_small.study.beginning import Beginning
 from ghostnet_small.study.recipe import Recipe
 
 
-def network_of(recipe: Recipe, data: ImageData, *, fetch: bool) -> Network:
+def network_of(
+    recipe: Recipe, data: ImageData, *, fetch: bool, beginning: Beginning | None = None
+) -> Network:
     """The recipe's network for ``data``, in training form.
 
-    It starts from pretrained weights where the recipe says so and ``fetch`` does: weights that a
-    saved state will replace need not be fetched.
+    It starts from the weights of ``beginning``, or from pretrained ones where the recipe says so
+    and ``fetch`` does: weights that a saved state will replace need not be fetched.
 
     Raises ``InputError`` where the recipe asks for a network that cannot be, whose weights cannot
     be fetched, or that the pictures are too small for.
@@ -28,6 +31,8 @@ def network_of(recipe: Recipe, data: ImageData, *, fetch: bool) -> Network:
         pretrained=asked.pretrained and fetch,
         upsample=asked.upsample,
     )
+    if beginning is not None:
+        beginning.fill(model, data.classes)
     if isinstance(model, GhostNetV3):
         set_rep_conv(model, asked.rep_conv)
     model.check_size(*data.size)

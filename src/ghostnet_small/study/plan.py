@@ -12,7 +12,7 @@ from typing import Any
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.registry import check_settings
-from ghostnet_small.models.weights import CONFIG
+from ghostnet_small.models.shipped import CONFIG, find_weights
 from ghostnet_small.study.plan_file import (
     Entry,
     check_known,
@@ -136,16 +136,18 @@ def _with_teachers(run: PlannedRun, names: Collection[str], out: Path) -> Planne
 
 
 def _teacher(name: str, names: Collection[str], out: Path) -> Path:
-    """The folder of the run ``name``, or the folder that ``name`` is itself."""
+    """The folder of the run ``name``, or what ``name`` is itself: a folder or a name of weights."""
     if name in names:
         return run_folder(out, name)
     path = Path(name).expanduser()
-    if not path.exists():
+    folder = find_weights(path)
+    if not folder.exists():
         raise InputError(
             f"the teacher {name} does not exist: it is no run of this study ({nearest(name, names)}"
-            ") and no folder; name a run, or the folder of a finished run or of weights"
+            ") and no folder; name a run, the folder of a finished run or of weights, weights that "
+            "come with the program, or a model of the hub (hf-hub:owner/name)"
         )
-    if not any((path / CONFIG).is_file() for path in (path, path / "last")):
+    if not any((path / CONFIG).is_file() for path in (folder, folder / "last")):
         raise InputError(
             f"the teacher {name} holds no weights: neither {CONFIG} nor last/{CONFIG} is there; "
             "give the folder of a finished run or of weights"

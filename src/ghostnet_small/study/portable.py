@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ghostnet_small.data.hub.named import is_name
+from ghostnet_small.hub.models import is_hub_name
+from ghostnet_small.models.shipped import shipped_weights
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.study.recipe import PLACE, Recipe, flatten
 
@@ -17,7 +19,8 @@ KEPT = "data.source"
 def portable_recipe(written: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe's plain values without folders and devices of the machine that it ran on.
 
-    Of a data source that is a folder its last name is left; of teachers, nothing.
+    Of a data source that is a folder its last name is left; of teachers, nothing; of weights to
+    start from, a name that means the same everywhere.
     """
     unset = flatten(Recipe().as_dict())
     plain: dict[str, Any] = {}
@@ -30,9 +33,16 @@ def portable_recipe(written: Mapping[str, Any]) -> dict[str, Any]:
             key: unset[full] if full in PLACE and full != KEPT else values[key]
             for key, full in keys.items()
         }
-    source = plain.get("data", {}).get("source")
-    if source is not None and not (source == "digits" or is_name(str(source))):
+    # Of a stranger's weights a recipe may be anything.
+    data, model = plain.get("data"), written.get("model")
+    source = data.get("source") if isinstance(data, dict) else None
+    # A folder's path may look like a name of the hub.
+    if source is not None and (
+        Path(str(source)).is_dir() or not (source == "digits" or is_name(str(source)))
+    ):
         plain["data"]["source"] = Path(str(source)).name
+    if isinstance(model, dict) and model.get("weights") is not None:
+        plain["model"]["weights"] = _portable_name(str(model["weights"]), None)
     return plain
 
 
@@ -42,8 +52,23 @@ def portable_info(info: ModelInfo) -> ModelInfo:
 
 
 def portable_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's record with ``portable_recipe``."""
-    return {**record, "recipe": portable_recipe(record["recipe"])}
+    """A run's record with ``portable_recipe``, in which no teacher and no weights to start from are
+    called by a folder."""
+    portable = {**record, "recipe": portable_recipe(record["recipe"])}
+    if "beginning" in record:
+        name = _portable_name(record["beginning"]["name"], "a run")
+        portable["beginning"] = {**record["beginning"], "name": name}
+    if "distill" in record:
+        teachers = [
+            {**teacher, "name": _portable_name(teacher["name"], f"teacher {number}")}
+            for number, teacher in enumerate(record["distill"]["teachers"], 1)
+        ]
+        portable["distill"] = {**record["distill"], "teachers": teachers}
+    return portable
+
+
+def _portable_name(name: str, otherwise: Any) -> Any:
+    return name if is_hub_name(name) or name in shipped_weights() else otherwise
 
 
 def changed_settings(written: Mapping[str, Any]) -> dict[str, Any]:

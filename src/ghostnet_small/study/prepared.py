@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from accelerate import Accelerator
 from torch import nn
@@ -20,11 +21,15 @@ from ghostnet_small.train.processes import ALONE, Processes
 
 @dataclass(frozen=True)
 class Prepared:
-    """A training that nothing refuses, its data, and its teachers where it has any."""
+    """A training that nothing refuses, its data, and its teachers where it has any.
+
+    ``beginning`` is what a record says of the trained weights that it started from, if any.
+    """
 
     training: Training
     data: ImageData
     teaching: Teaching | None
+    beginning: dict[str, Any] | None = None
 
     @property
     def teachers(self) -> list[str]:

@@ -71,11 +71,17 @@ class Recipe:
         counts = len(self.distill.teachers), len(other.distill.teachers)
         if counts[0] != counts[1]:
             changes.append("distill.teachers {} -> {}".format(*counts))
+        # Likewise weights to start from.
+        weights = self.model.weights, other.model.weights
+        if weights.count(None) == 1:
+            changes.append("model.weights {} -> {}".format(*weights))
         return changes
 
 
-# Settings of the place, not of the experiment: data and teachers have fingerprints of their own.
+# Settings of the place, not of the experiment: data, teachers and weights to start from have
+# fingerprints of their own.
 PLACE = (
+    "model.weights",
     "data.root",
     "data.source",
     "data.cache",
@@ -118,6 +124,8 @@ def terms(written: Mapping[str, Any]) -> dict[str, Any]:
         # Without a teacher no setting of distillation has an effect.
         and (teachers or not key.startswith("distill."))
     }
+    if given.get("model.weights") is not None:
+        decide["model.weights"] = True
     return decide | ({"distill.teachers": len(teachers)} if teachers else {})
 
 

@@ -6,6 +6,7 @@ import logging
 import shlex
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.launcher import train_command
 from ghostnet_small.models.registry import check_settings
 from ghostnet_small.models.weights import ModelInfo
+from ghostnet_small.study.beginning import Beginning
 from ghostnet_small.study.finish import finish
 from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.network import network_of
@@ -52,7 +54,7 @@ def start(
         folder.check_free()
     prepared = _prepare(recipe, folder, watcher, stop_signal, processes)
     with closing(folder):
-        processes.on_main(lambda: folder.create(recipe))
+        processes.on_main(lambda: folder.create(recipe, prepared.beginning))
         processes.on_main(folder.lock)
         return _train_to_the_end(prepared, recipe, folder, sessions=[])
 
@@ -88,11 +90,30 @@ def resume(
             return summary
         fresh = state is None
         prepared = _prepare(recipe, folder, watcher, stop_signal, processes, fresh=fresh)
+        with processes.agreed():
+            prepared = _same_beginning(prepared, folder)
         sessions: list[dict[str, Any]] = []
         if state is not None:
             with processes.agreed():
                 sessions = _restore(prepared, path, *state)
         return _train_to_the_end(prepared, recipe, folder, sessions)
+
+
+def _same_beginning(prepared: Prepared, folder: RunFolder) -> Prepared:
+    """``prepared`` with the weights that the run was started from, which a state replaces.
+
+    Raises ``InputError`` where others were read now.
+    """
+    before, now = folder.beginning(), prepared.beginning
+    if now is not None:
+        was, is_now = (about and about["weights_sha256"] for about in (before, now))
+        if was != is_now:
+            raise InputError(
+                f"model.weights are not those that {folder.path} was started from: they are "
+                f"{str(is_now)[:12]}, then {str(was)[:12]}; give the same weights with "
+                "--model.weights, or train the recipe into a new --out"
+            )
+    return replace(prepared, beginning=before)
 
 
 def _check_processes(path: Path, values: dict[str, Any], processes: Processes) -> None:
@@ -166,10 +187,16 @@ def _prepare(
     """
     with processes.agreed():
         check_settings(recipe.model)
+        beginning = None
+        if fresh and recipe.model.weights is not None:
+            beginning = Beginning(recipe.model)
         accelerator = make_accelerator(recipe.train.device, recipe.train.precision)
     if accelerator.device.type == "cpu":
         keep_freed_memory()
     processes.check_same(recipe.hash, "their recipes")
+    if beginning is not None:
+        digest = beginning.about["weights_sha256"]
+        processes.check_same(lambda: digest, "their model.weights")
     if recipe.train.threads is not None:
         torch.set_num_threads(recipe.train.threads)
     data = processes.main_first(lambda: load_data(recipe.data))
@@ -178,8 +205,8 @@ def _prepare(
         _log.warning("%d pictures are left out, such as: %s", len(data.skipped), data.skipped[0])
     folder.info = ModelInfo(data.classes, data.size, data.mean, data.std, recipe.as_dict())
     torch.manual_seed(recipe.train.seed)
-    model = processes.main_first(lambda: network_of(recipe, data, fetch=fresh))
-    return put_together(
+    model = processes.main_first(lambda: network_of(recipe, data, fetch=fresh, beginning=beginning))
+    prepared = put_together(
         recipe,
         data,
         model,
@@ -189,6 +216,7 @@ def _prepare(
         stop_signal=stop_signal,
         processes=processes,
     )
+    return prepared if beginning is None else replace(prepared, beginning=beginning.about)
 
 
 def _train_to_the_end(
@@ -204,6 +232,8 @@ def _train_to_the_end(
     folder.extra = {"fingerprint": data.fingerprint, "sessions": sessions}
     if prepared.teachers:
         folder.extra["teachers"] = prepared.teachers
+    if prepared.beginning is not None:
+        folder.extra["beginning"] = prepared.beginning
     with processes.together():
         prepared.fill_targets()
         training.run()

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import check_free, write_atomic
+from ghostnet_small.study.beginning import check_beginnings
 from ghostnet_small.study.folder import RunFolder, is_run
 from ghostnet_small.study.jobs import Job, Sharing, means, result, states, train_words
 from ghostnet_small.study.local_engine import alone_in
@@ -73,6 +74,7 @@ def run_study(
     if before is not None:
         study = with_threads_of(study, before)
     _check_rows(study, out)
+    check_beginnings(states(_jobs(study, out)))
     sharing = engine.share([run.recipe for run in study.runs], max_parallel)
     study = with_threads(study, sharing.threads)
     out.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.files import write_atomic
 from ghostnet_small.launcher import launched
 from ghostnet_small.models.registry import check_settings
+from ghostnet_small.study.beginning import check_beginnings
 from ghostnet_small.study.jobs import (
     Job,
     Sharing,
@@ -58,6 +59,7 @@ def train_several(
     check_place(out)
     waiting = _unfinished(jobs)
     sharing = _check(jobs, together) if waiting else Sharing(0, None)
+    check_beginnings(waiting)
     out.mkdir(parents=True, exist_ok=True)
     with alone_in(out) as lock, local_trainings(lock) as launch:
         # Once more: another process may have been at work until now.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,26 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ghostnet_small.data.hub.errors import is_unreachable
 from ghostnet_small.data.listing import known_splits
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import checked_json, signed_json, write_atomic
+from ghostnet_small.hub.errors import is_offline, is_unreachable
+from ghostnet_small.hub.files import HubFile, asset_place, checked_file, file_of, read_files
 
 # Files are fetched one by one, which Ctrl-C ends at once; many are small, and go side by side.
 _MANY, _AT_A_TIME = 32, 8
-
-
-@dataclass(frozen=True)
-class HubFile:
-    """A file of a commit: its size in bytes and ``sha256:...`` or git's ``sha1:...`` of it.
-
-    A mirror may not tell them: None, and empty. ``seen`` are size and time of change (ns) of the
-    cached copy that was right.
-    """
-
-    size: int | None
-    digest: str
-    seen: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +59,7 @@ def fetch_plan(
 
     Raises ``InputError`` for a damaged file, and whatever ``huggingface_hub`` and ``datasets`` do.
     """
-    place = _place(repository, subset, revision)
+    place = asset_place("plans", repository, subset, revision)
     known = _read(place)
     remark = None
     try:
@@ -81,11 +68,14 @@ def fetch_plan(
         if known is None or not is_unreachable(error):
             raise
         plan = known
-        if not _offline():
+        if not is_offline():
             remark = f"the hub does not answer; {repository} is taken from the cache, as of "
             remark += f"commit {known.commit[:12]}"
     paths = _fetch(plan)
-    checked = {path: _checked(plan, path, paths[path]) for path in plan.files}
+    what = f"data set {repository}"
+    checked = {
+        path: checked_file(what, path, paths[path], wanted) for path, wanted in plan.files.items()
+    }
     if known is None or checked != known.files:
         place.parent.mkdir(parents=True, exist_ok=True)
         plan = dataclasses.replace(plan, files=checked)
@@ -94,26 +84,11 @@ def fetch_plan(
     return plan, paths, remark
 
 
-def _place(repository: str, subset: str | None, revision: str | None) -> Path:
-    """Where the plan is kept."""
-    from huggingface_hub import cached_assets_path
-
-    asked = re.sub(r"[^\w.-]", "-", f"{subset or 'default'}@{revision or 'newest'}")
-    folder = cached_assets_path("ghostnet_small", namespace=repository, subfolder="plans")
-    # Two names may differ in nothing but what is replaced.
-    exact = hashlib.sha256(repr((subset, revision)).encode()).hexdigest()
-    return folder / f"{asked}-{exact[:8]}.json"
-
-
 def _read(place: Path) -> HubPlan | None:
     """The plan that was kept; None where there is none that can be used."""
     try:
         values = checked_json(place)
-        files = {
-            path: HubFile(entry["size"], entry["digest"], tuple(entry["seen"]))
-            for path, entry in values.pop("files").items()
-        }
-        return HubPlan(**values, files=files)
+        return HubPlan(**{**values, "files": read_files(values["files"])})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None  # it is made anew from the server
 
@@ -145,7 +120,7 @@ def _new_plan(repository: str, subset: str | None, info: Any) -> HubPlan:
     # Splits of other names are not fetched: some are many times larger than the ones used.
     wanted = known_splits(map(str, data_files), f"data set {repository}").values()
     splits = {name: [url.removeprefix(start) for url in data_files[name]] for name in wanted}
-    there = {entry.rfilename: HubFile(entry.size, _digest(entry)) for entry in info.siblings or ()}
+    there = {entry.rfilename: file_of(entry) for entry in info.siblings or ()}
     features = builder.info.features
     return HubPlan(
         repository=repository,
@@ -158,12 +133,6 @@ def _new_plan(repository: str, subset: str | None, info: Any) -> HubPlan:
             path: there.get(path, HubFile(None, "")) for paths in splits.values() for path in paths
         },
     )
-
-
-def _digest(entry: Any) -> str:
-    if entry.lfs:
-        return f"sha256:{entry.lfs['sha256']}"
-    return f"sha1:{entry.blob_id}" if entry.blob_id else ""
 
 
 def _options(config: Any) -> dict[str, Any]:
@@ -207,41 +176,3 @@ def _fetch(plan: HubPlan) -> dict[str, Path]:
     finally:
         pool.shutdown(cancel_futures=True)
         utils.enable_progress_bars("huggingface_hub.http_get")
-
-
-def _checked(plan: HubPlan, path: str, local: Path) -> HubFile:
-    """The file with what was seen of it; raises ``InputError`` where it is damaged."""
-    wanted = plan.files[path]
-    status = local.stat()
-    seen = (status.st_size, status.st_mtime_ns)
-    if seen == wanted.seen:
-        return wanted
-    if wanted.size not in (None, status.st_size):
-        different = "size"
-    elif wanted.digest and _digest_of(local, wanted.digest) != wanted.digest:
-        different = "checksum"
-    else:
-        different = ""
-    if different:
-        raise InputError(
-            f"{os.path.realpath(local)}, the cached {path} of data set {plan.repository}, is "
-            f"damaged: its {different} is not the one that the hub gives; delete it and start again"
-        )
-    return dataclasses.replace(wanted, seen=seen)
-
-
-def _digest_of(local: Path, like: str) -> str:
-    algorithm = like.partition(":")[0]
-    found = hashlib.new(algorithm)
-    if algorithm == "sha1":
-        found.update(f"blob {local.stat().st_size}\0".encode())  # as git names a file
-    with local.open("rb") as file:
-        while block := file.read(1 << 20):
-            found.update(block)
-    return f"{algorithm}:{found.hexdigest()}"
-
-
-def _offline() -> bool:
-    from huggingface_hub import constants
-
-    return constants.HF_HUB_OFFLINE

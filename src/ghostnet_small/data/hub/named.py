@@ -15,7 +15,7 @@ from ghostnet_small.data.forms.columns import (
     find_picture_column,
     label_classes,
 )
-from ghostnet_small.data.hub.errors import one_line_errors
+from ghostnet_small.data.hub.errors import data_set_errors
 from ghostnet_small.data.hub.files import HubPlan, fetch_plan
 from ghostnet_small.data.listing import LazyRows, ListedSplit, Listing, RowNames, known_splits
 from ghostnet_small.errors import InputError
@@ -73,7 +73,7 @@ def list_named(
     named = SHORT_NAMES.get(name, Named(name))
     where = f"data set {named.repository}"
     subset = subset or named.subset
-    with one_line_errors(named.repository, subset, revision, forms):
+    with data_set_errors(named.repository, subset, revision, forms):
         plan, paths, remark = fetch_plan(named.repository, subset, revision)
         theirs = known_splits(plan.splits, where)
         rows = _read(plan, paths, theirs)

@@ -1,0 +1,88 @@
+"""Files of the hub in its client's cache: what the server says of them, and what is seen there."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ghostnet_small.errors import InputError
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a commit: its size in bytes and ``sha256:...`` or git's ``sha1:...`` of it.
+
+    A mirror may not tell them: None, and empty. ``seen`` are size and time of change (ns) of the
+    cached copy that was right.
+    """
+
+    size: int | None
+    digest: str
+    seen: tuple[int, int] | None = None
+
+
+def file_of(entry: Any) -> HubFile:
+    """What ``huggingface_hub`` says of a file, one of the siblings of its description."""
+    if entry.lfs:
+        return HubFile(entry.size, f"sha256:{entry.lfs['sha256']}")
+    return HubFile(entry.size, f"sha1:{entry.blob_id}" if entry.blob_id else "")
+
+
+def read_files(written: Mapping[str, Mapping[str, Any]]) -> dict[str, HubFile]:
+    """The files that a JSON file names; raises ``KeyError`` or ``TypeError`` where it is none."""
+    return {
+        path: HubFile(entry["size"], entry["digest"], tuple(entry["seen"]))
+        for path, entry in written.items()
+    }
+
+
+def asset_place(kind: str, repository: str, subset: str | None, revision: str | None) -> Path:
+    """Where the client's cache keeps what this program knows of a repository."""
+    from huggingface_hub import cached_assets_path
+
+    asked = re.sub(r"[^\w.-]", "-", f"{subset or 'default'}@{revision or 'newest'}")
+    folder = cached_assets_path("ghostnet_small", namespace=repository, subfolder=kind)
+    # Two names may differ in nothing but what is replaced.
+    exact = hashlib.sha256(repr((subset, revision)).encode()).hexdigest()
+    return folder / f"{asked}-{exact[:8]}.json"
+
+
+def checked_file(what: str, path: str, local: Path, wanted: HubFile) -> HubFile:
+    """``wanted`` with what was seen of its copy; raises ``InputError`` where that is damaged.
+
+    ``huggingface_hub`` compares sizes only. A file that was found right and has not changed is not
+    read again.
+    """
+    status = local.stat()
+    seen = (status.st_size, status.st_mtime_ns)
+    if seen == wanted.seen:
+        return wanted
+    if wanted.size not in (None, status.st_size):
+        different = "size"
+    elif wanted.digest and _digest_of(local, wanted.digest) != wanted.digest:
+        different = "checksum"
+    else:
+        different = ""
+    if different:
+        raise InputError(
+            f"{os.path.realpath(local)}, the cached {path} of {what}, is "
+            f"damaged: its {different} is not the one that the hub gives; delete it and start again"
+        )
+    return dataclasses.replace(wanted, seen=seen)
+
+
+def _digest_of(local: Path, like: str) -> str:
+    algorithm = like.partition(":")[0]
+    found = hashlib.new(algorithm)
+    if algorithm == "sha1":
+        found.update(f"blob {local.stat().st_size}\0".encode())  # as git names a file
+    with local.open("rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return f"{algorithm}:{found.hexdigest()}"

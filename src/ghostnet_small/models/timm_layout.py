@@ -1,0 +1,209 @@
+"""timm's layout of ``config.json``: written beside this program's keys, and read without them.
+
+timm reads ``architecture``, ``num_classes``, ``num_features``, ``label_names``, ``model_args``
+(what it builds the network with) and ``pretrained_cfg`` (what its tools need to know of it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ghostnet_small.errors import InputError
+from ghostnet_small.models.ghostnetv3 import Architecture, GhostNetV3
+from ghostnet_small.models.network import Network
+from ghostnet_small.models.registry import ARCHITECTURES, NAMES
+from ghostnet_small.models.teachers import TEACHERS, TimmNetwork
+
+SMALLEST = 8  # pixels of a picture's side that a GhostNet takes
+# More of them would fill the memory.
+MOST_CLASSES, MOST_CHANNELS = 1_000_000, 1000
+# ``model_args`` of timm that are known here; a GhostNet has but one pool.
+_ARGUMENTS = {"width", "deployed", "num_classes", "in_chans", "global_pool"}
+_TIMM_NAMES = {teacher.timm_name.partition(".")[0]: name for name, teacher in TEACHERS.items()}
+
+
+class UnknownNetwork(InputError):
+    """A network of timm that this program does not have."""
+
+
+def pretrained_cfg(
+    architecture: Architecture,
+    *,
+    num_classes: int,
+    input_size: tuple[int, int, int],
+    mean: Sequence[float],
+    std: Sequence[float],
+    deployed: bool = False,
+    license: str | None = None,
+) -> dict[str, Any]:
+    """What timm's tools read of a GhostNet for pictures of ``input_size`` ``(C, H, W)``."""
+    channels, height, width = input_size
+    for block in architecture.blocks:
+        height, width = -(-height // block.stride), -(-width // block.stride)
+    return {
+        **_pictures(num_classes, input_size, mean, std, license),
+        "min_input_size": (channels, SMALLEST, SMALLEST),
+        "pool_size": (height, width),
+        # Folded, a convolution and its batch norm are one layer.
+        "first_conv": "stem" if deployed else "stem.conv",
+        "classifier": "classifier",
+        "paper_ids": "arXiv:2509.12380",
+    }
+
+
+def timm_keys(
+    model: Network,
+    *,
+    deployed: bool,
+    classes: Sequence[str],
+    size: tuple[int, int],
+    mean: Sequence[float],
+    std: Sequence[float],
+    license: str | None = None,
+) -> dict[str, Any]:
+    """The keys that timm reads of ``model``, beside those of ``model.config``."""
+    config = model.config
+    input_size = (config["in_channels"], *size)
+    about: dict[str, Any]
+    if isinstance(model, GhostNetV3):
+        arguments = {"width": config["width"], **({"deployed": True} if deployed else {})}
+        about = {
+            "num_features": model.num_features,
+            "global_pool": "avg",
+            "model_args": arguments,
+            "pretrained_cfg": pretrained_cfg(
+                model.architecture,
+                num_classes=config["num_classes"],
+                input_size=input_size,
+                mean=mean,
+                std=std,
+                deployed=deployed,
+                license=license,
+            ),
+        }
+    else:
+        upsample = config["upsample"]
+        shown = input_size if upsample is None else (config["in_channels"], upsample, upsample)
+        about = {"pretrained_cfg": _pictures(config["num_classes"], shown, mean, std, license)}
+        if upsample is not None:
+            about["architecture"] = timm_name(config["architecture"])
+            assert isinstance(model, TimmNetwork)
+            known: Any = model.network.pretrained_cfg
+            parts = ("first_conv", "classifier")  # what timm fits to other channels and classes
+            about["pretrained_cfg"] |= {part: known[part] for part in parts}
+    return {**about, "label_names": tuple(classes)}
+
+
+def saved_state(model: Network) -> dict[str, Tensor]:
+    """The tensors of ``model`` as they are written: those of a teacher with its published stem
+    under timm's names, so that timm loads them; ``add_prefix`` leads back."""
+    if isinstance(model, TimmNetwork) and model.upsample is not None:
+        return model.network.state_dict()
+    return model.state_dict()
+
+
+def timm_name(teacher: str) -> str:
+    """timm's name of a teacher, without a tag."""
+    return TEACHERS[teacher].timm_name.partition(".")[0]
+
+
+def our_name(architecture: Any) -> Any:
+    """This program's name of a teacher that timm calls ``architecture``; of others, that itself."""
+    return _TIMM_NAMES.get(architecture, architecture)
+
+
+def from_timm(config: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """This program's keys of ``config``, which has timm's only.
+
+    A network of ``ARCHITECTURES`` is read as ``timm_models`` builds it. A teacher of timm has its
+    published stem, which is that of a teacher here that brings pictures to a size: to the very one
+    that timm shows it. Classes without names get their numbers.
+
+    Raises ``UnknownNetwork`` where the network is none that is known here, or is built in a way
+    that is not; ``ValueError``, ``KeyError``, ``TypeError`` or ``AttributeError`` where the keys
+    are not those of timm.
+    """
+    # Of old, all stood in one.
+    told = config.get("pretrained_cfg", config)
+    arguments = config.get("model_args") or {}
+    name = config["architecture"]
+    known = name if name in ARCHITECTURES else _TIMM_NAMES.get(name)
+    if known is None:
+        raise UnknownNetwork(
+            f"{what} describes {name!r:.80}, which is none of this program's networks "
+            f"({', '.join(NAMES)}); load it with timm.create_model"
+        )
+    unknown = sorted(
+        set(arguments) - (_ARGUMENTS if known == name else {"num_classes", "in_chans"})
+    )
+    if unknown or arguments.get("global_pool", "avg") != "avg":
+        raise UnknownNetwork(
+            f"{what} builds {name} with {', '.join(unknown) or 'another global_pool'}, which this "
+            "program does not know; load it with timm.create_model"
+        )
+    channels, height, width = told["input_size"]
+    channels = arguments.get("in_chans", channels)
+    upsample = None
+    if known in TEACHERS:
+        if height != width:
+            raise ValueError(f"its pictures are not square, {width}x{height}")
+        upsample = height
+    classes = config.get("num_classes", told["num_classes"])
+    if not (isinstance(classes, int) and classes <= MOST_CLASSES):
+        raise ValueError(f"its classes are {classes!r:.40}, more than {MOST_CLASSES:,}")
+    return {
+        "architecture": known,
+        "width": arguments.get("width", 1.0),
+        "num_classes": classes,
+        "in_channels": channels,
+        "upsample": upsample,
+        "form": "deployed" if arguments.get("deployed") else "training",
+        "classes": _labels(config.get("label_names", told.get("label_names")), classes),
+        "size": [height, width],
+        "mean": _per_channel(told["mean"], channels),
+        "std": _per_channel(told["std"], channels),
+        "recipe": {"name": name},
+    }
+
+
+def _pictures(
+    num_classes: int,
+    input_size: tuple[int, int, int],
+    mean: Sequence[float],
+    std: Sequence[float],
+    license: str | None,
+) -> dict[str, Any]:
+    return {
+        "num_classes": num_classes,
+        "input_size": input_size,
+        # As pictures are brought to size here: whole, and bilinear.
+        "interpolation": "bilinear",
+        "crop_pct": 1.0,
+        "mean": tuple(mean),
+        "std": tuple(std),
+        **({} if license is None else {"license": license}),
+    }
+
+
+def _per_channel(values: Any, channels: int) -> list[Any]:
+    """A value for each channel: where timm has one in all of its own, that is for all of these."""
+    same = len(set(values)) == 1 and channels <= MOST_CHANNELS
+    return list(values)[:1] * channels if same else list(values)
+
+
+def _labels(names: Any, count: int) -> list[str]:
+    if names is None:
+        return list(map(str, range(count)))
+    if isinstance(names, dict):
+        # By number, where timm leaves some without a name.
+        return [str(names.get(str(number), number)) for number in range(count)]
+    return list(map(str, names))
+
+
+def add_prefix(model: Network, names: Sequence[str]) -> str:
+    """What timm's names lack to be those of ``model``: a teacher's stand behind its network's."""
+    inside = isinstance(model, TimmNetwork) and not any(n.startswith("network.") for n in names)
+    return "network." if inside else ""
