@@ -8,16 +8,21 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from ghostnet_small import cli
+from ghostnet_small.data.dataset import normalize
+from ghostnet_small.demo.opened import open_bundle
 from ghostnet_small.models.weights import load
 from ghostnet_small.study.card import model_card
+from ghostnet_small.study.classifier import open_classifier
 from ghostnet_small.study.portable import portable_record
 from ghostnet_small.study.recipe import terms
 from ghostnet_small.study.records import read_records
 from ghostnet_small.study.reporting import report_study
 from ghostnet_small.study.ship import ROUNDING, runs_of, shipped_facts
 from ghostnet_small.study.tables import render_tables
+from makers import uneven_pictures
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -83,6 +88,23 @@ def test_weights_have_the_record_and_the_card_that_ship_writes(folder: Path) -> 
     assert abs(facts["evaluation"]["correct"] - record["last"]["test_correct"]) <= ROUNDING
     card = model_card(folder.name, model.config, info, facts)
     assert (folder / "README.md").read_text() == card, again
+
+
+@pytest.mark.parametrize("folder", WEIGHTS, ids=lambda path: path.name)
+def test_weights_have_the_files_of_the_demo_made_of_them(folder: Path) -> None:
+    def say(text: str) -> None:
+        raise AssertionError(f"made anew: {text}")
+
+    # Files that belong to other weights would be made anew, and that is told.
+    bundle = open_bundle(folder, say=say)
+    assert set(bundle.files) == {"model.onnx", "model.int8.onnx", "activation.onnx"}
+    model, info = load(folder)
+    images = uneven_pictures(16, len(info.mean), *info.size)
+    with torch.inference_mode():
+        logits = model(normalize(images, info.mean, info.std))
+    for name, bound in (("model.onnx", 1e-4), ("model.int8.onnx", 0.2)):
+        error = (open_classifier(folder / name).logits(images) - logits).abs().max()
+        assert error <= bound * logits.abs().max(), name
 
 
 @pytest.mark.parametrize("folder", WEIGHTS, ids=lambda path: path.name)
