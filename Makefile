@@ -6,12 +6,13 @@ STUDY := runs/quickstart-study
 # The pip of an old Python can be years behind, hence the explicit switch for its notice.
 PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help quickstart test clean
+.PHONY: help quickstart test docs clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make quickstart   train, evaluate, fold and use the network on digits, then distil it (some minutes)'
 	@echo 'make test         lint, types and tests; GHOSTNET_CIFAR10=DIR adds the tests on CIFAR-10'
+	@echo 'make docs         the documentation as a site: build/site/index.html'
 	@echo 'make clean        remove .venv, $(RUN), $(STUDY) and what the tools cache'
 
 # Stamps are touched last, so an installation that was cut short starts again.
@@ -25,6 +26,11 @@ help:
 .venv/.test: .venv/.core
 	@echo 'Installing what the tests need into .venv ...'
 	@$(PIP) --editable '.[timm,dev]'
+	@touch $@
+
+.venv/.docs: .venv/.core
+	@echo 'Installing what the documentation needs into .venv ...'
+	@$(PIP) --editable '.[docs]'
 	@touch $@
 
 # The folders are the target's own, and a run never overwrites one: begin afresh.
@@ -49,6 +55,9 @@ test: .venv/.test
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/python -m pytest --numprocesses auto
+
+docs: .venv/.docs
+	.venv/bin/python docs/site/build.py --out build/site
 
 clean:
 	rm -rf .venv $(RUN) $(STUDY) build dist .pytest_cache .mypy_cache .ruff_cache
