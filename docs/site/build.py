@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def build(work: Path, out: Path) -> int:
     stage(pages)
     write_reference(pages)
     write(pages / "docs/tour.ipynb", executed_notebook(ROOT / "docs/tour.ipynb", work))
+    # Pages of source that an earlier build made may point to where things are no longer.
+    shutil.rmtree(out / "_modules", ignore_errors=True)
     strict = ["--fail-on-warning", "--keep-going", "--quiet"]
     folders = ["-c", str(HERE), "-d", str(work / "doctrees"), str(pages), str(out)]
     return sphinx([*strict, "-b", "html", *folders])

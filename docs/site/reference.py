@@ -159,12 +159,23 @@ def modules_page(title: str, modules: Sequence[str]) -> str:
     text = f"# {title}\n"
     for module in modules:
         imported = "   :imported-members:\n" if module in DOORS else ""
-        if module != PACKAGE:
-            # What the package itself has is described there, and once.
-            imported += f"   :exclude-members: {', '.join(ghostnet_small.__all__)}\n"
+        if module == PACKAGE:
+            # What a module with a page of its own defines is described there.
+            imported += f"   :exclude-members: {', '.join(_elsewhere())}\n"
+            text += "\nBeside what follows it has what other pages describe: "
+            text += ", ".join(f"{{py:obj}}`{name} <{full}>`" for name, full in _elsewhere().items())
+            text += ".\n"
         text += f"\n## {module}\n" if len(modules) > 1 else ""
         text += f"\n```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n{imported}```\n"
     return text
+
+
+def _elsewhere() -> dict[str, str]:
+    """Names of the package that are described with their module, and their full names."""
+    described = {module for _, *modules in API.values() for module in modules}
+    found = {name: getattr(ghostnet_small, name) for name in ghostnet_small.__all__}
+    homes = {name: getattr(thing, "__module__", "") for name, thing in found.items()}
+    return {name: f"{home}.{name}" for name, home in homes.items() if home in described}
 
 
 def _place(action: argparse.Action) -> int:
@@ -235,4 +246,7 @@ def _about(kind: type) -> tuple[str, str]:
 def _plain(text: str) -> str:
     """A docstring's words in Markdown, on one line a paragraph."""
     paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
-    return "\n\n".join(paragraphs).replace("``", "`").replace("*", r"\*").replace("<", r"\<")
+    parts = "\n\n".join(paragraphs).replace("``", "`").split("`")
+    # Every second part is code, in which nothing has to be escaped.
+    parts[::2] = [re.sub(r"([*<_\[])", r"\\\1", part) for part in parts[::2]]
+    return "`".join(parts)
