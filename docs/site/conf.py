@@ -47,8 +47,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"ghostnet_small\.data\.augment\.Number|ghostnet_small\.study\.classifier\.Data"),
 ]
 
-# Options have two dashes, and what is code but of no language is not Python.
-smartquotes = False
+# What is code but of no language is not Python.
 highlight_language = "none"
 
 html_theme = "furo"

@@ -198,7 +198,8 @@ def _spelling(action: argparse.Action) -> str:
 
 
 def _meaning(action: argparse.Action) -> str:
-    text = _plain(action.help or "")
+    # In running text two dashes would become one.
+    text = _plain(re.sub(r"(?<!\w)--[a-z][\w-]*", r"``\g<0>``", action.help or ""))
     return text[:1].upper() + text[1:] + "."
 
 

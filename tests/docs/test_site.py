@@ -53,6 +53,16 @@ def test_site(tmp_path: Path) -> None:
     assert "kd_loss" in (site / "searchindex.js").read_text()
 
 
+def test_make_docs_builds_the_site_with_what_it_needs() -> None:
+    done = subprocess.run(
+        ["make", "--dry-run", "--always-make", "docs"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert "--editable '.[docs]'" in done.stdout
+    command = done.stdout.splitlines()[-1].split()
+    assert command[0].endswith("python") and (ROOT / command[1]).is_file()
+    assert command[2:] == ["--out", "build/site"]
+
+
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.name)
 def test_notebooks_are_committed_without_outputs(file: Path) -> None:
     notebook = nbformat.read(file, as_version=4)
