@@ -13,7 +13,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
-_RAISES = re.compile(r"^Raises ``(\w+)`` ")
+_RAISES = re.compile(r"^Raises ``(\w+)``,? ")
 _FIELDS = ("Source", "Differs from the paper")
 _FIELD = re.compile(rf"^({'|'.join(_FIELDS)}): ")
 _ARXIV = re.compile(r"\barXiv:(\d{4}\.\d{4,5})\b")
