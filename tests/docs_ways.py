@@ -10,21 +10,19 @@ import argparse
 import contextlib
 import io
 import re
-import runpy
 import shlex
 import shutil
 import subprocess
-import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import yaml
 
 from docs_blocks import ROOT, Block
+from docs_programs import launcher, script
 from docs_reasons import LONG, NAMES, NOT_RUN, PARSED_PROGRAMS, RUN_PROGRAMS, SYNOPSES
 from ghostnet_small import cli
 from ghostnet_small.command import Command, Commands
@@ -212,41 +210,6 @@ def program(words: list[str]) -> None:
         assert words[start + 1] == "ghostnet_small"
         parsed(words[start + 2 :])
         launcher(words[0])(words[1:])
-
-
-def launcher(name: str) -> Callable[[list[str]], Any]:
-    """The parser of ``torchrun`` or of ``accelerate launch``."""
-    if name == "torchrun":
-        from torch.distributed.run import get_args_parser
-
-        return get_args_parser().parse_args
-    from accelerate.commands.launch import launch_command_parser
-
-    return lambda words: launch_command_parser().parse_args(words[1:])
-
-
-class Parsed(Exception):
-    """A program has read its options."""
-
-
-def script(words: list[str]) -> None:
-    """A Python file up to where its options are read."""
-    parse = argparse.ArgumentParser.parse_args
-
-    def stop(self: argparse.ArgumentParser, *args: Any) -> None:
-        parse(self, *args)
-        raise Parsed
-
-    with (
-        mock.patch.object(argparse.ArgumentParser, "parse_args", stop),
-        mock.patch.object(sys, "argv", words),
-        mock.patch.object(sys, "path", [str(Path(words[0]).parent), *sys.path]),
-    ):
-        try:
-            runpy.run_path(words[0], run_name="__main__")
-        except Parsed:
-            return
-    raise AssertionError(f"{words[0]} reads no options")
 
 
 def inline(page: Page, block: Block) -> None:
