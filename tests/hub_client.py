@@ -52,7 +52,8 @@ class HubClient:
             stdout=subprocess.PIPE,
             text=True,
             cwd=folder,
-            env={**kept, "GHOSTNET_CACHE": "off", **environment},
+            # Without a cache it would compile the C kernels for its few steps of training.
+            env={**kept, "GHOSTNET_CACHE": "off", "GHOSTNET_KERNELS": "off", **environment},
         )
 
     def data(self, source: str, *words: str) -> Answer:

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,15 +49,22 @@ def tree(root: Path) -> dict[str, bytes | None]:
     }
 
 
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of fresh weights for the digits."""
     model = gns.create_model("ghostnetv3_small", width=0.25, in_channels=1)
     classes = tuple(str(digit) for digit in range(10))
     recipe = read_recipe(None, ["--model.width", "0.25"]).as_dict()
     info = gns.ModelInfo(classes, (8, 8), (0.3,), (0.4,), recipe)
-    gns.save_model(model, info, tmp_path / "weights")
-    return tmp_path / "weights"
+    folder = tmp_path_factory.mktemp("made") / "weights"
+    gns.save_model(model, info, folder)
+    return folder
+
+
+@pytest.fixture
+def weights(made: Path, tmp_path: Path) -> Path:
+    """A copy to be spoiled."""
+    return Path(shutil.copytree(made, tmp_path / "weights"))
 
 
 @pytest.fixture

@@ -117,11 +117,13 @@ def test_times_read_as_on_a_clock() -> None:
     ]
 
 
+@pytest.mark.usefixtures("quick_pictures")
 def test_a_training_stopped_in_every_way_ends_like_one_that_was_not(
     tmp_path: Path, ask: Ask
 ) -> None:
     whole, out = tmp_path / "whole", tmp_path / "cut"
-    words = [*SMALL, "--train.epochs", "8", "--train.checkpoint_seconds", "0"]
+    words = [*SMALL, "--model.width", "0.1", "--train.threads", "1"]
+    words += ["--train.epochs", "8", "--train.checkpoint_seconds", "0"]
     begin = ["train", *words, "--out", out]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         before = state_of(out)

@@ -27,6 +27,7 @@ ROOMS = {
     "distill": LEAVES | {"data", "train"},
     "deploy": LEAVES | {"native", "nn", "models"},
     "study": LEAVES | {"nn", "models", "data", "train", "distill", "deploy"},
+    "demo": LEAVES | {"nn", "models", "data", "deploy", "study"},
     "timm_models": LEAVES | {"nn", "models"},
     "__init__": LEAVES | {"nn", "models", "data", "train", "distill", "study"},
     "terminal": LEAVES,
@@ -35,13 +36,16 @@ ROOMS = {
     "command": set(),
     "benchmark_commands": LEAVES
     | {"models", "deploy", "study", "speed_terminal", "deploy_terminal", "command"},
+    "demo_command": LEAVES | {"study", "demo", "command"},
     "deploy_command": LEAVES | {"deploy", "study", "command", "terminal"},
+    "models_command": LEAVES | {"deploy", "study", "demo", "command", "terminal"},
     "several_command": LEAVES | {"train", "study", "command"},
     "study_command": LEAVES | {"study", "command", "several_command"},
     "train_command": LEAVES | {"train", "study", "terminal", "command", "several_command"},
     "commands": LEAVES
     | {"nn", "models", "data", "train", "study", "terminal"}
-    | {"command", "benchmark_commands", "deploy_command", "study_command", "train_command"},
+    | {"command", "benchmark_commands", "demo_command", "deploy_command"}
+    | {"models_command", "study_command", "train_command"},
     "cli": LEAVES | {"study", "command", "commands"},
     "__main__": {"cli"},
 }

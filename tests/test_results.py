@@ -11,18 +11,17 @@ import pytest
 
 from ghostnet_small import cli
 from ghostnet_small.models.weights import load
+from ghostnet_small.study.card import model_card
+from ghostnet_small.study.portable import portable_record
 from ghostnet_small.study.recipe import terms
 from ghostnet_small.study.records import read_records
 from ghostnet_small.study.reporting import report_study
+from ghostnet_small.study.ship import ROUNDING, runs_of, shipped_facts
 from ghostnet_small.study.tables import render_tables
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 WEIGHTS = sorted(path.parent for path in (RESULTS / "weights").glob("*/config.json"))
-# Processors round differently, and a picture on the edge between two classes may fall over.
-ROUNDING = 3
-
-
 DOCUMENTS = sorted(
     file.relative_to(ROOT)
     for file in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
@@ -72,16 +71,28 @@ def test_there_are_weights() -> None:
 
 
 @pytest.mark.parametrize("folder", WEIGHTS, ids=lambda path: path.name)
+def test_weights_have_the_record_and_the_card_that_ship_writes(folder: Path) -> None:
+    model, info = load(folder)
+    facts = shipped_facts(folder)
+    assert facts is not None
+    records = read_records(RESULTS / facts["results"])
+    (record,) = [one for one in records if terms(one["recipe"]) == terms(info.recipe)]
+    again = f"write it again with: ghostnet-small ship {folder.relative_to(ROOT)} ... --force"
+    assert facts["record"] == portable_record(record), again
+    assert facts["runs"] == runs_of(record, records), again
+    assert abs(facts["evaluation"]["correct"] - record["last"]["test_correct"]) <= ROUNDING
+    card = model_card(folder.name, model.config, info, facts)
+    assert (folder / "README.md").read_text() == card, again
+
+
+@pytest.mark.parametrize("folder", WEIGHTS, ids=lambda path: path.name)
 def test_weights_give_their_record(
     folder: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, info = load(folder)
-    (record,) = [
-        record
-        for name in ("cifar10-cpu", "fashion-mnist-cpu")
-        for record in read_records(RESULTS / f"{name}.jsonl")
-        if terms(record["recipe"]) == terms(info.recipe)
-    ]
+    facts = shipped_facts(folder)
+    assert facts is not None
+    record = facts["record"]
     root = request.getfixturevalue(f"{info.recipe['data']['source']}_root")
     assert not cli.main(["evaluate", str(folder), "--data.root", str(root), "--json"])
     found = json.loads(capsys.readouterr().out)

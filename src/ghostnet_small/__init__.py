@@ -7,6 +7,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.published import load_published_state_dict
 from ghostnet_small.models.registry import create_model
+from ghostnet_small.models.shipped import list_weights
 from ghostnet_small.models.weights import ModelInfo, load, save_model
 from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.version import __version__
@@ -17,6 +18,7 @@ __all__ = [
     "Network",
     "__version__",
     "create_model",
+    "list_weights",
     "load",
     "load_published_state_dict",
     "reparameterize",

@@ -13,8 +13,18 @@ from typing import Any
 from ghostnet_small import terminal
 from ghostnet_small.benchmark_commands import BENCHMARKS
 from ghostnet_small.command import PROGRAM, Command, Commands, Failed, number, positive, remark
+from ghostnet_small.demo_command import demo, demo_options, demo_settings, show_demo
 from ghostnet_small.deploy_command import export, export_options, export_settings, show_export
 from ghostnet_small.errors import InputError
+from ghostnet_small.models_command import (
+    models,
+    models_options,
+    ship,
+    ship_options,
+    ship_settings,
+    show_models,
+    show_ship,
+)
 from ghostnet_small.study_command import (
     report,
     report_options,
@@ -49,13 +59,18 @@ def _evaluation_settings() -> Collection[str]:
 
 
 def _weights_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", type=Path, help="a run's folder, or weights")
+    parser.add_argument(
+        "path", metavar="PATH", type=Path, help="a run's folder, or weights by folder or name"
+    )
     parser.add_argument("--weights", choices=("last", "best"), default="last", help="(last)")
 
 
 def _classifier_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "path", metavar="PATH", type=Path, help="a run's folder, weights, or an exported file"
+        "path",
+        metavar="PATH",
+        type=Path,
+        help="a run's folder, weights by folder or name, or an exported file",
     )
     parser.add_argument("--weights", choices=("last", "best"), help="of a run (last)")
 
@@ -103,7 +118,8 @@ def _info_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name",
         metavar="NAME|PATH",
-        help="ghostnetv3_small, ghostnetv3, a teacher such as resnet18, or a run's folder",
+        help="ghostnetv3_small, ghostnetv3, a teacher such as resnet18, a run's folder, or the "
+        "name of shipped weights",
     )
     parser.add_argument("--model.width", dest="width", metavar="W", type=number, help="(1.0)")
     parser.add_argument(
@@ -215,6 +231,10 @@ COMMANDS: Commands = {
         "Name pictures, in files and in folders.",
         *(_predict_options, _predict, terminal.show_predictions),
     ),
+    "models": Command(
+        "The trained weights that come with the program; the card of one.",
+        *(models_options, models, show_models),
+    ),
     "info": Command(
         "Parameters and multiply-accumulates of a network, in both forms.",
         *(_info_options, _info, terminal.show_model),
@@ -226,6 +246,10 @@ COMMANDS: Commands = {
     "export": Command(
         "Write trained weights as files for other runtimes and devices, each checked.",
         *(export_options, export, show_export, export_settings),
+    ),
+    "demo": Command(
+        "Serve a page that runs a network in the browser.",
+        *(demo_options, demo, show_demo, demo_settings),
     ),
     "data": Command(
         "What a data set holds; its pictures as files, and their augmented views.",
@@ -242,6 +266,10 @@ COMMANDS: Commands = {
     "record": Command(
         "Append a finished run to a file of records.",
         *(_record_options, _record, terminal.show_record),
+    ),
+    "ship": Command(
+        "Put trained weights, checked against their record, among the shipped ones.",
+        *(ship_options, ship, show_ship, ship_settings),
     ),
     "tables": Command(
         "Write the records' tables into a document.",

@@ -30,7 +30,9 @@ def export_options(parser: argparse.ArgumentParser) -> None:
     from ghostnet_small.deploy.formats import FORMATS
     from ghostnet_small.study.exporting import CALIBRATION, FOLDER
 
-    parser.add_argument("path", metavar="PATH", type=Path, help="a run's folder, or weights")
+    parser.add_argument(
+        "path", metavar="PATH", type=Path, help="a run's folder, or weights by folder or name"
+    )
     parser.add_argument("--weights", choices=("last", "best"), default="last", help="(last)")
     parser.add_argument(
         "--formats",
@@ -57,7 +59,12 @@ def export_options(parser: argparse.ArgumentParser) -> None:
         help="normalised pixels in and logits out, or uint8 pixels in and probabilities out "
         "(normalized)",
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, help=f"a folder (PATH/{FOLDER})")
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help=f"a folder (PATH/{FOLDER}; of a name, {FOLDER}/NAME)",
+    )
     parser.add_argument("--force", action="store_true", help="replace files that exist")
 
 

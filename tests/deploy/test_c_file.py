@@ -30,7 +30,7 @@ from ghostnet_small.models.weights import load
 from ghostnet_small.nn.fold import reparameterize
 
 ROOT = Path(__file__).parents[2]
-WEIGHTS = ROOT / "results" / "weights" / "gns-w1.0-cifar10-16ep"
+WEIGHTS = ROOT / "results" / "weights" / "ghostnetv3_small_w1.0_cifar10"
 QUICK = ("-std=c99", "-O1", "-fPIC", "-shared")
 needs_cifar = pytest.mark.skipif(
     "GHOSTNET_CIFAR10" not in os.environ, reason="set GHOSTNET_CIFAR10 to CIFAR-10"
@@ -50,13 +50,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     "kind",
     [
         {"width": 1.0},
-        {"width": 2.8},
+        {"width": 1.6},
         {"channels": 1, "size": (28, 28)},
         {"size": (9, 13), "pixels": True},
         {"size": (8, 8)},
         {"name": "ghostnetv3", "width": 0.3},
     ],
-    ids=["w1.0", "w2.8", "grey-28", "odd-pixels", "smallest", "ghostnetv3"],
+    ids=["w1.0", "w1.6", "grey-28", "odd-pixels", "smallest", "ghostnetv3"],
 )
 def test_float32_agrees_with_the_network(
     kind: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -170,7 +170,9 @@ def test_a_microcontroller_has_room_for_it(int8: tuple[Path, np.ndarray]) -> Non
 @pytest.mark.parametrize("pixels", [False, True])
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_compilers_have_nothing_to_say(precision: str, pixels: bool, tmp_path: Path) -> None:
-    network, description = deployable(pixels=pixels, size=(16, 16), int8=precision == "int8")
+    network, description = deployable(
+        width=0.5, pixels=pixels, size=(16, 16), int8=precision == "int8"
+    )
     path = tmp_path / "model.c"
     if precision == "int8":
         c_file.quantize(network, description, pictures(description, 8), path)
@@ -187,7 +189,7 @@ def test_compilers_have_nothing_to_say(precision: str, pixels: bool, tmp_path: P
 
 
 def test_threads_and_batches_change_nothing(tmp_path: Path) -> None:
-    network, description = deployable(size=(16, 16))
+    network, description = deployable(width=0.5, size=(16, 16))
     path = tmp_path / "model.c"
     c_file.export(network, description, path)
     shown = pictures(description, 5)
@@ -198,7 +200,7 @@ def test_threads_and_batches_change_nothing(tmp_path: Path) -> None:
 
 
 def test_names_of_classes_survive(tmp_path: Path) -> None:
-    network, description = deployable(size=(8, 8))
+    network, description = deployable(width=0.3, size=(8, 8))
     names = ('*/ "quoted" \\', "/* open", "what??/", "Zürich\n", "%d", "1", "ghostnet_small: {")
     odd = replace(description, classes=names)
     path = tmp_path / "model.c"
@@ -208,7 +210,7 @@ def test_names_of_classes_survive(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    network, description = deployable(size=(8, 8))
+    network, description = deployable(width=0.3, size=(8, 8))
     path = tmp_path / "model.c"
     c_file.export(network, description, path)
     text = path.read_text()
@@ -275,11 +277,11 @@ def test_int8_on_cifar10(tmp_path: Path) -> None:
     path = tmp_path / "model.int8.c"
     c_file.quantize(network, description, calibration, path)
     test = data.split("test")
-    shown = normalize(test.images[:], info.mean, info.std)
+    shown, labels = normalize(test.images[:5000], info.mean, info.std), test.labels[:5000]
     found = torch.from_numpy(open_file(path, 2)(shown.numpy())).argmax(1)
     c_file.export(network, replace(description, precision="float32"), tmp_path / "model.c")
     # Which agrees with the network, as tested above, and takes a tenth of the time.
     exact = torch.from_numpy(open_file(tmp_path / "model.c", 2)(shown.numpy())).argmax(1)
     assert (found == exact)[:1000].sum() >= 990
-    lost = (exact == test.labels).sum() - (found == test.labels).sum()
-    assert lost <= 30  # of 10,000: 0.3 points
+    lost = (exact == labels).sum() - (found == labels).sum()
+    assert lost <= 15  # of 5,000: 0.3 points

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 CASES = {
     "width 1.0": {},
     "width 2.8, grey 28x28, pixels": {
-        **{"width": 2.8, "channels": 1, "size": 28},
+        **{"width": 2.8, "channels": 1, "size": 28, "shallow": True},
         **{"classes": 7, "takes": "pixels"},
     },
 }

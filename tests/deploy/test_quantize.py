@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from c_kit import answers, deployable, pictures
+from ghostnet_small.deploy import fine_tune as fine_tune_module
 from ghostnet_small.deploy.fake_quant import quantize_in_float
 from ghostnet_small.deploy.fine_tune import fine_tune
 from ghostnet_small.deploy.formats import FORMATS, open_file
@@ -19,7 +20,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.models.weights import load
 from ghostnet_small.nn.fold import reparameterize
 
-WEIGHTS = Path(__file__).parents[2] / "results" / "weights" / "gns-w1.0-cifar10-16ep"
+WEIGHTS = Path(__file__).parents[2] / "results" / "weights" / "ghostnetv3_small_w1.0_cifar10"
 MIXED = [name for name, form in FORMATS.items() if form.mixed]
 SIZE = (8, 8)
 
@@ -32,7 +33,7 @@ def rms(found: np.ndarray, exact: np.ndarray) -> float:
 @pytest.mark.parametrize("name", MIXED)
 def test_int8_is_near_and_nearer_with_parts_in_float(name: str, tmp_path: Path) -> None:
     form = FORMATS[name]
-    network, description = deployable(size=SIZE, int8=True)
+    network, description = deployable(size=SIZE, int8=True, shallow=True)
     shown = pictures(description, 16)
     exact = answers(network, shown)
     errors = []
@@ -74,15 +75,16 @@ def test_every_part_is_measured_and_the_best_comes_first() -> None:
     }
 
 
-def test_fine_tuning_brings_the_rounded_network_nearer() -> None:
+def test_fine_tuning_brings_the_rounded_network_nearer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fine_tune_module, "BATCH", 16)
     # A trained network: of random ones the logits jump with every weight.
     model, info = load(WEIGHTS)
     network = reparameterize(model).requires_grad_(False)
     random = torch.Generator().manual_seed(0)
-    shown = torch.randn(64, len(info.mean), *info.size, generator=random)
+    shown = torch.randn(32, len(info.mean), *info.size, generator=random)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     losses: list[float] = []
-    tuned = fine_tune(network, shown, 12, tell=lambda step, loss: losses.append(loss))
+    tuned = fine_tune(network, shown, 8, tell=lambda step, loss: losses.append(loss))
     exact = network(shown)
 
     def error(model: torch.nn.Module) -> float:
@@ -91,10 +93,10 @@ def test_fine_tuning_brings_the_rounded_network_nearer() -> None:
         with torch.no_grad():
             return rms(places(shown).numpy(), exact.numpy())
 
-    assert error(tuned) < 0.95 * error(network)
-    assert len(losses) == 12 and np.isfinite(losses).all()
+    assert error(tuned) < 0.85 * error(network)
+    assert len(losses) == 8 and np.isfinite(losses).all()
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name
-    again = fine_tune(network, shown, 12)
+    again = fine_tune(network, shown, 8)
     for name, value in again.state_dict().items():
         assert torch.equal(value, tuned.state_dict()[name]), name

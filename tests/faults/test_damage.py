@@ -19,6 +19,7 @@ from ghostnet_small.tensorfile import read_tensors
 from small_run import WORDS, resume, weights_of
 
 FLIPS = 100
+pytestmark = pytest.mark.usefixtures("quick_pictures")
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ import pytest
 from ghostnet_small.tensorfile import read_tensors
 from small_run import resume, train, weights_of
 
+pytestmark = pytest.mark.usefixtures("quick_pictures")
+
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:

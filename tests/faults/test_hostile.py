@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
 import tracemalloc
 from pathlib import Path
@@ -21,12 +22,19 @@ from ghostnet_small.study.recipe import read_recipe
 from ghostnet_small.study.records import read_rows
 
 
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = gns.create_model("ghostnetv3_small", width=0.05, num_classes=2, in_channels=1)
     info = gns.ModelInfo(("a", "b"), (8, 8), (0.3,), (0.4,), read_recipe().as_dict())
-    gns.save_model(model, info, tmp_path / "weights")
-    return tmp_path / "weights"
+    folder = tmp_path_factory.mktemp("made") / "weights"
+    gns.save_model(model, info, folder)
+    return folder
+
+
+@pytest.fixture
+def weights(made: Path, tmp_path: Path) -> Path:
+    """A copy to be spoiled."""
+    return Path(shutil.copytree(made, tmp_path / "weights"))
 
 
 CONFIGS: dict[str, dict[str, Any]] = {

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,17 @@ def make_model(name: str = "ghostnetv3_small") -> GhostNetV3:
     return model
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "weights"
+    gns.save_model(make_model(), INFO, folder)
+    return folder
+
+
 @pytest.fixture
-def saved(tmp_path: Path) -> Path:
-    gns.save_model(make_model(), INFO, tmp_path / "weights")
-    return tmp_path / "weights"
+def saved(made: Path, tmp_path: Path) -> Path:
+    """A copy to be spoiled."""
+    return Path(shutil.copytree(made, tmp_path / "weights"))
 
 
 @pytest.mark.parametrize("name", ["ghostnetv3_small", "ghostnetv3"])

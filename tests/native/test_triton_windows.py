@@ -28,8 +28,8 @@ runs_kernels = pytest.mark.skipif(
 
 # Channels that fill no block, pictures that fill no program, borders that meet.
 SHAPES = {
-    "odd": (2, 9, 7, 5),
-    "even": (3, 2, 8, 8),
+    "odd": (2, 9, 5, 3),
+    "even": (3, 2, 4, 4),
     "one pixel": (5, 3, 1, 1),
     "two rows": (3, 1, 2, 1),
     "two columns": (3, 2, 3, 2),
@@ -65,9 +65,9 @@ def test_lesser_precisions(dtype: torch.dtype) -> None:
 
 @runs_kernels
 def test_any_strides() -> None:
-    wide = pictures((4, 6, 5, 10))
-    check(wide[::2, 1::2, :4, 1::3], 1)
-    check(wide.transpose(2, 3)[:1, :2], 2)
+    wide = pictures((4, 6, 5, 8))
+    check(wide[::2, 1::2, :3, 1::3], 1)
+    check(wide.transpose(2, 3)[:1, :2, 1::2], 2)
 
 
 @runs_kernels
@@ -91,7 +91,7 @@ def test_a_large_mean_costs_no_digits() -> None:
 
 @runs_kernels
 def test_repeats_itself_to_the_bit() -> None:
-    x = pictures((3, 9, 5, 6)).float()
+    x = pictures((3, 9, 3, 4)).float()
     again = [window_moments(x) for _ in range(2)]
     assert all(torch.equal(a, b) for a, b in zip(*again, strict=True))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,22 @@ def test_int8_that_names_other_classes_is_not_kept(
     with pytest.raises(ExportFailed, match=r"model\.int8\.odd names .* 0\.0 % .* fewer than 80 %"):
         export(int8=True)
     assert names(weights / "export") == FLOAT
+
+
+def test_int8_only_where_there_are_training_pictures(
+    fakes: Any, weights: Path, said: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert export_weights(weights, out, int8=None, say=said.append)["calibration"] == 58
+    assert names(out) == sorted([*FLOAT, *INT8])
+    model, info = gns.load(weights)
+    moved = replace(info, recipe={**info.recipe, "data": {"root": str(tmp_path / "gone")}})
+    gns.save_model(model, moved, weights)
+    said.clear()
+    assert export_weights(weights, tmp_path / "none", int8=None, say=said.append)["fine_tune"] == 0
+    assert names(tmp_path / "none") == FLOAT
+    (remark,) = [one for one in said if "gone" in one]
+    assert "random pixels" in remark and remark.endswith("of the data with --data.root for one")
 
 
 def test_int8_without_training_pictures(fakes: Any, export: Export, weights: Path) -> None:

@@ -25,20 +25,20 @@ from small_study import SETTINGS, plain_rows
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
 PROGRAM = [sys.executable, "-m", "ghostnet_small"]
 
-# Eight runs, of which two are taught.
+# Four runs, of which one is taught: more than the nodes can train at a time.
 STUDY = (
-    f"name: eight{SETTINGS}"
+    f"name: four{SETTINGS}"
     + """\
 runs:
   teacher:
 students:
   baseline: plain
   strategies:
-    plain: {seeds: [0, 1, 2, 3, 4]}
-    kd: {seeds: [0, 1], teachers: [teacher]}
+    plain: {seeds: [0, 1]}
+    kd: {seeds: [0], teachers: [teacher]}
 """
 )
-NAMES = ["teacher", *(f"plain-s{seed}" for seed in range(5)), "kd-s0", "kd-s1"]
+NAMES = ["teacher", "plain-s0", "plain-s1", "kd-s0"]
 
 # Two nodes of a core each; a line with the address and the second one's process, then it waits.
 CLUSTER = """

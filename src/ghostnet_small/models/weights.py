@@ -18,11 +18,11 @@ from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.published import check_shape, load_checked
 from ghostnet_small.models.registry import create_model
+from ghostnet_small.models.shipped import CONFIG, find_weights, known_weights
 from ghostnet_small.nn.fold import is_folded, reparameterize
 from ghostnet_small.tensorfile import Shapes, read_tensors, write_tensors
 
 WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
 KINDS = ("last", "best")
 # Pixels of a picture that a model may ask to be fed: hostile weights must not make ``predict``
 # fill the memory.
@@ -90,15 +90,16 @@ def load(path: str | Path, weights: str = "last") -> tuple[Network, ModelInfo]:
     """A trained model in evaluation mode, on the CPU, and what it was trained for.
 
     ``path`` is a run's folder, of which ``weights`` picks "last" (of the last epoch, averaged
-    where the recipe averages) or "best" (of the epoch that was best on validation); or a
-    folder that holds ``model.safetensors`` and ``config.json`` itself.
+    where the recipe averages) or "best" (of the epoch that was best on validation); a folder
+    that holds ``model.safetensors`` and ``config.json`` itself; or the name of weights that come
+    with the program, of ``list_weights``.
 
     Raises ``InputError`` where there are no such weights, or they are damaged, a pickle, or of
     another architecture than their ``config.json`` says; and where a teacher's timm is missing.
     """
     if weights not in KINDS:
         raise InputError(f"weights {weights!r} are not known; choose one of {', '.join(KINDS)}")
-    folder = _weights_folder(Path(path), weights)
+    folder = weights_folder(Path(path), weights)
     config, info = _read_config(folder / CONFIG)
     what = str(folder / WEIGHTS)
     build = partial(
@@ -148,9 +149,14 @@ def _size_bytes(tensors: Mapping[str, Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
-def _weights_folder(path: Path, weights: str) -> Path:
+def weights_folder(path: Path, weights: str) -> Path:
+    """The folder that ``load`` reads for ``path``; raises ``InputError`` where there is none."""
+    path = find_weights(path)
     if not path.is_dir():
-        raise InputError(f"{path} is not a folder; give a run's folder, such as runs/NAME")
+        raise InputError(
+            f"{path} is not a folder; give a run's folder, such as runs/NAME, or the name of "
+            f"weights that come with the program ({known_weights(path)})"
+        )
     if (path / CONFIG).is_file() or (path / WEIGHTS).is_file():
         return path
     if (path / weights / CONFIG).is_file():

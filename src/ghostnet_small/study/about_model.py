@@ -10,6 +10,7 @@ import torch
 from ghostnet_small.data.decoded.pixels import MIN_SIZE
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.registry import NAMES, create_model
+from ghostnet_small.models.shipped import find_weights
 from ghostnet_small.models.weights import load
 from ghostnet_small.nn.complexity import both_forms, by_quantity
 
@@ -24,7 +25,7 @@ def describe_model(
     size: int | None = None,
     per_stage: bool = False,
 ) -> dict[str, Any]:
-    """``params`` and ``macs`` of a network by name, or of the weights in a folder.
+    """``params`` and ``macs`` of a network by name, or of trained weights by folder or name.
 
     By default a named network has width 1, 10 classes and takes 3 x 32 x 32 pictures; a teacher
     may bring them to ``upsample`` pixels a side. MACs are for one picture.
@@ -32,7 +33,7 @@ def describe_model(
     Raises ``InputError`` where ``name`` is neither a network nor a folder of weights, a folder's
     weights are asked to be of another shape, or the pictures are too small for the network.
     """
-    if name not in NAMES and Path(name).exists():
+    if name not in NAMES and find_weights(Path(name)).exists():
         asked = {
             "model.width": width,
             "model.upsample": upsample,

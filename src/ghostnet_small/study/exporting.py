@@ -67,7 +67,7 @@ def export_weights(
     out: Path | None = None,
     *,
     formats: Sequence[str] = ("all",),
-    int8: bool = False,
+    int8: bool | None = False,
     input: Input = "normalized",
     weights: str = "last",
     calibration: int = CALIBRATION,
@@ -77,20 +77,23 @@ def export_weights(
     say: Say,
 ) -> dict[str, Any]:
     """Write the weights of ``path``, folded, as files of ``formats`` into ``out``
-    (``path/export``); with ``int8`` also in the 8-bit form of those formats that have one.
+    (``path/export``, of a shipped name ``export/NAME``); with ``int8`` also in the 8-bit form of
+    those formats that have one.
 
     Each file is opened and compared with the network in float64, on pictures of the data that it
     was trained on (with ``overrides``) or on random pixels where those are gone, before it gets
     its name; the formats that are not all right are left out, the others kept. Calibrated is on
     so many pictures of the training split, and int8 files are made as ``Quantizer`` does, of
     weights that are fine-tuned by so many steps before. ``input`` as ``Description`` has it;
-    with ``force`` files are replaced, each at once.
+    with ``force`` files are replaced, each at once. ``int8`` None: where the data can be read.
 
     Raises ``InputError``, before any work, for a format that is not known, not installed or not
     for this network, for files that exist, weights that cannot be read, and for int8 where the
     data cannot be; ``ExportFailed`` at the end where a file is not kept.
     """
-    out = path / FOLDER if out is None else out
+    if out is None:
+        # A name has no folder of the user's.
+        out = path / FOLDER if path.exists() else Path(FOLDER) / path.name
     everything = list(formats) == ["all"]
     chosen = chosen_formats(formats)
     if everything:
@@ -117,7 +120,9 @@ def export_weights(
     network = Deployable(folded.whole(), description).eval().requires_grad_(False)
     reference = Reference(network, description, data, info, path)
     quantizer = None
-    if data is not None and int8:
+    if data is None and int8 is None:
+        targets = [target for target in targets if target.precision == "float32"]
+    if data is not None and int8 is not False:
         quantizer = Quantizer(
             _tuned(network, data, info, description, fine_tune, say),
             replace(description, precision="int8"),
@@ -150,7 +155,7 @@ def export_weights(
         "compared_on": reference.pictures.source,
         "pictures": len(reference.pictures.images),
         "calibration": 0 if quantizer is None else len(quantizer.samples),
-        "fine_tune": fine_tune if int8 else 0,
+        "fine_tune": 0 if quantizer is None else fine_tune,
         "files": files,
         "failed": failed,
     }
@@ -231,8 +236,8 @@ def _for_network(
     return [form for form in chosen if not form.ghostnets_only]
 
 
-def _targets(chosen: list[Format], int8: bool, say: Say) -> list[Target]:
-    """The float32 file of each format, and its int8 file where there is to be one."""
+def _targets(chosen: list[Format], int8: bool | None, say: Say) -> list[Target]:
+    """The float32 file of each format, and its int8 file where there is or may be one."""
     without = [form.name for form in chosen if not form.int8]
     if int8 and len(without) == len(chosen):
         known = ", ".join(form.name for form in FORMATS.values() if form.int8)
@@ -245,7 +250,7 @@ def _targets(chosen: list[Format], int8: bool, say: Say) -> list[Target]:
         Target(form, precision)
         for form in chosen
         for precision in ("float32", "int8")
-        if precision == "float32" or (int8 and form.int8)
+        if precision == "float32" or (int8 is not False and form.int8)
     ]
 
 
@@ -264,7 +269,7 @@ def _check_free(targets: list[Target], out: Path, force: bool) -> None:
 
 
 def _data(
-    settings: DataSettings, info: ModelInfo, path: Path, given: bool, int8: bool, say: Say
+    settings: DataSettings, info: ModelInfo, path: Path, given: bool, int8: bool | None, say: Say
 ) -> ImageData | None:
     """The data set that the weights were trained on; None where it cannot be read, and is
     neither ``given`` nor needed."""
@@ -282,7 +287,9 @@ def _data(
                 f"--int8 has no training pictures to calibrate on: {error}; name the folder of "
                 "the data with --data.root, or leave --int8 out"
             ) from None
-    return read() if given else data_if_there(read, say)
+    cure = "; no int8 file is made; name the folder of the data with --data.root for one"
+    more = "" if int8 is False else cure
+    return read() if given else data_if_there(read, lambda remark: say(remark + more))
 
 
 def _samples(data: ImageData, count: int, description: Description) -> Array:

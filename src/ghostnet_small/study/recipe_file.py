@@ -56,7 +56,12 @@ def recipe_text(values: Mapping[str, Any]) -> str:
 
     ``read_yaml`` compares the digest, and gives equal values.
     """
-    return _with_digest(yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False))
+    return _with_digest(yaml_text(values))
+
+
+def yaml_text(values: Mapping[str, Any]) -> str:
+    """Plain values as YAML that ``read_yaml`` reads as the same values."""
+    return str(yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
 def _with_digest(text: str) -> str:

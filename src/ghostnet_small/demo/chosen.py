@@ -1,0 +1,109 @@
+"""The weights whose network the page shows, and the files that are made of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ghostnet_small.deploy.description import Description
+from ghostnet_small.files import read_bytes
+from ghostnet_small.models.network import Network
+from ghostnet_small.models.weights import WEIGHTS, ModelInfo, load, weights_folder
+from ghostnet_small.study.folder import RunFolder, is_run
+from ghostnet_small.study.portable import portable_recipe
+from ghostnet_small.study.ship import shipped_facts
+
+FLOAT32, INT8, ACTIVATION = "model.onnx", "model.int8.onnx", "activation.onnx"
+FILES = (FLOAT32, INT8, ACTIVATION)
+# Says of which weights the files beside it were made.
+RECORD = "bundle.json"
+MOST_BYTES = (1 << 31) - 1
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Weights that are read; ``path`` and ``kind`` as ``load`` takes them."""
+
+    path: Path
+    kind: str
+    model: Network = field(repr=False)
+    info: ModelInfo = field(repr=False)
+
+    @classmethod
+    def read(cls, path: Path, kind: str) -> Chosen:
+        """Raises what ``load`` does."""
+        return cls(path, kind, *load(path, kind))
+
+    @property
+    def folder(self) -> Path:
+        """Where the weights lie."""
+        return weights_folder(self.path, self.kind)
+
+    @property
+    def picture(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        return (len(self.info.mean), *self.info.size)
+
+    def description(self) -> Description:
+        """Of the float32 file, without the training's data."""
+        return Description(
+            architecture=self.model.config["architecture"],
+            width=float(self.model.config["width"]),
+            classes=self.info.classes,
+            size=self.info.size,
+            mean=self.info.mean,
+            std=self.info.std,
+            precision="float32",
+            input="normalized",
+            data={},
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What files of these weights are known by, in values that JSON gives back the same."""
+        found = self.description()
+        return {
+            "sha256": sha256(read_bytes(self.folder / WEIGHTS, MOST_BYTES)),
+            "architecture": found.architecture,
+            "width": found.width,
+            "classes": list(found.classes),
+            "size": list(found.size),
+            "mean": list(found.mean),
+            "std": list(found.std),
+        }
+
+    def trained_on(self) -> str | None:
+        """The data's name, of a folder the last part; None where a folder took the place of one."""
+        data = self.info.recipe.get("data", {})
+        # The default, which a root overrides.
+        if "source" not in data or (data.get("root") and data["source"] == "digits"):
+            return None
+        return str(portable_recipe({"data": data})["data"]["source"])
+
+    def test_top1(self) -> dict[str, Any] | None:
+        """What was found for these weights: ``top1`` (%), ``correct`` and ``pictures``; None where
+        they are no shipped ones, nor the last of a finished run with a test split.
+
+        Raises ``InputError`` where a record is damaged.
+        """
+        facts = shipped_facts(self.folder)
+        if facts is not None:
+            return _top1(facts["evaluation"], "")
+        if self.kind == "last" and is_run(self.path):
+            return _top1((RunFolder(self.path).summary() or {}).get("last", {}), "test_")
+        return None
+
+
+def _top1(found: Mapping[str, Any], start: str) -> dict[str, Any] | None:
+    """Of figures whose names begin with ``start``."""
+    if f"{start}correct" not in found:
+        return None
+    names = {"top1": "top1", "correct": "correct", "pictures": "total"}
+    return {name: found[start + key] for name, key in names.items()}
+
+
+def sha256(content: bytes) -> str:
+    """In hexadecimal."""
+    return hashlib.sha256(content).hexdigest()

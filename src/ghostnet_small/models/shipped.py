@@ -1,0 +1,41 @@
+"""The trained weights that come with the program: in a wheel within it, in a checkout beside it."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+FOLDERS = (_PACKAGE / "weights", _PACKAGE.parent.parent / "results" / "weights")
+CONFIG = "config.json"
+
+
+def shipped_weights() -> dict[str, Path]:
+    """Folders of the shipped weights by name, such as ``ghostnetv3_small_w1.0_cifar10``."""
+    for folder in FOLDERS:
+        found = sorted(file.parent for file in folder.glob(f"*/{CONFIG}"))
+        if found:
+            return {path.name: path for path in found}
+    return {}
+
+
+def list_weights() -> list[str]:
+    """Names of the trained weights that come with the program; ``load`` takes them."""
+    return list(shipped_weights())
+
+
+def find_weights(path: Path) -> Path:
+    """``path`` itself where something is there, else the folder of the shipped weights of that
+    name; ``path`` again where it is neither.
+
+    A user's own folder goes before a shipped name.
+    """
+    return path if path.exists() else shipped_weights().get(str(path), path)
+
+
+def known_weights(path: Path) -> str:
+    """For a message about ``path``, which is neither a folder nor a name: the names that are."""
+    names = list_weights()
+    near = difflib.get_close_matches(str(path), names, n=1, cutoff=0.5)
+    nearest = f"the nearest is {near[0]}, of " if near else ""
+    return f"{nearest}{', '.join(names) or 'none'}"

@@ -1,0 +1,193 @@
+"""The card of trained weights: what they are, made from their record and their configuration."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ghostnet_small.data.hub.named import SHORT_NAMES, is_name
+from ghostnet_small.models.weights import ModelInfo
+from ghostnet_small.study.portable import changed_settings, portable_recipe
+from ghostnet_small.study.provenance import commit_text
+from ghostnet_small.study.recipe_file import yaml_text
+from ghostnet_small.study.table_cells import markdown_table
+
+# What timm and the hub of Hugging Face sort models by.
+TAGS = ["image-classification", "timm", "ghostnet-small", "tiny-images"]
+PAPER = "arXiv:2509.12380"
+MOST_CLASSES = 100
+
+Facts = Mapping[str, Any]
+
+
+def model_card(name: str, config: Facts, info: ModelInfo, facts: Facts | None) -> str:
+    """Markdown with the front matter of a model hub.
+
+    ``config`` as ``Network.config``; ``facts`` are those that ``ship`` kept of the run
+    (``record``, ``runs``, ``evaluation``), None where there are none: the card then has no
+    figures, for none is written that no run gave.
+    """
+    parts = [
+        _front_matter(name, info, facts),
+        _title(name, config, info, facts),
+        *([] if facts is None else [_accuracy(facts), _per_class(facts), _training(info, facts)]),
+        _use(name),
+        _limits(info, facts),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(name: str, info: ModelInfo, facts: Facts | None) -> str:
+    matter: dict[str, Any] = {
+        "license": "mit",
+        "library_name": "timm",
+        "pipeline_tag": "image-classification",
+        "tags": TAGS,
+    }
+    source = _source(info)
+    repository = SHORT_NAMES[source].repository if source in SHORT_NAMES else source
+    if is_name(repository):
+        matter["datasets"] = [repository]
+    if facts is not None and "evaluation" in facts:
+        task = {"type": "image-classification"}
+        data = {"name": source, "type": repository, "split": facts["evaluation"]["split"]}
+        metric = {"type": "accuracy", "value": facts["evaluation"]["top1"]}
+        result = {"task": task, "dataset": data, "metrics": [metric]}
+        matter["model-index"] = [{"name": name, "results": [result]}]
+    return f"---\n{yaml_text(matter)}---"
+
+
+def _title(name: str, config: Facts, info: ModelInfo, facts: Facts | None) -> str:
+    height, width = info.size
+    colour = "grey" if len(info.mean) == 1 else "colour"
+    about = (
+        f"{config['architecture']}, width {float(config['width'])} ({PAPER}), for {width}x{height} "
+        f"{colour} pictures of {len(info.classes)} classes."
+    )
+    rows = [
+        ["classes", _classes(info.classes)],
+        ["input", f"{len(info.mean)} x {height} x {width}, pixels scaled to 0 .. 1, normalised"],
+        ["mean", _numbers(info.mean)],
+        ["std", _numbers(info.std)],
+    ]
+    if facts is not None:
+        costs = facts["record"]["model"]
+        for quantity, title in (("params", "parameters"), ("macs", "MACs for a picture")):
+            forms = costs[quantity]
+            rows.append(
+                [f"{title}, training / deployed", f"{forms['training']:,} / {forms['deployed']:,}"]
+            )
+    return f"# {name}\n\n{about}\n\n{markdown_table(['', ''], rows)}"
+
+
+def _accuracy(facts: Facts) -> str:
+    found, runs = facts["evaluation"], facts["runs"]
+    rows = [
+        [
+            f"{found['split']} top-1",
+            f"{found['top1']:.2f} % ({found['correct']:,} of {found['total']:,})",
+        ],
+        [f"{found['split']} loss", f"{found['loss']:.4f} nats"],
+        ["balanced accuracy", f"{found['balanced_accuracy']:.2f} %"],
+        ["expected calibration error", f"{100 * found['calibration_error']:.2f} %"],
+    ]
+    seeds = ", ".join(f"{run['test_top1']:.2f} (seed {run['seed']})" for run in runs)
+    last = facts["record"]["last"]
+    about = (
+        f"The weights are those of the last epoch of seed {facts['record']['seed']}. Top-1 of the "
+        f"runs of this recipe, in %: {spread(runs)}; {seeds}."
+    )
+    if "validation_top1" in last:
+        about += f" On validation these weights have {last['validation_top1']:.2f} %."
+    return f"## Accuracy\n\n{markdown_table(['', ''], rows)}\n\n{about}"
+
+
+def spread(runs: Sequence[Facts]) -> str:
+    """``n = 3: 87.16 ± 0.42``, test top-1 in %; ± is the sample deviation."""
+    values = [run["test_top1"] for run in runs]
+    if len(values) == 1:
+        return f"n = 1: {values[0]:.2f}"
+    mean, deviation = statistics.mean(values), statistics.stdev(values)
+    return f"n = {len(values)}: {mean:.2f} ± {deviation:.2f}"
+
+
+def _per_class(facts: Facts) -> str:
+    found = facts["evaluation"]["per_class"][:MOST_CLASSES]
+    rows = [
+        [
+            _plain(one["class"]),
+            *(f"{one[key]:.1f} %" for key in ("precision", "recall")),
+            f"{one['pictures']:,}",
+        ]
+        for one in found
+    ]
+    return f"## By class\n\n{markdown_table(['class', 'precision', 'recall', 'pictures'], rows)}"
+
+
+def _training(info: ModelInfo, facts: Facts) -> str:
+    record = facts["record"]
+    device, data = record["device"], record["data"]
+    threads = f", {device['threads']} threads" if device["kind"] == "cpu" else ""
+    rows = [
+        ["recipe", _plain(record["recipe"]["name"] or record["recipe_hash"][:8])],
+        ["data", f"{_source(info)}, read from {facts['read_from']}"],
+        *(
+            [f"{split} pictures", f"{data[f'{split}_images']:,}"]
+            for split in ("train", "validation", "test")
+        ),
+        ["fingerprint of the data", f"`{data['fingerprint'][:16]}`"],
+        ["epochs", f"{len(record['epochs'])}"],
+        ["device", f"{device['name']}{threads}"],
+        ["time", f"{record['wall_seconds'] / 60:,.0f} min"],
+        ["commit", f"`{commit_text(record['commit'], record['dirty'])}`"],
+        ["PyTorch", record["libraries"]["torch"]],
+    ]
+    recipe = yaml_text(changed_settings(portable_recipe(info.recipe)))
+    return (
+        f"## Training\n\n{markdown_table(['', ''], rows)}\n\nThe recipe, less what it leaves at "
+        f"its defaults:\n\n```yaml\n{recipe}```"
+    )
+
+
+def _use(name: str) -> str:
+    return (
+        "## Use\n\nWith the package `ghostnet-small`:\n\n"
+        f"```sh\nghostnet-small predict {name} picture.png\n```\n\n"
+        "```python\nimport ghostnet_small as gns\n\n"
+        f'model, info = gns.load("{name}")\n'
+        "deployed = gns.reparameterize(model)  # one convolution for each, the same function\n```"
+    )
+
+
+def _limits(info: ModelInfo, facts: Facts | None) -> str:
+    height, width = info.size
+    lines = [
+        f"- It knows its {len(info.classes)} classes and nothing else: every picture is given one "
+        "of them. A high probability is no proof that the picture shows any.",
+        f"- It was trained on pictures of {width}x{height} pixels that each show one thing. Larger "
+        "ones are resized, and what is small in them is lost.",
+        "- Its mistakes are not spread evenly over the classes, nor over what the pictures of a "
+        "class look like.",
+    ]
+    if facts is not None and len(facts["runs"]) == 1:
+        lines.append("- n = 1: another seed may do better or worse.")
+    return "## What it cannot do\n\n" + "\n".join(lines)
+
+
+def _source(info: ModelInfo) -> str:
+    return str(portable_recipe(info.recipe).get("data", {}).get("source") or "a folder")
+
+
+def _classes(classes: Sequence[str]) -> str:
+    more = f", ... ({len(classes)} in all)" if len(classes) > MOST_CLASSES else ""
+    return ", ".join(map(_plain, classes[:MOST_CLASSES])) + more
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.4f}" for value in values)
+
+
+def _plain(text: str) -> str:
+    """A class's name in a table of Markdown."""
+    return text.replace("\\", "\\\\").replace("|", r"\|").replace("\n", " ")
