@@ -18,6 +18,7 @@ NOT_RUN = {
 
 # Commands that are only parsed, and recipes in them only resolved.
 LONG = {
+    "demo": "serves until it is stopped; tests/demo asks it for its pages",
     "benchmark train": "a benchmark; tests/study/test_train_speed.py runs it short",
     "benchmark distill": "a benchmark; tests/study/test_distill_speed.py runs it short",
     "benchmark deploy": "a benchmark; tests/study/test_deploy_speed.py runs it short",
