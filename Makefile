@@ -7,7 +7,7 @@ ASSET := src/ghostnet_small/demo/assets/ort.wasm.min.mjs
 # The pip of an old Python can be years behind, hence the explicit switch for its notice.
 PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help quickstart demo-assets wheel test clean
+.PHONY: help quickstart demo-assets wheel test docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo 'make demo-assets  fetch what ghostnet-small demo runs networks with in the browser (once)'
 	@echo 'make wheel        build dist/*.whl, the page of the demo in it'
 	@echo 'make test         lint, types and tests; GHOSTNET_CIFAR10=DIR adds the tests on CIFAR-10'
+	@echo 'make docs         the documentation as a site: build/site/index.html'
 	@echo 'make clean        remove .venv, $(RUN), $(STUDY) and what the tools cache'
 
 # Stamps are touched last, so an installation that was cut short starts again.
@@ -28,6 +29,11 @@ help:
 .venv/.test: .venv/.core
 	@echo 'Installing what the tests need into .venv ...'
 	@$(PIP) --editable '.[timm,dev]'
+	@touch $@
+
+.venv/.docs: .venv/.core
+	@echo 'Installing what the documentation needs into .venv ...'
+	@$(PIP) --editable '.[docs]'
 	@touch $@
 
 # The folders are the target's own, and a run never overwrites one: begin afresh.
@@ -63,6 +69,9 @@ test: .venv/.test
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/python -m pytest --numprocesses auto
+
+docs: .venv/.docs
+	.venv/bin/python docs/site/build.py --out build/site
 
 clean:
 	rm -rf .venv $(RUN) $(STUDY) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -26,7 +26,7 @@ def complexity(model: nn.Module, picture: tuple[int, int, int]) -> dict[str, Com
 
     A stage is a direct child of the model, or of a sequence among those (``blocks.3``). A model
     with one child alone is a wrapper, and has that child's stages. Only convolutions and linears
-    have MACs, biases none; SPEC's table counts the same way.
+    have MACs, biases none.
     """
     macs: dict[str, int] = {}
     hooks = []

@@ -1,0 +1,107 @@
+"""The site's source folder: the checkout's pages at their own paths, so that their links hold.
+
+``README.md`` becomes the front page; what only a code-hosting site needs is put as a site has it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FRONT = "index.md"
+REPORT = "results/strategies"
+
+# The order of the pages, by captions; the front page carries it.
+PAGES = {
+    "Start": ("self", "docs/tour", "docs/README"),
+    "Tutorials": (
+        "docs/tutorials/own-pictures",
+        "docs/tutorials/distil-a-teacher",
+        "docs/tutorials/reproduce-the-paper",
+        "docs/tutorials/read-a-report",
+    ),
+    "Guides": (
+        "docs/data",
+        "docs/training",
+        "docs/distillation",
+        "docs/studies",
+        f"A study's report <{REPORT}/report>",
+        "docs/deployment",
+        "docs/processes",
+        "docs/scaling",
+    ),
+    "Reference": (
+        "reference/commands",
+        "reference/settings",
+        "reference/recipes",
+        "reference/api",
+    ),
+    "Design": (
+        "docs/design",
+        "docs/performance",
+        "docs/reliability",
+        "CHANGELOG",
+    ),
+}
+
+_PICTURE = re.compile(
+    r'<picture><source media="\(prefers-color-scheme: dark\)" srcset="(?P<dark>[^"]+)">'
+    r'<img alt="(?P<alt>[^"]*)" src="(?P<light>[^"]+)"></picture>'
+)
+
+_FRONT = re.compile(r"\]\(((?:\.\./)+)README\.md")
+
+
+def stage(into: Path) -> None:
+    """Write all pages that are not generated, and the files that they show, below ``into``."""
+    for file in pages():
+        name = FRONT if file == ROOT / "README.md" else file.relative_to(ROOT).as_posix()
+        write(into / name, page_text(file))
+    for picture in (ROOT / "results/deploy.png", *sorted((ROOT / REPORT / "plots").glob("*.svg"))):
+        copy(picture, into / picture.relative_to(ROOT))
+
+
+def pages() -> list[Path]:
+    """The checkout's Markdown that the site has."""
+    front = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / REPORT / "report.md"]
+    return front + sorted((ROOT / "docs").rglob("*.md"))
+
+
+def page_text(file: Path) -> str:
+    """A page as the site has it."""
+    text = file.read_text()
+    # A site has a switch for dark colours, which the browser's own setting knows nothing of.
+    text = _PICTURE.sub(_two_pictures, text)
+    text = _FRONT.sub(rf"](\1{FRONT}", text)
+    return text + navigation() if file == ROOT / "README.md" else text
+
+
+def navigation() -> str:
+    """The tables of contents of the side bar."""
+    return "".join(
+        f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(names) + "\n```\n"
+        for caption, names in PAGES.items()
+    )
+
+
+def write(path: Path, text: str) -> None:
+    """Write ``text`` where it is not there yet: Sphinx reads a changed file again."""
+    if not path.is_file() or path.read_text() != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def copy(source: Path, path: Path) -> None:
+    """Copy a file, unless the same is there."""
+    if not path.is_file() or path.read_bytes() != source.read_bytes():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, path)
+
+
+def _two_pictures(found: re.Match[str]) -> str:
+    return "\n".join(
+        f"```{{image}} {found[kind]}\n:alt: {found['alt']}\n:class: only-{kind}\n```\n"
+        for kind in ("light", "dark")
+    )

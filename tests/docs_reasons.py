@@ -1,0 +1,50 @@
+"""What of the pages' commands a test does not run, and why; and what stands for their names."""
+
+from __future__ import annotations
+
+# Lines as they are written. Each is at least parsed where it is a command of this program.
+NOT_RUN = {
+    "source .venv/bin/activate": "of the user's shell",
+    "ray start --head": "a cluster; tests/study/test_ray.py starts one",
+    "ghostnet-small data --data.root DIR --data.label_column fine_label": (
+        "a set with several labels; tests/data/test_sources.py has one"
+    ),
+    "ghostnet-small data --data.source cifar10": "from the hub; tests/data/hub has one of its own",
+    "ghostnet-small export runs/NAME": "all formats; tests/deploy has each",
+    "ghostnet-small predict runs/NAME/export/model.c picture.png": (
+        "compiles a file once more; own-pictures.md does"
+    ),
+}
+
+# Commands that are only parsed, and recipes in them only resolved.
+LONG = {
+    "demo": "serves until it is stopped; tests/demo asks it for its pages",
+    "benchmark train": "a benchmark; tests/study/test_train_speed.py runs it short",
+    "benchmark distill": "a benchmark; tests/study/test_distill_speed.py runs it short",
+    "benchmark deploy": "a benchmark; tests/study/test_deploy_speed.py runs it short",
+}
+
+# Programs whose options are parsed by their own parsers, and their files looked for.
+PARSED_PROGRAMS = ("python", "torchrun", "accelerate", "make", "pip")
+# Programs that are run as they are.
+RUN_PROGRAMS = ("cc", "./classify")
+
+# A name in a page, and what the folder of the test has for it.
+NAMES = {
+    "RECIPE": "recipes/quickstart-digits.yaml",
+    "RUN": "runs/NAME",
+    "FILE": "recipes/studies/quickstart-digits.yaml",
+    "PATH": "DIR",
+    "/usr/share/datasets/fashion-mnist": "fashion",
+    "/shared/study": "shared-study",
+}
+# Within text a command is often cut to what the text is about.
+SYNOPSES = ("COMMAND", "NAME")
+
+# Runs that a page takes for granted.
+GRANTED = {
+    "docs/deployment.md": ("runs/NAME",),
+    "docs/distillation.md": ("runs/other",),
+    "docs/processes.md": ("runs/NAME",),
+    "docs/studies.md": ("runs/some-run",),
+}
