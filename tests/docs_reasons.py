@@ -18,10 +18,19 @@ NOT_RUN = {
 
 # Commands that are only parsed, and recipes in them only resolved.
 LONG = {
+    "ship": "evaluates on a whole test split; tests/study/test_ship.py ships",
+    "push": "to the hub; tests/study/test_hub.py has one of its own",
+    "pull": "from the hub; tests/study/test_hub.py has one of its own",
     "demo": "serves until it is stopped; tests/demo asks it for its pages",
     "benchmark train": "a benchmark; tests/study/test_train_speed.py runs it short",
     "benchmark distill": "a benchmark; tests/study/test_distill_speed.py runs it short",
     "benchmark deploy": "a benchmark; tests/study/test_deploy_speed.py runs it short",
+}
+
+# Commands that name what begins so are only parsed, and blocks of Python only compiled.
+ELSEWHERE = {
+    "hf-hub:": "the hub; tests/study/test_hub.py has one of its own",
+    "local-dir:": "a folder that pull wrote; tests/study/test_hub.py has one",
 }
 
 # Programs whose options are parsed by their own parsers, and their files looked for.

@@ -23,10 +23,11 @@ import yaml
 
 from docs_blocks import ROOT, Block
 from docs_programs import launcher, script
-from docs_reasons import LONG, NAMES, NOT_RUN, PARSED_PROGRAMS, RUN_PROGRAMS, SYNOPSES
+from docs_reasons import ELSEWHERE, LONG, NAMES, NOT_RUN, PARSED_PROGRAMS, RUN_PROGRAMS, SYNOPSES
 from ghostnet_small import cli
 from ghostnet_small.command import Command, Commands
 from ghostnet_small.commands import COMMANDS
+from ghostnet_small.study.exporting import default_folder
 from ghostnet_small.study.plan import plan_study
 from ghostnet_small.study.recipe import Recipe, read_recipe
 from ghostnet_small.study.shipped import find_recipe, find_study
@@ -96,7 +97,7 @@ def shell(page: Page, block: Block) -> None:
 def command(page: Page, words: list[str]) -> str | None:
     """One of this program's commands; its output, or None where it is not run as it is written."""
     args, name = parsed(words)
-    if name in LONG:
+    if name in LONG or any(word.startswith(tuple(ELSEWHERE)) for word in words):
         return None
     if name in ("train", "distill") and args.out is not None:
         train(page, words, args)
@@ -138,7 +139,7 @@ def train(page: Page, words: list[str], args: argparse.Namespace) -> None:
 
 def export(page: Page, words: list[str], args: argparse.Namespace) -> None:
     """The first export to some formats; copies of its files in place of others."""
-    out = args.out or args.path / "export"
+    out = args.out or default_folder(args.path)
     kind = f"export to {args.formats}, {args.int8}, {args.input}"
     if kind not in page.runs:
         run(words)
@@ -228,8 +229,11 @@ def inline(page: Page, block: Block) -> None:
 def python(page: Page, block: Block) -> None:
     """The block, after those before it on the page."""
     output = io.StringIO()
+    code = compile(block.text, block.where, "exec")
+    if any(f'"{start}' in block.text for start in ELSEWHERE):
+        return
     with contextlib.redirect_stdout(output):
-        exec(compile(block.text, block.where, "exec"), page.names)
+        exec(code, page.names)
     page.printed = output.getvalue()
 
 

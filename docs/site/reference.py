@@ -26,7 +26,10 @@ DOORS = (PACKAGE, "ghostnet_small.distill")
 # What users reach from Python: a page's name, its title and its modules.
 API = {
     "package": ("The package", PACKAGE),
-    "networks": ("Networks", "ghostnet_small.models.ghostnetv3"),
+    "networks": (
+        "Networks",
+        *("ghostnet_small.models.ghostnetv3", "ghostnet_small.models.teachers"),
+    ),
     "folding": (
         "Folding, parameters and MACs",
         "ghostnet_small.nn.fold",
@@ -50,6 +53,16 @@ API = {
     "classifiers": (
         "Classifiers and predictions",
         *("ghostnet_small.study.classifier", "ghostnet_small.study.prediction"),
+    ),
+    "weights": (
+        "Weights, their cards and the hub",
+        *("ghostnet_small.models.weights", "ghostnet_small.models.shipped"),
+        *("ghostnet_small.study.ship", "ghostnet_small.study.card", "ghostnet_small.study.hub"),
+    ),
+    "demo": (
+        "The demo's files and server",
+        *("ghostnet_small.demo.bundle", "ghostnet_small.demo.opened"),
+        *("ghostnet_small.demo.activation", "ghostnet_small.demo.server"),
     ),
     "exports": (
         "Exported files",

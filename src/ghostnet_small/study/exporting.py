@@ -91,9 +91,7 @@ def export_weights(
     for this network, for files that exist, weights that cannot be read, and for int8 where the
     data cannot be; ``ExportFailed`` at the end where a file is not kept.
     """
-    if out is None:
-        # A name has no folder of the user's.
-        out = path / FOLDER if path.exists() else Path(FOLDER) / path.name
+    out = default_folder(path) if out is None else out
     everything = list(formats) == ["all"]
     chosen = chosen_formats(formats)
     if everything:
@@ -163,6 +161,12 @@ def export_weights(
         reasons = "; ".join(f"{one['file']} {one['reason']}" for one in failed)
         raise ExportFailed(f"not kept: {reasons}", value)
     return value
+
+
+def default_folder(path: Path) -> Path:
+    """Where the files of ``path`` go: ``path/export``, or ``export/NAME`` of a name, which has no
+    folder of the user's."""
+    return path / FOLDER if path.exists() else Path(FOLDER) / path.name
 
 
 def _write(
