@@ -48,10 +48,10 @@ def test_what_is_known_of_the_weights(weights: Path, tmp_path: Path) -> None:
     ("data", "name"),
     (
         ({"source": "digits", "root": None}, "digits"),
-        ({"source": "cifar10", "root": "/home/alice/cifar"}, "cifar10"),
+        ({"source": "cifar10", "root": "/home/alice/cifar10"}, "cifar10"),
         ({"source": "owner/name", "root": None}, "owner/name"),
         ({"source": "/home/alice/pictures", "root": None}, "pictures"),
-        ({"source": "digits", "root": "/home/alice/pictures"}, None),
+        ({"source": "digits", "root": "/home/alice/pictures"}, "pictures"),
         ({}, None),
     ),
 )

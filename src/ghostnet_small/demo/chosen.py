@@ -75,10 +75,9 @@ class Chosen:
         }
 
     def trained_on(self) -> str | None:
-        """The data's name, of a folder the last part; None where a folder took the place of one."""
+        """The data's name, of a folder the last part; None where it is not known."""
         data = self.info.recipe.get("data", {})
-        # The default, which a root overrides.
-        if "source" not in data or (data.get("root") and data["source"] == "digits"):
+        if "source" not in data:
             return None
         return str(portable_recipe({"data": data})["data"]["source"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,9 @@ KEPT = "data.source"
 def portable_recipe(written: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe's plain values without folders and devices of the machine that it ran on.
 
-    Of a data source that is a folder its last name is left; of teachers, nothing; of weights to
-    start from, a name that means the same everywhere.
+    Of data in a folder its last name is left, in place of a source that was not read: a recipe for
+    CIFAR-10 may have been given other pictures. Of teachers, nothing is left; of weights to start
+    from, a name that means the same everywhere.
     """
     unset = flatten(Recipe().as_dict())
     plain: dict[str, Any] = {}
@@ -35,15 +37,25 @@ def portable_recipe(written: Mapping[str, Any]) -> dict[str, Any]:
         }
     # Of a stranger's weights a recipe may be anything.
     data, model = plain.get("data"), written.get("model")
-    source = data.get("source") if isinstance(data, dict) else None
-    # A folder's path may look like a name of the hub.
-    if source is not None and (
-        Path(str(source)).is_dir() or not (source == "digits" or is_name(str(source)))
-    ):
-        plain["data"]["source"] = Path(str(source)).name
+    if isinstance(data, dict) and data.get("source") is not None:
+        root = written["data"].get("root")
+        data["source"] = _portable_source(str(data["source"]), None if root is None else str(root))
     if isinstance(model, dict) and model.get("weights") is not None:
         plain["model"]["weights"] = _portable_name(str(model["weights"]), None)
     return plain
+
+
+def _portable_source(source: str, root: str | None) -> str:
+    # A folder's path may look like a name of the hub.
+    if root is None and (source == "digits" or is_name(source)) and not Path(source).is_dir():
+        return source
+    name = Path(root or source).resolve().name
+    # A copy of a named set in a folder of that name, such as data/fashion-mnist.
+    return source if _letters(name) == _letters(source) else name
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def portable_info(info: ModelInfo) -> ModelInfo:
