@@ -265,7 +265,9 @@ def test_files_that_are_refused(saved: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_file_tells_no_folder(saved: Path, tmp_path: Path) -> None:
     described = open_file(saved / "model.onnx").description
-    named = replace(described, data={**described.data, "root": "/home/alice", "cache": "alice"})
+    named = replace(
+        described, data={**described.data, "root": "/home/alice/digits", "cache": "alice"}
+    )
     file = tmp_path / "model.onnx"
     file.write_bytes(content(onnx.load(saved / "model.onnx"), named))
     assert b"alice" in file.read_bytes()
