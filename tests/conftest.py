@@ -68,6 +68,15 @@ def quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ghostnet_small.study.pictures.save_png", save)
 
 
+@pytest.fixture(scope="module")
+def no_pictures() -> Iterator[None]:
+    """Runs have none: drawing them takes longer than all else of a small one."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("draw_curves", "draw_confusion", "draw_mistakes"):
+            patch.setattr(f"ghostnet_small.study.finish.{name}", lambda *drawn: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def kernels() -> None:
     """The C kernels, without which tests of them would compare PyTorch with itself."""

@@ -106,8 +106,8 @@ def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
 
 
 @contextmanager
-def serving(table: Mapping[str, Resource]) -> Iterator[str]:
-    """The address at which ``table`` is served."""
+def running(table: Mapping[str, Resource]) -> Iterator[DemoServer]:
+    """A server of ``table`` at work."""
     stop = threading.Event()
     with DemoServer("127.0.0.1", 0) as server:
         server.timeout = 0.02
@@ -115,10 +115,17 @@ def serving(table: Mapping[str, Resource]) -> Iterator[str]:
         thread = threading.Thread(target=server.serve, args=(stop.is_set,))
         thread.start()
         try:
-            yield server.url
+            yield server
         finally:
             stop.set()
             thread.join()
+
+
+@contextmanager
+def serving(table: Mapping[str, Resource]) -> Iterator[str]:
+    """The address at which ``table`` is served."""
+    with running(table) as server:
+        yield server.url
 
 
 def start_chromium(playwright: Playwright) -> Browser:

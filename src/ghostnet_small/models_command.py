@@ -46,6 +46,7 @@ def models(args: argparse.Namespace) -> list[dict[str, Any]]:
 def show_models(value: list[dict[str, Any]]) -> None:
     """A line for each of the weights; of one that was named, its card."""
     from ghostnet_small.study.card import spread
+    from ghostnet_small.study.table_cells import both_forms_text
 
     if len(value) == 1:
         print(value[0]["card"], end="")
@@ -57,10 +58,9 @@ def show_models(value: list[dict[str, Any]]) -> None:
     table.add_column("top-1 of the runs\nof its recipe, %")
     table.add_column("recipe")
     for one in value:
-        params = one["params"]
         table.add_row(
             one["name"],
-            f"{params['training']:,} / {params['deployed']:,}",
+            both_forms_text(one["params"]),
             f"{one['macs']['deployed']:,}",
             f"{one['size_bytes'] / 1000:,.0f}",
             f"{one['top1']:.2f}",

@@ -13,9 +13,10 @@ from torch import nn
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_text
+from ghostnet_small.hub.models import CONFIG, WEIGHTS
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.registry import ARCHITECTURES, create_ghostnet
-from ghostnet_small.models.shipped import CONFIG, shipped_weights
+from ghostnet_small.models.shipped import shipped_weights
 from ghostnet_small.models.timm_layout import pretrained_cfg
 from ghostnet_small.nn.fold import reparameterize
 
@@ -67,7 +68,7 @@ def _shipped() -> dict[str, dict[str, Any]]:
                 license="mit",
             ),
             "label_names": tuple(config["classes"]),
-            "file": str(folder / "model.safetensors"),
+            "file": str(folder / WEIGHTS),
         }
     return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -13,6 +12,7 @@ import pytest
 from ghostnet_small.demo import server as module
 from ghostnet_small.demo.server import POLICY, DemoServer, Resource
 from ghostnet_small.errors import InputError
+from page_kit import running
 
 TABLE = {
     "/": Resource(b"<!doctype html>", "text/html; charset=utf-8"),
@@ -29,17 +29,8 @@ class Answer(NamedTuple):
 
 @pytest.fixture
 def server() -> Iterator[DemoServer]:
-    stop = threading.Event()
-    with DemoServer("127.0.0.1", 0) as found:
-        found.timeout = 0.02
-        found.table = TABLE
-        thread = threading.Thread(target=found.serve, args=(stop.is_set,))
-        thread.start()
-        try:
-            yield found
-        finally:
-            stop.set()
-            thread.join()
+    with running(TABLE) as found:
+        yield found
 
 
 def connect(server: DemoServer) -> socket.socket:

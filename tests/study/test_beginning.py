@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import ghostnet_small as gns
 from engine_kit import Silent
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.settings import ModelSettings
-from ghostnet_small.study import finish
 from ghostnet_small.study import run as study
 from ghostnet_small.study.beginning import Beginning, check_beginnings
 from ghostnet_small.study.folder import RunFolder
@@ -28,6 +26,8 @@ from ghostnet_small.train.interfaces import Interrupted
 from ghostnet_small.train.processes import ALONE
 from networks import randomize_network, relative
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 COLOURS = ("red", "green", "blue")
 DIGITS = tuple(map(str, range(10)))
 WIDTH = 0.05
@@ -37,15 +37,6 @@ WORDS = [
     *("--train.epochs", "2", "--train.batch_size", "16", "--train.device", "cpu"),
     *("--train.ema_decay", "0.9", "--train.checkpoint_seconds", "0"),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_pictures() -> Iterator[None]:
-    """Drawing them takes longer than all else."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("draw_curves", "draw_confusion", "draw_mistakes"):
-            patch.setattr(finish, name, lambda *drawn: None)
-        yield
 
 
 def make_weights(

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from ghostnet_small.distill.teacher import Teacher
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.weights import ModelInfo, save_model
 from ghostnet_small.nn.fold import reparameterize
-from ghostnet_small.study import finish
 from ghostnet_small.study import run as study
 from ghostnet_small.study.recipe import Recipe, read_recipe
 from ghostnet_small.study.teaching import Teaching, load_teacher
@@ -37,6 +36,8 @@ from ghostnet_small.train.interfaces import Interrupted
 from makers import make_folder
 
 # 48 pictures to train on, in three steps an epoch.
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 WORDS = [
     *("--name", "student", "--model.width", "0.05", "--data.limit", "60"),
     *("--data.validation", "0.2", "--train.epochs", "2", "--train.batch_size", "16"),
@@ -96,15 +97,6 @@ def make_weights(folder: Path, seed: int = 1, **changes: Any) -> Path:
         model.classifier.get_parameter("weight").mul_(4 / logits.std())
     save_model(model.eval(), info, folder)
     return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_pictures() -> Iterator[None]:
-    """Drawing them takes longer than all else."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("draw_curves", "draw_confusion", "draw_mistakes"):
-            patch.setattr(finish, name, lambda *drawn: None)
-        yield
 
 
 @pytest.fixture(scope="module")

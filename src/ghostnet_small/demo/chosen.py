@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ghostnet_small.deploy.description import Description
+from ghostnet_small.deploy.description import Description, describe
 from ghostnet_small.files import read_bytes
+from ghostnet_small.hub.models import WEIGHTS
 from ghostnet_small.models.network import Network
-from ghostnet_small.models.weights import WEIGHTS, ModelInfo, load, weights_folder
+from ghostnet_small.models.weights import ModelInfo, load, weights_folder
 from ghostnet_small.study.folder import RunFolder, is_run
 from ghostnet_small.study.portable import portable_recipe
 from ghostnet_small.study.ship import shipped_facts
@@ -25,22 +26,21 @@ MOST_BYTES = (1 << 31) - 1
 
 @dataclass(frozen=True)
 class Chosen:
-    """Weights that are read; ``path`` and ``kind`` as ``load`` takes them."""
+    """Weights that are read; ``path`` and ``kind`` as ``load`` takes them, which lie in
+    ``folder``."""
 
     path: Path
     kind: str
+    folder: Path
     model: Network = field(repr=False)
     info: ModelInfo = field(repr=False)
 
     @classmethod
     def read(cls, path: Path, kind: str) -> Chosen:
         """Raises what ``load`` does."""
-        return cls(path, kind, *load(path, kind))
-
-    @property
-    def folder(self) -> Path:
-        """Where the weights lie."""
-        return weights_folder(self.path, self.kind)
+        # Found once: the hub is asked for a model of its own then.
+        folder = weights_folder(path, kind)
+        return cls(path, kind, folder, *load(folder))
 
     @property
     def picture(self) -> tuple[int, int, int]:
@@ -49,17 +49,7 @@ class Chosen:
 
     def description(self) -> Description:
         """Of the float32 file, without the training's data."""
-        return Description(
-            architecture=self.model.config["architecture"],
-            width=float(self.model.config["width"]),
-            classes=self.info.classes,
-            size=self.info.size,
-            mean=self.info.mean,
-            std=self.info.std,
-            precision="float32",
-            input="normalized",
-            data={},
-        )
+        return describe(self.model, self.info)
 
     def identity(self) -> dict[str, Any]:
         """What files of these weights are known by, in values that JSON gives back the same."""

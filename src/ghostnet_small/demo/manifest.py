@@ -10,7 +10,7 @@ import torch
 from ghostnet_small.demo import runtime
 from ghostnet_small.demo.chosen import ACTIVATION, FLOAT32, INT8
 from ghostnet_small.demo.opened import Bundle
-from ghostnet_small.models.registry import create_model
+from ghostnet_small.models.registry import create_from
 from ghostnet_small.nn.complexity import both_forms, by_quantity
 
 PILLOW = int(PIL.__version__.split(".")[0])
@@ -71,13 +71,7 @@ def _costs(bundle: Bundle) -> dict[str, Any]:
     config = bundle.config
     if config is None:
         return {"params": None, "macs": None}
-    model = create_model(
-        config["architecture"],
-        width=config["width"],
-        num_classes=config["num_classes"],
-        in_channels=config["in_channels"],
-        upsample=config.get("upsample"),
-    )
+    model = create_from(config)
     described = bundle.description
     # Counting looks at shapes alone.
     with torch.no_grad():

@@ -15,8 +15,8 @@ from ghostnet_small.deploy.formats import format_of, open_file
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import checked_json, read_bytes
 from ghostnet_small.models.registry import ARCHITECTURES
-from ghostnet_small.models.shipped import find_weights
 from ghostnet_small.models.weights import KINDS
+from ghostnet_small.study.classifier import is_exported
 
 Say = Callable[[str], None]
 
@@ -49,7 +49,7 @@ def open_bundle(
     Raises what ``write_bundle`` does, and ``InputError`` for a file of another format, or one
     that takes pixels.
     """
-    if not find_weights(path).is_dir() and (path.is_file() or format_of(path)):
+    if is_exported(path):
         return _of_file(path, weights, overrides)
     chosen = Chosen.read(path, weights or "last")
     ready = None if overrides else _ready(chosen, chosen.folder, say)

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from ghostnet_small.errors import InputError
+from ghostnet_small.models.network import Network
+from ghostnet_small.models.weights import ModelInfo
 
 # Raised by one whenever what a file means changes.
 FORMAT = 1
@@ -49,6 +51,27 @@ class Description:
     def as_json(self) -> str:
         """One line of ASCII that ``read_description`` reads."""
         return json.dumps({"format": FORMAT, **asdict(self)})
+
+
+def describe(
+    model: Network,
+    info: ModelInfo,
+    *,
+    input: Input = "normalized",
+    data: Mapping[str, Any] | None = None,
+) -> Description:
+    """The description of a float32 file of trained weights, by default without their data."""
+    return Description(
+        architecture=model.config["architecture"],
+        width=model.config["width"],
+        classes=info.classes,
+        size=info.size,
+        mean=info.mean,
+        std=info.std,
+        precision="float32",
+        input=input,
+        data={} if data is None else data,
+    )
 
 
 def read_description(text: str | None, where: str) -> Description:

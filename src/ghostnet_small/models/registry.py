@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
+from typing import Any
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GHOSTNETV3, GHOSTNETV3_SMALL, GhostNetV3
@@ -106,6 +108,17 @@ def create_model(
             upsample=upsample,
         )
     return create_ghostnet(name, width=width, num_classes=num_classes, in_channels=in_channels)
+
+
+def create_from(config: Mapping[str, Any]) -> Network:
+    """A fresh network of what ``Network.config`` holds; raises as ``create_model`` does."""
+    return create_model(
+        config["architecture"],
+        width=config["width"],
+        num_classes=config["num_classes"],
+        in_channels=config["in_channels"],
+        upsample=config.get("upsample"),
+    )
 
 
 def create_ghostnet(

@@ -6,11 +6,10 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from ghostnet_small.hub.models import fetch_model, is_hub_name, read_hub_name
+from ghostnet_small.hub.models import CONFIG, fetch_model, is_hub_name, read_hub_name
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 FOLDERS = (_PACKAGE / "weights", _PACKAGE.parent.parent / "results" / "weights")
-CONFIG = "config.json"
 
 
 def shipped_weights() -> dict[str, Path]:

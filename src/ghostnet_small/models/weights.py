@@ -14,11 +14,12 @@ from torch import Tensor
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import checked_json, signed_json, write_atomic
+from ghostnet_small.hub.models import CONFIG, WEIGHTS
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.published import check_shape, load_checked
-from ghostnet_small.models.registry import create_model
-from ghostnet_small.models.shipped import CONFIG, find_weights, known_weights
+from ghostnet_small.models.registry import create_from
+from ghostnet_small.models.shipped import find_weights, known_weights
 from ghostnet_small.models.timm_layout import (
     UnknownNetwork,
     add_prefix,
@@ -30,7 +31,6 @@ from ghostnet_small.models.timm_layout import (
 from ghostnet_small.nn.fold import is_folded, reparameterize
 from ghostnet_small.tensorfile import Shapes, read_tensors, write_tensors
 
-WEIGHTS = "model.safetensors"
 KINDS = ("last", "best")
 # Pixels of a picture that a model may ask to be fed: hostile weights must not make ``predict``
 # fill the memory.
@@ -124,14 +124,7 @@ def load(path: str | Path, weights: str = "last") -> tuple[Network, ModelInfo]:
     folder = weights_folder(Path(path), weights)
     config, info = _read_config(folder / CONFIG)
     what = str(folder / WEIGHTS)
-    build = partial(
-        create_model,
-        config["architecture"],
-        width=config["width"],
-        num_classes=config["num_classes"],
-        in_channels=config["in_channels"],
-        upsample=config["upsample"],
-    )
+    build = partial(create_from, config)
     # Shapes are compared before memory is taken: on the meta device a model costs nothing.
     with torch.device("meta"):
         model = build().eval()

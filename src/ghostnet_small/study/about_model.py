@@ -9,7 +9,7 @@ import torch
 
 from ghostnet_small.data.decoded.pixels import MIN_SIZE
 from ghostnet_small.errors import InputError
-from ghostnet_small.models.registry import NAMES, create_model
+from ghostnet_small.models.registry import NAMES, create_from
 from ghostnet_small.models.shipped import find_weights
 from ghostnet_small.models.weights import load
 from ghostnet_small.nn.complexity import both_forms, by_quantity
@@ -61,13 +61,7 @@ def describe_model(
             "in_channels": 3 if channels is None else channels,
             "upsample": upsample,
         }
-    model = create_model(
-        config["architecture"],
-        width=config["width"],
-        num_classes=config["num_classes"],
-        in_channels=config["in_channels"],
-        upsample=config.get("upsample"),
-    )
+    model = create_from(config)
     model.check_size(height, wide)
     picture = (config["in_channels"], height, wide)
     # Counting looks at shapes alone, so the weights stay as they were initialised.

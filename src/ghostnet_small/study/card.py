@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,14 @@ from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.study.portable import changed_settings, portable_recipe
 from ghostnet_small.study.provenance import commit_text
 from ghostnet_small.study.recipe_file import yaml_text
-from ghostnet_small.study.table_cells import markdown_table
+from ghostnet_small.study.table_cells import (
+    both_forms_text,
+    device_text,
+    markdown_table,
+    mean_text,
+    recipe_name,
+    time_text,
+)
 
 # What timm and the hub of Hugging Face sort models by.
 TAGS = ["image-classification", "timm", "ghostnet-small", "tiny-images"]
@@ -89,10 +95,7 @@ def _title(name: str, config: Facts, info: ModelInfo, facts: Facts | None) -> st
     if facts is not None:
         costs = facts["record"]["model"]
         for quantity, title in (("params", "parameters"), ("macs", "MACs for a picture")):
-            forms = costs[quantity]
-            rows.append(
-                [f"{title}, training / deployed", f"{forms['training']:,} / {forms['deployed']:,}"]
-            )
+            rows.append([f"{title}, training / deployed", both_forms_text(costs[quantity])])
     return f"# {name}\n\n{about}\n\n{markdown_table(['', ''], rows)}"
 
 
@@ -120,11 +123,7 @@ def _accuracy(facts: Facts) -> str:
 
 def spread(runs: Sequence[Facts]) -> str:
     """``n = 3: 87.16 ± 0.42``, test top-1 in %; ± is the sample deviation."""
-    values = [run["test_top1"] for run in runs]
-    if len(values) == 1:
-        return f"n = 1: {values[0]:.2f}"
-    mean, deviation = statistics.mean(values), statistics.stdev(values)
-    return f"n = {len(values)}: {mean:.2f} ± {deviation:.2f}"
+    return f"n = {len(runs)}: {mean_text([run['test_top1'] for run in runs])}"
 
 
 def _per_class(facts: Facts) -> str:
@@ -142,10 +141,9 @@ def _per_class(facts: Facts) -> str:
 
 def _training(info: ModelInfo, facts: Facts) -> str:
     record = facts["record"]
-    device, data = record["device"], record["data"]
-    threads = f", {device['threads']} threads" if device["kind"] == "cpu" else ""
+    data = record["data"]
     rows = [
-        ["recipe", _plain(record["recipe"]["name"] or record["recipe_hash"][:8])],
+        ["recipe", _plain(recipe_name(record))],
         ["data", f"{_source(info)}, read from {facts['read_from']}"],
         *(
             [f"{split} pictures", f"{data[f'{split}_images']:,}"]
@@ -153,8 +151,8 @@ def _training(info: ModelInfo, facts: Facts) -> str:
         ),
         ["fingerprint of the data", f"`{data['fingerprint'][:16]}`"],
         ["epochs", f"{len(record['epochs'])}"],
-        ["device", f"{device['name']}{threads}"],
-        ["time", f"{record['wall_seconds'] / 60:,.0f} min"],
+        ["device", device_text(record["device"])],
+        ["time", time_text(record["wall_seconds"])],
         ["commit", f"`{commit_text(record['commit'], record['dirty'])}`"],
         ["PyTorch", record["libraries"]["torch"]],
     ]

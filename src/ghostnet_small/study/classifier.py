@@ -72,7 +72,7 @@ def open_classifier(
     Raises ``InputError`` where ``path`` cannot be read, or is an exported file and an option is
     given that means nothing there.
     """
-    if is_hub_name(path) or path.is_dir() or not (path.is_file() or format_of(path)):
+    if not is_exported(path):
         return TrainedWeights(path, weights or "last", fold is not False)
     found = ExportedFile(path)
     for option, given in (("--weights", weights), ("--fold", fold)):
@@ -82,6 +82,13 @@ def open_classifier(
                 "was written, of one kind of weights; leave it out"
             )
     return found
+
+
+def is_exported(path: Path) -> bool:
+    """Whether ``path`` means an exported file, and not weights by folder or by name."""
+    if is_hub_name(path) or path.is_dir():
+        return False
+    return path.is_file() or format_of(path) is not None
 
 
 class TrainedWeights(Classifier):

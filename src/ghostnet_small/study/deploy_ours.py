@@ -10,7 +10,7 @@ from typing import Any
 
 from ghostnet_small.data.dataset import Split
 from ghostnet_small.data.sources import load_split
-from ghostnet_small.deploy.description import Description, Precision
+from ghostnet_small.deploy.description import Description, Precision, describe
 from ghostnet_small.deploy.formats import Format, chosen_formats, format_of, open_file
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.weights import ModelInfo, load
@@ -84,17 +84,7 @@ class OfWeights(Ours):
         self.formats = chosen_formats(formats)
         self.precisions = ["float32", "int8"] if int8 else ["float32"]
         self.model, self.info = load(path, weights)
-        self.description = Description(
-            architecture=self.model.config["architecture"],
-            width=self.model.config["width"],
-            classes=self.info.classes,
-            size=self.info.size,
-            mean=self.info.mean,
-            std=self.info.std,
-            precision="float32",
-            input="normalized",
-            data={},
-        )
+        self.description = describe(self.model, self.info)
 
     def candidates(self, folder: Path, threads: int, say: Say) -> list[Candidate]:
         """As the base says; a file that is not kept has ``failed``."""

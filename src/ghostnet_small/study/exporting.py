@@ -14,7 +14,7 @@ from ghostnet_small.data.settings import DataSettings
 from ghostnet_small.data.sources import load_data
 from ghostnet_small.data.split import stratified_rows
 from ghostnet_small.deploy.deployable import Deployable
-from ghostnet_small.deploy.description import Description, Input, Precision
+from ghostnet_small.deploy.description import Description, Input, Precision, describe
 from ghostnet_small.deploy.fine_tune import fine_tune as fine_tune_network
 from ghostnet_small.deploy.formats import FORMATS, Array, Format, chosen_formats, open_file
 from ghostnet_small.errors import InputError
@@ -102,17 +102,7 @@ def export_weights(
     _check_free(targets, out, force)
     recipe = recipe_of(info, path, overrides)
     data = _data(recipe.data, info, path, bool(overrides), int8, say)
-    description = Description(
-        architecture=model.config["architecture"],
-        width=model.config["width"],
-        classes=info.classes,
-        size=info.size,
-        mean=info.mean,
-        std=info.std,
-        precision="float32",
-        input=input,
-        data=recipe.as_dict()["data"],
-    )
+    description = describe(model, info, input=input, data=recipe.as_dict()["data"])
     # A copy is of the class of what it was made of.
     folded: Network = reparameterize(model)  # type: ignore[assignment]
     network = Deployable(folded.whole(), description).eval().requires_grad_(False)

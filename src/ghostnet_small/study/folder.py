@@ -106,34 +106,39 @@ class RunFolder:
 
     def summary(self) -> dict[str, Any] | None:
         """What the finished run found; ``None`` before its end."""
-        path = self.path / "summary.json"
-        if not path.is_file():
-            return None
-        try:
-            return checked_json(path)
-        except ValueError as error:
-            reason = str(error).splitlines()[0]
+        return self._checked(
+            "summary.json", f"remove it and train --resume {self.path} makes it again"
+        )
+
+    def finished(self) -> dict[str, Any]:
+        """``summary``; raises ``InputError`` where the run has not come to its end."""
+        summary = self.summary()
+        if summary is None:
             raise InputError(
-                f"{path} is damaged ({reason}); remove it and train --resume {self.path} makes "
-                "it again"
-            ) from None
+                f"{self.path} has not come to its end; go on with: ghostnet-small train --resume "
+                f"{self.path}"
+            )
+        return summary
 
     def beginning(self) -> dict[str, Any] | None:
         """What is known of the trained weights that the run started from; ``None``: it had none.
 
         Raises ``InputError`` where it cannot be read.
         """
-        path = self.path / BEGINNING
+        return self._checked(
+            BEGINNING, "copy the run's folder again, or train the recipe into a new --out"
+        )
+
+    def _checked(self, name: str, cure: str) -> dict[str, Any] | None:
+        """What a signed file holds; ``None`` where it is not there."""
+        path = self.path / name
         try:
             return checked_json(path)
         except FileNotFoundError:
             return None
         except ValueError as error:
             reason = str(error).splitlines()[0]
-            raise InputError(
-                f"{path} is damaged ({reason}); copy the run's folder again, or train the recipe "
-                "into a new --out"
-            ) from None
+            raise InputError(f"{path} is damaged ({reason}); {cure}") from None
 
     def state(
         self, say: Callable[[str], None] = lambda remark: None

@@ -12,8 +12,8 @@ from ghostnet_small.models.network import Network
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.study.card import model_card
 from ghostnet_small.study.folder import RunFolder, is_run
-from ghostnet_small.study.portable import portable_info, portable_record
-from ghostnet_small.study.ship import shipped_facts
+from ghostnet_small.study.portable import portable_info
+from ghostnet_small.study.ship import facts_of, shipped_facts
 
 
 def hub_card(
@@ -57,9 +57,4 @@ def _of_run(path: Path, folder: Path) -> dict[str, Any] | None:
     found = {
         key.removeprefix("test_"): value for key, value in last.items() if key.startswith("test_")
     }
-    return {
-        "record": portable_record(summary),
-        "runs": [{"seed": summary["seed"], "test_top1": last["test_top1"]}],
-        "evaluation": {"split": "test", **found, "per_class": run.classes()},
-        "read_from": "a local folder" if summary["recipe"]["data"]["root"] else "its source",
-    }
+    return facts_of(summary, [summary], {"split": "test", **found, "per_class": run.classes()})

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ghostnet_small.errors import InputError
+from ghostnet_small.hub.models import CONFIG
 from ghostnet_small.models.registry import check_settings
-from ghostnet_small.models.shipped import CONFIG, find_weights
+from ghostnet_small.models.shipped import find_weights
 from ghostnet_small.study.plan_file import (
     Entry,
     check_known,

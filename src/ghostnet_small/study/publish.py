@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ghostnet_small.errors import InputError
 from ghostnet_small.files import check_free, new_folder
 from ghostnet_small.models.weights import load, save_model
 from ghostnet_small.study.folder import RunFolder
@@ -19,11 +18,7 @@ def publish_run(run: Path, results_file: Path, weights_to: Path | None = None) -
     ``weights_to`` exists; nothing is written then.
     """
     folder = RunFolder.open(run)
-    summary = folder.summary()
-    if summary is None:
-        raise InputError(
-            f"{run} has not come to its end; go on with: ghostnet-small train --resume {run}"
-        )
+    summary = folder.finished()
     if weights_to is None:
         append_record(summary, results_file)
     else:

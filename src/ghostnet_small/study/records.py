@@ -9,6 +9,7 @@ from typing import Any
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_bytes, write_atomic
+from ghostnet_small.study.recipe import terms
 
 Record = Mapping[str, Any]
 
@@ -107,6 +108,12 @@ def write_rows(results_file: Path, rows: Sequence[Record]) -> None:
     results_file.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     write_atomic(results_file, "".join(f"{line}\n" for line in lines))
+
+
+def terms_but_seed(record: Record) -> list[Any]:
+    """What runs have in common that differ in their seed alone, wherever they ran."""
+    decide = {key: value for key, value in terms(record["recipe"]).items() if key != "train.seed"}
+    return [decide, record["data"]["fingerprint"]]
 
 
 def _identity(record: Record) -> tuple[Any, ...]:

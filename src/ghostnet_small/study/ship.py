@@ -17,10 +17,11 @@ from ghostnet_small.files import (
     work_folder,
     write_atomic,
 )
+from ghostnet_small.hub.models import CARD, CONFIG, WEIGHTS
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.registry import NAMES
-from ghostnet_small.models.shipped import CONFIG, shipped_weights
-from ghostnet_small.models.weights import WEIGHTS, ModelInfo, load, save_model
+from ghostnet_small.models.shipped import shipped_weights
+from ghostnet_small.models.weights import ModelInfo, load, save_model
 from ghostnet_small.nn.fold import is_folded
 from ghostnet_small.study.card import model_card
 from ghostnet_small.study.checking import CheckFailed
@@ -28,9 +29,10 @@ from ghostnet_small.study.evaluation import evaluate_classifier
 from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.portable import portable_info, portable_record
 from ghostnet_small.study.recipe import terms
-from ghostnet_small.study.records import Record, append_record, read_records
+from ghostnet_small.study.records import Record, append_record, read_records, terms_but_seed
+from ghostnet_small.study.table_cells import recipe_name
 
-RECORD, CARD = "record.json", "README.md"
+RECORD = "record.json"
 # Processors round differently, and a picture on the edge between two classes may fall over.
 ROUNDING = 3
 
@@ -68,16 +70,13 @@ def ship_weights(
     name = _name(info, model.config) if name is None else name
     folder = to / name
     _check_name(name, folder, force)
-    record, new = _record(path, info, results_file)
     records = read_records(results_file) if results_file.exists() else []
+    record, new = _record(path, info, records, results_file)
     say(f"evaluating {path} on its test split")
     found = evaluate_classifier(path, overrides=overrides, say=say)
     _compare(found, record, path)
     facts = {
-        "record": portable_record(record),
-        "runs": runs_of(record, [*records, record] if new else records),
-        "evaluation": found,
-        "read_from": "a local folder" if record["recipe"]["data"]["root"] else "its source",
+        **facts_of(record, [*records, record] if new else records, found),
         "results": results_file.name,
     }
     with work_folder(folder) as partial:
@@ -97,10 +96,23 @@ def ship_weights(
     }
 
 
+def facts_of(
+    record: Record, records: Sequence[Record], evaluation: dict[str, Any]
+) -> dict[str, Any]:
+    """What a card is made of, without places of this machine: the ``record`` of a run that is among
+    ``records``, the runs of its recipe there, and what was found for its weights."""
+    return {
+        "record": portable_record(record),
+        "runs": runs_of(record, records),
+        "evaluation": evaluation,
+        "read_from": "a local folder" if record["recipe"]["data"]["root"] else "its source",
+    }
+
+
 def runs_of(record: Record, records: Sequence[Record]) -> list[dict[str, Any]]:
     """Seed and test figures of the runs that differ from ``record`` in their seed alone, in the
     order of seeds."""
-    same = [one for one in records if _terms(one) == _terms(record)]
+    same = [one for one in records if terms_but_seed(one) == terms_but_seed(record)]
     return [
         {"seed": one["seed"], **{key: one["last"][key] for key in ("test_top1", "test_correct")}}
         for one in sorted(same, key=lambda one: one["seed"])
@@ -143,7 +155,7 @@ def list_shipped() -> list[dict[str, Any]]:
                 **{key: facts["evaluation"][key] for key in ("top1", "correct", "total")},
                 "seed": record["seed"],
                 "runs": facts["runs"],
-                "recipe": record["recipe"]["name"] or record["recipe_hash"][:8],
+                "recipe": recipe_name(record),
                 "epochs": len(record["epochs"]),
                 "card": read_text(folder / CARD),
             }
@@ -168,13 +180,13 @@ def _check_name(name: str, folder: Path, force: bool) -> None:
         raise InputError(f"{folder} exists; give --force to replace it, or another --name")
 
 
-def _record(path: Path, info: ModelInfo, results_file: Path) -> tuple[Record, bool]:
-    """The record of the weights of ``path``, and whether it is still to be appended."""
-    summary = _summary(path)
-    records = read_records(results_file) if results_file.exists() else []
-    if summary is not None:
-        found = [one for one in records if one == summary]
-        record, new = (found[0], False) if found else (summary, True)
+def _record(
+    path: Path, info: ModelInfo, records: Sequence[Record], results_file: Path
+) -> tuple[Record, bool]:
+    """The record of the weights of ``path``, and whether ``records`` lack it."""
+    if (path / "last" / CONFIG).is_file():
+        record: Record = RunFolder.open(path).finished()
+        new = record not in records
     else:
         found = [one for one in records if terms(one["recipe"]) == terms(info.recipe)]
         if len(found) != 1:
@@ -191,18 +203,6 @@ def _record(path: Path, info: ModelInfo, results_file: Path) -> tuple[Record, bo
     return record, new
 
 
-def _summary(path: Path) -> Record | None:
-    """The summary of a run's folder; None for a folder of weights."""
-    if not (path / "last" / CONFIG).is_file():
-        return None
-    summary = RunFolder.open(path).summary()
-    if summary is None:
-        raise InputError(
-            f"{path} has not come to its end; go on with: ghostnet-small train --resume {path}"
-        )
-    return summary
-
-
 def _compare(found: dict[str, Any], record: Record, path: Path) -> None:
     last = record["last"]
     if "test_correct" not in last:
@@ -213,8 +213,3 @@ def _compare(found: dict[str, Any], record: Record, path: Path) -> None:
             f"the weights of {path} give {counts[0][0]:,} of {counts[0][1]:,} on the test split, "
             f"and their record says {counts[1][0]:,} of {counts[1][1]:,}; they are not shipped"
         )
-
-
-def _terms(record: Record) -> dict[str, Any]:
-    decide = {key: value for key, value in terms(record["recipe"]).items() if key != "train.seed"}
-    return {**decide, "fingerprint": record["data"]["fingerprint"]}

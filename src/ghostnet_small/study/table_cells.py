@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -20,3 +22,33 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
     return str(value).replace("|", r"\|")
+
+
+def mean_text(values: Sequence[float]) -> str:
+    """The one value, or mean and sample standard deviation of several."""
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
+
+
+def both_forms_text(sizes: Mapping[str, int]) -> str:
+    """Of the training form and of the deployed one."""
+    return f"{sizes['training']:,} / {sizes['deployed']:,}"
+
+
+def time_text(seconds: float) -> str:
+    """``43 min``, ``1 h 04 min``."""
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
+def device_text(device: Mapping[str, Any]) -> str:
+    """A record's device: its name, and of a CPU the threads."""
+    if device["kind"] != "cpu":
+        return str(device["name"])
+    return f"{device['name']}, {device['threads']} thread{'' if device['threads'] == 1 else 's'}"
+
+
+def recipe_name(record: Mapping[str, Any]) -> str:
+    """What tables call a record's recipe: its name, or the beginning of its hash."""
+    return str(record["recipe"].get("name") or record["recipe_hash"][:8])

@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import write_atomic
 from ghostnet_small.study.deploy_tables import deploy_table
 from ghostnet_small.study.provenance import commit_text
-from ghostnet_small.study.recipe import terms
-from ghostnet_small.study.records import Record, read_records, read_rows
+from ghostnet_small.study.records import Record, read_records, read_rows, terms_but_seed
 from ghostnet_small.study.speed_tables import distill_speed_table, newest, train_speed_table
-from ghostnet_small.study.table_cells import cell, markdown_table
+from ghostnet_small.study.table_cells import (
+    both_forms_text,
+    cell,
+    device_text,
+    markdown_table,
+    mean_text,
+    recipe_name,
+    time_text,
+)
 
 _TABLE = re.compile(
     r"^<!-- table: (?P<name>.*?) -->\n"
@@ -101,14 +108,12 @@ def _measured(measured: Sequence[Record]) -> str:
 
 def _terms(record: Record) -> str:
     """Everything but the seed that makes runs comparable, where they ran included."""
-    recipe = {key: value for key, value in terms(record["recipe"]).items() if key != "train.seed"}
     device = [record["device"][key] for key in ("name", "threads")] + [_processes(record)]
-    return json.dumps([recipe, record["data"]["fingerprint"], device], sort_keys=True)
+    return json.dumps([*terms_but_seed(record), device], sort_keys=True)
 
 
 def _recipe(runs: Sequence[Record]) -> str:
-    name = runs[0]["recipe"].get("name") or runs[0]["recipe_hash"][:8]
-    return str(name).replace("|", r"\|")
+    return recipe_name(runs[0]).replace("|", r"\|")
 
 
 def _train_images(runs: Sequence[Record]) -> str:
@@ -120,16 +125,16 @@ def _epochs(runs: Sequence[Record]) -> str:
 
 
 def _params(runs: Sequence[Record]) -> str:
-    return _both_forms(runs[0]["model"]["params"])
+    return both_forms_text(runs[0]["model"]["params"])
 
 
 def _macs(runs: Sequence[Record]) -> str:
-    return _both_forms(runs[0]["model"]["macs"])
+    return both_forms_text(runs[0]["model"]["macs"])
 
 
 def _top1(runs: Sequence[Record]) -> str:
     ema = " (EMA)" if runs[0]["recipe"]["train"]["ema_decay"] is not None else ""
-    return f"{_mean([run['last']['test_top1'] for run in runs])}{ema}"
+    return f"{mean_text([run['last']['test_top1'] for run in runs])}{ema}"
 
 
 def _correct(runs: Sequence[Record]) -> str:
@@ -143,7 +148,7 @@ def _best_on_test(runs: Sequence[Record]) -> str:
     if not best:
         return "-"
     epochs = ", ".join(str(one["epoch"]) for one in best)
-    return f"{_mean([one['top1'] for one in best])} (epoch {epochs})"
+    return f"{mean_text([one['top1'] for one in best])} (epoch {epochs})"
 
 
 def _seeds(runs: Sequence[Record]) -> str:
@@ -151,11 +156,8 @@ def _seeds(runs: Sequence[Record]) -> str:
 
 
 def _device(runs: Sequence[Record]) -> str:
-    device = runs[0]["device"]
-    plural = "" if device["threads"] == 1 else "s"
-    threads = f", {device['threads']} thread{plural}" if device["kind"] == "cpu" else ""
     several = f", {count} processes" if (count := _processes(runs[0])) > 1 else ""
-    return f"{device['name']}{threads}{several}"
+    return f"{device_text(runs[0]['device'])}{several}"
 
 
 def _processes(record: Record) -> int:
@@ -163,8 +165,7 @@ def _processes(record: Record) -> int:
 
 
 def _time(runs: Sequence[Record]) -> str:
-    minutes = round(statistics.mean(run["wall_seconds"] for run in runs) / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+    return time_text(statistics.mean(run["wall_seconds"] for run in runs))
 
 
 def _speed(runs: Sequence[Record]) -> str:
@@ -173,17 +174,6 @@ def _speed(runs: Sequence[Record]) -> str:
 
 def _commit(runs: Sequence[Record]) -> str:
     return _each([commit_text(run["commit"], run.get("dirty")) for run in runs])
-
-
-def _both_forms(sizes: Mapping[str, int]) -> str:
-    return f"{sizes['training']:,} / {sizes['deployed']:,}"
-
-
-def _mean(values: Sequence[float]) -> str:
-    """The one value, or mean and sample standard deviation of several."""
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
 
 
 def _each(values: Sequence[str]) -> str:
