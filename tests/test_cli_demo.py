@@ -128,6 +128,15 @@ def test_pictures_and_json(
     assert os.environ["HF_HUB_OFFLINE"] == "1"
 
 
+def test_who_names_a_model_of_the_hub_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    assert main(["demo", "hf-hub:owner/name", "--port", "0"]) == 2
+    assert "model owner/name" in capsys.readouterr().err
+    assert "HF_HUB_OFFLINE" not in os.environ
+
+
 def test_what_is_refused_before_any_work(
     weights: Path,
     tmp_path: Path,

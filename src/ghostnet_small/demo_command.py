@@ -16,6 +16,7 @@ from typing import Any
 
 from ghostnet_small.command import Failed, libraries_apart, remark
 from ghostnet_small.errors import printable
+from ghostnet_small.hub.models import is_hub_name
 
 PORT = 8765
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -37,7 +38,8 @@ def demo_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         type=Path,
         default=Path(MODEL),
-        help=f"a run's folder, weights by folder or name, or an exported .onnx file ({MODEL})",
+        help=f"a run's folder, weights by folder, name or hf-hub:owner/name, or an exported .onnx "
+        f"file ({MODEL})",
     )
     parser.add_argument("--weights", choices=("last", "best"), help="of a run (last)")
     parser.add_argument(
@@ -89,9 +91,10 @@ def _interrupts() -> Iterator[list[int]]:
 
 
 def _serve(args: argparse.Namespace) -> None:
-    if not args.overrides:
+    if not (args.overrides or is_hub_name(args.path)):
         # Before the hub's client is imported. The page asks for nothing from outside, and neither
-        # does its server: pictures to calibrate on come from the hub's cache or not at all.
+        # does its server: pictures to calibrate on come from the hub's cache or not at all. Whoever
+        # names a model of the hub asks for it.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from ghostnet_small.demo.opened import open_bundle
     from ghostnet_small.demo.runtime import read_assets
