@@ -5,12 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import re
 import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,10 +53,30 @@ def page(tmp_path: Path) -> Iterator[None]:
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
+    """One that no program is given that asks for any: other tests' servers and clients do."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as found:
+            try:
+                found.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         return port
+
+
+@contextmanager
+def no_strays() -> Iterator[None]:
+    """A signal that comes before the command's own handlers are there, or after, fails the test; it
+    would end the process that runs all of them."""
+    strays: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {n: signal.signal(n, lambda number, frame: strays.append(number)) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert not strays
 
 
 def run(port: int, stop: signal.Signals, *words: object) -> tuple[int, dict[str, bytes]]:
@@ -78,12 +100,13 @@ def run(port: int, stop: signal.Signals, *words: object) -> tuple[int, dict[str,
             return
 
     visitor = threading.Thread(target=visit)
-    visitor.start()
-    try:
-        status = main(["demo", "--port", str(port), *map(str, words)])
-    finally:
-        ended.set()
-        visitor.join()
+    with no_strays():
+        visitor.start()
+        try:
+            status = main(["demo", "--port", str(port), *map(str, words)])
+        finally:
+            ended.set()
+            visitor.join()
     return status, answers
 
 
