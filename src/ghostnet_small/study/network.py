@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ghostnet_small.data.dataset import ImageData
-from ghostnet_small.models.ghostnetv3 import GhostNetV3
+from ghostnet_small.gpu.features import fused_features
+from ghostnet_small.models.ghostnetv3 import GhostNetV3, features_by_parts
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.nn.forms import set_rep_conv
@@ -35,5 +36,6 @@ def network_of(
         beginning.fill(model, data.classes)
     if isinstance(model, GhostNetV3):
         set_rep_conv(model, asked.rep_conv)
+        model.compute = fused_features if asked.rep_conv == "merged" else features_by_parts
     model.check_size(*data.size)
     return model
