@@ -16,7 +16,7 @@ from ghostnet_small.data.dataset import ImageData, Split
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.train.device import make_accelerator
 from ghostnet_small.train.engine import Training
-from ghostnet_small.train.objective import Objective, cross_entropy
+from ghostnet_small.train.objective import Batch, Objective, cross_entropy
 from ghostnet_small.train.optim import OptimizerSettings
 from ghostnet_small.train.processes import ALONE, Processes
 from ghostnet_small.train.schedule import ScheduleSettings
@@ -94,6 +94,7 @@ def make_training(
     stop_signal: Callable[[], int | None] = lambda: None,
     processes: Processes = ALONE,
     companion: nn.Module | None = None,
+    ask: Callable[[Batch], Tensor] | None = None,
     **settings: Any,
 ) -> Training:
     """A training of GN-S at width 0.25, or of ``model``; ``settings`` are ``TrainSettings``."""
@@ -116,6 +117,7 @@ def make_training(
         stop_signal=stop_signal,
         processes=processes,
         companion=companion,
+        ask=ask,
     )
 
 

@@ -109,7 +109,7 @@ def one_step(model: nn.Module, processes: Processes) -> dict[str, Tensor]:
         schedule=ScheduleSettings(warmup=0.0, decay="constant"),
         processes=processes,
     )
-    training.stepper.zero_grad = lambda: None
+    training.learner.stepper.zero_grad = lambda: None
     training.run()
     found = {f"gradient.{name}": p.grad for name, p in model.named_parameters()}
     return found | {f"statistic.{name}": b for name, b in model.named_buffers()}  # type: ignore[dict-item]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], values: dict[str, Any]
 
     The header holds a SHA-256 of both as well, which ``read_tensors`` compares.
     """
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    plain = dict(zip(tensors, on_cpu(list(tensors.values())), strict=True))
     # In one entry: of several, safetensors writes now this and now that one first.
     signed = {**values, DIGEST: tensors_digest(plain, values)}
     write_atomic(path, save(plain, metadata={"values": json.dumps(signed)}))
@@ -75,6 +75,30 @@ def read_tensors(
             f"{path} is damaged or no safetensors file ({reason[:200]}); copy it again or take an "
             "earlier one"
         ) from None
+
+
+def on_cpu(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """``tensors`` on the CPU, contiguous and without a gradient.
+
+    Those of another device come in one copy a type: each copy waits for the device.
+    """
+    found = [tensor.detach() for tensor in tensors]
+    apart: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for place, tensor in enumerate(found):
+        if tensor.device.type == "cpu":
+            found[place] = tensor.contiguous()
+        else:
+            apart.setdefault((tensor.device, tensor.dtype), []).append(place)
+    for there in apart.values():
+        for place, tensor in zip(there, _in_one_copy([found[p] for p in there]), strict=True):
+            found[place] = tensor
+    return found
+
+
+def _in_one_copy(tensors: Sequence[Tensor]) -> list[Tensor]:
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors]).cpu()
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def tensors_digest(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,6 +58,16 @@ def test_the_two_losses_by_hand(ce: float, kd: float) -> None:
     hard = -(log_p[0, 0] + log_p[1, 3]) / 2
     soft = 4 * (q * (q.log() - (STUDENT / 2).log_softmax(1))).sum() / 2
     assert float(objective(STUDENT, BATCH)) == pytest.approx(float(ce * hard + kd * soft), rel=1e-5)
+
+
+def test_what_the_batch_holds_is_not_asked_for() -> None:
+    def never(batch: Batch) -> Tensor:
+        raise AssertionError
+
+    settings = DistillSettings()
+    asked = distillation(cross_entropy(), lambda batch: TEACHER, settings)(STUDENT, BATCH)
+    holding = replace(BATCH, teacher_logits=TEACHER)
+    assert torch.equal(distillation(cross_entropy(), never, settings)(STUDENT, holding), asked)
 
 
 SETTINGS: dict[str, tuple[dict[str, Any], Tensor]] = {

@@ -36,6 +36,48 @@ def test_by_hand() -> None:
     assert found.logits[:, 0].tolist() == pytest.approx([2, 2, -2, -2], rel=1e-6)
 
 
+class Small(Brightness):
+    """One that has memory for so many pictures, and tells how many it was shown."""
+
+    def __init__(self, fits: int) -> None:
+        super().__init__()
+        self.fits, self.shown = fits, list[int]()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.shown.append(len(x))
+        if len(x) > self.fits:
+            raise torch.OutOfMemoryError
+        return super().forward(x)
+
+
+def test_what_does_not_fit_at_once_is_shown_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    split, normal = made_split(11, seed=4), {"mean": (0.5,) * 3, "std": (0.2,) * 3}
+    split = Split(split.images, split.labels % 2, split.index)
+    whole = evaluate(Brightness().eval(), split, **normal)  # type: ignore[arg-type]
+    monkeypatch.setattr(module, "BATCH", 3)
+    monkeypatch.setattr(module, "_at_once", lambda split, device: 7)
+    small = Small(3).eval()
+    assert torch.equal(evaluate(small, split, **normal).logits, whole.logits)  # type: ignore[arg-type]
+    assert small.shown == [7, 3, 3, 1, 4, 3, 1]
+    with pytest.raises(torch.OutOfMemoryError):
+        evaluate(Small(2).eval(), split, **normal)  # type: ignore[arg-type]
+
+
+def test_a_gpu_is_shown_more_at_once() -> None:
+    def sized(side: int) -> Split:
+        images = torch.zeros(1, 3, side, side, dtype=torch.uint8)
+        return Split(images, torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
+
+    gpu = torch.device("cuda")
+    assert module._at_once(sized(32), torch.device("cpu")) == 500
+    assert [module._at_once(sized(side), gpu) for side in (28, 32, 64, 224)] == [
+        5000,
+        5000,
+        1250,
+        500,
+    ]
+
+
 def test_the_batches_do_not_matter_and_between_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = create_model("ghostnetv3_small", width=0.25, num_classes=4).eval()

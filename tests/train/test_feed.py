@@ -23,6 +23,7 @@ from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.dataset import ImageData, Split
 from ghostnet_small.data.decoded.mapped import MappedImages
 from ghostnet_small.data.sampling import epoch_rows
+from ghostnet_small.train import feed as feed_module
 from ghostnet_small.train.feed import Feed
 from ghostnet_small.train.interfaces import Interrupted
 from ghostnet_small.train.objective import Batch, class_weights, cross_entropy
@@ -124,6 +125,62 @@ def test_from_any_step_on_and_from_a_file_it_is_the_same(
     for first in range(4):
         for found, step in zip(mapped.epoch(1, first), steps[first:], strict=True):
             assert_equal_batches(found.parts, step.parts)
+
+
+@pytest.mark.parametrize("augment", [MIXED, Augmentation(crop_padding=1, flip="alternating")])
+@pytest.mark.parametrize("sampler", ["all", "balanced"])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_views_of_many_steps_at_once_are_the_same(
+    augment: Augmentation, sampler: Any, mapped: bool, tmp_path: Path
+) -> None:
+    """As on a GPU, from any step on; in one process and as the second of two."""
+    split = on_disk(unequal(), tmp_path) if mapped else unequal()
+    for place in (ALONE, Place(1, 2)):
+        one = feed(split, augment, place, sampler=sampler, drop_last=False)
+        many = feed(split, augment, place, sampler=sampler, drop_last=False)
+        assert one.ahead == 1
+        for ahead in (2, 3, 9):
+            many.ahead = ahead
+            for first in range(4):
+                wanted = list(one.epoch(1, first))
+                found = list(many.epoch(1, first))
+                assert [step.pictures for step in found] == [step.pictures for step in wanted]
+                for step, other in zip(found, wanted, strict=True):
+                    assert_equal_batches(step.parts, other.parts)
+
+
+def test_on_a_gpu_so_many_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Split, "to", lambda self, device: self)
+    gpu, data = torch.device("cuda"), replace(made_data(), train=unequal())
+    train = TrainSettings(batch_size=8, epochs=2)
+    # 8x8 pictures are a sixteenth of 32x32.
+    assert Feed(data, MIXED, train, gpu, ALONE).ahead == 16 * 8192 // 8
+    assert Feed(data, MIXED, train, gpu, Place(0, 2)).ahead == 16 * 8192 // 4
+    monkeypatch.setattr(feed_module, "AHEAD_BYTES", 100)
+    assert Feed(data, MIXED, train, gpu, ALONE).ahead == 1
+
+
+def test_what_teachers_are_asked_ahead_goes_with_its_pictures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feed_module, "ASKED", 5)
+    asked: list[int] = []
+
+    def ask(batch: Batch) -> Tensor:
+        asked.append(len(batch.targets))
+        return torch.stack((batch.index, batch.views.float().mean((1, 2, 3))), 1)
+
+    train, data = TrainSettings(batch_size=8, epochs=2), replace(made_data(), train=unequal())
+    fed = Feed(data, MIXED, train, torch.device("cpu"), ALONE, ask)
+    fed.ahead = 2
+    for step in fed.epoch(0, 0):
+        (batch,) = step.parts
+        said, asked_for = batch.teacher_logits, len(asked)
+        assert said is not None and torch.equal(said, ask(batch))
+        del asked[asked_for:]
+    assert asked == [5, 5, 5, 1, 5, 3]
+    # The pages of a cache are filled by what nobody was asked.
+    assert next(fed.whole_view(0, 8)).teacher_logits is None
 
 
 KINDS: dict[str, dict[str, Any]] = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -105,6 +106,11 @@ class ImageData:
         """Height and width of a picture, in pixels."""
         return self.train.images.shape[2], self.train.images.shape[3]
 
+    def on(self, device: torch.device, *names: str) -> ImageData:
+        """The same with the splits called ``names``, those that there are, on ``device``."""
+        there = {name: getattr(self, name) for name in names}
+        return replace(self, **{k: v.to(device) for k, v in there.items() if v is not None})
+
     def split(self, name: str) -> Split:
         """The split called ``train``, ``validation`` or ``test``.
 
@@ -137,6 +143,15 @@ def size_text(size: Sequence[int]) -> str:
 
 def normalize(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """uint8 ``(N, C, H, W)`` to float32 with the channels' means taken off, in units of ``std``."""
-    scale = torch.tensor([1 / (255 * s) for s in std], device=images.device)
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=images.device)
-    return images.float() * scale[:, None, None] + shift[:, None, None]
+    scale, shift = _scale_and_shift(tuple(mean), tuple(std), images.device)
+    return images.float() * scale + shift
+
+
+@lru_cache(maxsize=64)  # A GPU would wait for the few numbers at each call.
+@torch.inference_mode(False)  # A cached inference tensor could never be saved for a backward pass.
+def _scale_and_shift(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    scale = torch.tensor([1 / (255 * s) for s in std], device=device)
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)
+    return scale[:, None, None], shift[:, None, None]

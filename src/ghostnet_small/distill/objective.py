@@ -64,9 +64,11 @@ def distillation(
         loss = logits.new_zeros(())
         if settings.ce_weight:
             loss = loss + settings.ce_weight * labels(logits, batch)
-        if settings.kd_weight or maps is not None:
+        said = batch.teacher_logits
+        if said is None and (settings.kd_weight or maps is not None):
             said = targets(batch)  # which gives the teacher's maps, too
         if settings.kd_weight:
+            assert said is not None
             loss = loss + settings.kd_weight * compare(logits, said, batch)
         if maps is not None:
             loss = loss + maps()

@@ -95,5 +95,6 @@ def put_together(
         processes=processes,
         for_evaluation=reparameterize,
         companion=companion,
+        ask=None if teaching is None else teaching.ask,
     )
     return Prepared(training, data, teaching)

@@ -103,6 +103,11 @@ class Teaching:
         objective = distillation(labels, self.targets, self.settings, maps)
         return objective, None if maps is None else maps.adapters
 
+    @property
+    def ask(self) -> Targets | None:
+        """What teachers can be asked ahead of a step, as which feature maps are not."""
+        return self.targets if self.settings.kd_weight and not self.settings.on_maps else None
+
     def fill(
         self,
         training: Training,

@@ -22,6 +22,41 @@ class Counters:
     rows: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Any] | None = None
 
+    def add(self, loss: float, correct: int, pictures: int) -> None:
+        """Count ``pictures`` more of this epoch; ``loss`` is their mean."""
+        self.loss_sum += loss * pictures
+        self.correct += correct
+        self.seen += pictures
+
+    @property
+    def loss(self) -> float:
+        """The epoch's mean loss so far, in nats."""
+        return self.loss_sum / self.seen
+
+    @property
+    def top1(self) -> float:
+        """The epoch's right answers so far, in percent."""
+        return 100 * self.correct / self.seen
+
+    def improves(self, row: dict[str, Any]) -> bool:
+        """Whether the epoch of ``row`` is better on validation than all before."""
+        top1 = row.get("validation_top1")
+        return top1 is not None and (self.best is None or top1 > self.best["validation_top1"])
+
+    def after(self, row: dict[str, Any]) -> Counters:
+        """At the beginning of the epoch after that of ``row``."""
+        rows = [*self.rows, row]
+        return Counters(self.step, wall_seconds=self.wall_seconds, rows=rows, best=self.best)
+
+
+def by_part(tensors: dict[str, Tensor], parts: tuple[str, ...]) -> dict[str, dict[str, Tensor]]:
+    """Tensors called ``part.name``, by the one and then the other."""
+    found: dict[str, dict[str, Tensor]] = {part: {} for part in parts}
+    for name, tensor in tensors.items():
+        part, rest = name.split(".", 1)
+        found[part][rest] = tensor
+    return found
+
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The tensors that ``optimizer`` keeps, named by parameter number and kind."""

@@ -23,7 +23,7 @@ class EMA:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
         # Finding hundreds of tensors by walking the modules takes longer than averaging them.
-        self.ours, self.theirs = _places(self.model), _places(model)
+        self.ours, self.theirs = places(self.model), places(model)
 
     @torch.no_grad()
     def update(self, updates: int) -> None:
@@ -42,7 +42,7 @@ class EMA:
             torch._foreach_copy_(*copied)
 
 
-def _places(model: nn.Module) -> list[tuple[dict[str, Any], str]]:
+def places(model: nn.Module) -> list[tuple[dict[str, Any], str]]:
     """Where each parameter and running statistic is, whatever tensor is there; shared ones once."""
     found, seen = [], set()
     for module in model.modules():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -18,23 +17,27 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ghostnet_small.data.augment import Augmentation
-from ghostnet_small.data.dataset import ImageData, Split, normalize
+from ghostnet_small.data.dataset import ImageData, Split
 from ghostnet_small.errors import InputError
-from ghostnet_small.train.checkpoint import Counters, optimizer_tensors, restore_optimizer
-from ghostnet_small.train.device import wrap
+from ghostnet_small.train.checkpoint import Counters, by_part, optimizer_tensors, restore_optimizer
 from ghostnet_small.train.ema import EMA
 from ghostnet_small.train.evaluate import Evaluation, evaluate
 from ghostnet_small.train.feed import Feed, Step
 from ghostnet_small.train.interfaces import Interrupted, NotFinite, Store, Watcher
-from ghostnet_small.train.objective import Objective
+from ghostnet_small.train.learner import Learner
+from ghostnet_small.train.objective import Batch, Objective
 from ghostnet_small.train.optim import OptimizerSettings, build_optimizer
 from ghostnet_small.train.pending import Pending
 from ghostnet_small.train.processes import ALONE, MainStore, Processes, digest
+from ghostnet_small.train.recorded import recorder_for
 from ghostnet_small.train.schedule import ScheduleSettings, learning_rate
 from ghostnet_small.train.settings import TrainSettings, check_parts
+from ghostnet_small.train.shelf import Shelf
 
 # On a GPU, which losses wait on; a CPU has them anyway.
 STEPS_BETWEEN_LOOKS = 20
+# A GPU's epoch may take less time than its files: only so often does its end save them.
+SECONDS_BETWEEN_SAVES = {"cuda": 5.0}
 
 
 class Training:
@@ -46,6 +49,7 @@ class Training:
 
     ``for_evaluation`` gives a copy that computes the same faster. A ``companion`` is trained with
     the model, saved in its state and not in its weights: what an objective has of its own.
+    ``ask`` gives teachers' logits to a batch, for it to hold, where steps are recorded.
 
     Raises ``InputError`` where the batch is larger than the training split or leaves a single
     picture to batch norm, or where a picture does not suit the augmentation.
@@ -68,6 +72,7 @@ class Training:
         processes: Processes = ALONE,
         for_evaluation: Callable[[nn.Module], nn.Module] | None = None,
         companion: nn.Module | None = None,
+        ask: Callable[[Batch], Tensor] | None = None,
     ) -> None:
         if settings.batch_size > len(data.train):
             raise InputError(
@@ -78,25 +83,36 @@ class Training:
         augment.check(*data.size)
         self.settings, self.schedule = settings, schedule
         self.peak = optimizer.learning_rate
-        self.objective, self.accelerator = objective, accelerator
+        self.accelerator = accelerator
         self.store, self.processes = MainStore(store, processes), processes
+        device = accelerator.device
+        seconds = min(SECONDS_BETWEEN_SAVES.get(device.type, 0.0), settings.checkpoint_seconds)
+        self.shelf = Shelf(self.store, seconds=seconds)
         self.watcher, self.stop_signal = watcher, stop_signal
         self.for_evaluation = for_evaluation
-        self.memory_format = (
-            torch.channels_last if settings.channels_last else torch.contiguous_format
-        )
-        self.data = data
-        self.feed = Feed(data, augment, settings, accelerator.device, processes)
+        judged = ("validation", "test") if settings.monitor_test else ("validation",)
+        self.data = data.on(device, *judged)
+        recorder = None if companion is not None else recorder_for(settings, accelerator, processes)
+        self.feed = Feed(data, augment, settings, device, processes, ask if recorder else None)
         self.steps_per_epoch = self.feed.steps
         self.steps = self.steps_per_epoch * settings.epochs
 
-        self.model = model.to(accelerator.device).to(memory_format=self.memory_format)
+        self.model = model.to(device).to(memory_format=settings.memory_format)
         self.ema = EMA(self.model, settings.ema_decay) if settings.ema_decay else None
-        self.companion = companion if companion is None else companion.to(accelerator.device)
-        self.trained = nn.ModuleList([self.model, *([companion] if companion is not None else [])])
-        self.optimizer = build_optimizer(self.trained, optimizer)
-        self.forward = wrap(self.model, accelerator)
-        self.stepper = accelerator.prepare_optimizer(self.optimizer)
+        self.companion = companion if companion is None else companion.to(device)
+        trained = nn.ModuleList([self.model, *([companion] if companion is not None else [])])
+        self.optimizer = build_optimizer(trained, optimizer)
+        self.learner = Learner(
+            self.model,
+            trained,
+            self.optimizer,
+            objective,
+            data,
+            settings=settings,
+            accelerator=accelerator,
+            processes=processes,
+            recorder=recorder,
+        )
 
         self.counters = Counters()
         self.pending = Pending()
@@ -125,12 +141,7 @@ class Training:
 
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Go on from what ``state`` gave."""
-        parts: dict[str, dict[str, Tensor]] = {
-            part: {} for part in ("model", "ema", "companion", "optimizer")
-        }
-        for name, tensor in tensors.items():
-            part, rest = name.split(".", 1)
-            parts[part][rest] = tensor
+        parts = by_part(tensors, ("model", "ema", "companion", "optimizer"))
         self.model.load_state_dict(parts["model"])
         if self.ema:
             self.ema.model.load_state_dict(parts["ema"])
@@ -141,6 +152,8 @@ class Training:
             self.accelerator.scaler.load_state_dict(values["scaler"])
         self.counters = Counters(**values["counters"])
         self.saved_step = self.counters.step
+        if self.learner.recorded is not None:
+            self.learner.recorded.begin()
 
     def run(self) -> None:
         """Train to the last epoch.
@@ -157,7 +170,7 @@ class Training:
         first = self.counters.step - epoch * self.steps_per_epoch
         if first == self.steps_per_epoch:
             return
-        self.forward.train()
+        self.learner.forward.train()
         started = time.monotonic() - self.counters.epoch_seconds
         for number, step in enumerate(self.feed.epoch(epoch, first), first + 1):
             self._step(step)
@@ -165,36 +178,18 @@ class Training:
             on_cpu = self.accelerator.device.type == "cpu"
             if on_cpu or len(self.pending) >= STEPS_BETWEEN_LOOKS:
                 self._look()
-                self.watcher.step(
-                    epoch,
-                    number,
-                    self.steps_per_epoch,
-                    self.counters.loss_sum / self.counters.seen,
-                    100 * self.counters.correct / self.counters.seen,
-                )
+                so_far = self.counters.loss, self.counters.top1
+                self.watcher.step(epoch, number, self.steps_per_epoch, *so_far)
             now = time.monotonic()
             self._stop_or_save(late=now - self.saved_at >= self.settings.checkpoint_seconds)
         self._look()
+        # Now that the device has done what it was given.
+        self.counters.epoch_seconds = time.monotonic() - started
 
     def _step(self, step: Step) -> None:
         rate = self._rate(self.counters.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        for batch in step.parts:
-            x = normalize(batch.views, self.data.mean, self.data.std)
-            # The gradient is that of the mean over all processes, taken with the last part.
-            last = batch is step.parts[-1]
-            with nullcontext() if last else self.accelerator.no_sync(self.forward):
-                logits = self.forward(x.contiguous(memory_format=self.memory_format))
-                loss = self.objective(logits, batch)
-                share = self.processes.count * len(batch.targets) / step.pictures
-                self.accelerator.backward(loss * share if share != 1 else loss)
-            correct = (logits.detach().argmax(1) == batch.targets).sum()
-            self.pending.add(self.counters.step, rate, loss, correct, len(batch.targets))
-        if self.settings.clip_norm is not None:
-            self.accelerator.clip_grad_norm_(self.trained.parameters(), self.settings.clip_norm)
-        self.stepper.step()
-        self.stepper.zero_grad()
+        for loss, correct, pictures in self.learner(step, rate):
+            self.pending.add(self.counters.step, rate, loss, correct, pictures)
         self.processes.average_statistics(self.model)
         if self.ema:
             self.ema.update(self.counters.step)
@@ -211,9 +206,7 @@ class Training:
                     f"the loss is {found.loss} at step {found.step + 1} of {self.steps}, learning "
                     f"rate {found.learning_rate:.3g}; {self._cure()}"
                 )
-            self.counters.loss_sum += found.loss * found.pictures
-            self.counters.correct += found.correct
-            self.counters.seen += found.pictures
+            self.counters.add(found.loss, found.correct, found.pictures)
 
     def _check_same(self) -> None:
         what = f"their weights after step {self.counters.step}"
@@ -221,8 +214,8 @@ class Training:
 
     def _check_weights(self) -> None:
         """Stop at weights that are not finite: no loss has told of them yet."""
-        largest = torch.stack([p.detach().abs().amax() for p in self.model.parameters()])
-        if not largest.isfinite().all():
+        weights = [parameter.detach() for parameter in self.model.parameters()]
+        if not torch.stack(torch._foreach_norm(weights, math.inf)).isfinite().all():
             step = self.counters.step
             raise NotFinite(
                 f"the weights are not finite after step {step} of {self.steps}, learning rate "
@@ -250,6 +243,7 @@ class Training:
         # A state behind a loss that is not finite must not replace a good one.
         self._look()
         self._check_weights()
+        self.shelf.write()
         now = time.monotonic()
         self.counters.wall_seconds += now - self.clock
         self.clock = now
@@ -263,8 +257,8 @@ class Training:
             "epoch": len(self.counters.rows) + 1,
             "step": self.counters.step,
             "learning_rate": self._rate(self.counters.step - 1),
-            "train_loss": self.counters.loss_sum / self.counters.seen,
-            "train_top1": 100 * self.counters.correct / self.counters.seen,
+            "train_loss": self.counters.loss,
+            "train_top1": self.counters.top1,
         }
         if self.data.validation is not None:
             found = self.evaluate(self.data.validation)
@@ -274,22 +268,15 @@ class Training:
             row |= {"test_loss": found.loss, "test_top1": found.top1}
         row["seconds"] = self.counters.epoch_seconds
         row["images_per_s"] = self.counters.seen / self.counters.epoch_seconds
-        if "validation_top1" in row and (
-            self.counters.best is None
-            or row["validation_top1"] > self.counters.best["validation_top1"]
-        ):
+        if self.counters.improves(row):
             self.counters.best = {k: row[k] for k in ("epoch", "validation_top1")}
-            self.store.save_weights("best", self.averaged)
-        self.store.save_weights("last", self.averaged)
-        rows = [*self.counters.rows, row]
-        self.counters = Counters(
-            step=self.counters.step,
-            wall_seconds=self.counters.wall_seconds,
-            rows=rows,
-            best=self.counters.best,
-        )
-        self.store.save_metrics(rows)
-        self._save_state()
+            self.shelf.put_weights("best", self.averaged)
+        self.shelf.put_weights("last", self.averaged)
+        self.counters = self.counters.after(row)
+        self.shelf.put_rows(self.counters.rows)
+        late = time.monotonic() - self.saved_at >= self.shelf.seconds
+        if len(self.counters.rows) == self.settings.epochs or self.processes.agree(int(late))[0]:
+            self._save_state()
         self.watcher.epoch(row)
 
     def evaluate(self, split: Split) -> Evaluation:
@@ -299,13 +286,13 @@ class Training:
         try:
             judged = model.eval()
             if self.for_evaluation is not None:
-                judged = self.for_evaluation(model).to(memory_format=self.memory_format)
+                judged = self.for_evaluation(model).to(memory_format=self.settings.memory_format)
             return evaluate(
                 judged,
                 split,
                 mean=self.data.mean,
                 std=self.data.std,
-                memory_format=self.memory_format,
+                memory_format=self.settings.memory_format,
                 between=partial(self._stop_or_save, late=False),
                 processes=self.processes,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from ghostnet_small.data.dataset import Split, normalize
 from ghostnet_small.train.processes import ALONE, Processes
 
 BATCH = 500
+# On a GPU, which a small network's batch of 500 leaves idle: of 32x32 pictures in colour.
+BATCH_ON_GPU = 5000
 
 
 @dataclass(frozen=True)
@@ -49,22 +52,43 @@ def evaluate(
     """
     assert not model.training
     device = next(model.parameters()).device
-    total, parts = len(split), []
+    total, parts, size = len(split), [], _at_once(split, device)
     # As many for each, so that all need as many batches: where that does not fit, the last ones
     # answer some of their forerunners' again.
     share = -(-total // processes.count)
     starts = [min(rank * share, total - share) for rank in range(processes.count)]
     stop = starts[processes.rank] + share
-    for first in range(starts[processes.rank], stop, BATCH):
+    for first in range(starts[processes.rank], stop, size):
         between()
-        images = split.images[first : min(first + BATCH, stop)].to(device)
+        images = split.images[first : min(first + size, stop)].to(device)
         pictures = normalize(images, mean, std).contiguous(memory_format=memory_format)
-        parts.append(model(pictures).float().cpu())
+        # They stay on the device, which would be waited for.
+        parts.append(_answers(model, pictures).float())
     found = processes.gather(torch.cat(parts))
     logits = found.new_empty(total, found.shape[2])
     for start, answers in zip(starts, found, strict=True):
         logits[start : start + share] = answers
     return score(logits, split.labels.cpu())
+
+
+def _at_once(split: Split, device: torch.device) -> int:
+    """How many pictures of ``split`` to show at once."""
+    if device.type != "cuda":
+        return BATCH
+    fit = BATCH_ON_GPU * 3 * 32 * 32 // math.prod(split.images.shape[1:])
+    return max(BATCH, min(BATCH_ON_GPU, fit))
+
+
+def _answers(model: nn.Module, pictures: Tensor) -> Tensor:
+    """Of a network whose maps are too large for so many pictures, some at a time."""
+    try:
+        answers: Tensor = model(pictures)
+        return answers
+    except torch.OutOfMemoryError:
+        if len(pictures) <= BATCH:
+            raise
+    # Out here, for the error keeps what did fit.
+    return torch.cat([model(part) for part in pictures.split(BATCH)])
 
 
 def score(logits: Tensor, labels: Tensor) -> Evaluation:

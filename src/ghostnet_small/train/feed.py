@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +17,20 @@ from ghostnet_small.data.sampling import epoch_rows
 from ghostnet_small.train.objective import Batch
 from ghostnet_small.train.processes import Processes
 from ghostnet_small.train.settings import TrainSettings
+
+# On a GPU the views of many steps are made at once, for those of one are too few to keep it busy:
+# of so many pictures of 32x32 in colour, or as many bytes of larger ones.
+AHEAD_BYTES = 8192 * 3 * 32 * 32
+ASKED = 2048  # pictures that teachers see at a time, when they are asked ahead
+
+
+class Share(NamedTuple):
+    """Where in an epoch's order this process's pictures of a step stand, how many make a part,
+    and how many ``pictures`` the whole step has."""
+
+    places: slice
+    size: int
+    pictures: int
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,9 @@ class Feed:
 
     The pictures of a step are cut, in their order, into ``accumulate`` micro-batches for each
     process: the first of them for the first process, and so on.
+
+    With ``ask`` teachers are asked ahead, where views are made ahead, and batches hold what it
+    gives: float32 ``(N, K)``.
     """
 
     def __init__(
@@ -40,13 +58,19 @@ class Feed:
         settings: TrainSettings,
         device: torch.device,
         processes: Processes,
+        ask: Callable[[Batch], Tensor] | None = None,
     ) -> None:
         self.split = data.train.to(device)
         self.fill = tuple(round(255 * m) for m in data.mean)
         self.augment, self.settings = augment, settings
-        self.device, self.processes = device, processes
+        self.device, self.processes, self.ask = device, processes, ask
         steps = len(self.split) / settings.batch_size
         self.steps = math.floor(steps) if settings.drop_last else math.ceil(steps)
+        # Steps whose views are made at once: the same bits, for views are functions of integers.
+        self.ahead = 1
+        if device.type == "cuda":
+            share = settings.batch_size // processes.count
+            self.ahead = max(1, AHEAD_BYTES // math.prod(self.split.images.shape[1:]) // share)
 
     def epoch(self, epoch: int, first: int) -> Iterator[Step]:
         """The steps of ``epoch`` (from 0) from step ``first`` on."""
@@ -62,19 +86,30 @@ class Feed:
         views = self.augment.view_of_epoch(epoch + repeat * (self.settings.epochs | 1))
         same = None if repeat.any() else self.augment.view_of_epoch(epoch)
         shares = [self._share(step) for step in range(first, self.steps)]
+        groups = [shares[k : k + self.ahead] for k in range(0, len(shares), self.ahead)]
 
-        def view_at(places: slice) -> int | Tensor:
-            return views[places] if same is None else same
+        def taken(values: Tensor, group: list[Share]) -> Tensor:
+            return torch.cat([values[share.places] for share in group])
+
+        def view_of(group: list[Share]) -> int | Tensor:
+            return taken(views, group) if same is None else same
 
         def rows() -> Iterator[Tensor]:
-            """What each step reads: its pictures and, where they are mixed, their partners."""
-            for places, _, _ in shares:
-                own = order[places]
-                yield torch.cat((own, self._partners(own, view_at(places))))
+            """What is read at once: pictures and, where they are mixed, their partners."""
+            for group in groups:
+                own = taken(order, group)
+                yield torch.cat((own, self._partners(own, view_of(group))))
 
-        taken = batches(self.split, rows())
-        for (places, size, pictures), read in zip(shares, taken, strict=True):
-            yield Step(self._parts(read.to(self.device), view_at(places), size), pictures)
+        for group, read in zip(groups, batches(self.split, rows()), strict=True):
+            batch = self._batch(read.to(self.device), view_of(group))
+            if self.ask is not None:
+                said = [self.ask(part) for part in _cut(batch, ASKED)]
+                batch = replace(batch, teacher_logits=torch.cat(said))
+            start = 0
+            for places, size, pictures in group:
+                stop = start + places.stop - places.start
+                yield Step(_cut(batch, size, start, stop), pictures)
+                start = stop
 
     def whole_view(self, view: int, size: int) -> Iterator[Batch]:
         """Every picture of the split under ``view``, in the split's order, ``size`` at a time."""
@@ -84,29 +119,27 @@ class Feed:
                 yield torch.cat((own, self._partners(own, view)))
 
         for read in batches(self.split, rows()):
-            yield self._parts(read.to(self.device), view, size)[0]
+            yield self._batch(read.to(self.device), view)
 
-    def _share(self, step: int) -> tuple[slice, int, int]:
-        """Where in the order this process's pictures of ``step`` stand, how many make a part,
-        and how many pictures the whole step has."""
+    def _share(self, step: int) -> Share:
         start = step * self.settings.batch_size
         stop = min(start + self.settings.batch_size, len(self.split))
         size = -(-(stop - start) // (self.settings.accumulate * self.processes.count))
         mine = start + self.processes.rank * self.settings.accumulate * size
-        share = slice(mine, min(mine + self.settings.accumulate * size, stop))
-        return share, size, stop - start
+        places = slice(mine, min(mine + self.settings.accumulate * size, stop))
+        return Share(places, size, stop - start)
 
     def _partners(self, own: Tensor, view: int | Tensor) -> Tensor:
         if not self.augment.mixes:
             return own[:0]
         return self.augment.partner(self.split.index[own], view, len(self.split))
 
-    def _parts(self, read: Pictures, view: int | Tensor, size: int) -> list[Batch]:
+    def _batch(self, read: Pictures, view: int | Tensor) -> Batch:
         if isinstance(view, Tensor):
             view = view.to(self.device)
         if not self.augment.mixes:
             views = self.augment(read.images, read.index, view, self.fill)
-            return _cut(Batch(views, read.labels, read.index, view), size)
+            return Batch(views, read.labels, read.index, view)
         own, partners = _halves(read)
         mixed, share = self.augment.mix(
             self.augment(own.images, own.index, view, self.fill),
@@ -114,8 +147,7 @@ class Feed:
             own.index,
             view,
         )
-        batch = Batch(mixed, own.labels, own.index, view, partners.labels, share)
-        return _cut(batch, size)
+        return Batch(mixed, own.labels, own.index, view, partners.labels, share)
 
 
 def _halves(read: Pictures) -> tuple[Pictures, Pictures]:
@@ -123,14 +155,16 @@ def _halves(read: Pictures) -> tuple[Pictures, Pictures]:
     return Pictures(images[0], labels[0], index[0]), Pictures(images[1], labels[1], index[1])
 
 
-def _cut(batch: Batch, size: int) -> list[Batch]:
-    """``batch`` in parts of ``size`` pictures, the last one smaller where they do not fit."""
+def _cut(batch: Batch, size: int, start: int = 0, stop: int | None = None) -> list[Batch]:
+    """``batch`` from ``start`` to ``stop`` in parts of ``size`` pictures, the last one smaller
+    where they do not fit."""
+    stop = len(batch.targets) if stop is None else stop
     return [
         Batch(
             **{
-                name: value[start : start + size] if isinstance(value, Tensor) else value
+                name: value[first : min(first + size, stop)] if isinstance(value, Tensor) else value
                 for name, value in vars(batch).items()
             }
         )
-        for start in range(0, len(batch.targets), size)
+        for first in range(start, stop, size)
     ]

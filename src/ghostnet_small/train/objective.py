@@ -20,6 +20,8 @@ class Batch:
     ``(N,)`` (each picture's row in its source); ``view`` is the view number, one of them all or
     int64 ``(N,)``. Where pictures are mixed, ``partner_targets`` int64 ``(N,)`` are the labels of
     what was mixed in and ``share`` float32 ``(N,)`` is the weight of the picture's own label.
+    ``teacher_logits`` float32 ``(N, K)`` is what teachers say of the views, where they were asked
+    ahead.
     """
 
     views: Tensor
@@ -28,6 +30,7 @@ class Batch:
     view: int | Tensor
     partner_targets: Tensor | None = None
     share: Tensor | None = None
+    teacher_logits: Tensor | None = None
 
 
 Objective = Callable[[Tensor, Batch], Tensor]

@@ -76,7 +76,12 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.opti
     fused = all(parameter.device.type in FUSED for parameter in (*decayed, *spared))
     if settings.name == "adamw":
         return torch.optim.AdamW(
-            groups, lr=settings.learning_rate, betas=settings.betas, fused=fused
+            groups,
+            lr=settings.learning_rate,
+            betas=settings.betas,
+            fused=fused,
+            # The kernel is the same; a step may then be recorded (``recorded.py``).
+            capturable=all(p.device.type == "cuda" for p in (*decayed, *spared)),
         )
     return torch.optim.SGD(
         groups,

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ghostnet_small.errors import InputError, os_error_text
 from ghostnet_small.launcher import Launch, launched
+from ghostnet_small.tensorfile import on_cpu
 from ghostnet_small.train.interfaces import ProcessFailed, Store
 
 Result = TypeVar("Result")
@@ -235,11 +236,11 @@ def digest(tensors: dict[str, Tensor]) -> int:
     """
     whole = {4: torch.int32, 8: torch.int64}
     sums = [
-        tensor.detach().view(whole[tensor.element_size()]).sum(dtype=torch.int64).cpu()
+        tensor.detach().view(whole[tensor.element_size()]).sum(dtype=torch.int64)
         for tensor in tensors.values()
         if tensor.is_floating_point()
     ]
-    return int(torch.stack(sums).sum())
+    return int(torch.stack(on_cpu(sums)).sum())
 
 
 class _Agreed(InputError):

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import nn
 
 from ghostnet_small.data.sampling import Sampler
@@ -62,6 +63,11 @@ class TrainSettings:
     threads: int | None = None
     checkpoint_seconds: float = 60.0
     monitor_test: bool = False
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Of the model and its pictures."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def __post_init__(self) -> None:
         """Raises ``InputError`` for a value outside its range."""

@@ -1,0 +1,90 @@
+"""One step of the optimiser: forward, loss, backward, and the weights moved on."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ghostnet_small.data.dataset import ImageData, normalize
+from ghostnet_small.train.device import wrap
+from ghostnet_small.train.feed import Step
+from ghostnet_small.train.objective import Batch, Objective
+from ghostnet_small.train.processes import Processes
+from ghostnet_small.train.recorded import Found, RecordedStep, Recorder
+from ghostnet_small.train.settings import TrainSettings
+
+
+class Learner:
+    """``trained``, the ``model`` and what learns with it, on its way to a smaller objective.
+
+    With a ``recorder`` steps of the usual size are recorded once and replayed.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        trained: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        objective: Objective,
+        data: ImageData,
+        *,
+        settings: TrainSettings,
+        accelerator: Accelerator,
+        processes: Processes,
+        recorder: Recorder | None,
+    ) -> None:
+        self.trained, self.optimizer, self.objective = trained, optimizer, objective
+        self.mean, self.std = data.mean, data.std
+        self.settings, self.accelerator, self.processes = settings, accelerator, processes
+        self.memory_format = settings.memory_format
+        self.forward = wrap(model, accelerator)
+        self.stepper = accelerator.prepare_optimizer(optimizer)
+        self.recorded: RecordedStep | None = None
+        if recorder is not None:
+            pictures, device = settings.batch_size, accelerator.device
+            self.recorded = RecordedStep(
+                self.whole_step, recorder, optimizer, pictures=pictures, device=device
+            )
+
+    def __call__(self, step: Step, rate: float) -> list[tuple[Tensor, Tensor, int]]:
+        """A step at the learning ``rate``.
+
+        Gives the loss in nats, the number of right answers and that of pictures of each part.
+        """
+        first = step.parts[0]
+        if self.recorded is not None and self.recorded.takes(first):
+            return [(*self.recorded(first, rate), len(first.targets))]
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        found = []
+        for batch in step.parts:
+            # The gradient is that of the mean over all processes, taken with the last part.
+            last = batch is step.parts[-1]
+            with nullcontext() if last else self.accelerator.no_sync(self.forward):
+                share = self.processes.count * len(batch.targets) / step.pictures
+                found.append((*self._learn(batch, share), len(batch.targets)))
+        if self.settings.clip_norm is not None:
+            self.accelerator.clip_grad_norm_(self.trained.parameters(), self.settings.clip_norm)
+        self._move()
+        return found
+
+    def whole_step(self, batch: Batch) -> Found:
+        """A step of one part, at the rate that the optimiser has."""
+        found = self._learn(batch, 1.0)
+        self._move()
+        return found
+
+    def _learn(self, batch: Batch, share: float) -> Found:
+        """Add the gradient of a ``share`` of the batch's loss."""
+        x = normalize(batch.views, self.mean, self.std)
+        logits = self.forward(x.contiguous(memory_format=self.memory_format))
+        loss = self.objective(logits, batch)
+        self.accelerator.backward(loss * share if share != 1 else loss)
+        return loss.detach(), (logits.detach().argmax(1) == batch.targets).sum()
+
+    def _move(self) -> None:
+        self.stepper.step()
+        self.stepper.zero_grad()

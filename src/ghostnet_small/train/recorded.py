@@ -1,0 +1,180 @@
+"""A step of training recorded once as a CUDA graph, and replayed.
+
+A small network's step is thousands of kernels that each take a GPU less time than the CPU needs to
+launch them. A graph launches them all at once. ``GHOSTNET_GRAPHS=off`` asks for ordinary steps.
+
+Source: the section on CUDA graphs of PyTorch's documentation, "whole-network capture".
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from ghostnet_small.files import OFF
+from ghostnet_small.train.objective import Batch
+from ghostnet_small.train.processes import Processes
+from ghostnet_small.train.settings import TrainSettings
+
+SWITCH = "GHOSTNET_GRAPHS"
+# What is made at first use (momenta, libraries' plans, kernels) must be there before a recording.
+WARM_UP = 3
+
+Found = tuple[Tensor, Tensor]
+"""Of a step: its loss in nats, and its number of right answers; scalars on the device."""
+
+_log = logging.getLogger(__name__)
+
+
+class Recorder(Protocol):
+    """What can do a piece of work again without its Python code."""
+
+    def aside(self, work: Callable[[], Found]) -> Found:
+        """``work()``, on the stream that it will be recorded on."""
+
+    def capture(self, work: Callable[[], Found]) -> Callable[[], Found]:
+        """What does again, on the same tensors, what ``work`` would do now; nothing is done yet.
+
+        Raises ``RuntimeError`` where ``work`` cannot be recorded.
+        """
+
+
+class CudaGraphs:
+    """Records on a stream of its own on the present GPU."""
+
+    def __init__(self) -> None:
+        self.stream = torch.cuda.Stream()
+
+    def aside(self, work: Callable[[], Found]) -> Found:
+        here = torch.cuda.current_stream()
+        self.stream.wait_stream(here)
+        with torch.cuda.stream(self.stream):
+            found = work()
+        here.wait_stream(self.stream)
+        return found
+
+    def capture(self, work: Callable[[], Found]) -> Callable[[], Found]:
+        graph = torch.cuda.CUDAGraph()
+        here = torch.cuda.current_stream()
+        generator = torch.cuda.default_generators[torch.cuda.current_device()]
+        kept = generator.clone_state()
+        try:
+            # Other threads may read pictures ahead meanwhile.
+            with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+                found = work()
+        except BaseException:
+            # A capture that breaks off leaves both as they were within it.
+            torch.cuda.set_stream(here)
+            generator.graphsafe_set_state(kept)
+            raise
+
+        def replay() -> Found:
+            graph.replay()
+            return found
+
+        return replay
+
+
+def recorder_for(
+    settings: TrainSettings, accelerator: Accelerator, processes: Processes
+) -> Recorder | None:
+    """What records the steps of such a training; ``None`` where they stay as they are.
+
+    A loss scaler and a bound on gradients decide by values, micro-batches and other processes are
+    met amid the step: such steps are not recorded.
+    """
+    if accelerator.device.type != "cuda" or os.environ.get(SWITCH) == OFF:
+        return None
+    decides = settings.clip_norm is not None or accelerator.scaler is not None
+    if decides or settings.accumulate > 1 or processes.count > 1:
+        return None
+    return CudaGraphs()
+
+
+class RecordedStep:
+    """``work``, a whole step on a batch, on batches of ``pictures`` pictures.
+
+    The first three steps are taken as they are, the next one is recorded, and from then on the
+    recording is replayed on each batch. It reads the batch and the learning rate from tensors that
+    stay where they are. Within ``work`` nothing may look at a value or copy from the CPU.
+
+    ``optimizer`` must take a tensor for its learning rate. Where the step cannot be recorded,
+    this is said once, and steps go on as they are.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Batch], Found],
+        recorder: Recorder,
+        optimizer: torch.optim.Optimizer,
+        *,
+        pictures: int,
+        device: torch.device,
+    ) -> None:
+        self.work, self.recorder, self.optimizer = work, recorder, optimizer
+        self.pictures = pictures
+        self.rate = torch.zeros((), device=device)
+        self.begin()
+
+    def begin(self) -> None:
+        """As at first: a recording holds on to momenta that a state may have replaced."""
+        self.batch: Batch | None = None
+        self.left = WARM_UP
+        self.run: Callable[[], Found] = lambda: self.recorder.aside(self._work)
+
+    def takes(self, batch: Batch) -> bool:
+        """Whether ``batch`` is of the size that is recorded."""
+        return len(batch.targets) == self.pictures
+
+    def __call__(self, batch: Batch, rate: float) -> Found:
+        """A step on ``batch`` at the learning ``rate``."""
+        assert self.takes(batch)
+        self._load(batch)
+        self.rate.fill_(rate)
+        # Each time: an ordinary step on a smaller batch puts a number there.
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate
+        if self.left == 0:
+            self._record()
+        self.left -= 1
+        loss, correct = self.run()
+        # The next step writes over them.
+        return loss.clone(), correct.clone()
+
+    def _work(self) -> Found:
+        assert self.batch is not None
+        return self.work(self.batch)
+
+    def _load(self, batch: Batch) -> None:
+        """Copy ``batch`` to where the recorded step reads it."""
+        if self.batch is None:
+            # One view number for all is a tensor too: a number would be part of the recording.
+            own: dict[str, Any] = vars(batch) | {"view": batch.index}
+            for name, value in own.items():
+                own[name] = None if value is None else torch.empty_like(value)
+            self.batch = Batch(**own)
+        for name, kept in vars(self.batch).items():
+            value = getattr(batch, name)
+            if isinstance(value, int):
+                kept.fill_(value)
+            elif kept is not None:
+                kept.copy_(value)
+
+    def _record(self) -> None:
+        try:
+            self.run = self.recorder.capture(self._work)
+        except RuntimeError as error:
+            # Nothing was computed, but gradients may lie in memory that is no more.
+            self.optimizer.zero_grad(set_to_none=True)
+            self.run = self._work
+            _log.warning(
+                "training goes on step by step, slower: a step could not be recorded as a CUDA "
+                "graph (%s); %s=%s leaves the attempt out",
+                *(str(error).splitlines()[0], SWITCH, OFF),
+            )

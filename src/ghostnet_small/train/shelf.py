@@ -1,0 +1,64 @@
+"""What finished epochs leave for the store: written at once, or held until the next state is."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from ghostnet_small.train.ema import places
+from ghostnet_small.train.interfaces import Store
+
+
+class Shelf:
+    """Weights and rows on their way to ``store``.
+
+    On a GPU an epoch may take less time than its files. Where the ends of epochs save only every
+    so many ``seconds``, weights are kept as copies on the device, later ones over earlier ones,
+    until ``write``, which belongs before each save of a state: so a state never knows of an epoch
+    whose weights and row are not on the disk, and what is newer than the state is what a training
+    that goes on from it makes again. With 0 ``seconds`` all is written at once.
+    """
+
+    def __init__(self, store: Store, *, seconds: float) -> None:
+        self.store, self.seconds = store, seconds
+        self.copies: dict[str, nn.Module] = {}
+        self.waiting: set[str] = set()
+        self.rows: list[dict[str, Any]] | None = None
+
+    def put_weights(self, name: str, model: nn.Module) -> None:
+        """The weights called ``name`` are those that ``model`` has now."""
+        if not self.seconds:
+            self.store.save_weights(name, model)
+            return
+        if name in self.copies:
+            _copy(model, self.copies[name])
+        else:
+            self.copies[name] = copy.deepcopy(model)
+        self.waiting.add(name)
+
+    def put_rows(self, rows: list[dict[str, Any]]) -> None:
+        """The rows of finished epochs are ``rows``."""
+        self.rows = rows
+        if not self.seconds:
+            self.write()
+
+    def write(self) -> None:
+        """Give the store all that waits."""
+        for name in ("best", "last"):
+            if name in self.waiting:
+                self.store.save_weights(name, self.copies[name])
+        self.waiting.clear()
+        if self.rows is not None:
+            self.store.save_metrics(self.rows)
+            self.rows = None
+
+
+@torch.no_grad()
+def _copy(model: nn.Module, into: nn.Module) -> None:
+    of_theirs, of_ours = places(model), places(into)
+    torch._foreach_copy_(
+        [kept[name] for kept, name in of_ours], [kept[name] for kept, name in of_theirs]
+    )
