@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from ghostnet_small.data.dataset import ImageData
-from ghostnet_small.nn.fold import reparameterize
+from ghostnet_small.gpu.features import ready_to_answer
 from ghostnet_small.study.recipe import Recipe
 from ghostnet_small.study.teaching import Teaching
 from ghostnet_small.train.engine import Training
@@ -93,7 +93,7 @@ def put_together(
         watcher=watcher,
         stop_signal=stop_signal,
         processes=processes,
-        for_evaluation=reparameterize,
+        for_evaluation=ready_to_answer,
         companion=companion,
         ask=None if teaching is None else teaching.ask,
     )
