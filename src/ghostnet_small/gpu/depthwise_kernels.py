@@ -12,7 +12,7 @@ from typing import Any
 import triton
 import triton.language as tl
 
-from ghostnet_small.gpu.norm_kernels import kernel, place
+from ghostnet_small.gpu.norm_kernels import kernel, place, tile_of
 
 # With the kernels, a part of a packed tensor, which may begin anywhere.
 _SIZES = ("height", "width", "out_height", "out_width", "weights")
@@ -58,8 +58,8 @@ def convolve(
     behind those, with ``CENTRE``, what lies under the kernels' middle."""
     REAL = weights.dtype.element_ty
     channels = pairs * 2
-    r = (tl.program_id(0) * ROWS + tl.arange(0, ROWS))[:, None]
-    c = (tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    begin, c, _ = tile_of(channels, ROWS, COLUMNS)
+    r = (begin + tl.arange(0, ROWS))[:, None]
     there = c < channels
     rows = pictures * out_height * out_width
     of_row = r < rows
@@ -110,14 +110,14 @@ def weight_sums(
     REAL = sums.dtype.element_ty
     TAPS: tl.constexpr = HIGH * WIDE
     channels = pairs * 2
-    c = (tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    begin, c, blocks = tile_of(channels, ROWS, COLUMNS)
     there = c < channels
     total = ()
     for _ in tl.static_range(FULL * TAPS):
         total += (tl.zeros((ROWS, COLUMNS), REAL),)
     rows = pictures * out_height * out_width
-    step = tl.num_programs(0) * ROWS
-    for start in range(tl.program_id(0) * ROWS, rows, step):
+    step = tl.num_programs(0) // blocks * ROWS
+    for start in range(begin, rows, step):
         r = (start + tl.arange(0, ROWS))[:, None]
         of_row = r < rows
         picture = r // (out_height * out_width)
@@ -137,7 +137,7 @@ def weight_sums(
             for tap in tl.static_range(TAPS):
                 found += (total[b * TAPS + tap] + g * taps[tap],)
         total = found
-    sums += tl.program_id(0).to(tl.int64) * FULL * TAPS * channels + c * TAPS
+    sums += (begin // ROWS).to(tl.int64) * FULL * TAPS * channels + c * TAPS
     for b in tl.static_range(FULL):
         for tap in tl.static_range(TAPS):
             column = tl.sum(total[b * TAPS + tap], axis=0, keep_dims=True)
@@ -191,8 +191,8 @@ def input_slopes(
     """``dx``, the gradient of what ``convolve`` took, from that of what it gave, and ``more``."""
     REAL = weights.dtype.element_ty
     channels = pairs * 2
-    r = (tl.program_id(0) * ROWS + tl.arange(0, ROWS))[:, None]
-    c = (tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    begin, c, _ = tile_of(channels, ROWS, COLUMNS)
+    r = (begin + tl.arange(0, ROWS))[:, None]
     there = c < channels
     of_row = r < pictures * height * width
     live = of_row & there

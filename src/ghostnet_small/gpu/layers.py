@@ -18,7 +18,7 @@ from ghostnet_small.gpu.packed import Packed
 from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d
 
 # Programs that sum a map's rows: enough to fill a GPU, and few enough to be added in one go.
-SUMMING = 256
+SUMMING = 128
 # And of those that sum the gradients of depth-wise kernels.
 SUMMING_TAPS = 768
 _ADDING = {"LANES": SUMMING, "COLUMNS": 8}
@@ -105,10 +105,10 @@ class Norms:
         sums, programs = step.parameters, 0
         if step.training:
             columns = (self.full + self.has_x) * channels
-            blocks, wide = grid(rows, columns)
-            programs = min(blocks, SUMMING)
+            launched = grid(rows, columns, SUMMING)
+            programs = launched[0] // grid(1, columns)[0]
             sums = sums.new_empty(programs, 2, columns)
-            norm_kernels.column_sums[programs, wide](
+            norm_kernels.column_sums[launched](
                 y.base,
                 x.base,
                 sums,
@@ -185,12 +185,12 @@ class Norms:
         assert step.gradients is not None
         rows, channels = len(y.base), self.channels
         parts = 1 + self.full + self.has_x
-        blocks, wide = grid(rows, channels)
-        programs = min(blocks, SUMMING)
+        launched = grid(rows, channels, SUMMING)
+        programs = launched[0] // grid(1, channels)[0]
         sums = kept.new_empty(programs, parts, channels)
         places = (*grad.at, *(out or grad).at, *y.at, *x.at)
         kinds = {"FULL": self.full, "HAS_X": self.has_x, "RELU": int(self.relu)}
-        norm_kernels.slope_sums[programs, wide](
+        norm_kernels.slope_sums[launched](
             grad.base,
             (out or grad).base,
             y.base,
@@ -415,7 +415,7 @@ class Depthwise:
         programs = min(-(-after.pixels // 32), max(1, SUMMING_TAPS // blocks))
         sums = weights.new_empty(programs, weights.numel())
         sizes = (*size, *after[1:], channels // 2)
-        depthwise_kernels.weight_sums[programs, blocks](
+        depthwise_kernels.weight_sums[(programs * blocks,)](
             kept.x.base,
             dy,
             sums,

@@ -12,7 +12,7 @@ from typing import Any
 import triton
 import triton.language as tl
 
-from ghostnet_small.gpu.norm_kernels import kernel, place
+from ghostnet_small.gpu.norm_kernels import kernel, place, tile_of
 
 
 @kernel("pictures", "channels", "height", "width", "s_n", "s_c", "s_h", "s_w", "columns")
@@ -34,8 +34,8 @@ def patches(
 ) -> None:
     """``out (pixels, columns)``: what a kernel sees around each pixel, tap by tap the channels,
     then zeros."""
-    r = (tl.program_id(0) * ROWS + tl.arange(0, ROWS))[:, None]
-    k = (tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    begin, k, _ = tile_of(columns, ROWS, COLUMNS)
+    r = (begin + tl.arange(0, ROWS))[:, None]
     live = (r < pictures * height * width) & (k < columns)
     tap = k // channels
     c = k % channels
@@ -62,8 +62,8 @@ def pool(
     high = height // 2
     wide = width // 2
     channels = pairs * 2
-    r = (tl.program_id(0) * ROWS + tl.arange(0, ROWS))[:, None]
-    c = (tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    begin, c, _ = tile_of(channels, ROWS, COLUMNS)
+    r = (begin + tl.arange(0, ROWS))[:, None]
     live = (r < pictures * high * wide) & (c < channels)
     n = r // (high * wide)
     at = (n * height + r // wide % high * 2) * width + r % wide * 2
@@ -89,8 +89,8 @@ def add_pool_slope(
     high = height // 2
     wide = width // 2
     channels = pairs * 2
-    r = (tl.program_id(0) * ROWS + tl.arange(0, ROWS))[:, None]
-    c = (tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    begin, c, _ = tile_of(channels, ROWS, COLUMNS)
+    r = (begin + tl.arange(0, ROWS))[:, None]
     h = r // width % height
     w = r % width
     live = (r < pictures * height * width) & (h < high * 2) & (w < wide * 2) & (c < channels)
@@ -123,8 +123,8 @@ def gate(
 ) -> None:
     """``out``: ``x`` times the sigmoid of ``z``, which is stretched to its size."""
     channels = pairs * 2
-    r = (tl.program_id(0) * ROWS + tl.arange(0, ROWS))[:, None]
-    c = (tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    begin, c, _ = tile_of(channels, ROWS, COLUMNS)
+    r = (begin + tl.arange(0, ROWS))[:, None]
     live = (r < pictures * height * width) & (c < channels)
     up = _source(r // width % height, height, high)
     at = (r // (height * width) * high + up) * wide + _source(r % width, width, wide)
@@ -153,8 +153,8 @@ def gate_slopes(
     """The gradients of ``gate``: a pixel of ``z`` goes through all those that it was stretched to,
     at most ``MOST`` in a row."""
     channels = pairs * 2
-    r = (tl.program_id(0) * ROWS + tl.arange(0, ROWS))[:, None]
-    c = (tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    begin, c, _ = tile_of(channels, ROWS, COLUMNS)
+    r = (begin + tl.arange(0, ROWS))[:, None]
     live = (r < pictures * high * wide) & (c < channels)
     up = r // wide % high
     across = r % wide
@@ -183,16 +183,16 @@ def means(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """``out (N, C)``, the mean of a picture's channel; ``program_id`` 0 is the picture."""
+    """``out (N, C)``, the mean of a picture's channel; ``program_id`` 1 is the picture."""
     channels = pairs * 2
-    c = (tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    c = (tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
     for start in range(0, pixels, ROWS):
         p = (start + tl.arange(0, ROWS))[:, None]
-        at = place(tl.program_id(0) * pixels + p, c, 0, pairs)
+        at = place(tl.program_id(1) * pixels + p, c, 0, pairs)
         total += tl.load(x + at, mask=(p < pixels) & (c < channels), other=0.0)
     mean = tl.sum(total, axis=0, keep_dims=True) / pixels
-    tl.store(out + tl.program_id(0) * channels + c, mean, mask=c < channels)
+    tl.store(out + tl.program_id(1) * channels + c, mean, mask=c < channels)
 
 
 @triton.jit
@@ -213,8 +213,8 @@ def excite(
 ) -> None:
     """``out``: ``x`` times the hard sigmoid of ``v (N, C)``."""
     channels = pairs * 2
-    r = (tl.program_id(0) * ROWS + tl.arange(0, ROWS))[:, None]
-    c = (tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    begin, c, _ = tile_of(channels, ROWS, COLUMNS)
+    r = (begin + tl.arange(0, ROWS))[:, None]
     live = (r < pictures * pixels) & (c < channels)
     weight = _hard_sigmoid(tl.load(v + r // pixels * channels + c, mask=live, other=0.0))
     value = tl.load(x + place(r, c, 0, pairs), mask=live, other=0.0).to(tl.float32)
@@ -232,17 +232,17 @@ def excite_sums(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """``dv (N, C)``, the gradient of ``v`` in ``excite``; ``program_id`` 0 is the picture."""
+    """``dv (N, C)``, the gradient of ``v`` in ``excite``; ``program_id`` 1 is the picture."""
     channels = pairs * 2
-    c = (tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    c = (tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
     for start in range(0, pixels, ROWS):
         p = (start + tl.arange(0, ROWS))[:, None]
-        at = place(tl.program_id(0) * pixels + p, c, 0, pairs)
+        at = place(tl.program_id(1) * pixels + p, c, 0, pairs)
         mask = (p < pixels) & (c < channels)
         g = tl.load(grad + at, mask=mask, other=0.0).to(tl.float32)
         total += g * tl.load(x + at, mask=mask, other=0.0)
-    at = tl.program_id(0) * channels + c
+    at = tl.program_id(1) * channels + c
     value = tl.load(v + at, mask=c < channels, other=0.0)
     slanted = (value > -3.0) & (value < 3.0)
     found = tl.where(slanted, tl.sum(total, axis=0, keep_dims=True) / 6.0, 0.0)
@@ -263,8 +263,8 @@ def excite_slopes(
 ) -> None:
     """``dx``: through ``excite``, and through ``means``, whose gradient is ``of_mean (N, C)``."""
     channels = pairs * 2
-    r = (tl.program_id(0) * ROWS + tl.arange(0, ROWS))[:, None]
-    c = (tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    begin, c, _ = tile_of(channels, ROWS, COLUMNS)
+    r = (begin + tl.arange(0, ROWS))[:, None]
     live = (r < pictures * pixels) & (c < channels)
     at = r // pixels * channels + c
     weight = _hard_sigmoid(tl.load(v + at, mask=live, other=0.0))

@@ -11,6 +11,8 @@ from ghostnet_small.gpu import map_kernels
 
 # Numbers in a program's tile.
 TILE = 1024
+# Columns of a tile.
+WIDTHS = (8, 16, 32, 64)
 # A multiple of this many columns suits the matrix units.
 ALIGNED = 16
 
@@ -63,14 +65,17 @@ def real_of(dtype: torch.dtype) -> torch.dtype:
 
 def tile(columns: int) -> dict[str, int]:
     """The rows and columns of a program's tile."""
-    wide = 8 if columns <= 8 else 16
+    # As wide as can be, for memory is read by the sector, unless much of the tile would be empty.
+    least = min(-columns % wide for wide in WIDTHS)
+    wide = max(w for w in WIDTHS if 5 * (-columns % w) <= columns or -columns % w == least)
     return {"ROWS": TILE // wide, "COLUMNS": wide}
 
 
-def grid(rows: int, columns: int) -> tuple[int, int]:
-    """So many programs that their tiles cover a map."""
+def grid(rows: int, columns: int, most: int | None = None) -> tuple[int]:
+    """So many programs that their tiles cover a map; or ``most`` for each of its columns."""
     size = tile(columns)
-    return -(-rows // size["ROWS"]), -(-columns // size["COLUMNS"])
+    high = -(-rows // size["ROWS"])
+    return ((high if most is None else min(high, most)) * -(-columns // size["COLUMNS"]),)
 
 
 def patches(x: Tensor, kernel: int, dtype: torch.dtype) -> Tensor:
@@ -134,7 +139,7 @@ def gate_slopes(
 
 def _by_picture(x: Tensor, pictures: int) -> tuple[tuple[int, int], dict[str, int]]:
     columns = x.shape[1]
-    return (pictures, -(-columns // 16)), {"ROWS": 32, "COLUMNS": 16}
+    return (-(-columns // 16), pictures), {"ROWS": 32, "COLUMNS": 16}
 
 
 def means(x: Tensor, size: Size) -> Tensor:

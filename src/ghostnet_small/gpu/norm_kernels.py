@@ -44,6 +44,16 @@ def place(rows: tl.tensor, columns: tl.tensor, offset: tl.tensor, stride: tl.ten
     return rows.to(tl.int64) * (stride * 2) + (columns + offset * 2)
 
 
+@triton.jit
+def tile_of(columns: tl.tensor, ROWS: tl.constexpr, COLUMNS: tl.constexpr) -> Any:
+    """The first row of this program's tile, its columns ``(1, COLUMNS)``, and how many tiles a row
+    of them has. Neighbours in a row run at the same time: they share sectors of memory."""
+    blocks = tl.cdiv(columns, COLUMNS)
+    program = tl.program_id(0)
+    c = program % blocks * COLUMNS + tl.arange(0, COLUMNS)
+    return program // blocks * ROWS, c[None, :], blocks
+
+
 @kernel("rows", "y_pairs", "x_pairs", *_of("y", "x"))
 def column_sums(
     y: tl.tensor,
@@ -65,11 +75,12 @@ def column_sums(
     REAL = sums.dtype.element_ty
     ys = y_pairs * 2
     xs = x_pairs * 2
-    c = (tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    columns = ys + xs
+    begin, c, blocks = tile_of(columns, ROWS, COLUMNS)
     first = tl.zeros((ROWS, COLUMNS), REAL)
     second = tl.zeros((ROWS, COLUMNS), REAL)
-    step = tl.num_programs(0) * ROWS
-    for start in range(tl.program_id(0) * ROWS, rows, step):
+    step = tl.num_programs(0) // blocks * ROWS
+    for start in range(begin, rows, step):
         r = (start + tl.arange(0, ROWS))[:, None]
         live = r < rows
         value = tl.load(y + place(r, c, y_offset, y_stride), mask=live & (c < ys), other=0.0)
@@ -80,8 +91,7 @@ def column_sums(
             value += more.to(REAL)
         first += value
         second += value * value
-    columns = ys + xs
-    sums += tl.program_id(0) * 2 * columns + c
+    sums += begin // ROWS * 2 * columns + c
     tl.store(sums, tl.sum(first, axis=0, keep_dims=True), mask=c < columns)
     tl.store(sums + columns, tl.sum(second, axis=0, keep_dims=True), mask=c < columns)
 
@@ -96,12 +106,10 @@ def _total(
     LANES: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> Any:
-    """The sum over all programs, in double precision, of the columns ``c`` ``(1, COLUMNS)``."""
-    total = tl.zeros((LANES, COLUMNS), tl.float64)
-    for start in range(0, programs, LANES):
-        p = (start + tl.arange(0, LANES))[:, None]
-        total += tl.load(sums + p * stride + c, mask=(p < programs) & live, other=0.0)
-    return tl.sum(total, axis=0, keep_dims=True)
+    """The sum over all programs, at most ``LANES``, of the columns ``c`` ``(1, COLUMNS)``."""
+    p = tl.arange(0, LANES)[:, None]
+    parts = tl.load(sums + p * stride + c, mask=(p < programs) & live, other=0.0)
+    return tl.sum(parts, axis=0, keep_dims=True).to(tl.float64)
 
 
 @triton.jit
@@ -235,8 +243,8 @@ def combine(
     """``out``: the parts of ``y``, and ``x``, each times its scale, and the shift; with ``RELU``
     that of it. ``sum``: the same and ``more``."""
     channels = pairs * 2
-    r = (tl.program_id(0) * ROWS + tl.arange(0, ROWS))[:, None]
-    c = (tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    begin, c, _ = tile_of(channels, ROWS, COLUMNS)
+    r = (begin + tl.arange(0, ROWS))[:, None]
     live = (r < rows) & (c < channels)
     value = tl.load(shift + c, mask=c < channels, other=0.0)
     REAL = shift.dtype.element_ty
@@ -305,12 +313,12 @@ def slope_sums(
     REAL = sums.dtype.element_ty
     PARTS: tl.constexpr = 1 + FULL + HAS_X
     channels = pairs * 2
-    c = (tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    begin, c, blocks = tile_of(channels, ROWS, COLUMNS)
     total = ()
     for _ in tl.static_range(PARTS):
         total += (tl.zeros((ROWS, COLUMNS), REAL),)
-    step = tl.num_programs(0) * ROWS
-    for start in range(tl.program_id(0) * ROWS, rows, step):
+    step = tl.num_programs(0) // blocks * ROWS
+    for start in range(begin, rows, step):
         r = (start + tl.arange(0, ROWS))[:, None]
         live = (r < rows) & (c < channels)
         g = _slope(
@@ -324,7 +332,7 @@ def slope_sums(
             part = tl.load(x + place(r, c, x_offset, x_stride), mask=live, other=0.0)
             found += (total[1 + FULL] + g * part.to(REAL),)
         total = found
-    sums += tl.program_id(0) * PARTS * channels + c
+    sums += begin // ROWS * PARTS * channels + c
     for b in tl.static_range(PARTS):
         column = tl.sum(total[b], axis=0, keep_dims=True)
         tl.store(sums + b * channels, column, mask=c < channels)
@@ -442,8 +450,8 @@ def slopes(
     """The gradients ``dy`` of the parts, and ``dx`` of ``x`` through its norms, with ``more``."""
     REAL = lines.dtype.element_ty
     channels = pairs * 2
-    r = (tl.program_id(0) * ROWS + tl.arange(0, ROWS))[:, None]
-    c = (tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
+    begin, c, _ = tile_of(channels, ROWS, COLUMNS)
+    r = (begin + tl.arange(0, ROWS))[:, None]
     there = c < channels
     live = (r < rows) & there
     g = _slope(grad, out, r, c, live, grad_offset, grad_stride, out_offset, out_stride, REAL, RELU)
