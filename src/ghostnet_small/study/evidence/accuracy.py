@@ -1,0 +1,73 @@
+"""The table of what recipes reached, on every set, beside what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from ghostnet_small.study.evidence.facts import FILE, published_of, read_facts
+from ghostnet_small.study.evidence.fields import FIELDS, mean_of
+from ghostnet_small.study.evidence.rows import (
+    Rows,
+    groups,
+    named_file,
+    set_of,
+    single_files,
+    width_of,
+)
+from ghostnet_small.study.records import read_records
+from ghostnet_small.study.report.runs import look
+from ghostnet_small.study.report.words import spread
+from ghostnet_small.study.table_cells import markdown_table, recipe_name
+
+SHOWN: dict[str, Callable[[Rows], str]] = {
+    "recipe": lambda runs: recipe_name(runs[0]).replace("|", r"\|"),
+    "set": FIELDS["set"],
+    "training images": FIELDS["train_images"],
+    "epochs": FIELDS["epochs"],
+    "parameters, deployed": FIELDS["params"],
+    "MACs, deployed": FIELDS["macs"],
+    "n (seeds)": lambda runs: f"{len(runs)} ({FIELDS['seeds'](runs)})",
+}
+# Columns that stand where a row has the figure.
+ACCURACIES = {
+    "test_top1": "test top-1 of the last epoch, %",
+    "flip_top1": "averaged with its mirror image, %",
+    "best_on_test": "best epoch chosen on test, %",
+}
+COST = {"device": FIELDS["device"], "time": FIELDS["wall"], "images/s": FIELDS["images_per_s"]}
+
+
+def accuracy_table(results: Path, names: Sequence[str]) -> tuple[str, list[Path]]:
+    """A row for each recipe and set of the files called ``names``, and the files.
+
+    Without names: of all files of trainings but studies and searches, which have tables of their
+    own.
+    """
+    if names:
+        files = [named_file(results, name) for name in names]
+    else:
+        files = list(single_files(results).values())
+    found = groups(row for file in files for row in read_records(file))
+    facts = read_facts(results)
+
+    def published(runs: Rows) -> str:
+        # What teaches a student is a condition of its own.
+        if look(runs[0], "distill"):
+            return "-"
+        network = look(runs[0], "recipe", "model", "name")
+        fact = published_of(facts, network, width_of(runs[0]), set_of(runs[0]))
+        return "-" if fact is None else fact.top1_text
+
+    columns = dict(SHOWN)
+    for field, title in ACCURACIES.items():
+        if field == "test_top1" or any(mean_of(runs, field) for runs in found):
+            columns[title] = partial(_spread, field)
+    columns |= {"published, best on test, %": published, **COST}
+    table = markdown_table(list(columns), [[of(runs) for of in columns.values()] for runs in found])
+    return table, [*files, results / FILE]
+
+
+def _spread(field: str, runs: Rows) -> str:
+    return spread(mean_of(runs, field))
