@@ -122,6 +122,15 @@ def test_a_record_that_does_not_fit_is_an_input_error(results: Path, document: P
         render_tables(document, results)
 
 
+def test_a_row_that_makes_no_value_is_an_input_error(results: Path, document: Path) -> None:
+    bad = row(0, 83.0, device="cpu")
+    results.mkdir()
+    (results / "cpu.jsonl").write_text(json.dumps(bad) + "\n")
+    document.write_text("It is <!-- value: cpu n --><!-- end value -->.\n")
+    with pytest.raises(InputError, match="does not fit the values and pictures of"):
+        render_tables(document, results)
+
+
 def test_tables_of_several_files_pictures_and_values_are_made_together(
     results: Path, document: Path
 ) -> None:
@@ -139,6 +148,9 @@ def test_tables_of_several_files_pictures_and_values_are_made_together(
     assert "From `results/cpu.jsonl`, `results/published.yaml` by `ghostnet-small" in text
     assert "It is <!-- value: cpu n -->1<!-- end value -->." in text
     assert cells(document)[0]["recipe"] == "small"
+    document.write_text("<!-- table: cpu -->\n<!-- end table -->\n")
+    render_tables(document, results)
+    assert cells(document)[0]["runs (seeds)"] == "n = 1 (0)"
     assert (results / "plots" / "curves-cpu.png").is_file()
     assert render_tables(document, results, check=True) is True
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ghostnet_small.errors import InputError
@@ -14,7 +15,7 @@ from ghostnet_small.study.evidence.factors import factors_table
 from ghostnet_small.study.evidence.fields import FIELDS
 from ghostnet_small.study.evidence.pictures import render_pictures
 from ghostnet_small.study.evidence.rounds import rounds_table
-from ghostnet_small.study.evidence.rows import groups
+from ghostnet_small.study.evidence.rows import groups, single_files
 from ghostnet_small.study.evidence.strategies import strategies_table
 from ghostnet_small.study.evidence.values import render_values
 from ghostnet_small.study.records import Record, read_records, read_rows
@@ -39,9 +40,9 @@ def render_tables(document: Path, results_dir: Path, check: bool = False) -> boo
     were up to date.
 
     A table named ``NAME`` stands between ``<!-- table: NAME -->`` and ``<!-- end table -->``,
-    each alone on a line, and shows ``results_dir/NAME.jsonl``, or what ``EVIDENCE`` makes of the
-    names behind its first word. ``evidence.pictures`` and ``evidence.values`` have the others.
-    With ``check`` nothing is written.
+    each alone on a line, and shows ``results_dir/NAME.jsonl``, of trainings or of ``TABLES``, or
+    what ``EVIDENCE`` makes of the names behind its first word. ``evidence.pictures`` and
+    ``evidence.values`` have the others. With ``check`` nothing is written.
 
     Raises ``InputError`` where the document is missing, or has a mark that is unknown or has no
     end.
@@ -53,28 +54,22 @@ def render_tables(document: Path, results_dir: Path, check: bool = False) -> boo
     def render(found: re.Match[str]) -> str:
         name = found["name"]
         kind, *names = name.split() or [""]
-        if name not in TABLES and kind not in EVIDENCE:
+        makers = dict.fromkeys(single_files(results_dir), training_table) | TABLES
+        if name not in makers and kind not in EVIDENCE:
             raise InputError(
-                f"{document} has an unknown table {name!r}; choose one of {', '.join(TABLES)}, or "
+                f"{document} has an unknown table {name!r}; choose one of {', '.join(makers)}, or "
                 f"{', '.join(EVIDENCE)} with names of files behind it"
             )
         if not found["end"]:
             raise InputError(
                 f"table {name!r} of {document} has no end; add a line <!-- end table --> after it"
             )
-        try:
-            if name in TABLES:
+        with _rows_fit(f"table {name!r}", results_dir):
+            if name in makers:
                 sources = [results_dir / f"{name}.jsonl"]
-                table = TABLES[name](sources[0])
+                table = makers[name](sources[0])
             else:
                 table, sources = EVIDENCE[kind](results_dir, names)
-        except InputError:
-            raise
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise InputError(
-                f"a record of {name} in {results_dir} does not fit table {name!r} ({error!r}); "
-                "restore the lines that the program wrote"
-            ) from error
         made_of = ", ".join(
             f"`{results_dir.name}/{source.relative_to(results_dir).as_posix()}`"
             for source in sources
@@ -82,11 +77,27 @@ def render_tables(document: Path, results_dir: Path, check: bool = False) -> boo
         origin = f"From {made_of} by `ghostnet-small tables {document.name}`."
         return f"<!-- table: {name} -->\n\n{table}\n\n{origin}\n\n{found['end']}"
 
-    fresh = render_values(_TABLE.sub(render, text), results_dir, str(document))
-    fresh = render_pictures(fresh, document, results_dir, draw=not check)
+    fresh = _TABLE.sub(render, text)
+    with _rows_fit(f"the values and pictures of {document}", results_dir):
+        fresh = render_values(fresh, results_dir, str(document))
+        fresh = render_pictures(fresh, document, results_dir, draw=not check)
     if fresh != text and not check:
         write_atomic(document, fresh)
     return fresh == text
+
+
+@contextmanager
+def _rows_fit(what: str, results_dir: Path) -> Iterator[None]:
+    """Raises ``InputError`` where a row that was damaged, or written by hand, makes no ``what``."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"a record in {results_dir} does not fit {what} ({error!r}); restore the lines that "
+            "the program wrote"
+        ) from error
 
 
 def training_table(source: Path) -> str:

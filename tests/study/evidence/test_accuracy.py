@@ -49,10 +49,10 @@ def test_columns_stand_where_a_row_has_the_figure(tmp_path: Path) -> None:
     flipped = row(0, 80.0, {"name": "flipped"})
     flipped["last"]["test_flip_top1"] = 80.5
     taught = row(0, 80.0, {"name": "taught"}, distill={"teachers": []})
-    for one in (paper, flipped, taught):
+    for one in (paper, flipped, row(1, 81.0, {"name": "flipped"}), taught):
         append_record(one, tmp_path / "cpu.jsonl")
     found = cells(accuracy_table(tmp_path, [])[0])
     assert [one[BEST] for one in found] == ["-", "81.00", "-", "-"]
-    assert [one[FLIP] for one in found] == ["-", "-", "80.50", "-"]
+    assert [one[FLIP] for one in found] == ["-", "-", "80.50 (n = 1)", "-"]
     # The published figure is of the network trained alone.
     assert [one[PUBLISHED] for one in found] == ["91.37"] * 3 + ["-"]

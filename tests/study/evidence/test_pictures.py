@@ -34,8 +34,8 @@ def test_curves_are_drawn_and_told(results: Path) -> None:
     assert text == (
         '# A\n\n<!-- picture: curves cpu recipe="small" and recipe="long, one" -->\n\n'
         "![Top-1 by epoch, at the last one. "
-        "small (n = 2): train 80.50 ± 0.71 %, validation 84.50 ± 0.71 %. "
-        "long, one (n = 1): train 84.00 %, validation 88.00 %.]"
+        "small, 2 epochs (n = 2): train 80.50 ± 0.71 %, validation 84.50 ± 0.71 %. "
+        "long, one, 3 epochs (n = 1): train 84.00 %, validation 88.00 %.]"
         "(../results/plots/curves-cpu-small-long-one.png)\n\n<!-- end picture -->\n\nafter\n"
     )
     file = results / "plots" / "curves-cpu-small-long-one.png"
@@ -51,7 +51,10 @@ def test_curves_are_drawn_and_told(results: Path) -> None:
 def test_accuracy_is_drawn_beside_what_is_known(results: Path) -> None:
     append_record(row(0, 92.0, {"data": {"source": "mnist"}}), results / "other.jsonl")
     text = render_pictures(ACCURACY, results.parent / "page.md", results, draw=True)
-    assert "small (n = 2): 83.50 ± 0.71 %." in text and "long, one (n = 1): 86.00 %." in text
+    assert (
+        "small, 2 epochs (n = 2): 83.50 ± 0.71 %." in text
+        and "long, one, 3 epochs (n = 1): 86.00 %." in text
+    )
     assert "GN-S 1.0 (published): 91.37 %. ResNet-20 (known): 91.9 to 92.6 %.]" in text
     assert "92.00" not in text and "94.0" not in text
     assert "(results/plots/accuracy-cifar10.png)" in text

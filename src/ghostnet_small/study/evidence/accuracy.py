@@ -21,13 +21,11 @@ from ghostnet_small.study.report.runs import look
 from ghostnet_small.study.report.words import spread
 from ghostnet_small.study.table_cells import markdown_table, recipe_name
 
-SHOWN: dict[str, Callable[[Rows], str]] = {
+RUNS: dict[str, Callable[[Rows], str]] = {
     "recipe": lambda runs: recipe_name(runs[0]).replace("|", r"\|"),
     "set": FIELDS["set"],
     "training images": FIELDS["train_images"],
     "epochs": FIELDS["epochs"],
-    "parameters, deployed": FIELDS["params"],
-    "MACs, deployed": FIELDS["macs"],
     "n (seeds)": lambda runs: f"{len(runs)} ({FIELDS['seeds'](runs)})",
 }
 # Columns that stand where a row has the figure.
@@ -36,7 +34,13 @@ ACCURACIES = {
     "flip_top1": "averaged with its mirror image, %",
     "best_on_test": "best epoch chosen on test, %",
 }
-COST = {"device": FIELDS["device"], "time": FIELDS["wall"], "images/s": FIELDS["images_per_s"]}
+COSTS = {
+    "parameters, deployed": FIELDS["params"],
+    "MACs, deployed": FIELDS["macs"],
+    "device": FIELDS["device"],
+    "time": FIELDS["wall"],
+    "images/s": FIELDS["images_per_s"],
+}
 
 
 def accuracy_table(results: Path, names: Sequence[str]) -> tuple[str, list[Path]]:
@@ -60,14 +64,16 @@ def accuracy_table(results: Path, names: Sequence[str]) -> tuple[str, list[Path]
         fact = published_of(facts, network, width_of(runs[0]), set_of(runs[0]))
         return "-" if fact is None else fact.top1_text
 
-    columns = dict(SHOWN)
+    columns = dict(RUNS)
     for field, title in ACCURACIES.items():
         if field == "test_top1" or any(mean_of(runs, field) for runs in found):
             columns[title] = partial(_spread, field)
-    columns |= {"published, best on test, %": published, **COST}
+    columns |= {"published, best on test, %": published, **COSTS}
     table = markdown_table(list(columns), [[of(runs) for of in columns.values()] for runs in found])
     return table, [*files, results / FILE]
 
 
 def _spread(field: str, runs: Rows) -> str:
-    return spread(mean_of(runs, field))
+    mean = mean_of(runs, field)
+    some = f" (n = {mean.n})" if mean is not None and mean.n < len(runs) else ""
+    return f"{spread(mean)}{some}"

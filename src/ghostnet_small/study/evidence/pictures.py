@@ -27,7 +27,7 @@ from ghostnet_small.study.evidence.rows import (
 from ghostnet_small.study.records import Record
 from ghostnet_small.study.report.figures import Estimate, estimate
 from ghostnet_small.study.report.runs import look, number
-from ghostnet_small.study.report.words import spread
+from ghostnet_small.study.report.words import counted, spread
 from ghostnet_small.study.table_cells import recipe_name
 
 FOLDER = "plots"
@@ -126,9 +126,11 @@ def curves_picture(results: Path, words: Sequence[str]) -> Shown:
 
 
 def _label(runs: Sequence[Record]) -> str:
-    """What its runs are called in a picture, n among it."""
+    """What its runs are called in a picture: their epochs, which a recipe may have been cut to, and
+    n among it."""
     name = look(runs[0], "study", "strategy") or recipe_name(runs[0])
-    return f"{name} (n = {len(runs)})"
+    epochs = counted(len(runs[0]["epochs"]), "epoch")
+    return f"{name}{'' if epochs in name else f', {epochs}'} (n = {len(runs)})"
 
 
 def _curve(runs: Sequence[Record], split: str) -> list[tuple[int, Estimate]]:
