@@ -58,11 +58,8 @@ def single_files(results: Path) -> dict[str, Path]:
 
 
 def all_rows(results: Path) -> list[dict[str, Any]]:
-    """The rows of every file of trainings, each run once: a study's may be recorded alone too."""
-    rows = [row for file in training_files(results).values() for row in read_records(file)]
-    return list(
-        {(row["recipe_hash"], row["seed"], row["wall_seconds"]): row for row in rows}.values()
-    )
+    """The rows of every file of trainings; a study's run that is recorded alone too comes twice."""
+    return [row for file in training_files(results).values() for row in read_records(file)]
 
 
 def groups(rows: Iterable[Record]) -> list[list[Record]]:
