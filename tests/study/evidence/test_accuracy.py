@@ -42,6 +42,13 @@ def test_a_row_for_each_recipe_and_set(tmp_path: Path) -> None:
     assert len(cells(accuracy_table(tmp_path, ["fashion", "study"])[0])) == 2
 
 
+def test_without_published_figures(tmp_path: Path) -> None:
+    append_record(row(0, 80.0), tmp_path / "cpu.jsonl")
+    table, sources = accuracy_table(tmp_path, [])
+    assert cells(table)[0][PUBLISHED] == "-"
+    assert sources == [tmp_path / "cpu.jsonl"]
+
+
 def test_columns_stand_where_a_row_has_the_figure(tmp_path: Path) -> None:
     write_facts(tmp_path)
     append_record(row(0, 80.0), tmp_path / "cpu.jsonl")

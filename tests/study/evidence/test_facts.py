@@ -23,6 +23,10 @@ def test_facts_are_found_by_network_and_set(tmp_path: Path) -> None:
     assert facts["resnet-20"].macs == 41e6
 
 
+def test_without_a_file_there_are_none(tmp_path: Path) -> None:
+    assert read_facts(tmp_path) == {}
+
+
 @pytest.mark.parametrize(
     ("was", "now", "why"),
     [

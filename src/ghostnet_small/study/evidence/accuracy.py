@@ -70,7 +70,7 @@ def accuracy_table(results: Path, names: Sequence[str]) -> tuple[str, list[Path]
             columns[title] = partial(_spread, field)
     columns |= {"published, best on test, %": published, **COSTS}
     table = markdown_table(list(columns), [[of(runs) for of in columns.values()] for runs in found])
-    return table, [*files, results / FILE]
+    return table, [*files, *([results / FILE] if facts else [])]
 
 
 def _spread(field: str, runs: Rows) -> str:

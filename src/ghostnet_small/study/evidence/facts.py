@@ -53,8 +53,13 @@ class Fact:
 
 
 def read_facts(results: Path) -> dict[str, Fact]:
-    """The facts beside the records in ``results``, by name; raises ``InputError`` at a bad one."""
+    """The facts beside the records in ``results``, by name, none where there is no file of them.
+
+    Raises ``InputError`` at a bad one.
+    """
     file = results / FILE
+    if not file.exists():
+        return {}
     written = read_yaml(file, what="facts")
     check_known(written, ("figures",), str(file))
     figures = mapping(written, "figures", str(file))

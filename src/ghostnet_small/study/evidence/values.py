@@ -116,7 +116,8 @@ def value_text(asked: str, results: Path) -> str:
 
 def _fact_text(facts: dict[str, Fact], names: Sequence[str], field: str, where: str) -> str:
     if len(names) != 1 or names[0] not in facts:
-        raise InputError(f"{where} names no published figure; choose one of {', '.join(facts)}")
+        there = ", ".join(facts) or "none, for there is no published.yaml beside the rows"
+        raise InputError(f"{where} names no published figure; choose one of {there}")
     if field not in _FACT_FIELDS:
         raise InputError(f"field {field!r} of {where} is unknown; choose {', '.join(_FACT_FIELDS)}")
     fact = facts[names[0]]
