@@ -108,15 +108,26 @@ def test_what_there_is_not_is_refused_with_what_there_is(
         value_text(asked, results)
 
 
+def test_n_counts_seeds(tmp_path: Path) -> None:
+    again = row(0, 82.0, wall_seconds=1.0)
+    for one in (row(0, 80.0), again, row(1, 83.0)):
+        append_record(one, tmp_path / "cpu.jsonl")
+    # That of seed 0 is 81.
+    assert value_text("cpu test_top1", tmp_path) == "82.00 ± 1.41 % (n = 2)"
+    assert value_text("cpu n", tmp_path) == "2"
+
+
 def test_values_are_filled_where_they_stand(results: Path) -> None:
     text = (
         "# A value of <!-- value: published gns-1.0 top1 -->old<!-- end value -->\n\n"
+        "**<!-- value: cpu recipe=small n --><!-- end value -->** runs.\n"
         "It has <!-- value: cpu\n  recipe=small\n  n --><!-- end value -->, and\n"
         "`<!-- value: what --><!-- end value -->` is code.\n\n"
         "```text\n<!-- value: nothing\n```\n"
     )
     filled = (
         "# A value of <!-- value: published gns-1.0 top1 -->91.37 %<!-- end value -->\n\n"
+        "**<!-- value: cpu recipe=small n -->3<!-- end value -->** runs.\n"
         "It has <!-- value: cpu\n  recipe=small\n  n -->3<!-- end value -->, and\n"
         "`<!-- value: what --><!-- end value -->` is code.\n\n"
         "```text\n<!-- value: nothing\n```\n"
@@ -132,6 +143,7 @@ def test_values_are_filled_where_they_stand(results: Path) -> None:
         ("a <!-- value: cpu n -->1 <!-- value: x y -->2<!-- end value -->", "'cpu n' .* no end"),
         ("a\n<!-- value: cpu recipe=one n -->1<!-- end value -->", "begins a line"),
         ("- <!-- value: cpu recipe=one n -->1<!-- end value -->", "begins a line"),
+        ("1. <!-- value: cpu recipe=one n -->1<!-- end value -->", "begins a line"),
     ],
 )
 def test_a_bad_mark_is_refused(text: str, why: str, results: Path) -> None:

@@ -26,7 +26,7 @@ RUNS: dict[str, Callable[[Rows], str]] = {
     "set": FIELDS["set"],
     "training images": FIELDS["train_images"],
     "epochs": FIELDS["epochs"],
-    "n (seeds)": lambda runs: f"{len(runs)} ({FIELDS['seeds'](runs)})",
+    "n (seeds)": lambda runs: f"{FIELDS['n'](runs)} ({FIELDS['seeds'](runs)})",
 }
 # Columns that stand where a row has the figure.
 ACCURACIES = {
@@ -75,5 +75,5 @@ def accuracy_table(results: Path, names: Sequence[str]) -> tuple[str, list[Path]
 
 def _spread(field: str, runs: Rows) -> str:
     mean = mean_of(runs, field)
-    some = f" (n = {mean.n})" if mean is not None and mean.n < len(runs) else ""
+    some = f" (n = {mean.n})" if mean is not None and str(mean.n) != FIELDS["n"](runs) else ""
     return f"{spread(mean)}{some}"

@@ -30,25 +30,29 @@ PERCENT: dict[str, tuple[str, ...]] = {
 
 
 def by_seed(runs: Rows, field: str) -> dict[int, float]:
-    """A figure of ``PERCENT`` of each run that has it."""
-    found = {run["seed"]: number(run, *PERCENT[field]) for run in runs}
-    return {seed: value for seed, value in found.items() if value is not None}
+    """A figure of ``PERCENT`` of each seed that has it: the mean where several runs share one."""
+    found: dict[int, list[float]] = {}
+    for run in runs:
+        value = number(run, *PERCENT[field])
+        if value is not None:
+            found.setdefault(run["seed"], []).append(value)
+    return {seed: statistics.fmean(values) for seed, values in found.items()}
 
 
 def mean_of(runs: Rows, field: str) -> Estimate | None:
-    """Its mean over the runs that have it, None where none has."""
+    """Its mean over the seeds that have it, None where none has."""
     return estimate(list(by_seed(runs, field).values()))
 
 
 def percent(runs: Rows, field: str, where: str) -> str:
-    """Mean and sample deviation; raises ``InputError`` where a run lacks the figure."""
-    mean = mean_of(runs, field)
-    if mean is None or mean.n < len(runs):
-        there = [name for name in PERCENT if len(by_seed(runs, name)) == len(runs)]
+    """Mean, sample deviation and n; raises ``InputError`` where a seed lacks the figure."""
+    n, mean = len(_seeds(runs)), mean_of(runs, field)
+    if mean is None or mean.n < n:
+        there = [name for name in PERCENT if len(by_seed(runs, name)) == n]
         raise InputError(
             f"{where}: not every run has {field}; choose one of {', '.join(there) or 'no figure'}"
         )
-    return spread(mean)
+    return f"{spread(mean)} % (n = {n})"
 
 
 def difference(one: Rows, other: Rows, field: str) -> Estimate | None:
@@ -84,6 +88,10 @@ def field_text(runs: Rows, field: str) -> str:
     return FIELDS[field](runs)
 
 
+def _seeds(runs: Rows) -> set[int]:
+    return {run["seed"] for run in runs}
+
+
 def _shared(of: Callable[[Record], object]) -> Callable[[Rows], str]:
     return lambda runs: each(of(run) for run in runs)
 
@@ -109,7 +117,7 @@ def _entropy(runs: Rows) -> str:
 
 
 FIELDS: dict[str, Callable[[Rows], str]] = {
-    "n": lambda runs: str(len(runs)),
+    "n": lambda runs: str(len(_seeds(runs))),
     "seeds": _shared(lambda run: run["seed"]),
     "set": _shared(set_of),
     "epochs": _shared(lambda run: len(run["epochs"])),

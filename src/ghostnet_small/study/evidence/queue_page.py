@@ -33,7 +33,8 @@ targets. "About" says that a width was not measured on that machine, and the spe
 nearest, in proportion to the multiply-accumulates of training; "not measured", that the machine
 has trained no network of that kind.
 """
-LONGEST = 100  # letters of a command's line
+LONGEST = 110  # letters of a command's line
+BREAK = " \\\n    "
 
 
 def write_queue(file: Path, results: Path, out: Path, check: bool = False) -> dict[str, Any]:
@@ -65,7 +66,8 @@ def write_queue(file: Path, results: Path, out: Path, check: bool = False) -> di
 def missing_of(asked: Sequence[Training], rows: Sequence[Record]) -> list[Training]:
     """Those of an entry's trainings that no row is of.
 
-    Of a recipe any seeds do, as long as they are as many as were asked for.
+    Of a recipe any seeds do, as long as they are as many as were asked for, and any teachers that
+    are as many.
     """
     there = {_identity(row) for row in rows}
     missing = [training for training in asked if _asked(training) not in there]
@@ -162,10 +164,10 @@ def _page(
 
 def _wrapped(command: str) -> str:
     """A command on as many lines as it needs, each broken before an option."""
-    lines = [""]
+    lines: list[str] = []
     for part in re.split(r" (?=--)", command):
-        if len(f"{lines[-1]} {part}") > LONGEST and lines[-1]:
-            lines.append(f"    {part}")
+        if lines and len(f"{lines[-1]} {part}") + len(BREAK) <= LONGEST:
+            lines[-1] += f" {part}"
         else:
-            lines[-1] = f"{lines[-1]} {part}".lstrip() if len(lines) == 1 else f"{lines[-1]} {part}"
-    return " \\\n".join(lines)
+            lines.append(part)
+    return BREAK.join(lines)

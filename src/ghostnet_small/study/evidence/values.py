@@ -29,7 +29,7 @@ from ghostnet_small.study.report.runs import look
 _VALUE = re.compile(
     # Code shows how a value is written, and is none.
     r"(?P<code>^```.*?^```$|`[^`\n]+`)"
-    r"|(?P<start>^[ \t>*-]*)?<!-- value: (?P<asked>.*?) -->"
+    r"|(?P<start>^[ \t>]*(?:(?:[*+-]|\d+[.)])[ \t]+)?)?<!-- value: (?P<asked>.*?) -->"
     r".*?(?P<end><!-- end value -->|\Z|(?=<!-- value: ))",
     re.MULTILINE | re.DOTALL,
 )
@@ -105,7 +105,7 @@ def value_text(asked: str, results: Path) -> str:
     if field == PUBLISHED:
         return _published_text(results / name, runs, where)
     if field in PERCENT:
-        return f"{percent(runs, field, where)} % (n = {len(runs)})"
+        return percent(runs, field, where)
     if field not in FIELDS:
         raise InputError(
             f"field {field!r} of {where} is unknown; choose one of "
