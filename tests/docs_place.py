@@ -33,7 +33,9 @@ def make_folder_of(page: str, place: Path, folder: Path) -> None:
     unfinished = shutil.ignore_patterns("runs", "logs", "recipes", "weights")
     shutil.copytree(ROOT / "results", folder / "results", ignore=unfinished)
     (folder / "results/weights").symlink_to(ROOT / "results/weights")
-    shutil.copy(ROOT / "README.md", folder)
+    for name in ("README.md", "docs/results.md"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
     (folder / "folder").mkdir()
     for path in (folder / "picture.png", folder / "folder" / "another.png"):
         make_picture(0, 2, size=32, random=np.random.default_rng(0)).save(path)

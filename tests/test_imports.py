@@ -42,13 +42,14 @@ ROOMS = {
     "deploy_command": LEAVES | {"deploy", "study", "command", "terminal"},
     "hub_command": LEAVES | {"study", "command", "terminal"},
     "models_command": LEAVES | {"deploy", "study", "demo", "command", "terminal"},
+    "results_command": LEAVES | {"study", "command"},
     "several_command": LEAVES | {"train", "study", "command"},
     "study_command": LEAVES | {"study", "command", "several_command"},
     "train_command": LEAVES | {"train", "study", "terminal", "command", "several_command"},
     "commands": LEAVES
     | {"nn", "models", "data", "train", "study", "terminal"}
     | {"command", "benchmark_commands", "demo_command", "deploy_command", "hub_command"}
-    | {"models_command", "study_command", "train_command"},
+    | {"models_command", "results_command", "study_command", "train_command"},
     "cli": LEAVES | {"study", "command", "commands"},
     "__main__": {"cli"},
 }

@@ -22,6 +22,11 @@ PAGES = {
         "docs/tutorials/reproduce-the-paper",
         "docs/tutorials/read-a-report",
     ),
+    "Results": (
+        "docs/results",
+        "results/queue",
+        f"A study's report <{REPORT}/report>",
+    ),
     "Guides": (
         "docs/weights",
         "docs/demo",
@@ -29,7 +34,6 @@ PAGES = {
         "docs/training",
         "docs/distillation",
         "docs/studies",
-        f"A study's report <{REPORT}/report>",
         "docs/deployment",
         "docs/hub",
         "docs/processes",
@@ -62,13 +66,15 @@ def stage(into: Path) -> None:
     for file in pages():
         name = FRONT if file == ROOT / "README.md" else file.relative_to(ROOT).as_posix()
         write(into / name, page_text(file))
-    for picture in (ROOT / "results/deploy.png", *sorted((ROOT / REPORT / "plots").glob("*.svg"))):
+    pictures = [ROOT / "results/deploy.png", *sorted((ROOT / "results/plots").glob("*.png"))]
+    for picture in (*pictures, *sorted((ROOT / REPORT / "plots").glob("*.svg"))):
         copy(picture, into / picture.relative_to(ROOT))
 
 
 def pages() -> list[Path]:
     """The checkout's Markdown that the site has."""
-    front = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / REPORT / "report.md"]
+    front = [ROOT / name for name in ("README.md", "CHANGELOG.md", "results/queue.md")]
+    front.append(ROOT / REPORT / "report.md")
     return front + sorted((ROOT / "docs").rglob("*.md"))
 
 

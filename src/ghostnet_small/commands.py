@@ -12,7 +12,7 @@ from typing import Any
 
 from ghostnet_small import terminal
 from ghostnet_small.benchmark_commands import BENCHMARKS
-from ghostnet_small.command import PROGRAM, Command, Commands, Failed, number, positive, remark
+from ghostnet_small.command import Command, Commands, Failed, number, positive, remark
 from ghostnet_small.demo_command import demo, demo_options, demo_settings, show_demo
 from ghostnet_small.deploy_command import export, export_options, export_settings, show_export
 from ghostnet_small.errors import InputError
@@ -32,6 +32,20 @@ from ghostnet_small.models_command import (
     ship_settings,
     show_models,
     show_ship,
+)
+from ghostnet_small.results_command import (
+    queue,
+    queue_options,
+    record,
+    record_options,
+    search,
+    search_options,
+    show_queue,
+    show_record,
+    show_search,
+    show_tables,
+    tables,
+    tables_options,
 )
 from ghostnet_small.study_command import (
     report,
@@ -194,37 +208,6 @@ def _data(args: argparse.Namespace) -> dict[str, Any]:
     return report_data(recipe, save=args.save, count=args.count or 10, views=args.views)
 
 
-def _record_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", type=Path, help="a finished run's folder")
-    parser.add_argument("results", metavar="FILE.jsonl", type=Path, help="gets one line more")
-    parser.add_argument("--weights-to", metavar="DIR", type=Path, help="copy the last weights")
-
-
-def _record(args: argparse.Namespace) -> dict[str, Any]:
-    from ghostnet_small.study.publish import publish_run
-
-    return publish_run(args.run, args.results, args.weights_to)
-
-
-def _tables_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("document", metavar="README.md", type=Path)
-    parser.add_argument("--results", metavar="DIR", type=Path, default=Path("results"))
-    parser.add_argument("--check", action="store_true", help="only compare; exit 3 if they differ")
-
-
-def _tables(args: argparse.Namespace) -> dict[str, Any]:
-    from ghostnet_small.study.tables import render_tables
-
-    same = render_tables(args.document, args.results, check=args.check)
-    if args.check and not same:
-        raise Failed(
-            f"the tables of {args.document} are not those of {args.results}; write them with: "
-            f"{PROGRAM} tables {args.document}",
-            3,
-        )
-    return {"document": str(args.document), "results": str(args.results), "changed": not same}
-
-
 COMMANDS: Commands = {
     "train": Command(
         "Train a recipe into a new run's folder, or go on with a run.",
@@ -284,15 +267,23 @@ COMMANDS: Commands = {
     ),
     "record": Command(
         "Append a finished run to a file of records.",
-        *(_record_options, _record, terminal.show_record),
+        *(record_options, record, show_record),
+    ),
+    "search": Command(
+        "Append the finished runs of a search's round, and which of them go on.",
+        *(search_options, search, show_search),
     ),
     "ship": Command(
         "Put trained weights, checked against their record, among the shipped ones.",
         *(ship_options, ship, show_ship, ship_settings),
     ),
     "tables": Command(
-        "Write the records' tables into a document.",
-        *(_tables_options, _tables, terminal.show_tables),
+        "Write the records' tables, pictures and figures into a document.",
+        *(tables_options, tables, show_tables),
+    ),
+    "queue": Command(
+        "Write the page of the runs that come next, with what they cost.",
+        *(queue_options, queue, show_queue),
     ),
     "benchmark": BENCHMARKS,
 }

@@ -197,18 +197,6 @@ def show_data(value: dict[str, Any]) -> None:
     print_pairs(pairs)
 
 
-def show_record(value: dict[str, Any]) -> None:
-    """Where the record went."""
-    weights = f"; its weights are in {value['weights']}" if value["weights"] else ""
-    print(f"{value['run']} is record {value['records']} of {value['results']}{weights}")
-
-
-def show_tables(value: dict[str, Any]) -> None:
-    """Whether the document's tables were those of the records."""
-    state = "rewritten from" if value["changed"] else "already those of"
-    print(f"the tables of {value['document']} are {state} {value['results']}")
-
-
 def _answers(value: dict[str, Any], prefix: str = "") -> str:
     correct, total = value[f"{prefix}correct"], value[f"{prefix}total"]
     return (

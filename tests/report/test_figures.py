@@ -4,7 +4,12 @@ import math
 
 import pytest
 
-from ghostnet_small.study.report.figures import estimate, paired_difference, t_quantile
+from ghostnet_small.study.report.figures import (
+    estimate,
+    paired_difference,
+    t_quantile,
+    unpaired_difference,
+)
 
 
 def test_quantiles_are_those_of_printed_tables() -> None:
@@ -22,6 +27,21 @@ def test_an_estimate_of_known_numbers() -> None:
     assert found.low == pytest.approx(-0.4841, abs=1e-4)
     assert found.high == pytest.approx(4.4841, abs=1e-4)
     assert not found.real
+
+
+def test_a_difference_of_groups_that_share_no_seeds_is_that_of_welch() -> None:
+    from scipy.stats import ttest_ind
+
+    one, other = [86.0, 88.0], [83.0, 84.0, 85.0]
+    found = unpaired_difference(one, other)
+    assert found is not None and found.mean == pytest.approx(3.0) and found.n == 2
+    ends = ttest_ind(one, other, equal_var=False).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((ends.low, ends.high))
+    single = unpaired_difference([86.0], other)
+    assert single is not None and single.mean == pytest.approx(2.0) and single.half is None
+    alike = unpaired_difference([86.0, 86.0], [84.0, 84.0])
+    assert alike is not None and alike.half is None and not alike.real
+    assert unpaired_difference([], other) is None
 
 
 def test_differences_are_paired_by_seed_over_the_common_ones() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from evidence_kit import row, write_facts
 from ghostnet_small.errors import InputError
 from ghostnet_small.study.records import append_record, append_row
 from ghostnet_small.study.tables import render_tables
@@ -121,6 +122,39 @@ def test_a_record_that_does_not_fit_is_an_input_error(results: Path, document: P
         render_tables(document, results)
 
 
+def test_a_row_that_makes_no_value_is_an_input_error(results: Path, document: Path) -> None:
+    bad = row(0, 83.0, device="cpu")
+    results.mkdir()
+    (results / "cpu.jsonl").write_text(json.dumps(bad) + "\n")
+    document.write_text("It is <!-- value: cpu n --><!-- end value -->.\n")
+    with pytest.raises(InputError, match="does not fit the values and pictures of"):
+        render_tables(document, results)
+
+
+def test_tables_of_several_files_pictures_and_values_are_made_together(
+    results: Path, document: Path
+) -> None:
+    write_facts(results)
+    append_record(row(0, 83.0), results / "cpu.jsonl")
+    document.write_text(
+        "<!-- table: accuracy cpu -->\n<!-- end table -->\n\n"
+        "<!-- picture: curves cpu -->\n<!-- end picture -->\n\n"
+        "It is <!-- value: cpu n --><!-- end value -->.\n"
+    )
+    assert render_tables(document, results, check=True) is False
+    assert not (results / "plots").exists()
+    render_tables(document, results)
+    text = document.read_text()
+    assert "From `results/cpu.jsonl`, `results/published.yaml` by `ghostnet-small" in text
+    assert "It is <!-- value: cpu n -->1<!-- end value -->." in text
+    assert cells(document)[0]["recipe"] == "small"
+    document.write_text("<!-- table: cpu -->\n<!-- end table -->\n")
+    render_tables(document, results)
+    assert cells(document)[0]["runs (seeds)"] == "n = 1 (0)"
+    assert (results / "plots" / "curves-cpu.png").is_file()
+    assert render_tables(document, results, check=True) is True
+
+
 def test_a_missing_document_is_named(results: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no document .*nowhere\.md"):
         render_tables(tmp_path / "nowhere.md", results)
@@ -134,8 +168,8 @@ ROWS = [
 
 def test_measurements_are_shown_under_their_own_names(results: Path, document: Path) -> None:
     document.write_text(DOCUMENT.replace("cifar10-cpu", "decoding"))
-    for row in ROWS:
-        append_row(row, results / "decoding.jsonl")
+    for one in ROWS:
+        append_row(one, results / "decoding.jsonl")
     render_tables(document, results)
     lines = [line for line in document.read_text().splitlines() if line.startswith("|")]
     assert lines == [
@@ -147,17 +181,17 @@ def test_measurements_are_shown_under_their_own_names(results: Path, document: P
 
 
 def test_a_step_is_shown_by_its_newest_code_alone(results: Path, document: Path) -> None:
-    def row(step: str, commit: str, **asked: int) -> dict[str, object]:
+    def step_row(step: str, commit: str, **asked: int) -> dict[str, object]:
         where = {"width": 1.0, "batch": 256, "threads": 2, **asked}
         return {"step": step, **where, "device": "A CPU", "commit": commit}
 
     document.write_text(DOCUMENT.replace("cifar10-cpu", "step-parts"))
     for one in (
-        row("the whole", "old"),
-        row("a part of old", "old"),
-        row("the whole", "old", threads=1),
-        row("the whole", "new"),
-        row("a new part", "new"),
+        step_row("the whole", "old"),
+        step_row("a part of old", "old"),
+        step_row("the whole", "old", threads=1),
+        step_row("the whole", "new"),
+        step_row("a new part", "new"),
     ):
         append_row(one, results / "step-parts.jsonl")
     render_tables(document, results)

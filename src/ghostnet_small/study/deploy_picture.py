@@ -8,21 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from ghostnet_small.deploy.formats import FORMATS
-from ghostnet_small.study.labels import NEAR, Box, corner, places
+from ghostnet_small.study.labelled import Labelled, label_points
 from ghostnet_small.study.pictures import FAINT, INK, new_figure, save_png
 from ghostnet_small.study.report.theme import LIGHT
 
 COLOURS = {name: LIGHT[f"series-{number}"] for number, name in enumerate(FORMATS, start=1)}
 MUTED = LIGHT["muted"]
 SMALL = 9.0  # points of text
-# Alignment of a label by where its line begins.
-HORIZONTAL: dict[float, Any] = {0: "left", 0.5: "center", 1: "right"}
-VERTICAL: dict[float, Any] = {0: "bottom", 0.5: "center", 1: "top"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,8 @@ def draw_deploy(value: Mapping[str, Any], path: Path) -> None:
     figure.get_layout_engine().set(rect=(0, 0.035, 1, 0.965))  # type: ignore[union-attr, call-arg]
     # Labels are put where the axes will be.
     figure.draw_without_rendering()
-    _label(axes, points)
+    marks = [Labelled(one.latency_ms, one.top1, one.label, one.colour) for one in points]
+    label_points(axes, marks, SMALL)
     save_png(figure, path)
 
 
@@ -168,36 +165,3 @@ def _legend(axes: Axes, points: Sequence[Point], value: Mapping[str, Any]) -> No
         handletextpad=0.3,
         borderaxespad=0.2,
     )
-
-
-def _label(axes: Axes, points: Sequence[Point]) -> None:
-    """Put each point's label at the nearest place where it hides nothing."""
-    canvas = axes.figure.canvas
-    assert isinstance(canvas, FigureCanvasAgg)
-    renderer, unit = canvas.get_renderer(), axes.figure.dpi / 72
-    corners = axes.get_window_extent(renderer)
-    # A label may stand in the margin at the right.
-    frame = Box(corners.x0, corners.y0, axes.figure.bbox.x1, corners.y1).scaled(1 / unit)
-    spots = axes.transData.transform([(point.latency_ms, point.top1) for point in points]) / unit
-    texts = [axes.text(0, 0, point.label, fontsize=SMALL) for point in points]
-    boxes = [text.get_window_extent(renderer) for text in texts]
-    sizes = [(box.width / unit, box.height / unit) for box in boxes]
-    for text in texts:
-        text.remove()
-    offsets = places(spots.tolist(), sizes, frame)
-    for point, offset in zip(points, offsets, strict=True):
-        line = {"arrowstyle": "-", "linewidth": 0.8, "color": point.colour, "alpha": 0.5}
-        line |= {"relpos": corner(offset), "shrinkA": 0, "shrinkB": 5}
-        label = axes.annotate(
-            point.label,
-            (point.latency_ms, point.top1),
-            offset,
-            textcoords="offset points",
-            ha=HORIZONTAL[corner(offset)[0]],
-            va=VERTICAL[corner(offset)[1]],
-            color=point.colour,
-            fontsize=SMALL,
-            arrowprops=line if max(map(abs, offset)) > NEAR else None,
-        )
-        # Else the layout would make room for it, and move all points.
-        label.set_in_layout(False)

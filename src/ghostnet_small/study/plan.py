@@ -36,8 +36,10 @@ from ghostnet_small.study.recipe_words import nearest
 from ghostnet_small.study.shipped import find_recipe
 
 
-def plan_study(file: Path, overrides: Sequence[str], out: Path) -> Study:
+def plan_study(file: Path, overrides: Sequence[str], out: Path, *, outside: bool = False) -> Study:
     """The study in ``file``, with ``overrides`` over all its runs, whose folders lie in ``out``.
+
+    ``outside``: teachers that are no runs of the study need not be there yet.
 
     Raises ``InputError`` where the file is no study, a run comes twice, a teacher exists nowhere,
     runs teach one another in a circle, or a recipe cannot be.
@@ -60,7 +62,7 @@ def plan_study(file: Path, overrides: Sequence[str], out: Path) -> Study:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{file} has two runs called {name}; give one of them another name")
-    runs = [_with_teachers(run, names, out) for run in runs]
+    runs = [_with_teachers(run, names, out, outside) for run in runs]
     return Study(
         study.name,
         study.about,
@@ -125,9 +127,12 @@ def _filled(teacher: str, values: Mapping[str, str]) -> str:
     return re.sub(r"\{([^{}]*)\}", value, teacher)
 
 
-def _with_teachers(run: PlannedRun, names: Collection[str], out: Path) -> PlannedRun:
+def _with_teachers(run: PlannedRun, names: Collection[str], out: Path, outside: bool) -> PlannedRun:
     with _of_run(run.name):
-        folders = tuple(str(_teacher(name, names, out)) for name in run.teachers)
+        folders = tuple(
+            name if outside and name not in names else str(_teacher(name, names, out))
+            for name in run.teachers
+        )
         distill = replace(run.recipe.distill, teachers=folders)
     return replace(
         run,

@@ -16,16 +16,23 @@ from ghostnet_small.files import read_text
 LARGEST = 1 << 20  # bytes
 _DIGEST = "# digest: "
 
-What = Literal["recipe", "study"]
+What = Literal["recipe", "study", "facts", "queue"]
 EXAMPLES: dict[What, str] = {
     "recipe": "recipes/gns-w1.0-cifar10.yaml",
     "study": "recipes/studies/quickstart-digits.yaml",
+    "facts": "results/published.yaml",
+    "queue": "results/queue.yaml",
 }
-BEGIN: dict[What, str] = {"recipe": "train:", "study": "students:"}
+BEGIN: dict[What, str] = {
+    "recipe": "train:",
+    "study": "students:",
+    "facts": "figures:",
+    "queue": "runs:",
+}
 
 
 def read_yaml(path: Path, *, what: What = "recipe", largest: int = LARGEST) -> dict[Any, Any]:
-    """The mapping that a recipe's or a study's file holds, of plain values.
+    """The mapping that a recipe's, a study's or another such file holds, of plain values.
 
     Raises ``InputError`` where the file is missing, no YAML or no mapping, or was changed after
     ``recipe_text``.

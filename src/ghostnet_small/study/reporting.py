@@ -16,6 +16,15 @@ from ghostnet_small.study.runner import FAILED, RESULTS
 def report_study(folder: Path) -> dict[str, Any]:
     """Write the report of the study in ``folder`` beside its rows; see ``write_report``.
 
+    Raises ``InputError`` as ``study_record`` does.
+    """
+    content = study_record(folder)
+    return {"study": content.name, **write_report(content, folder)}
+
+
+def study_record(folder: Path) -> StudyRecord:
+    """What the study in ``folder`` has found.
+
     Raises ``InputError`` where there is no study, none of its runs is finished, or a row is
     damaged.
     """
@@ -32,7 +41,7 @@ def report_study(folder: Path) -> dict[str, Any]:
             f"no run of the study in {folder} is finished yet; go on with: ghostnet-small study"
         )
     failed = read_rows(folder / FAILED) if (folder / FAILED).exists() else []
-    content = StudyRecord(
+    return StudyRecord(
         name=study.name,
         about=study.about,
         baseline=study.baseline or "",
@@ -41,7 +50,6 @@ def report_study(folder: Path) -> dict[str, Any]:
         failed=[{**row, "reason": _reason(row)} for row in failed],
         planned=len(study.runs),
     )
-    return {"study": study.name, **write_report(content, folder)}
 
 
 def _reason(row: dict[str, Any]) -> str:

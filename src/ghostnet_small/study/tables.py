@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import re
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import write_atomic
 from ghostnet_small.study.deploy_tables import deploy_table
-from ghostnet_small.study.provenance import commit_text
-from ghostnet_small.study.records import Record, read_records, read_rows, terms_but_seed
+from ghostnet_small.study.evidence.accuracy import accuracy_table
+from ghostnet_small.study.evidence.factors import factors_table
+from ghostnet_small.study.evidence.fields import FIELDS
+from ghostnet_small.study.evidence.pictures import render_pictures
+from ghostnet_small.study.evidence.rounds import rounds_table
+from ghostnet_small.study.evidence.rows import groups, single_files
+from ghostnet_small.study.evidence.strategies import strategies_table
+from ghostnet_small.study.evidence.values import render_values
+from ghostnet_small.study.records import Record, read_records, read_rows
 from ghostnet_small.study.speed_tables import distill_speed_table, newest, train_speed_table
 from ghostnet_small.study.table_cells import (
     both_forms_text,
     cell,
-    device_text,
     markdown_table,
     mean_text,
     recipe_name,
-    time_text,
 )
 
 _TABLE = re.compile(
@@ -32,14 +36,16 @@ _TABLE = re.compile(
 
 
 def render_tables(document: Path, results_dir: Path, check: bool = False) -> bool:
-    """Make each marked table of a Markdown document anew; return whether it was up to date.
+    """Make each marked table, picture and value of a Markdown document anew; return whether all
+    were up to date.
 
     A table named ``NAME`` stands between ``<!-- table: NAME -->`` and ``<!-- end table -->``,
-    each alone on a line, and shows ``results_dir/NAME.jsonl``. With ``check`` nothing is
-    written.
+    each alone on a line, and shows ``results_dir/NAME.jsonl``, of trainings or of ``TABLES``, or
+    what ``EVIDENCE`` makes of the names behind its first word. ``evidence.pictures`` and
+    ``evidence.values`` have the others. With ``check`` nothing is written.
 
-    Raises ``InputError`` where the document is missing, names an unknown table or does not
-    end one.
+    Raises ``InputError`` where the document is missing, or has a mark that is unknown or has no
+    end.
     """
     if not document.is_file():
         raise InputError(f"there is no document {document}; name a Markdown file that exists")
@@ -47,45 +53,60 @@ def render_tables(document: Path, results_dir: Path, check: bool = False) -> boo
 
     def render(found: re.Match[str]) -> str:
         name = found["name"]
-        if name not in TABLES:
+        kind, *names = name.split() or [""]
+        makers = dict.fromkeys(single_files(results_dir), training_table) | TABLES
+        if name not in makers and kind not in EVIDENCE:
             raise InputError(
-                f"{document} has an unknown table {name!r}; choose one of {', '.join(TABLES)}"
+                f"{document} has an unknown table {name!r}; choose one of {', '.join(makers)}, or "
+                f"{', '.join(EVIDENCE)} with names of files behind it"
             )
         if not found["end"]:
             raise InputError(
                 f"table {name!r} of {document} has no end; add a line <!-- end table --> after it"
             )
-        source = results_dir / f"{name}.jsonl"
-        try:
-            table = TABLES[name](source)
-        except InputError:
-            raise
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise InputError(
-                f"a record of {source} does not fit table {name!r} ({error!r}); "
-                "restore the lines that the program wrote"
-            ) from error
-        origin = (
-            f"From `{results_dir.name}/{name}.jsonl` by `ghostnet-small tables {document.name}`."
+        with _rows_fit(f"table {name!r}", results_dir):
+            if name in makers:
+                sources = [results_dir / f"{name}.jsonl"]
+                table = makers[name](sources[0])
+            else:
+                table, sources = EVIDENCE[kind](results_dir, names)
+        made_of = ", ".join(
+            f"`{results_dir.name}/{source.relative_to(results_dir).as_posix()}`"
+            for source in sources
         )
+        origin = f"From {made_of} by `ghostnet-small tables {document.name}`."
         return f"<!-- table: {name} -->\n\n{table}\n\n{origin}\n\n{found['end']}"
 
     fresh = _TABLE.sub(render, text)
+    with _rows_fit(f"the values and pictures of {document}", results_dir):
+        fresh = render_values(fresh, results_dir, str(document))
+        fresh = render_pictures(fresh, document, results_dir, draw=not check)
     if fresh != text and not check:
         write_atomic(document, fresh)
     return fresh == text
 
 
+@contextmanager
+def _rows_fit(what: str, results_dir: Path) -> Iterator[None]:
+    """Raises ``InputError`` where a row that was damaged, or written by hand, makes no ``what``."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"a record in {results_dir} does not fit {what} ({error!r}); restore the lines that "
+            "the program wrote"
+        ) from error
+
+
 def training_table(source: Path) -> str:
     """Trainings that differ in nothing but their seed make one row, in order of their first."""
     records = read_records(source)
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(_terms(record), []).append(record)
     columns = COLUMNS
     if not any("best_on_test" in record for record in records):
         columns = {title: of for title, of in COLUMNS.items() if of is not _best_on_test}
-    rows = [[of(group) for of in columns.values()] for group in groups.values()]
+    rows = [[of(group) for of in columns.values()] for group in groups(records)]
     return markdown_table(list(columns), rows)
 
 
@@ -106,22 +127,8 @@ def _measured(measured: Sequence[Record]) -> str:
     return markdown_table(titles, [[cell(row.get(name)) for name in titles] for row in measured])
 
 
-def _terms(record: Record) -> str:
-    """Everything but the seed that makes runs comparable, where they ran included."""
-    device = [record["device"][key] for key in ("name", "threads")] + [_processes(record)]
-    return json.dumps([*terms_but_seed(record), device], sort_keys=True)
-
-
 def _recipe(runs: Sequence[Record]) -> str:
     return recipe_name(runs[0]).replace("|", r"\|")
-
-
-def _train_images(runs: Sequence[Record]) -> str:
-    return f"{runs[0]['data']['train_images']:,}"
-
-
-def _epochs(runs: Sequence[Record]) -> str:
-    return _each([str(len(run["epochs"])) for run in runs])
 
 
 def _params(runs: Sequence[Record]) -> str:
@@ -137,12 +144,6 @@ def _top1(runs: Sequence[Record]) -> str:
     return f"{mean_text([run['last']['test_top1'] for run in runs])}{ema}"
 
 
-def _correct(runs: Sequence[Record]) -> str:
-    total = runs[0]["last"]["test_total"]
-    correct = [f"{run['last']['test_correct']:,}" for run in runs]
-    return f"{', '.join(correct)} / {total:,}"
-
-
 def _best_on_test(runs: Sequence[Record]) -> str:
     best = [run["best_on_test"] for run in runs if "best_on_test" in run]
     if not best:
@@ -152,49 +153,23 @@ def _best_on_test(runs: Sequence[Record]) -> str:
 
 
 def _seeds(runs: Sequence[Record]) -> str:
-    return f"n = {len(runs)} ({_each([str(run['seed']) for run in runs])})"
-
-
-def _device(runs: Sequence[Record]) -> str:
-    several = f", {count} processes" if (count := _processes(runs[0])) > 1 else ""
-    return f"{device_text(runs[0]['device'])}{several}"
-
-
-def _processes(record: Record) -> int:
-    return int(record.get("processes", 1))
-
-
-def _time(runs: Sequence[Record]) -> str:
-    return time_text(statistics.mean(run["wall_seconds"] for run in runs))
-
-
-def _speed(runs: Sequence[Record]) -> str:
-    return f"{statistics.mean(run['images_per_s'] for run in runs):,.0f}"
-
-
-def _commit(runs: Sequence[Record]) -> str:
-    return _each([commit_text(run["commit"], run.get("dirty")) for run in runs])
-
-
-def _each(values: Sequence[str]) -> str:
-    """The values in order, each once."""
-    return ", ".join(dict.fromkeys(values))
+    return f"n = {len(runs)} ({FIELDS['seeds'](runs)})"
 
 
 COLUMNS: dict[str, Callable[[Sequence[Record]], str]] = {
     "recipe": _recipe,
-    "training images": _train_images,
-    "epochs": _epochs,
+    "training images": FIELDS["train_images"],
+    "epochs": FIELDS["epochs"],
     "parameters, training / deployed": _params,
     "MACs, training / deployed": _macs,
     "test top-1 of the last epoch, %": _top1,
-    "correct / pictures": _correct,
+    "correct / pictures": FIELDS["correct"],
     "best epoch chosen on test, %": _best_on_test,
     "runs (seeds)": _seeds,
-    "device": _device,
-    "time": _time,
-    "images/s": _speed,
-    "commit": _commit,
+    "device": FIELDS["device"],
+    "time": FIELDS["wall"],
+    "images/s": FIELDS["images_per_s"],
+    "commit": FIELDS["commit"],
 }
 ORIGIN = ("device", "commit")
 TABLES: dict[str, Callable[[Path], str]] = {
@@ -208,4 +183,11 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "train-speed": train_speed_table,
     "distill-speed": distill_speed_table,
     "deploy": deploy_table,
+}
+# Of several files, or of a study: the table, and the files that it is made of.
+EVIDENCE: dict[str, Callable[[Path, Sequence[str]], tuple[str, list[Path]]]] = {
+    "accuracy": accuracy_table,
+    "strategies": strategies_table,
+    "factors": factors_table,
+    "search": rounds_table,
 }

@@ -61,12 +61,32 @@ def paired_difference(
     return estimate([values[seed] - baseline[seed] for seed in seeds])
 
 
+def unpaired_difference(values: Sequence[float], baseline: Sequence[float]) -> Estimate | None:
+    """The difference of the means of two groups that share no seeds, with Welch's t-interval.
+
+    ``n`` is that of the smaller group, ``deviation`` None: none is of a difference of means.
+    """
+    one, other = estimate(values), estimate(baseline)
+    if one is None or other is None:
+        return None
+    mean, n = one.mean - other.mean, min(one.n, other.n)
+    if one.deviation is None or other.deviation is None:
+        return Estimate(mean, n, None, None)
+    parts = [found.deviation**2 / found.n for found in (one, other) if found.deviation is not None]
+    error = math.sqrt(sum(parts))
+    if error <= ALIKE:
+        return Estimate(mean, n, None, None)
+    sizes = (one.n, other.n)
+    freedom = sum(parts) ** 2 / sum(p**2 / (k - 1) for p, k in zip(parts, sizes, strict=True))
+    return Estimate(mean, n, None, t_quantile(freedom) * error)
+
+
 def half_width(deviation: float, n: int) -> float:
     """Half the width of the 95 % interval of a mean of n values."""
     return t_quantile(n - 1) * deviation / math.sqrt(n)
 
 
-def t_quantile(freedom: int) -> float:
+def t_quantile(freedom: float) -> float:
     """How many standard errors the 95 % interval reaches each way."""
     from scipy.stats import t
 

@@ -1,0 +1,1 @@
+"""What documents show of trainings: figures within text, tables, pictures, and the queue."""
