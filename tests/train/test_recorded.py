@@ -99,6 +99,20 @@ def test_what_cannot_be_recorded_goes_on_as_it_is(
     assert "not permitted" in said and "GHOSTNET_GRAPHS=off" in said and "\n" not in said
 
 
+def test_what_a_step_found_stays(recording: Again) -> None:
+    """A replay writes over what the one before gave."""
+    training = make_training(model=Linear(), epochs=3)
+    step = training.learner.recorded
+    assert step is not None
+    found = []
+    for epoch in range(3):
+        for fed in training.feed.epoch(epoch, 0):
+            given = step(fed.parts[0], 0.1)
+            found.append((given, [float(value) for value in given]))
+    assert recording.calls["replay"] == 9 - WARM_UP
+    assert all([float(value) for value in given] == then for given, then in found)
+
+
 def test_teachers_are_asked_once_and_ahead(recording: Again, tmp_path: Path) -> None:
     teacher = make_teacher()
     _, live = both_targets(tmp_path, [teacher], make_feed(made_data(), PLAIN), views=2)
