@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ghostnet_small.data.constants import constant
 from ghostnet_small.data.counter_rng import below, check_seed, philox
 from ghostnet_small.data.mixing import (
     LARGEST_ALPHA,
@@ -220,7 +221,7 @@ class Augmentation:
         inside_rows = self._inside(below(words[:, :1], height), height)
         inside_columns = self._inside(below(words[:, 1:2], width), width)
         inside = inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
-        colour = torch.tensor(fill, dtype=torch.uint8, device=images.device)
+        colour = constant(fill, torch.uint8, images.device)
         return torch.where(inside, colour[:, None, None], images)
 
     def _inside(self, centre: Tensor, length: int) -> Tensor:

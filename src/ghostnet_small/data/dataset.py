@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from ghostnet_small.data.constants import constant
 from ghostnet_small.data.decoded.mapped import MappedImages
 from ghostnet_small.errors import InputError
 
@@ -143,15 +143,7 @@ def size_text(size: Sequence[int]) -> str:
 
 def normalize(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """uint8 ``(N, C, H, W)`` to float32 with the channels' means taken off, in units of ``std``."""
-    scale, shift = _scale_and_shift(tuple(mean), tuple(std), images.device)
-    return images.float() * scale + shift
-
-
-@lru_cache(maxsize=64)  # A GPU would wait for the few numbers at each call.
-@torch.inference_mode(False)  # A cached inference tensor could never be saved for a backward pass.
-def _scale_and_shift(
-    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
-) -> tuple[Tensor, Tensor]:
-    scale = torch.tensor([1 / (255 * s) for s in std], device=device)
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)
-    return scale[:, None, None], shift[:, None, None]
+    device = images.device
+    scale = constant(tuple(1 / (255 * s) for s in std), torch.float32, device)
+    shift = constant(tuple(-m / s for m, s in zip(mean, std, strict=True)), torch.float32, device)
+    return images.float() * scale[:, None, None] + shift[:, None, None]

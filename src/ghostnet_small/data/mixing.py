@@ -8,6 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ghostnet_small.data.constants import constant
 from ghostnet_small.data.counter_rng import below
 
 WHOLE = 256  # a share of 1 in the fixed-point numbers of this module
@@ -53,13 +54,13 @@ def mix_pictures(
     drawn = below(words[:, 1], QUANTILES)
     out, share = own, torch.ones(len(own), device=own.device)
     if mixup:
-        weight = torch.tensor(shares(mixup), dtype=torch.int32, device=own.device)[drawn]
+        weight = constant(shares(mixup), torch.int32, own.device)[drawn]
         weight = torch.where(blended, weight, WHOLE)
         of_own = weight[:, None, None, None]
         out = (of_own * own.int() + (WHOLE - of_own) * partner.int() + WHOLE // 2) >> 8
         out, share = out.to(torch.uint8), weight / WHOLE
     if cutmix:
-        weight = torch.tensor(shares(cutmix), device=own.device)[drawn]
+        weight = constant(shares(cutmix), torch.int64, own.device)[drawn]
         rows = _covered(words[:, 2], weight, height) & pasted[:, None]
         columns = _covered(words[:, 3], weight, width)
         out = torch.where((rows[:, :, None] & columns[:, None, :])[:, None], partner, out)
@@ -90,7 +91,7 @@ def sides(length: int) -> tuple[int, ...]:
 
 def _covered(word: Tensor, share: Tensor, length: int) -> Tensor:
     """Which of ``length`` pixels a rectangle with its middle anywhere covers, ``(N, length)``."""
-    side = torch.tensor(sides(length), device=word.device)[share]
+    side = constant(sides(length), torch.int64, word.device)[share]
     first = below(word, length) - side // 2
     offset = torch.arange(length, device=word.device) - first[:, None]
     return (offset >= 0) & (offset < side[:, None])

@@ -17,6 +17,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ghostnet_small.data.constants import constant
 from ghostnet_small.data.counter_rng import below
 
 ONE = 1 << 16  # 1.0 in Q16
@@ -57,7 +58,7 @@ def translate_y(images: Tensor, level: Tensor, fill: Tensor) -> Tensor:
 def rotate(images: Tensor, level: Tensor, fill: Tensor) -> Tensor:
     """Turns a picture ``level`` half degrees counter-clockwise about its middle."""
     height, width = images.shape[2:]
-    sines = torch.tensor(SINES, device=images.device)
+    sines = constant(SINES, torch.int64, images.device)
     sin, cos = sines[level % 720], sines[(level + 180) % 720]
     across = (cos, -sin, width * ONE - cos * width + sin * height)
     down = (sin, cos, height * ONE - sin * width - cos * height)
@@ -241,11 +242,11 @@ def _apply(
     """Draws each picture's operation and sign, and runs every operation once, on its pictures."""
     device = images.device
     drawn = below(words[:, 0], len(space))
-    table = torch.tensor([scaled.levels for scaled in space], device=device)
-    signed = torch.tensor([scaled.signed for scaled in space], device=device)
+    table = constant(tuple(scaled.levels for scaled in space), torch.int64, device)
+    signed = constant(tuple(scaled.signed for scaled in space), torch.bool, device)
     level = table[drawn, magnitude]
     level = torch.where(signed[drawn] & (below(words[:, 2], 2) == 1), -level, level)
-    colour = torch.tensor(fill, dtype=torch.uint8, device=device)
+    colour = constant(fill, torch.uint8, device)
 
     # Sorted by operation, so that one look at the counts (on a GPU: one wait) cuts all groups.
     order = drawn.argsort(stable=True)

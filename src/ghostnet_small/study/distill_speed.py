@@ -185,6 +185,8 @@ class Turns:
             stop_signal=self._look,
         )
         self.training, self.teaching = prepared.training, prepared.teaching
+        # What is made ahead would be made before the time is taken.
+        self.training.feed.ahead = 1
         if self.teaching is not None:
             self.teaching.fill(self.training, Nowhere().preparing, lambda: None)
 

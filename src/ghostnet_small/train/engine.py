@@ -34,8 +34,6 @@ from ghostnet_small.train.schedule import ScheduleSettings, learning_rate
 from ghostnet_small.train.settings import TrainSettings, check_parts
 from ghostnet_small.train.shelf import Shelf
 
-# On a GPU, which losses wait on; a CPU has them anyway.
-STEPS_BETWEEN_LOOKS = 20
 # A GPU's epoch may take less time than its files: only so often does its end save them.
 SECONDS_BETWEEN_SAVES = {"cuda": 5.0}
 
@@ -176,7 +174,7 @@ class Training:
             self._step(step)
             self.counters.epoch_seconds = time.monotonic() - started
             on_cpu = self.accelerator.device.type == "cpu"
-            if on_cpu or len(self.pending) >= STEPS_BETWEEN_LOOKS:
+            if on_cpu or self.pending.due():
                 self._look()
                 so_far = self.counters.loss, self.counters.top1
                 self.watcher.step(epoch, number, self.steps_per_epoch, *so_far)

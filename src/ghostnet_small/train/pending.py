@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ghostnet_small.train.processes import Processes
+
+# A look is worth its stall where so many micro-batches wait for so long: steps of milliseconds run
+# ahead for hundreds, and of slow ones a user sees every twentieth.
+LEAST, SECONDS = 20, 0.25
 
 
 class Figures(NamedTuple):
@@ -25,9 +30,11 @@ class Pending:
 
     def __init__(self) -> None:
         self.waiting: list[tuple[int, float, Tensor, Tensor, int]] = []
+        self.taken_at = time.monotonic()
 
-    def __len__(self) -> int:
-        return len(self.waiting)
+    def due(self) -> bool:
+        """Whether it is time to look."""
+        return len(self.waiting) >= LEAST and time.monotonic() - self.taken_at >= SECONDS
 
     def add(
         self, step: int, learning_rate: float, loss: Tensor, correct: Tensor, count: int
@@ -37,6 +44,7 @@ class Pending:
 
     def take(self, processes: Processes) -> list[Figures]:
         """What waits in any of ``processes``, by step; then nothing does."""
+        self.taken_at = time.monotonic()
         if not self.waiting:
             return []
         steps, rates, losses, correct, counts = zip(*self.waiting, strict=True)

@@ -176,5 +176,5 @@ class RecordedStep:
             _log.warning(
                 "training goes on step by step, slower: a step could not be recorded as a CUDA "
                 "graph (%s); %s=%s leaves the attempt out",
-                *(str(error).splitlines()[0], SWITCH, OFF),
+                *((str(error) or type(error).__name__).splitlines()[0], SWITCH, OFF),
             )

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ghostnet_small.train.ema import places
 from ghostnet_small.train.interfaces import Store
@@ -58,7 +58,11 @@ class Shelf:
 
 @torch.no_grad()
 def _copy(model: nn.Module, into: nn.Module) -> None:
-    of_theirs, of_ours = places(model), places(into)
-    torch._foreach_copy_(
-        [kept[name] for kept, name in of_ours], [kept[name] for kept, name in of_theirs]
-    )
+    lists: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+    for (of_ours, name), (of_theirs, _) in zip(places(into), places(model), strict=True):
+        # Of one type, for a GPU copies a mixed list tensor by tensor.
+        ours, theirs = lists.setdefault(of_ours[name].dtype, ([], []))
+        ours.append(of_ours[name])
+        theirs.append(of_theirs[name])
+    for ours, theirs in lists.values():
+        torch._foreach_copy_(ours, theirs)
