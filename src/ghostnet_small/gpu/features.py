@@ -60,12 +60,16 @@ def fused_features(model: GhostNetV3, x: Tensor) -> Tensor:
     return out.permute(0, 3, 1, 2)
 
 
-def ready_to_answer(model: nn.Module) -> nn.Module:
-    """``model``, in evaluation mode, in the form that answers soonest: as it is where the kernels
-    serve it, else a folded copy."""
-    device = next(model.parameters()).device
-    if isinstance(model, GhostNetV3) and model.compute is fused_features and available(device):
-        return model
+def ready_to_answer(model: nn.Module, device: torch.device | None = None) -> nn.Module:
+    """``model``, in evaluation mode, in the form that answers soonest: by the kernels where they
+    serve it, else a folded copy. ``device``, if another than now, is where it will be."""
+    place = device or next(model.parameters()).device
+    if isinstance(model, GhostNetV3) and available(place):
+        # A form that is asked for stays; a network that was loaded has that of the definition.
+        if device is not None:
+            model.compute = fused_features
+        if model.compute is fused_features:
+            return model
     return reparameterize(model)
 
 

@@ -27,8 +27,8 @@ from ghostnet_small.distill.targets import (
 from ghostnet_small.distill.teacher import Teacher
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import cache_root
+from ghostnet_small.gpu.features import ready_to_answer
 from ghostnet_small.models.weights import load
-from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.study.evaluation import list_classes
 from ghostnet_small.study.recipe import Recipe
 from ghostnet_small.tensorfile import tensors_digest
@@ -55,7 +55,7 @@ class Teaching:
         self._check_settings(processes)
         self.teachers = [
             # A folded module puts out what comes before its activation, the student's after it.
-            load_teacher(Path(path).expanduser(), data, fold=not self.settings.on_maps)
+            load_teacher(Path(path).expanduser(), data, device, fold=not self.settings.on_maps)
             for path in self.settings.teachers
         ]
         for teacher in self.teachers:
@@ -251,8 +251,11 @@ class Teaching:
         return TargetCache(folder, key, views=shown, rows=rows, classes=classes)
 
 
-def load_teacher(path: Path, data: ImageData, *, fold: bool = True) -> Teacher:
-    """The last weights in ``path``, a run's folder or one of weights, as they are or folded.
+def load_teacher(
+    path: Path, data: ImageData, device: torch.device | None = None, *, fold: bool = True
+) -> Teacher:
+    """The last weights in ``path``, a run's folder or one of weights, to be used on ``device``, by
+    default the CPU: as they are or, with ``fold``, in the form that answers soonest there.
 
     Raises ``InputError`` where there are none, or they are for other classes, another order of
     them, or other channels than ``data``.
@@ -280,7 +283,7 @@ def load_teacher(path: Path, data: ImageData, *, fold: bool = True) -> Teacher:
     config = model.config
     return Teacher(
         name=str(path),
-        network=reparameterize(model) if fold else model,
+        network=ready_to_answer(model, device or torch.device("cpu")) if fold else model,
         mean=info.mean,
         std=info.std,
         digest=tensors_digest(model.state_dict(), {"config": config}),
