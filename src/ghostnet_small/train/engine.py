@@ -284,7 +284,9 @@ class Training:
         try:
             judged = model.eval()
             if self.for_evaluation is not None:
-                judged = self.for_evaluation(model).to(memory_format=self.settings.memory_format)
+                judged = self.for_evaluation(model)
+            if judged is not model:
+                judged.to(memory_format=self.settings.memory_format)
             return evaluate(
                 judged,
                 split,
