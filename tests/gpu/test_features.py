@@ -192,3 +192,18 @@ def network_on_cpu() -> GhostNetV3:
 
 def test_is_for_gpus_only() -> None:
     assert not features.available(torch.device("cpu"))
+
+
+@runs_kernels
+def test_an_evaluation_keeps_no_maps(anywhere: None) -> None:
+    from ghostnet_small.gpu.network import Features  # imports triton
+
+    model = network(SMALL).eval()
+    made = Features(model.stem, model.blocks, model.last)
+    x = pictures(2, 3, 6, 6)
+    with torch.no_grad():
+        _, _, kept = made.forward(x, torch.float32, training=False)
+        assert len(kept) == 1
+        _, _, kept = made.forward(x, torch.float32, training=True)
+    # The step, the stem, three blocks, the last convolution.
+    assert len(kept) == 6

@@ -17,7 +17,8 @@ from ghostnet_small.nn.ghost import AttentionGate, GhostModule
 from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d
 
 Tape = list[Any]
-"""What ``backward`` needs of each part, in the order in which ``forward`` met them."""
+"""What ``backward`` needs of each part, in the order in which ``forward`` met them. In evaluation
+nothing is kept: the maps of all layers at once are gigabytes."""
 
 
 class Gate:
@@ -193,7 +194,8 @@ class Bottleneck:
         if self.se is not None:
             out, attention = self.se.forward(out, size)
         out, second = self.ghost2.forward(step, out, size, more)
-        tape.append((before, size, short, first, down, attention, second))
+        if step.training:
+            tape.append((before, size, short, first, down, attention, second))
         return out, size
 
     def backward(self, step: Step, grad: Tensor, tape: Tape) -> tuple[Tensor, list[Tensor]]:
@@ -244,18 +246,22 @@ class Features:
         parameters, running = self.packed.gather(), self.running.gather()
         step = Step(parameters, parameters.to(dtype), running, training)
         size = Size(len(x), x.shape[2], x.shape[3])
-        tape: Tape = [step, size]
+        tape: Tape = [step]
         seen = whole(maps.patches(x, self.kernel, dtype))
         out = seen.base.new_empty(size.pixels, self.stem.columns)
-        tape.append(self.stem.forward(step, seen, out=whole(out)))
+        stem = self.stem.forward(step, seen, out=whole(out))
+        if training:
+            tape.append(stem)
+        del stem, seen
         for block in self.blocks:
             out, size = block.forward(step, out, size, tape)
-        last = out.new_empty(len(out), self.last.columns)
-        tape.append(self.last.forward(step, whole(out), out=whole(last)))
+        end = out.new_empty(len(out), self.last.columns)
+        last = self.last.forward(step, whole(out), out=whole(end))
         if training:
+            tape.append(last)
             self.running.scatter(running)
             torch._foreach_add_(self.counts, 1)
-        return last, size, tape
+        return end, size, tape
 
     def backward(self, grad: Tensor, tape: Tape) -> list[Tensor]:
         """The gradients of ``parameters``."""
