@@ -37,13 +37,7 @@ runs_kernels = pytest.mark.skipif(
 )
 # All kinds of block: without a gate and with one, strided, with and without attention and shortcut.
 SMALL = Architecture(
-    blocks=(Block(3, 8, 8, 0, 1), Block(3, 16, 12, 0, 2), Block(3, 24, 12, 0.25, 1)),
-    stem=8,
-    last=16,
-    groups=(1, 1, 1),
-)
-STRIDED = Architecture(
-    blocks=(Block(3, 8, 8, 0, 1), Block(3, 8, 8, 0, 1), Block(5, 16, 12, 0.25, 2)),
+    blocks=(Block(3, 8, 8, 0, 1), Block(5, 12, 8, 0, 2), Block(3, 16, 8, 0.25, 1)),
     stem=8,
     last=16,
     groups=(1, 1, 1),
@@ -68,10 +62,10 @@ def anywhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def network(architecture: Architecture) -> GhostNetV3:
+def network() -> GhostNetV3:
     """One whose norms do something, in the form of the definition."""
     torch.manual_seed(0)
-    model = GhostNetV3(architecture)
+    model = GhostNetV3(SMALL)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -92,14 +86,11 @@ def difference(found: Tensor, expected: Tensor) -> float:
 
 
 @runs_kernels
-@pytest.mark.parametrize(
-    ("architecture", "shape"),
-    [(SMALL, (3, 3, 6, 6)), (SMALL, (2, 3, 7, 9)), (STRIDED, (3, 3, 5, 6))],
-)
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (2, 3, 7, 9)], ids=str)
 def test_a_step_and_an_evaluation_are_the_definitions(
-    anywhere: None, architecture: Architecture, shape: tuple[int, ...]
+    anywhere: None, shape: tuple[int, ...]
 ) -> None:
-    model = network(architecture)
+    model = network()
     exact = copy.deepcopy(model).double()
     x = pictures(*shape).contiguous(memory_format=torch.channels_last)
     expected = exact(x.double())
@@ -129,7 +120,7 @@ def test_a_step_and_an_evaluation_are_the_definitions(
 
 @runs_kernels
 def test_autocast_is_bfloat16_between_the_layers(anywhere: None) -> None:
-    model = network(SMALL)
+    model = network()
     model.compute = fused_features
     x = pictures(4, 3, 6, 6)
     exact = copy.deepcopy(model)
@@ -148,7 +139,7 @@ def test_autocast_is_bfloat16_between_the_layers(anywhere: None) -> None:
 
 @runs_kernels
 def test_a_copy_has_parameters_of_its_own(anywhere: None) -> None:
-    model = network(SMALL)
+    model = network()
     model.compute = fused_features
     x = pictures(2, 3, 6, 6)
     model(x)
@@ -198,7 +189,7 @@ def test_is_for_gpus_only() -> None:
 def test_an_evaluation_keeps_no_maps(anywhere: None) -> None:
     from ghostnet_small.gpu.network import Features  # imports triton
 
-    model = network(SMALL).eval()
+    model = network().eval()
     made = Features(model.stem, model.blocks, model.last)
     x = pictures(2, 3, 6, 6)
     with torch.no_grad():

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ghostnet_small.gpu import maps
-from ghostnet_small.gpu.layers import Depthwise, Kept, Pointwise, Step, counted
+from ghostnet_small.gpu.layers import Depthwise, Kept, Pointwise
 from ghostnet_small.gpu.maps import Map, Size, whole
+from ghostnet_small.gpu.norms import Step, counted
 from ghostnet_small.gpu.packed import Packed
 from ghostnet_small.nn.bottleneck import GhostBottleneck, SqueezeExcite
 from ghostnet_small.nn.ghost import AttentionGate, GhostModule

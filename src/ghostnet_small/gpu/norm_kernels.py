@@ -1,4 +1,4 @@
-"""Triton kernels of batch norms that are summed: what ``layers`` launches.
+"""Triton kernels of batch norms that are summed: what ``norms`` launches.
 
 A tile is ``(ROWS, COLUMNS)`` of a map: pixels by channels. Strides, offsets and counts of columns
 come in units of two, so that Triton knows that it may load two at once. Nothing is specialised:
@@ -28,13 +28,14 @@ def kernel(*names: str) -> Any:
 
 _MAP = ("offset", "stride")
 # Parts of packed tensors, which may begin anywhere.
-_SLICES = (
+SLICES = (
     *("weights", "biases", "factor", "running_means", "running_variances"),
     *("of_weights", "of_biases", "of_factor"),
 )
 
 
-def _of(*maps: str) -> list[str]:
+def of_maps(*maps: str) -> list[str]:
+    """The names of the offsets and strides of ``maps``."""
     return [f"{name}_{part}" for name in maps for part in _MAP]
 
 
@@ -54,7 +55,7 @@ def tile_of(columns: tl.tensor, ROWS: tl.constexpr, COLUMNS: tl.constexpr) -> An
     return program // blocks * ROWS, c[None, :], blocks
 
 
-@kernel("rows", "y_pairs", "x_pairs", *_of("y", "x"))
+@kernel("rows", "y_pairs", "x_pairs", *of_maps("y", "x"))
 def column_sums(
     y: tl.tensor,
     x: tl.tensor,
@@ -97,7 +98,7 @@ def column_sums(
 
 
 @triton.jit
-def _total(
+def total_of(
     sums: tl.tensor,
     c: tl.tensor,
     live: tl.tensor,
@@ -129,7 +130,7 @@ def _track(
     tl.store(square + at, old + momentum * (variance * unbiased - old), mask=live)
 
 
-@kernel("programs", "channels", "count", *_SLICES)
+@kernel("programs", "channels", "count", *SLICES)
 def normalisers(
     sums: tl.tensor,
     weights: tl.tensor,
@@ -173,15 +174,17 @@ def normalisers(
     stride = 2 * PARTS * channels
     if TRAINING and PARTS > FULL:
         column = FULL * channels + c
-        x_mean = _total(sums, column, live, programs, stride, LANES, COLUMNS) / n
-        square = _total(sums, PARTS * channels + column, live, programs, stride, LANES, COLUMNS)
+        x_mean = total_of(sums, column, live, programs, stride, LANES, COLUMNS) / n
+        square = total_of(sums, PARTS * channels + column, live, programs, stride, LANES, COLUMNS)
         x_variance = tl.maximum(square / n - x_mean * x_mean, 0.0)
     for b in tl.static_range(NORMS):
         at = b * channels + c
         if TRAINING:
             if b < FULL:
-                mean = _total(sums, at, live, programs, stride, LANES, COLUMNS) / n
-                square = _total(sums, PARTS * channels + at, live, programs, stride, LANES, COLUMNS)
+                mean = total_of(sums, at, live, programs, stride, LANES, COLUMNS) / n
+                square = total_of(
+                    sums, PARTS * channels + at, live, programs, stride, LANES, COLUMNS
+                )
                 variance = tl.maximum(square / n - mean * mean, 0.0)
             elif SCALE and b == FULL:
                 times = tl.load(factor + c, mask=live, other=0.0).to(tl.float64)
@@ -211,7 +214,7 @@ def normalisers(
     tl.store(shift + c, total, mask=live)
 
 
-@kernel("rows", "pairs", *_of("y", "x", "out", "more", "sum"))
+@kernel("rows", "pairs", *of_maps("y", "x", "out", "more", "sum"))
 def combine(
     y: tl.tensor,
     x: tl.tensor,
@@ -262,218 +265,3 @@ def combine(
     if HAS_SUM:
         part = tl.load(more + place(r, c, more_offset, more_stride), mask=live, other=0.0)
         tl.store(sum + place(r, c, sum_offset, sum_stride), value + part.to(REAL), mask=live)
-
-
-@triton.jit
-def _slope(
-    grad: tl.tensor,
-    out: tl.tensor,
-    r: tl.tensor,
-    c: tl.tensor,
-    live: tl.tensor,
-    grad_offset: tl.tensor,
-    grad_stride: tl.tensor,
-    out_offset: tl.tensor,
-    out_stride: tl.tensor,
-    REAL: tl.constexpr,
-    RELU: tl.constexpr,
-) -> Any:
-    """The gradient in front of the ReLU."""
-    g = tl.load(grad + place(r, c, grad_offset, grad_stride), mask=live, other=0.0).to(REAL)
-    if RELU:
-        o = tl.load(out + place(r, c, out_offset, out_stride), mask=live, other=0.0)
-        g = tl.where(o > 0, g, 0.0)
-    return g
-
-
-@kernel("rows", "pairs", *_of("grad", "out", "y", "x"))
-def slope_sums(
-    grad: tl.tensor,
-    out: tl.tensor,
-    y: tl.tensor,
-    x: tl.tensor,
-    sums: tl.tensor,
-    rows: tl.tensor,
-    pairs: tl.tensor,
-    grad_offset: tl.tensor,
-    grad_stride: tl.tensor,
-    out_offset: tl.tensor,
-    out_stride: tl.tensor,
-    y_offset: tl.tensor,
-    y_stride: tl.tensor,
-    x_offset: tl.tensor,
-    x_stride: tl.tensor,
-    FULL: tl.constexpr,
-    HAS_X: tl.constexpr,
-    RELU: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-) -> None:
-    """``sums (programs, 1 + FULL + HAS_X, Q)`` of the gradient, and of it times each part."""
-    REAL = sums.dtype.element_ty
-    PARTS: tl.constexpr = 1 + FULL + HAS_X
-    channels = pairs * 2
-    begin, c, blocks = tile_of(channels, ROWS, COLUMNS)
-    total = ()
-    for _ in tl.static_range(PARTS):
-        total += (tl.zeros((ROWS, COLUMNS), REAL),)
-    step = tl.num_programs(0) // blocks * ROWS
-    for start in range(begin, rows, step):
-        r = (start + tl.arange(0, ROWS))[:, None]
-        live = (r < rows) & (c < channels)
-        g = _slope(
-            grad, out, r, c, live, grad_offset, grad_stride, out_offset, out_stride, REAL, RELU
-        )
-        found = (total[0] + g,)
-        for b in tl.static_range(FULL):
-            part = tl.load(y + place(r, b * channels + c, y_offset, y_stride), mask=live, other=0.0)
-            found += (total[1 + b] + g * part.to(REAL),)
-        if HAS_X:
-            part = tl.load(x + place(r, c, x_offset, x_stride), mask=live, other=0.0)
-            found += (total[1 + FULL] + g * part.to(REAL),)
-        total = found
-    sums += begin // ROWS * PARTS * channels + c
-    for b in tl.static_range(PARTS):
-        column = tl.sum(total[b], axis=0, keep_dims=True)
-        tl.store(sums + b * channels, column, mask=c < channels)
-
-
-@kernel("programs", "channels", "count", *_SLICES)
-def slope_normalisers(
-    sums: tl.tensor,
-    weights: tl.tensor,
-    factor: tl.tensor,
-    kept: tl.tensor,
-    of_weights: tl.tensor,
-    of_biases: tl.tensor,
-    of_factor: tl.tensor,
-    lines: tl.tensor,
-    programs: tl.tensor,
-    channels: tl.tensor,
-    count: tl.tensor,
-    FULL: tl.constexpr,
-    SCALE: tl.constexpr,
-    SKIP: tl.constexpr,
-    HAS_X: tl.constexpr,
-    LANES: tl.constexpr,
-    COLUMNS: tl.constexpr,
-) -> None:
-    """From ``slope_sums`` to the gradients of the norms and of ``factor``, and to ``lines``.
-
-    Those are ``(3, FULL + 1, Q)``: the gradient of a part, the last of them ``x``, is
-    ``lines[0] * g + lines[1] + lines[2] * part``.
-    """
-    NORMS: tl.constexpr = FULL + SCALE + SKIP
-    PARTS: tl.constexpr = 1 + FULL + HAS_X
-    c = (tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
-    live = c < channels
-    n = count.to(tl.float64)
-    stride = PARTS * channels
-    of_all = _total(sums, c, live, programs, stride, LANES, COLUMNS)
-    of_x = tl.zeros((1, COLUMNS), tl.float64)
-    if PARTS > 1 + FULL:
-        of_x = _total(sums, (1 + FULL) * channels + c, live, programs, stride, LANES, COLUMNS)
-    along = tl.zeros((1, COLUMNS), tl.float64)
-    still = tl.zeros((1, COLUMNS), tl.float64)
-    back = tl.zeros((1, COLUMNS), tl.float64)
-    for b in tl.static_range(NORMS):
-        at = b * channels + c
-        mean = tl.load(kept + at, mask=live, other=0.0).to(tl.float64)
-        inverse = tl.load(kept + NORMS * channels + at, mask=live, other=0.0).to(tl.float64)
-        scale = tl.load(weights + at, mask=live, other=0.0).to(tl.float64) * inverse
-        times = tl.full((1, COLUMNS), 1.0, tl.float64)
-        if b < FULL:
-            of_part = _total(sums, (1 + b) * channels + c, live, programs, stride, LANES, COLUMNS)
-        else:
-            if SCALE and b == FULL:
-                times = tl.load(factor + c, mask=live, other=0.0).to(tl.float64)
-            of_part = times * of_x
-        of_weight = (of_part - mean * of_all) * inverse
-        slant = -scale * inverse * of_weight / n
-        level = -scale * of_all / n - slant * mean
-        tl.store(of_weights + at, of_weight, mask=live)
-        tl.store(of_biases + at, of_all, mask=live)
-        if b < FULL:
-            tl.store(lines + at, scale, mask=live)
-            tl.store(lines + (FULL + 1) * channels + at, level, mask=live)
-            tl.store(lines + 2 * (FULL + 1) * channels + at, slant, mask=live)
-        else:
-            along += times * scale
-            still += times * level
-            back += times * times * slant
-            if SCALE and b == FULL:
-                x_mean = tl.load(kept + 2 * NORMS * channels + c, mask=live, other=0.0)
-                variance = tl.load(kept + (2 * NORMS + 1) * channels + c, mask=live, other=0.0)
-                x_mean = x_mean.to(tl.float64)
-                square = variance.to(tl.float64) + x_mean * x_mean
-                found = scale * of_x + n * (level * x_mean + slant * times * square)
-                tl.store(of_factor + c, found, mask=live)
-    at = FULL * channels + c
-    tl.store(lines + at, along, mask=live)
-    tl.store(lines + (FULL + 1) * channels + at, still, mask=live)
-    tl.store(lines + 2 * (FULL + 1) * channels + at, back, mask=live)
-
-
-@kernel("rows", "pairs", *_of("grad", "out", "y", "x", "dy", "dx", "more"))
-def slopes(
-    grad: tl.tensor,
-    out: tl.tensor,
-    y: tl.tensor,
-    x: tl.tensor,
-    lines: tl.tensor,
-    dy: tl.tensor,
-    dx: tl.tensor,
-    more: tl.tensor,
-    rows: tl.tensor,
-    pairs: tl.tensor,
-    grad_offset: tl.tensor,
-    grad_stride: tl.tensor,
-    out_offset: tl.tensor,
-    out_stride: tl.tensor,
-    y_offset: tl.tensor,
-    y_stride: tl.tensor,
-    x_offset: tl.tensor,
-    x_stride: tl.tensor,
-    dy_offset: tl.tensor,
-    dy_stride: tl.tensor,
-    dx_offset: tl.tensor,
-    dx_stride: tl.tensor,
-    more_offset: tl.tensor,
-    more_stride: tl.tensor,
-    FULL: tl.constexpr,
-    HAS_X: tl.constexpr,
-    RELU: tl.constexpr,
-    HAS_MORE: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-) -> None:
-    """The gradients ``dy`` of the parts, and ``dx`` of ``x`` through its norms, with ``more``."""
-    REAL = lines.dtype.element_ty
-    channels = pairs * 2
-    begin, c, _ = tile_of(channels, ROWS, COLUMNS)
-    r = (begin + tl.arange(0, ROWS))[:, None]
-    there = c < channels
-    live = (r < rows) & there
-    g = _slope(grad, out, r, c, live, grad_offset, grad_stride, out_offset, out_stride, REAL, RELU)
-    next_line = (FULL + 1) * channels
-    for b in tl.static_range(FULL):
-        line = lines + b * channels + c
-        part = tl.load(y + place(r, b * channels + c, y_offset, y_stride), mask=live, other=0.0)
-        value = (
-            tl.load(line, mask=there, other=0.0) * g
-            + tl.load(line + next_line, mask=there, other=0.0)
-            + tl.load(line + 2 * next_line, mask=there, other=0.0) * part.to(REAL)
-        )
-        tl.store(dy + place(r, b * channels + c, dy_offset, dy_stride), value, mask=live)
-    if HAS_X:
-        line = lines + FULL * channels + c
-        part = tl.load(x + place(r, c, x_offset, x_stride), mask=live, other=0.0)
-        value = (
-            tl.load(line, mask=there, other=0.0) * g
-            + tl.load(line + next_line, mask=there, other=0.0)
-            + tl.load(line + 2 * next_line, mask=there, other=0.0) * part.to(REAL)
-        )
-        if HAS_MORE:
-            at = place(r, c, more_offset, more_stride)
-            value += tl.load(more + at, mask=live, other=0.0).to(REAL)
-        tl.store(dx + place(r, c, dx_offset, dx_stride), value, mask=live)
