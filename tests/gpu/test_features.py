@@ -26,6 +26,7 @@ from ghostnet_small.models.ghostnetv3 import (
     GhostNetV3,
     features_by_parts,
 )
+from ghostnet_small.nn.complexity import complexity
 from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.nn.forms import set_rep_conv
 
@@ -183,6 +184,15 @@ def network_on_cpu() -> GhostNetV3:
 
 def test_is_for_gpus_only() -> None:
     assert not features.available(torch.device("cpu"))
+
+
+@runs_kernels
+def test_a_hook_sees_its_layer_called(anywhere: None) -> None:
+    model = network().eval()
+    model.compute = fused_features
+    expected = complexity(network(), (3, 8, 8))
+    assert complexity(model, (3, 8, 8)) == expected
+    assert expected["blocks.0"].macs and expected["head"].macs
 
 
 @runs_kernels

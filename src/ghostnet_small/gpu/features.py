@@ -81,10 +81,15 @@ def _precision(x: Tensor) -> torch.dtype | None:
 
 
 def _serves(model: GhostNetV3) -> bool:
-    """Whether ``model`` is as the kernels take it: not folded, and of one mode throughout."""
+    """Whether ``model`` is as the kernels take it: not folded, of one mode throughout, and without
+    hooks on its parts."""
     if not isinstance(model.stem, ConvBN) or (torch.is_grad_enabled() and not model.training):
         return False
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    modules = list(model.modules())
+    # Whoever counts operations or compares feature maps waits for a layer to be called.
+    if any(module._forward_hooks or module._forward_pre_hooks for module in modules[1:]):
+        return False
+    norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
     return all(
         norm.training == model.training
         and norm.affine

@@ -153,7 +153,7 @@ class GhostNetV3(Network):
         """
         # A mean over (2, 3) would hand back a gradient in the default memory format.
         mean = x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
-        if mean.is_cuda:
+        if mean.is_cuda and not self.head._forward_hooks:
             # One product; a GPU's convolutions have to look for an algorithm first.
             head = functional.linear(mean, self.head.weight.flatten(1), self.head.bias)
         else:
