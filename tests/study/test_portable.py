@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ghostnet_small.study.portable import changed_settings, portable_recipe
+from ghostnet_small.study.portable import KNOWN, changed_settings, portable_recipe
 from ghostnet_small.study.recipe import read_recipe, resolve_recipe
 
 
@@ -32,6 +32,14 @@ def _data(**given: Any) -> dict[str, Any]:
 )
 def test_data_are_called_by_what_was_read(source: str, root: str | None, left: str) -> None:
     assert _data(source=source, root=root)["source"] == left
+
+
+def test_a_named_set_is_known_by_its_pictures() -> None:
+    recipe = read_recipe(None, ["--data.source", "cifar10"]).as_dict()
+    written = {**recipe, "data": {**recipe["data"], "root": "/tmp/data"}}
+    known = next(read for read, name in KNOWN.items() if name == "cifar10")
+    assert portable_recipe(written, known)["data"]["source"] == "cifar10"
+    assert portable_recipe(written, "0" * 64)["data"]["source"] == "data"
 
 
 def test_a_folder_that_looks_like_a_name_of_the_hub_is_one(

@@ -67,11 +67,12 @@ def ship_weights(
         raise InputError(
             f"the weights of {path} are folded, and cannot be trained further; ship the run's"
         )
+    records = read_records(results_file) if results_file.exists() else []
+    record, new = _record(path, info, records, results_file)
+    info = portable_info(info, record["data"]["fingerprint"])
     name = _name(info, model.config) if name is None else name
     folder = to / name
     _check_name(name, folder, force)
-    records = read_records(results_file) if results_file.exists() else []
-    record, new = _record(path, info, records, results_file)
     say(f"evaluating {path} on its test split")
     found = evaluate_classifier(path, overrides=overrides, say=say)
     _compare(found, record, path)
@@ -80,9 +81,9 @@ def ship_weights(
         "results": results_file.name,
     }
     with work_folder(folder) as partial:
-        save_model(model, portable_info(info), partial)
+        save_model(model, info, partial)
         write_atomic(partial / RECORD, signed_json(facts))
-        write_atomic(partial / CARD, model_card(name, model.config, portable_info(info), facts))
+        write_atomic(partial / CARD, model_card(name, model.config, info, facts))
         move_files([partial / one for one in (CONFIG, WEIGHTS, RECORD, CARD)], folder)
     if new:
         append_record(record, results_file)
@@ -164,7 +165,7 @@ def list_shipped() -> list[dict[str, Any]]:
 
 
 def _name(info: ModelInfo, config: dict[str, Any]) -> str:
-    source = Path(portable_info(info).recipe["data"]["source"]).name.lower()
+    source = Path(info.recipe["data"]["source"]).name.lower()
     width = f"_w{float(config['width'])}" if config["architecture"].startswith("ghostnet") else ""
     return f"{config['architecture']}{width}_{re.sub('[^a-z0-9]+', '_', source)}"
 

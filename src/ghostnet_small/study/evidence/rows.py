@@ -110,7 +110,8 @@ def chosen(rows: Rows, words: Sequence[str], where: str) -> list[Record]:
 
 def set_of(row: Record) -> str:
     """What its pictures are called: a named set, or the last name of a folder."""
-    source = portable_recipe(row["recipe"]).get("data", {}).get("source")
+    read = look(row, "data", "fingerprint")
+    source = portable_recipe(row["recipe"], read).get("data", {}).get("source")
     return "-" if source is None else str(source)
 
 
