@@ -9,11 +9,12 @@ import random
 import re
 import signal
 import socket
-import threading
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from PIL import Image
@@ -64,91 +65,98 @@ def free_port() -> int:
         return port
 
 
-@contextmanager
-def no_strays() -> Iterator[None]:
-    """A signal that comes before the command's own handlers are there, or after, fails the test; it
-    would end the process that runs all of them."""
-    strays: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {n: signal.signal(n, lambda number, frame: strays.append(number)) for n in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    assert not strays
+class Ended(NamedTuple):
+    """What a command left: its status, what it printed, and what it answered while it ran."""
+
+    status: int
+    out: str
+    err: str
+    answers: dict[str, bytes]
 
 
-def run(port: int, stop: signal.Signals, *words: object) -> tuple[int, dict[str, bytes]]:
-    """The status of ``demo``, and what it answered before ``stop`` came."""
+# A process of its own: a signal must not come to the one that runs all tests. What is asked of the
+# hub's client, and the handlers of signals, are as before when the command has ended.
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+from demo_kit import tiny_networks, tiny_page
+from ghostnet_small.cli import main
+place = Path(sys.argv[1])
+place.mkdir()
+before = signal.getsignal(signal.SIGTERM)
+with tiny_networks(), tiny_page(place):
+    status = main(sys.argv[2:])
+assert signal.getsignal(signal.SIGTERM) == before
+(place / "offline").write_text(os.environ.get("HF_HUB_OFFLINE", "unset"))
+sys.exit(status)
+"""
+
+
+def run(place: Path, port: int, stop: signal.Signals, *words: object) -> Ended:
+    """``demo`` from its start to its end by ``stop``, which comes once it has answered."""
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": path}
+    environment.pop("HF_HUB_OFFLINE", None)
+    command = [sys.executable, "-c", CHILD, str(place), "demo", "--port", str(port)]
+    with subprocess.Popen(
+        [*command, *map(str, words)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        answers = visit(port, child)
+        child.send_signal(stop)
+        out, err = child.communicate(timeout=60)
+    return Ended(child.returncode, out, err, answers)
+
+
+def visit(port: int, child: subprocess.Popen[str]) -> dict[str, bytes]:
+    """What the server of ``child`` answers, once it does."""
     answers: dict[str, bytes] = {}
-    ended = threading.Event()
-
-    def visit() -> None:
-        while not ended.is_set():
-            try:
-                for path in ("/", "/model.json", "/model.onnx", "/pictures/0.png"):
-                    client = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-                    client.request("GET", path)
-                    answers[path] = client.getresponse().read()
-                    client.close()
-            except ConnectionRefusedError:
-                time.sleep(0.02)
-                continue
-            # Now it waits for the next request, with its own handlers in place.
-            os.kill(os.getpid(), stop)
-            return
-
-    visitor = threading.Thread(target=visit)
-    with no_strays():
-        visitor.start()
+    while child.poll() is None:
         try:
-            status = main(["demo", "--port", str(port), *map(str, words)])
-        finally:
-            ended.set()
-            visitor.join()
-    return status, answers
+            for path in ("/", "/model.json", "/model.onnx", "/pictures/0.png"):
+                client = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+                client.request("GET", path)
+                answers[path] = client.getresponse().read()
+                client.close()
+            break
+        except ConnectionRefusedError:
+            time.sleep(0.02)
+    return answers
 
 
 @pytest.mark.parametrize(("stop", "status"), ((signal.SIGINT, 130), (signal.SIGTERM, 143)))
 def test_from_start_to_end(
-    weights: Path, capsys: pytest.CaptureFixture[str], stop: signal.Signals, status: int
+    weights: Path, tmp_path: Path, stop: signal.Signals, status: int
 ) -> None:
     port = free_port()
-    before = signal.getsignal(signal.SIGTERM)
-    found, answers = run(port, stop, weights)
-    assert found == status and signal.getsignal(signal.SIGTERM) == before
-    out, err = capsys.readouterr()
-    assert out == f"digits: http://127.0.0.1:{port}/ (Ctrl-C ends it)\n"
-    assert err == f"ghostnet-small: stopped by {stop.name}; the page is no longer served\n"
-    assert answers["/"].startswith(b"<!doctype html>") and answers["/model.onnx"] == b"a network"
-    about = json.loads(answers["/model.json"])
+    ended = run(tmp_path / "place", port, stop, weights)
+    assert ended.status == status, ended.err
+    assert ended.out == f"digits: http://127.0.0.1:{port}/ (Ctrl-C ends it)\n"
+    assert ended.err == f"ghostnet-small: stopped by {stop.name}; the page is no longer served\n"
+    assert ended.answers["/"].startswith(b"<!doctype html>")
+    assert ended.answers["/model.onnx"] == b"a network"
+    about = json.loads(ended.answers["/model.json"])
     assert about["name"] == "digits" and about["files"]["int8"] is None and not about["pictures"]
     # The port is free again.
     with socket.create_server(("127.0.0.1", port)):
         pass
 
 
-def test_pictures_and_json(
-    weights: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("HF_HUB_OFFLINE")
+def test_pictures_and_json(weights: Path, tmp_path: Path) -> None:
     Image.new("RGB", (9, 9), "red").save(tmp_path / "red.png")
-    port = free_port()
-    status, answers = run(port, signal.SIGINT, weights, "--json", "--pictures", tmp_path)
-    assert status == 130 and answers["/pictures/0.png"].startswith(b"\x89PNG")
-    assert json.loads(answers["/model.json"])["pictures"] == [
+    port, place = free_port(), tmp_path / "place"
+    ended = run(place, port, signal.SIGINT, weights, "--json", "--pictures", tmp_path)
+    assert ended.status == 130, ended.err
+    assert ended.answers["/pictures/0.png"].startswith(b"\x89PNG")
+    assert json.loads(ended.answers["/model.json"])["pictures"] == [
         {"url": "pictures/0.png", "name": "red.png"}
     ]
-    assert json.loads(capsys.readouterr().out) == {
-        "url": f"http://127.0.0.1:{port}/",
-        "model": "digits",
-    }
+    assert json.loads(ended.out) == {"url": f"http://127.0.0.1:{port}/", "model": "digits"}
     # Nothing is fetched that was not asked for.
-    assert os.environ["HF_HUB_OFFLINE"] == "1"
+    assert (place / "offline").read_text() == "1"
 
 
 def test_who_names_a_model_of_the_hub_asks_for_it(

@@ -270,8 +270,9 @@ def test_real_rows_make_a_report(tmp_path: Path) -> None:
     from ghostnet_small.study.records import read_rows
 
     rows = read_rows(Path(__file__).parents[2] / "results" / "cifar10-cpu.jsonl")
-    told = write_report(StudyRecord("CIFAR-10", "", "base", None, rows, [], 5), tmp_path)
-    assert (told["runs"], told["table"]) == (5, [])
+    study = StudyRecord("CIFAR-10", "", "base", None, rows, [], len(rows))
+    told = write_report(study, tmp_path)
+    assert (told["runs"], told["table"]) == (len(rows), [])
     assert "w1.0, 16 epochs, seed 2" in page_of(tmp_path)
     for number, one in enumerate(rows):
         one["study"] = {
@@ -279,7 +280,7 @@ def test_real_rows_make_a_report(tmp_path: Path) -> None:
             "strategy": "base" if number < 3 else "kd",
             "width": 1.0,
         }
-    comparison = compare(StudyRecord("CIFAR-10", "", "base", None, rows, [], 5))
-    assert [len(runs) for runs in comparison.groups.values()] == [3, 2]
-    write_report(StudyRecord("CIFAR-10", "", "base", None, rows, [], 5), tmp_path)
+    comparison = compare(study)
+    assert [len(runs) for runs in comparison.groups.values()] == [3, len(rows) - 3]
+    write_report(study, tmp_path)
     assert "87.52" in page_of(tmp_path)

@@ -140,10 +140,11 @@ def test_what_is_pulled_fine_tunes_on_digits(
     pushed: dict[str, Any], pulled: Path, client: HubClient, tmp_path: Path
 ) -> None:
     words = ["train", "quickstart-digits", "--model.weights", str(pulled), "--json"]
-    words += ["--out", str(tmp_path / "run"), "--train.epochs", "2", "--train.device", "cpu"]
+    words += ["--out", str(tmp_path / "run"), "--train.epochs", "4", "--train.device", "cpu"]
+    words += ["--optimizer.learning_rate", "0.01"]
     summary = client.run(*words).value
-    # From fresh weights it is 10 to 20 % by then.
-    assert summary["last"]["test_top1"] > 60
+    # From fresh weights it is about 44 % by then.
+    assert summary["last"]["test_top1"] > 80
     beginning = summary["beginning"]
     assert (beginning["repository"], beginning["commit"]) == ("me/cifar", pushed["commit"])
     assert (beginning["classifier"], beginning["channels"]) == ("afresh", 3)
