@@ -124,8 +124,10 @@ def test_a_cluster_trains_what_this_machine_would(
     assert process.returncode == 130 and out == "" and "Traceback" not in err
     assert "stopped by SIGINT, all that ran is saved; go on with: " in err.splitlines()[-1]
     assert trainings(tmp_path) == []
-    logs = "".join(file.read_text() for file in (tmp_path / "out" / "logs").iterdir())
-    assert "stopped by SIGTERM, all is saved" in logs
+    # A task that was about to end when the signal came has ended by itself.
+    for file in (tmp_path / "out" / "logs").iterdir():
+        log = file.read_text()
+        assert "stopped by SIGTERM" in log or "\nnext " in log, log
 
     process = command(tmp_path, cluster["address"])
     out, err = process.communicate(timeout=1200)
