@@ -23,7 +23,7 @@ ROOMS = {
     "native": LEAVES,
     "nn": LEAVES | {"native"},
     "models": LEAVES | {"nn"},
-    "gpu": LEAVES | {"nn", "models"},
+    "gpu": LEAVES | {"native", "nn", "models"},
     "data": LEAVES,
     "train": LEAVES | {"data"},
     "distill": LEAVES | {"data", "train"},

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
-import logging
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from ghostnet_small.models.ghostnetv3 import GhostNetV3, features_by_parts
+from ghostnet_small.native.triton_there import runs_on
 from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.nn.rep_conv import ConvBN
 
-_log = logging.getLogger(__name__)
 # One for each network; what a network's copy shares with it would be its parameters.
 _made: WeakKeyDictionary[nn.Module, object] = WeakKeyDictionary()
 
@@ -22,17 +20,13 @@ _made: WeakKeyDictionary[nn.Module, object] = WeakKeyDictionary()
 @functools.cache
 def available(device: torch.device) -> bool:
     """Whether the kernels run on ``device``; where they should and do not, says so once."""
-    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
-        return False
-    from ghostnet_small.gpu import maps
 
-    try:
-        # Triton can be there and fail still: it needs a C compiler, and a GPU that it knows.
-        maps.pool(torch.ones(4, 2, device=device), maps.Size(1, 2, 2))
-    except Exception as error:
-        _log.warning("training goes on without the fused kernels, slower: %s", error)
-        return False
-    return True
+    def trial() -> Tensor:
+        from ghostnet_small.gpu import maps  # imports triton
+
+        return maps.pool(torch.ones(4, 2, device=device), maps.Size(1, 2, 2))
+
+    return runs_on(device, trial, "fused")
 
 
 def fused_features(model: GhostNetV3, x: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ bits: programs keep their own sums, and a second kernel adds those in a fixed or
 from __future__ import annotations
 
 import functools
-import importlib.util
-import logging
 
 import torch
 from torch import Tensor
+
+from ghostnet_small.native.triton_there import runs_on
 
 TAPS = 9
 # Channels side by side: as many as fill a memory sector of 32 bytes, in float32.
@@ -24,21 +24,12 @@ _LANES = 16
 _PARTS = 128
 # Named always: Triton means to change what it does where nothing is said, and warns of that.
 _FUSION = {"enable_fp_fusion": True}
-_log = logging.getLogger(__name__)
 
 
 @functools.cache
 def available(device: torch.device) -> bool:
     """Whether the kernels run on ``device``; where they should and do not, says so once."""
-    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
-        return False
-    try:
-        # Triton can be there and fail still: it needs a C compiler, and a GPU that it knows.
-        window_moments(torch.ones(1, 1, 1, 1, device=device))
-    except Exception as error:
-        _log.warning("training goes on without the Triton kernels, slower: %s", error)
-        return False
-    return True
+    return runs_on(device, lambda: window_moments(torch.ones(1, 1, 1, 1, device=device)), "Triton")
 
 
 def window_moments(x: Tensor, stride: int = 1) -> tuple[Tensor, Tensor]:
