@@ -44,6 +44,12 @@ def test_few_classes_are_all_shown_in_their_order(capsys: pytest.CaptureFixture[
     assert " ".join(lines[-1].split()) == "[class 3] 12.50 % 25.00 % 1.50 % 3,000"
 
 
+def test_flip_averaging_is_told_where_it_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.show_evaluation({**evaluation(4), "flip_top1": 52.345, "flip_correct": 5})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "averaged with their mirror images: top-1 52.34 %"
+
+
 def test_of_many_classes_the_worst_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     value = evaluation(31)
     value["per_class"].reverse()

@@ -110,6 +110,9 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="fold the weights before, as training does (on)",
     )
+    parser.add_argument(
+        "--flip", action="store_true", help="also average the answers with those to mirror images"
+    )
 
 
 def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
@@ -121,6 +124,7 @@ def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
         weights=args.weights,
         overrides=args.overrides,
         fold=args.fold,
+        flip=args.flip,
         say=remark,
     )
 

@@ -86,6 +86,8 @@ def show_evaluation(value: dict[str, Any]) -> None:
     else:
         judged = f"{value['precision']} {value['format']} file"
     print(f"{value['split']} {_answers(value)}, {judged}")
+    if "flip_top1" in value:
+        print(f"averaged with their mirror images: top-1 {value['flip_top1']:.2f} %")
     print(
         f"balanced accuracy {value['balanced_accuracy']:.2f} %, "
         f"calibration error {value['calibration_error']:.4f}"

@@ -15,6 +15,7 @@ from ghostnet_small.data.sources import load_data
 from ghostnet_small.errors import InputError
 from ghostnet_small.nn.complexity import both_forms
 from ghostnet_small.study import run as study
+from ghostnet_small.study.evaluation import evaluate_classifier
 from ghostnet_small.study.recipe import Recipe, read_recipe
 from ghostnet_small.tensorfile import read_tensors, write_tensors
 from ghostnet_small.train.evaluate import evaluate
@@ -79,6 +80,19 @@ def test_what_lies_in_a_run(whole: tuple[Path, dict[str, Any]]) -> None:
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert rows == summary["epochs"] and [row["epoch"] for row in rows] == [1, 2]
     assert read_recipe(out / "recipe.yaml") == recipe_of()
+
+
+def test_flip_averaging_has_a_figure_of_its_own_where_training_flips(
+    whole: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    assert "test_flip_top1" not in whole[1]["last"]
+    summary = start(recipe_of("--augment.flip", "random", "--data.limit", "300"), tmp_path / "run")
+    found = evaluate_classifier(tmp_path / "run", flip=True, say=lambda text: None)
+    assert summary["last"]["test_flip_top1"] == found["flip_top1"]
+    assert summary["last"]["test_top1"] == found["top1"] != found["flip_top1"]
+    assert found["flip_top1"] == 100 * found["flip_correct"] / found["total"]
+    shown = evaluate_classifier(tmp_path / "run", say=lambda text: None)
+    assert "flip_top1" not in shown and shown["top1"] == found["top1"]
 
 
 WEIGHT_FILES = ("model.safetensors", "config.json")

@@ -8,7 +8,7 @@ from engine_kit import made_split
 from ghostnet_small.data.dataset import Split
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.train import evaluate as module
-from ghostnet_small.train.evaluate import evaluate
+from ghostnet_small.train.evaluate import evaluate, with_mirror
 
 
 class Brightness(nn.Module):
@@ -89,3 +89,30 @@ def test_the_batches_do_not_matter_and_between_is_called(monkeypatch: pytest.Mon
     assert torch.allclose(whole.logits, parts.logits, atol=1e-5)
     assert whole.logits.shape == (11, 4) and not whole.logits.requires_grad
     assert parts.total == 11 and len(calls) == 3
+
+
+class LeftEdge(Brightness):
+    """Logits (first column's mean, 0)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x[..., :1])
+
+
+def test_mirrored_shows_the_right_edge_on_the_left() -> None:
+    images = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+    images[0, ..., 0] = images[1, ..., -1] = 255
+    split = Split(images, torch.tensor([0, 0]), torch.arange(2))
+    normal = {"mean": (0.5,), "std": (0.25,)}
+    shown = evaluate(LeftEdge().eval(), split, **normal)  # type: ignore[arg-type]
+    mirrored = evaluate(LeftEdge().eval(), split, mirrored=True, **normal)  # type: ignore[arg-type]
+    assert shown.logits[:, 0].tolist() == pytest.approx([2, -2])
+    assert mirrored.logits[:, 0].tolist() == pytest.approx([-2, 2])
+
+
+def test_answers_to_mirror_images_count_as_much() -> None:
+    logits = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    mirrored = torch.tensor([[0.0, 3.0], [0.5, 0.0], [0.0, 0.5]])
+    found = with_mirror(logits, mirrored, torch.tensor([1, 1, 1]))
+    # Turned round by the surer mirror image; kept; kept although the mirror image is right.
+    assert (found.correct, found.total) == (2, 3)
+    assert found.logits.tolist() == [[0.5, 1.5], [0.25, 0.5], [0.5, 0.25]]

@@ -16,7 +16,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.study.classifier import load_fitting, open_classifier
 from ghostnet_small.study.recipe import Recipe, known_keys, resolve_recipe
-from ghostnet_small.train.evaluate import BATCH, score
+from ghostnet_small.train.evaluate import BATCH, score, with_mirror
 from ghostnet_small.train.metrics import classification_report
 
 # Where the data lie, how they are read and cut, and what computes; the normalisation is the
@@ -37,6 +37,7 @@ def evaluate_classifier(
     weights: str | None = None,
     overrides: Sequence[str] = (),
     fold: bool | None = None,
+    flip: bool = False,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """``top1`` (%), ``loss`` (nats), ``correct`` and ``total`` of trained weights or an exported
@@ -46,7 +47,8 @@ def evaluate_classifier(
     are normalised as in training, and only the split is decoded: ``fingerprint`` is of it alone.
     For an exported file they are brought to its size and colour. ``weights`` and ``fold`` as
     ``open_classifier`` takes them: a network is folded as it is for the figures of a training.
-    ``say`` takes remarks for the user.
+    With ``flip`` also ``flip_top1`` (%) and ``flip_correct``, of answers averaged with those to the
+    mirror images. ``say`` takes remarks for the user.
 
     Raises ``InputError`` where the weights or the data cannot be read, or the data have other
     classes or channels than the weights.
@@ -70,13 +72,19 @@ def evaluate_classifier(
             f"{size_text(info.size)}; --data.size {info.size[0]} resizes them"
         )
     shown, labels = data.split, data.split.labels.cpu()
-    logits = torch.cat([classifier.logits(images) for images in shown.images.split(BATCH)])
-    found = score(logits, labels)
+    batches = shown.images.split(BATCH)
+    logits = torch.cat([classifier.logits(images) for images in batches])
+    found, averaged = score(logits, labels), {}
+    if flip:
+        mirrored = torch.cat([classifier.logits(images.flip(-1)) for images in batches])
+        both = with_mirror(logits, mirrored, labels)
+        averaged = {"flip_top1": both.top1, "flip_correct": both.correct}
     return {
         "top1": found.top1,
         "loss": found.loss,
         "correct": found.correct,
         "total": found.total,
+        **averaged,
         **classification_report(found.logits, labels, data.classes),
         "split": split,
         **classifier.facts,

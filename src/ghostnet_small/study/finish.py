@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from ghostnet_small.data.dataset import ImageData
+from ghostnet_small.data.dataset import ImageData, Split
 from ghostnet_small.nn.complexity import both_forms, by_quantity
 from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.pictures import draw_confusion, draw_curves, draw_mistakes
 from ghostnet_small.study.prepared import Prepared
 from ghostnet_small.study.recipe import Recipe
-from ghostnet_small.train.evaluate import Evaluation
+from ghostnet_small.train.evaluate import Evaluation, with_mirror
 from ghostnet_small.train.metrics import classification_report
 
 
@@ -41,6 +41,8 @@ def finish(
         report = classification_report(found.logits, data.split(name).labels.cpu(), data.classes)
         per_class = report.pop("per_class")
         last |= {f"{name}_{quantity}": value for quantity, value in report.items()}
+        if recipe.augment.flip != "none":
+            last[f"{name}_flip_top1"] = _flip_averaged(prepared, found, data.split(name))
     forms = both_forms(training.model, (data.channels, *data.size))
     pictures = sum(row["images_per_s"] * row["seconds"] for row in rows)
     summary = {
@@ -84,6 +86,13 @@ def finish(
 
     training.processes.on_main(write)
     return summary
+
+
+def _flip_averaged(prepared: Prepared, found: Evaluation, split: Split) -> float:
+    """Top-1 in % of ``found`` averaged with the answers to mirror images: a figure beside the
+    plain one, of networks that saw mirror images in training."""
+    mirrored = prepared.training.evaluate(split, mirrored=True)
+    return with_mirror(found.logits, mirrored.logits, split.labels.cpu()).top1
 
 
 def _about_teaching(prepared: Prepared, found: Evaluation | None, split: str) -> dict[str, Any]:

@@ -277,14 +277,13 @@ class Training:
             self._save_state()
         self.watcher.epoch(row)
 
-    def evaluate(self, split: Split) -> Evaluation:
+    def evaluate(self, split: Split, mirrored: bool = False) -> Evaluation:
         """``split`` under the weights to keep; the state is saved first if a signal interrupts."""
         model = self.averaged
         was_training = model.training
         try:
-            judged = model.eval()
-            if self.for_evaluation is not None:
-                judged = self.for_evaluation(model)
+            model.eval()
+            judged = model if self.for_evaluation is None else self.for_evaluation(model)
             if judged is not model:
                 judged.to(memory_format=self.settings.memory_format)
             return evaluate(
@@ -295,6 +294,7 @@ class Training:
                 memory_format=self.settings.memory_format,
                 between=partial(self._stop_or_save, late=False),
                 processes=self.processes,
+                mirrored=mirrored,
             )
         finally:
             model.train(was_training)

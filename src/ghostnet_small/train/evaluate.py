@@ -43,10 +43,12 @@ def evaluate(
     memory_format: torch.memory_format = torch.contiguous_format,
     between: Callable[[], None] = lambda: None,
     processes: Processes = ALONE,
+    mirrored: bool = False,
 ) -> Evaluation:
     """Show every picture of ``split`` to ``model``; ``between`` runs before each batch.
 
-    Several ``processes`` share the pictures, and each gets the answers to all.
+    ``mirrored`` shows their mirror images, left for right. Several ``processes`` share the
+    pictures, and each gets the answers to all.
 
     The model must be in evaluation mode; the split is moved to its device.
     """
@@ -61,6 +63,8 @@ def evaluate(
     for first in range(starts[processes.rank], stop, size):
         between()
         images = split.images[first : min(first + size, stop)].to(device)
+        if mirrored:
+            images = images.flip(-1)
         pictures = normalize(images, mean, std).contiguous(memory_format=memory_format)
         # They stay on the device, which would be waited for.
         parts.append(_answers(model, pictures).float())
@@ -89,6 +93,15 @@ def _answers(model: nn.Module, pictures: Tensor) -> Tensor:
             raise
     # Out here, for the error keeps what did fit.
     return torch.cat([model(part) for part in pictures.split(BATCH)])
+
+
+def with_mirror(logits: Tensor, mirrored: Tensor, labels: Tensor) -> Evaluation:
+    """What the mean of the answers to pictures and to their mirror images is worth.
+
+    Flip averaging, test-time augmentation by two views: logits ``(N, K)`` are averaged. Source:
+    arXiv:1409.1556, section 3.2, which averages the soft-max of both.
+    """
+    return score((logits + mirrored) / 2, labels)
 
 
 def score(logits: Tensor, labels: Tensor) -> Evaluation:
