@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ghostnet_small.study.evidence.facts import FILE, published_of, read_facts
 from ghostnet_small.study.evidence.fields import FIELDS, mean_of
+from ghostnet_small.study.evidence.latency import latencies
 from ghostnet_small.study.evidence.rows import (
     Rows,
     groups,
@@ -34,10 +35,10 @@ ACCURACIES = {
     "flip_top1": "averaged with its mirror image, %",
     "best_on_test": "best epoch chosen on test, %",
 }
+SIZES = {"parameters, deployed": FIELDS["params"], "MACs, deployed": FIELDS["macs"]}
+LATENCY = "latency of a picture, deployed, float32, ms"
 COSTS = {
-    "parameters, deployed": FIELDS["params"],
-    "MACs, deployed": FIELDS["macs"],
-    "device": FIELDS["device"],
+    "trained on": FIELDS["device"],
     "time": FIELDS["wall"],
     "images/s": FIELDS["images_per_s"],
 }
@@ -68,9 +69,10 @@ def accuracy_table(results: Path, names: Sequence[str]) -> tuple[str, list[Path]
     for field, title in ACCURACIES.items():
         if field == "test_top1" or any(mean_of(runs, field) for runs in found):
             columns[title] = partial(_spread, field)
-    columns |= {"published, best on test, %": published, **COSTS}
+    latency, measured = latencies(results)
+    columns |= {"published, best on test, %": published, **SIZES, LATENCY: latency, **COSTS}
     table = markdown_table(list(columns), [[of(runs) for of in columns.values()] for runs in found])
-    return table, [*files, *([results / FILE] if facts else [])]
+    return table, [*files, *measured, *([results / FILE] if facts else [])]
 
 
 def _spread(field: str, runs: Rows) -> str:
