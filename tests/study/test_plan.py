@@ -142,7 +142,8 @@ CHANGES = {
     "another name": ("name: strategies", "name: tactics", ["name 'strategies on"]),
     "other words": ("about: Who learns", "about: Who learns what", []),
     "an epoch": ("epochs: 30", "epochs: 31", ["kd-w1.0-s0: train.epochs 30 -> 31"] * 4),
-    "a seed": ("seeds: [7]", "seeds: [8]", ["other-w1.0-s7 is in the old one only"] * 4),
+    "a seed": ("seeds: [7]", "seeds: [8]", ["other-w1.0-s7 is in the old one only"] * 2),
+    "one seed more": ("seeds: [7]", "seeds: [7, 8]", []),
     "a teacher": ("[teacher-a], seeds", "[], seeds", ["teachers teacher-a -> "] * 2),
     "the place": ("threads: 1", "threads: 3", []),
 }

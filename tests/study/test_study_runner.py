@@ -280,6 +280,22 @@ def test_threads_are_those_of_the_first_time(
         assert recipe.train.threads == 1
 
 
+def test_a_study_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_engine, "available_cores", lambda: 8)
+    run(planned(tmp_path), tmp_path, Engine(), together=4)
+    before = {row["study"]["run"]: row for row in rows(tmp_path)}
+    engine = Engine()
+    # What is added has the threads of what it is compared with.
+    run(planned(tmp_path, TEXT.replace("[0, 1]", "[0, 1, 2]")), tmp_path, engine, together=1)
+    assert sorted(engine.begun) == ["plain-s2", "self-s2"]
+    found = {row["study"]["run"]: row for row in rows(tmp_path)}
+    assert list(found) == [*NAMES[:4], "plain-s2", *NAMES[4:], "self-s2"]
+    assert {name: found[name] for name in NAMES} == before
+    study = read_study(tmp_path / "out")
+    assert study is not None and [run.name for run in study.runs] == list(found)
+    assert {run.recipe.train.threads for run in study.runs} == {2}
+
+
 # What is refused ------------------------------------------------------------------------------
 
 
@@ -297,8 +313,8 @@ def test_another_study_in_the_folder(tmp_path: Path) -> None:
     said = refused(planned(tmp_path, TEXT.replace("epochs: 2", "epochs: 3")), tmp_path)
     assert "holds another study (teacher: train.epochs 2 -> 3; student" in said
     assert "another --out" in said
-    more = planned(tmp_path, TEXT.replace("[0, 1]", "[0, 1, 2]"))
-    assert "plain-s2 is in the new one only" in refused(more, tmp_path)
+    fewer = planned(tmp_path, TEXT.replace("[0, 1]", "[0]"))
+    assert "plain-s1 is in the old one only" in refused(fewer, tmp_path)
     # The place, and what a report says, are no other study.
     again = TEXT.replace("device: cpu", "device: auto, threads: 1") + "about: more words\n"
     assert run(planned(tmp_path, again), tmp_path, Engine())[0]["failed"] == []

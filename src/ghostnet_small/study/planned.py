@@ -112,9 +112,12 @@ def with_threads_of(study: Study, before: Study) -> Study:
     """``study`` whose runs have the CPU threads that those of ``before`` had.
 
     Rounding depends on them: a run that begins later, on another machine, is to end as it would
-    have at first.
+    have at first, and one that was added since is compared with the others.
     """
-    return _threads_filled(study, {run.name: run.recipe.train.threads for run in before.runs})
+    had = {run.name: run.recipe.train.threads for run in before.runs}
+    shared = set(had.values())
+    added = shared.pop() if len(shared) == 1 else None
+    return _threads_filled(study, {run.name: had.get(run.name, added) for run in study.runs})
 
 
 def _threads_filled(study: Study, threads: Mapping[str, int | None]) -> Study:
@@ -126,12 +129,12 @@ def _threads_filled(study: Study, threads: Mapping[str, int | None]) -> Study:
 
 
 def differences(before: Study, now: Study) -> list[str]:
-    """What makes ``now`` another study: not where it takes place, nor what a report says of it."""
+    """What makes ``now`` another study: not where it takes place, nor what a report says of it,
+    nor runs that were added."""
     if before.name != now.name:
         return [f"name {before.name!r} -> {now.name!r}"]
     was, new = ({run.name: run for run in study.runs} for study in (before, now))
     found = [f"{name} is in the old one only" for name in was if name not in new]
-    found += [f"{name} is in the new one only" for name in new if name not in was]
     for name in was:
         if name in new:
             found += [f"{name}: {change}" for change in _changes(was[name], new[name])]
