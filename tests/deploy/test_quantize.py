@@ -82,7 +82,7 @@ def test_fine_tuning_brings_the_rounded_network_nearer(monkeypatch: pytest.Monke
     model, info = load(WEIGHTS)
     network = reparameterize(model).requires_grad_(False)
     random = torch.Generator().manual_seed(0)
-    # Smooth, as pictures are: of white noise the network is sure, and the loss has nothing to lower.
+    # Smooth, as pictures are: of white noise the network is sure, the loss as good as zero.
     coarse = torch.randn(32, len(info.mean), 4, 4, generator=random)
     shown = 1.5 * functional.interpolate(coarse, info.size, mode="bilinear")
     before = {name: value.clone() for name, value in network.state_dict().items()}

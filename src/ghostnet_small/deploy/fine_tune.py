@@ -16,6 +16,9 @@ from ghostnet_small.deploy.ranges import ranges_of
 BATCH = 64
 LEARNING_RATE = 1e-3
 MOMENTUM = 0.9
+# The first gradients of a network that is sure of its answers can be tens of times as long, and
+# would throw it further from them than rounding had.
+LONGEST_GRADIENT = 1.0
 CALIBRATION = 256
 # The ranges follow the weights: they are taken anew so often.
 STEPS_OF_RANGES = 50
@@ -34,8 +37,8 @@ def fine_tune(
     ``pictures``: normalised training pictures, float32 ``(N, C, H, W)``; each of ``steps`` takes
     64 of them at random and lowers the Kullback-Leibler divergence
     (nats) of what the rounded copy says from what the network says. No labels are used. Gradients
-    pass straight through the rounding; the learning rate of SGD falls from 1e-3 to 0 along a
-    cosine. ``tell`` gets every step and its loss.
+    pass straight through the rounding, and are cut to a norm of 1; the learning rate of SGD falls
+    from 1e-3 to 0 along a cosine. ``tell`` gets every step and its loss.
 
     Source: arXiv:1308.3432 (straight-through estimator); arXiv:1712.05877, section 3.
     """
@@ -58,6 +61,7 @@ def fine_tune(
         )
         optimizer.zero_grad()
         loss.backward()
+        nn.utils.clip_grad_norm_(places.parameters(), LONGEST_GRADIENT)
         optimizer.step()
         schedule.step()
         tell(step + 1, float(loss.detach()))
