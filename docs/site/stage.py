@@ -11,7 +11,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FRONT = "index.md"
-REPORT = "results/strategies"
+# The reports of studies that the site has, and what the side bar calls them.
+REPORTS = {
+    "results/strategies-10k": "Four ways of teaching",
+    "results/diagnosis-10k": "What makes distillation hurt",
+    "results/strategies": "An earlier study of two seeds",
+}
 
 # The order of the pages, by captions; the front page carries it.
 PAGES = {
@@ -25,7 +30,7 @@ PAGES = {
     "Results": (
         "docs/results",
         "results/queue",
-        f"A study's report <{REPORT}/report>",
+        *(f"{title} <{folder}/report>" for folder, title in REPORTS.items()),
     ),
     "Guides": (
         "docs/weights",
@@ -67,14 +72,16 @@ def stage(into: Path) -> None:
         name = FRONT if file == ROOT / "README.md" else file.relative_to(ROOT).as_posix()
         write(into / name, page_text(file))
     pictures = [ROOT / "results/deploy.png", *sorted((ROOT / "results/plots").glob("*.png"))]
-    for picture in (*pictures, *sorted((ROOT / REPORT / "plots").glob("*.svg"))):
+    for folder in REPORTS:
+        pictures += sorted((ROOT / folder / "plots").glob("*.svg"))
+    for picture in pictures:
         copy(picture, into / picture.relative_to(ROOT))
 
 
 def pages() -> list[Path]:
     """The checkout's Markdown that the site has."""
     front = [ROOT / name for name in ("README.md", "CHANGELOG.md", "results/queue.md")]
-    front.append(ROOT / REPORT / "report.md")
+    front += [ROOT / folder / "report.md" for folder in REPORTS]
     return front + sorted((ROOT / "docs").rglob("*.md"))
 
 
