@@ -91,6 +91,12 @@ def test_flip_averaging_has_a_figure_of_its_own_where_training_flips(
     assert summary["last"]["test_flip_top1"] == found["flip_top1"]
     assert summary["last"]["test_top1"] == found["top1"] != found["flip_top1"]
     assert found["flip_top1"] == 100 * found["flip_correct"] / found["total"]
+    # Pictures that stay in their file are read twice.
+    mapped = ("--data.memory_gib=1e-6", f"--data.cache={tmp_path / 'cache'}")
+    again = evaluate_classifier(
+        tmp_path / "run", flip=True, overrides=mapped, say=lambda text: None
+    )
+    assert again["flip_top1"] == found["flip_top1"]
     shown = evaluate_classifier(tmp_path / "run", say=lambda text: None)
     assert "flip_top1" not in shown and shown["top1"] == found["top1"]
 

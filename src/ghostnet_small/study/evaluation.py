@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ghostnet_small.data.dataset import ImageData, size_text
 from ghostnet_small.data.sources import OneSplit, load_split
@@ -72,12 +73,16 @@ def evaluate_classifier(
             f"{size_text(info.size)}; --data.size {info.size[0]} resizes them"
         )
     shown, labels = data.split, data.split.labels.cpu()
-    batches = shown.images.split(BATCH)
-    logits = torch.cat([classifier.logits(images) for images in batches])
+
+    def answers(mirrored: bool) -> Tensor:
+        # Split anew: pictures that stay in their file are read batch by batch, once.
+        batches = shown.images.split(BATCH)
+        return torch.cat([classifier.logits(one.flip(-1) if mirrored else one) for one in batches])
+
+    logits = answers(mirrored=False)
     found, averaged = score(logits, labels), {}
     if flip:
-        mirrored = torch.cat([classifier.logits(images.flip(-1)) for images in batches])
-        both = with_mirror(logits, mirrored, labels)
+        both = with_mirror(logits, answers(mirrored=True), labels)
         averaged = {"flip_top1": both.top1, "flip_correct": both.correct}
     return {
         "top1": found.top1,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ghostnet_small.study.evidence.rows import Rows
 from ghostnet_small.study.records import Record, read_rows
-from ghostnet_small.study.report.words import NONE
+from ghostnet_small.study.report.words import NONE, counted
 from ghostnet_small.study.table_cells import cell
 
 FILE = "deploy.jsonl"
@@ -45,6 +45,5 @@ def latencies(results: Path) -> tuple[Callable[[Rows], str], list[Path]]:
 
 
 def _text(record: Record, one: Record, median: float) -> str:
-    threads = record["threads"]
-    used = f"{threads} thread{'' if threads == 1 else 's'}"
-    return f"{cell(median)} ({one['runtime']}, {used} of {record['device']})"
+    used = f"{counted(record['threads'], 'thread')} of {record['device']}"
+    return f"{cell(median)} ({one['runtime']}, {used})"
