@@ -14,6 +14,7 @@ FRONT = "index.md"
 # The reports of studies that the site has, and what the side bar calls them.
 REPORTS = {
     "results/strategies-10k": "Four ways of teaching",
+    "results/strong-teacher": "A strong teacher, all pictures",
     "results/diagnosis-10k": "What makes distillation hurt",
     "results/strategies": "An earlier study of two seeds",
 }

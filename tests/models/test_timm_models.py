@@ -21,12 +21,13 @@ BOTH = ["ghostnetv3", "ghostnetv3_small"]
 
 SHIPPED = "ghostnetv3_small.w1.0_cifar10"
 GREY = "ghostnetv3_small.w1.0_fashion_mnist"
+WIDE = "ghostnetv3_small.w2.8_cifar10"
 
 
 def test_timm_lists_both() -> None:
     assert set(BOTH) <= set(timm.list_models("ghostnetv3*"))
     assert timm.list_models(module="timm_models") == BOTH
-    assert timm.list_models(module="timm_models", pretrained=True) == [SHIPPED, GREY]
+    assert timm.list_models(module="timm_models", pretrained=True) == [SHIPPED, GREY, WIDE]
     assert set(BOTH) <= set(timm_models.__all__)  # type: ignore[attr-defined]
 
 
@@ -100,7 +101,7 @@ def test_shipped_weights_with_other_classes_and_channels() -> None:
         (SHIPPED, {"width": 0.5}, "width is 0.5; the weights"),
         (SHIPPED, {"deployed": True}, "deployed is True"),
         ("ghostnetv3", {}, "there are no weights ghostnetv3.untrained"),
-        ("ghostnetv3_small.untrained", {}, f"name weights that there are ({SHIPPED}, {GREY})"),
+        ("ghostnetv3_small.untrained", {}, f"name weights that there are ({SHIPPED}, {GREY}, {WIDE})"),
     ],
 )
 def test_weights_that_there_are_not(name: str, options: dict, said: str) -> None:
