@@ -101,7 +101,11 @@ def test_shipped_weights_with_other_classes_and_channels() -> None:
         (SHIPPED, {"width": 0.5}, "width is 0.5; the weights"),
         (SHIPPED, {"deployed": True}, "deployed is True"),
         ("ghostnetv3", {}, "there are no weights ghostnetv3.untrained"),
-        ("ghostnetv3_small.untrained", {}, f"weights that there are ({SHIPPED}, {GREY}, {WIDE})"),
+        (
+            "ghostnetv3_small.untrained",
+            {},
+            f"name weights that there are ({SHIPPED}, {GREY}, {WIDE})",
+        ),
     ],
 )
 def test_weights_that_there_are_not(name: str, options: dict, said: str) -> None:
