@@ -187,7 +187,9 @@ def show_data(value: dict[str, Any]) -> None:
         ("fingerprint", value["fingerprint"]),
     ]
     if value["skipped"]:
-        pairs.append(("left out", f"{len(value['skipped']):,} pictures (all are in --json):"))
+        out = len(value["skipped"])
+        listed = out + sum(value["images"].values())
+        pairs.append(("left out", f"{out:,} of {listed:,} images (all are in --json):"))
         pairs += [("", message) for message in value["skipped"][:MOST_MESSAGES]]
     if value["cache"]["folders"]:
         root = Path(value["cache"]["folders"][0]).parent

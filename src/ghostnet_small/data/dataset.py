@@ -98,6 +98,12 @@ class ImageData:
     cache: CacheUse = CacheUse()
 
     @property
+    def left_out(self) -> str | None:
+        """``left_out_text`` of all splits."""
+        splits = (self.train, self.validation, self.test)
+        return left_out_text(self.skipped, sum(len(split) for split in splits if split is not None))
+
+    @property
     def channels(self) -> int:
         return self.train.images.shape[1]
 
@@ -134,6 +140,13 @@ def check_split_name(name: str) -> None:
 def no_split(name: str, have: Sequence[str]) -> InputError:
     """What is raised where a data set has the splits ``have`` and not ``name``."""
     return InputError(f"this data set has no {name} split; it has {', '.join(have)}")
+
+
+def left_out_text(skipped: Sequence[str], used: int) -> str | None:
+    """``left out 2 of 12 images, such as: ...`` where some were ``skipped`` beside those used."""
+    if not skipped:
+        return None
+    return f"left out {len(skipped):,} of {len(skipped) + used:,} images, such as: {skipped[0]}"
 
 
 def size_text(size: Sequence[int]) -> str:

@@ -11,13 +11,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ghostnet_small.data.dataset import ImageData, Split, check_split_name, no_split
+from ghostnet_small.data.classes import look_alikes
+from ghostnet_small.data.dataset import (
+    ImageData,
+    Split,
+    check_split_name,
+    left_out_text,
+    no_split,
+)
 from ghostnet_small.data.decoded.gather import Cut, Gathered, gather
 from ghostnet_small.data.decoded.statistics import mean_std
 from ghostnet_small.data.forms.digits import list_digits
 from ghostnet_small.data.forms.find import holds_data_set, layouts, list_root, refuse_label_column
 from ghostnet_small.data.hub.named import SHORT_NAMES, is_name, list_named, nearest_name
 from ghostnet_small.data.listing import Listing
+from ghostnet_small.data.plausible import remark_on_pixels
 from ghostnet_small.data.settings import DataSettings
 from ghostnet_small.data.split import hold_out, limited_rows
 from ghostnet_small.errors import InputError
@@ -41,7 +49,11 @@ def load_data(settings: DataSettings) -> ImageData:
     train = found.splits["train"]
     if found.skipped:
         _check_classes(train.labels, listing.classes, where)
-    mean, std = mean_std(found.facts("train").histogram)
+    histogram = found.facts("train").histogram
+    mean, std = mean_std(histogram)
+    remark = remark_on_pixels(histogram, std, listing.splits["train"], int(train.index[0]))
+    if remark is not None:
+        logger.warning(remark)
     return ImageData(
         train=train,
         validation=found.splits.get("validation"),
@@ -65,6 +77,11 @@ class OneSplit:
     classes: tuple[str, ...]
     fingerprint: str
     skipped: tuple[str, ...]
+
+    @property
+    def left_out(self) -> str | None:
+        """``left_out_text`` of the split."""
+        return left_out_text(self.skipped, len(self.split))
 
     @property
     def channels(self) -> int:
@@ -111,6 +128,8 @@ def _read(settings: DataSettings) -> tuple[Listing, str]:
             for message in split.broken.values():
                 raise InputError(message)
     listing = _renamed(listing, settings.class_names, where)
+    if (same := look_alikes(listing.classes)) is not None:
+        logger.warning(same)
     _check_classes(listing.splits["train"].labels, listing.classes, where)
     return listing, where
 

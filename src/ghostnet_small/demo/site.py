@@ -9,7 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from ghostnet_small.data.pictures import find_pictures, read_picture
+from ghostnet_small.data.image_files import find_pictures
+from ghostnet_small.data.pictures import read_picture
 from ghostnet_small.demo.manifest import manifest
 from ghostnet_small.demo.opened import Bundle
 from ghostnet_small.demo.server import Resource, Table
@@ -52,7 +53,7 @@ def read_pictures(folder: Path, say: Say) -> dict[str, bytes]:
 
     Raises ``InputError`` where there is none, or one cannot be read.
     """
-    files = find_pictures(folder)
+    files = find_pictures(folder, say)
     if len(files) > MOST_PICTURES:
         say(f"of {len(files)} pictures of {folder} the page offers the first {MOST_PICTURES}")
     found: dict[str, bytes] = {}

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ghostnet_small.data.classes import list_classes
 from ghostnet_small.data.dataset import ImageData, size_text
 from ghostnet_small.data.sources import OneSplit, load_split
 from ghostnet_small.errors import InputError
@@ -28,7 +29,6 @@ SETTINGS = tuple(
     if (key.startswith("data.") and key not in ("data.mean", "data.std"))
     or key in ("train.device", "train.threads")
 )
-MOST_NAMES = 20
 
 
 def evaluate_classifier(
@@ -65,8 +65,8 @@ def evaluate_classifier(
         data = load_fitting(read, recipe.data, info, path, say)
     check_data(data, info, path)
     classifier.check_size(*data.size)
-    if data.skipped:
-        say(f"{len(data.skipped)} pictures are left out, such as: {data.skipped[0]}")
+    if data.left_out is not None:
+        say(data.left_out)
     if data.size != info.size:
         say(
             f"the pictures are {size_text(data.size)}, those of the training were "
@@ -122,9 +122,3 @@ def check_data(data: ImageData | OneSplit, info: ModelInfo, path: Path) -> None:
             f"the pictures have {data.channels} channels, {path} was trained on "
             f"{len(info.mean)}; give --data.channels {len(info.mean)}"
         )
-
-
-def list_classes(classes: Sequence[str]) -> str:
-    """``3 classes (cat, dog, frog)``; of many the first ones."""
-    more = ", ..." if len(classes) > MOST_NAMES else ""
-    return f"{len(classes)} classes ({', '.join(classes[:MOST_NAMES])}{more})"

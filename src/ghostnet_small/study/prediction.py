@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ghostnet_small.data.dataset import size_text
-from ghostnet_small.data.pictures import find_pictures, read_picture
+from ghostnet_small.data.image_files import find_pictures
+from ghostnet_small.data.pictures import picture_form, read_picture
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.study.classifier import open_classifier
@@ -45,7 +46,7 @@ def predict(
             "give weights that were trained on those"
         )
     classifier.check_size(*info.size)
-    files = [file for named in pictures for file in find_pictures(named)]
+    files = [file for named in pictures for file in find_pictures(named, say)]
     fit = Fitting(info, say)
     answers = []
     count = max(1, min(BATCH, BATCH_PIXELS // (info.size[0] * info.size[1])))
@@ -71,15 +72,12 @@ class Fitting:
 
     def __call__(self, file: Path) -> Tensor:
         """uint8 ``(C, H, W)``."""
-        picture = read_picture(file)
-        size = (picture.shape[1], picture.shape[2])
-        if size != self.size:
+        channels, *size = picture_form(file)
+        if tuple(size) != self.size:
             self._tell("resized", file, f"{size_text(size)} pixels", f"{size_text(self.size)}")
-        if len(picture) != self.channels:
-            was, becomes = COLOURS[len(picture)], COLOURS[self.channels]
+        if channels != self.channels:
+            was, becomes = COLOURS[channels], COLOURS[self.channels]
             self._tell("converted", file, f"in {was}", f"{becomes}")
-        if picture.shape == (self.channels, *self.size):
-            return picture
         return read_picture(file, channels=self.channels, size=self.size)
 
     def _tell(self, done: str, file: Path, was: str, becomes: str) -> None:

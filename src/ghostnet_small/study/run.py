@@ -201,8 +201,8 @@ def _prepare(
         torch.set_num_threads(recipe.train.threads)
     data = processes.main_first(lambda: load_data(recipe.data))
     processes.check_same(lambda: data.fingerprint, "their data")
-    if data.skipped:
-        _log.warning("%d pictures are left out, such as: %s", len(data.skipped), data.skipped[0])
+    if data.left_out is not None:
+        _log.warning(data.left_out)
     folder.info = ModelInfo(data.classes, data.size, data.mean, data.std, recipe.as_dict())
     torch.manual_seed(recipe.train.seed)
     model = processes.main_first(lambda: network_of(recipe, data, fetch=fresh, beginning=beginning))

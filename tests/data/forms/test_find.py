@@ -86,6 +86,27 @@ def test_npz_files_beside_a_folder_of_pictures(tmp_path: Path) -> None:
     assert find(tmp_path / "set").classes == ("a", "b", "c")
 
 
+def test_parquet_files_beside_a_folder_of_pictures(tmp_path: Path) -> None:
+    root = make("folder", tmp_path / "set")
+    for place in ("a.parquet", "vectors/b.parquet"):
+        (root / place).parent.mkdir(exist_ok=True)
+        (root / place).write_bytes(b"of another program")
+        listing = find(root)
+        assert listing.classes == ("a", "b", "c")
+        assert f"passed over is {root / place}: move it out" in listing.remarks[0]
+        (root / place).unlink()
+    # A folder train/ with parquet files in it is Hugging Face's layout.
+    made = make("parquet", tmp_path / "other")
+    (made / "plain_text").rename(made / "train")
+    (made / "train/assets").mkdir()
+    assert find(made).classes == ("a", "b", "c")
+
+
+def test_names_that_hold_backslashes(tmp_path: Path) -> None:
+    (tmp_path / r"train\cat\0.png").touch()
+    assert "unpack the archive again with a program that makes folders" in error_of(tmp_path)
+
+
 def test_every_form_is_named_where_there_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
     for path in (tmp_path / "nowhere", tmp_path, tmp_path / "a.txt"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ghostnet_small.data.forms.cifar import has_cifar, is_cifar_archive, list_cifar
-from ghostnet_small.data.forms.folder import list_folder
+from ghostnet_small.data.forms.folder import has_class_folders, list_folder
 from ghostnet_small.data.forms.idx import has_idx, list_idx
 from ghostnet_small.data.forms.npz import has_npz, is_npz, list_npz
 from ghostnet_small.data.forms.parquet import has_parquet, list_parquet
@@ -32,9 +32,14 @@ def _has_folders(root: Path) -> bool:
     return any(entry.is_dir() for entry in root.iterdir())
 
 
+def _has_parquet(root: Path) -> bool:
+    # Beside folders of images parquet files hold something else, annotations or embeddings.
+    return not has_class_folders(root) and has_parquet(root)
+
+
 # In the order in which they are looked for: a folder of folders may be any of the others too.
 FORMS = (
-    Form("parquet files in Hugging Face layout", has_parquet, list_parquet, columns=True),
+    Form("parquet files in Hugging Face layout", _has_parquet, list_parquet, columns=True),
     Form("IDX files (train-images-idx3-ubyte.gz ...)", has_idx, list_idx),
     Form("CIFAR's own files (data_batch_1 ...)", has_cifar, list_cifar, columns=True),
     Form(".npz files (train_images, train_labels ...)", has_npz, list_npz),
@@ -92,6 +97,12 @@ def _find(given: str, named: str) -> tuple[Path, Form]:
                 _look_below(root, named)
             return root, form
     _look_below(root, named)
+    flat = next((entry.name for entry in root.iterdir() if "\\" in entry.name), None)
+    if flat is not None:
+        raise InputError(
+            f"{named} has files such as {flat!r}, whose names hold \\ in place of folders; unpack "
+            "the archive again with a program that makes folders of them (7z x)"
+        )
     raise InputError(f"{named} holds no data set; give a directory with {layouts()}; or {files}")
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterator
 from typing import Any
 
+from ghostnet_small.data.decoded.signature import files_signature
 from ghostnet_small.data.listing import BrokenSource, FileRowNames, LazyRows
 from ghostnet_small.errors import InputError
 
@@ -30,13 +29,8 @@ class ParquetPictures(LazyRows[bytes]):
 
     @property
     def signature(self) -> str:
-        """Changes with the files' names, sizes and times of change, their order and the column."""
-        sha = hashlib.sha256(self.column.encode())
-        for file in self.names.files:
-            status = os.stat(file)
-            name = os.path.basename(file)
-            sha.update(os.fsencode(f"\0{name}\0{status.st_size} {status.st_mtime_ns}"))
-        return f"parquet {sha.hexdigest()}"
+        """Changes with the files, as ``files_signature`` says, their order and the column."""
+        return f"parquet {self.column} {files_signature(self.names.files)}"
 
     def __len__(self) -> int:
         return len(self.names)
