@@ -62,4 +62,4 @@ def list_folder(root: Path) -> Listing:
         splits[ours] = ListedSplit(
             pictures, PathNames(pictures), torch.tensor(labels, dtype=torch.int64)
         )
-    return Listing(splits, classes)
+    return Listing(splits, classes, origin={"form": "folder"})
