@@ -19,6 +19,8 @@ MOST_CLASSES, WORST_CLASSES = 30, 10
 UNEQUAL = 3
 
 MOST_MESSAGES = 5  # of pictures that were left out
+# What was found of a data set, beside its images.
+ORIGIN = ("form", "image_column", "label_column", "repository", "commit")
 
 
 def show_training(value: dict[str, Any]) -> None:
@@ -183,7 +185,7 @@ def show_data(value: dict[str, Any]) -> None:
         ("mean", _numbers(value["mean"])),
         ("std", _numbers(value["std"])),
         ("classes", _inequality(value["imbalance"])),
-        *((key, value[key]) for key in ("repository", "commit") if key in value),
+        *((key.replace("_", " "), printable(value[key])) for key in ORIGIN if key in value),
         ("fingerprint", value["fingerprint"]),
     ]
     if value["skipped"]:

@@ -341,6 +341,7 @@ def test_one_class_only(tmp_path: Path) -> None:
 def test_class_without_training_picture(tmp_path: Path) -> None:
     features = {"img": IMAGE, "label": class_label(["a", "b", "c"])}
     write_parquet(tmp_path / "train.parquet", [flat(0)] * 2, {"label": [0, 2]}, features)
+    write_parquet(tmp_path / "test.parquet", [flat(0)] * 2, {"label": [0, 1]}, features)
     assert "class 'b' has no training picture" in error_of(tmp_path)
 
 
@@ -387,7 +388,7 @@ def test_columns_that_cannot_be_told(tmp_path: Path) -> None:
     assert "no label column" in error_of(tmp_path / "a")
     (tmp_path / "b").mkdir()
     parquet.write_table(pa.table({"label": [0, 1]}), tmp_path / "b/train.parquet")
-    assert "no picture column among label" in error_of(tmp_path / "b")
+    assert "no image column among label (int64)" in error_of(tmp_path / "b")
     write_parquet(tmp_path / "c/test.parquet", [flat(0)] * 2, {"label": [0, 1]}, None)
     assert "no training split: found test" in error_of(tmp_path / "c")
 
@@ -408,8 +409,8 @@ def test_splits_with_other_columns(tmp_path: Path) -> None:
     write_parquet(tmp_path / "train.parquet", [flat(0)] * 2, {"label": [0, 1]}, None)
     write_parquet(tmp_path / "test.parquet", [flat(0)] * 2, {"target": [0, 1]}, None)
     message = error_of(tmp_path)
-    assert f"{tmp_path} cannot be read as a Hugging Face data set" in message
-    assert "column names don't match" in message
+    assert f"{tmp_path}/test.parquet has no column label, which {tmp_path}/train.parquet" in message
+    assert "its columns are img, target" in message
 
 
 def test_skip_in_parquet(tmp_path: Path) -> None:

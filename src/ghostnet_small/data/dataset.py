@@ -82,7 +82,8 @@ class ImageData:
     ``mean`` and ``std`` are a channel's mean and standard deviation over the training split,
     for pixels scaled to 0 .. 1. ``fingerprint`` is a SHA-256 that changes with any pixel,
     label, class name or cut of the splits. ``skipped`` says of each picture that
-    ``data.on_error skip`` left out why it cannot be used. ``origin`` names the repository and the
+    ``data.on_error skip`` left out why it cannot be used. ``origin`` says what was found:
+    the form, the columns of image and label where there are columns, and the repository and the
     commit of a fetched set.
     """
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import bisect
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, compress
 from pathlib import Path
 from typing import TypeVar, overload
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -113,13 +114,42 @@ class FileRowNames(LazyRows[str]):
 class Listing:
     """The splits of a source, ``train`` among them, and its class names.
 
-    ``remarks`` are for the user; ``origin`` says for the record where a fetched set is from.
+    ``remarks`` are for the user. ``origin`` says for the record what was found: the ``form``,
+    the columns of image and label where there are columns, and where a fetched set is from.
     """
 
     splits: dict[str, ListedSplit]
     classes: tuple[str, ...]
     remarks: tuple[str, ...] = ()
     origin: dict[str, str] = field(default_factory=dict)
+
+
+def used_classes(listing: Listing, where: str) -> Listing:
+    """``listing`` without the classes that have no image in any split, with a remark of them.
+
+    The names that a file gives to its numbers outlive their images where a set was filtered.
+    """
+    counts = torch.zeros(len(listing.classes), dtype=torch.int64)
+    for split in listing.splits.values():
+        known = split.labels[split.labels >= 0]
+        counts += torch.bincount(known, minlength=len(counts))
+    if counts.all():
+        return listing
+    # Rows without a label keep their -1, which the last place stands for.
+    number = torch.cat((counts.sign().cumsum(0) - 1, torch.tensor([-1])))
+    splits = {
+        name: replace(split, labels=number[split.labels]) for name, split in listing.splits.items()
+    }
+    used = counts.bool().tolist()
+    unused = [name for name, there in zip(listing.classes, used, strict=True) if not there]
+    shown = ", ".join(unused[:20]) + (", ..." if len(unused) > 20 else "")
+    remark = f"{where}: {len(unused)} of {len(listing.classes)} classes have no image"
+    return replace(
+        listing,
+        splits=splits,
+        classes=tuple(compress(listing.classes, used)),
+        remarks=(*listing.remarks, f"{remark} and are left out: {shown}"),
+    )
 
 
 def known_splits(found: Iterable[str], where: str) -> dict[str, str]:

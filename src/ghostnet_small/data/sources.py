@@ -123,10 +123,15 @@ def _read(settings: DataSettings) -> tuple[Listing, str]:
     listing, where = _list(settings)
     for remark in listing.remarks:
         logger.warning(remark)
-    if settings.on_error == "stop":
-        for split in listing.splits.values():
-            for message in split.broken.values():
+    for name, split in listing.splits.items():
+        for message in split.broken.values():
+            if settings.on_error == "stop":
                 raise InputError(message)
+            if len(split.broken) == len(split.labels):
+                raise InputError(
+                    f"no row of the {name} split has a label that can be used: {message}"
+                )
+            break
     listing = _renamed(listing, settings.class_names, where)
     if (same := look_alikes(listing.classes)) is not None:
         logger.warning(same)

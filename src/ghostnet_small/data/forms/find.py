@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ghostnet_small.data.forms.cifar import has_cifar, is_cifar_archive, list_cifar
 from ghostnet_small.data.forms.folder import has_class_folders, list_folder
-from ghostnet_small.data.forms.idx import has_idx, list_idx
+from ghostnet_small.data.forms.idx import has_idx, is_idx, list_idx
 from ghostnet_small.data.forms.npz import has_npz, is_npz, list_npz
 from ghostnet_small.data.forms.parquet import has_parquet, list_parquet
+from ghostnet_small.data.forms.unread import unread_form
 from ghostnet_small.data.listing import SPLIT_NAMES, Listing
 from ghostnet_small.errors import InputError, os_error_text
 
@@ -47,6 +48,7 @@ FORMS = (
 )
 FILE_FORMS = (
     Form("an .npz file", is_npz, list_npz),
+    Form("the training images' file of an IDX set", is_idx, list_idx),
     Form("CIFAR's .tar.gz", is_cifar_archive, list_cifar, columns=True),
 )
 
@@ -75,6 +77,11 @@ def list_root(given: str, label_column: str | None, key: str) -> Listing:
 
 def _find(given: str, named: str) -> tuple[Path, Form]:
     """The path, and the form that it has."""
+    if "://" in given:
+        raise InputError(
+            f"{named} is an address; only files of this machine are read: download it first, or "
+            "name a data set of the Hugging Face hub with --data.source OWNER/NAME"
+        )
     files = " or ".join(form.layout for form in FILE_FORMS)
     try:
         root = Path(given).expanduser()
@@ -94,8 +101,10 @@ def _find(given: str, named: str) -> tuple[Path, Form]:
     for form in FORMS:
         if form.found(root):
             if form.list is list_folder:
+                _refuse_unread(root, named)
                 _look_below(root, named)
             return root, form
+    _refuse_unread(root, named)
     _look_below(root, named)
     flat = next((entry.name for entry in root.iterdir() if "\\" in entry.name), None)
     if flat is not None:
@@ -104,6 +113,12 @@ def _find(given: str, named: str) -> tuple[Path, Form]:
             "the archive again with a program that makes folders of them (7z x)"
         )
     raise InputError(f"{named} holds no data set; give a directory with {layouts()}; or {files}")
+
+
+def _refuse_unread(root: Path, named: str) -> None:
+    """Raises ``InputError`` where ``root`` holds a form that is known and not read."""
+    if reason := unread_form(root):
+        raise InputError(f"{named} {reason}")
 
 
 def _look_below(root: Path, named: str) -> None:

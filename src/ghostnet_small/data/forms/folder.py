@@ -112,7 +112,7 @@ def list_folder(root: Path) -> Listing:
             )
             continue
         splits[ours] = rows.listed()
-    return Listing(splits, classes, (*remarks, *passed.remarks()))
+    return Listing(splits, classes, (*remarks, *passed.remarks()), origin={"form": "folder"})
 
 
 def _folders(path: Path) -> list[Path]:

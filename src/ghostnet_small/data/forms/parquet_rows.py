@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from ghostnet_small.data.decoded.signature import files_signature
 from ghostnet_small.data.listing import BrokenSource, FileRowNames, LazyRows
 from ghostnet_small.errors import InputError
 
+_POINTER = b"version https://git-lfs.github.com/"
 _BATCH = 1024  # rows that are in memory at a time
 
 
@@ -79,4 +81,9 @@ class ParquetPictures(LazyRows[bytes]):
 
 def broken_file(file: str, reason: str) -> BrokenSource:
     """What is raised where a parquet file cannot be read."""
+    with suppress(OSError), open(file, "rb") as content:
+        if content.read(len(_POINTER)) == _POINTER:
+            return BrokenSource(
+                f"{file} is a pointer of Git LFS, not the file itself; fetch it with: git lfs pull"
+            )
     return BrokenSource(f"{file} is not a readable parquet file ({reason}); download it again")
