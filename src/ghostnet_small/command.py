@@ -31,13 +31,17 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Command:
-    """A command: its options, the settings it takes, what it does and how that is shown."""
+    """A command: its options, the settings it takes, what it does and how that is shown.
+
+    ``settings`` gives the settings of a recipe that it takes, None: it takes none. It is called
+    only where they are needed, for it imports what they are made of, and with that torch.
+    """
 
     summary: str
     options: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], Any]
     show: Callable[[Any], None]
-    settings: Callable[[], Collection[str]] = tuple
+    settings: Callable[[], Collection[str]] | None = None
 
 
 # A name leads to a command, or to the commands that may come as the second word.
@@ -62,6 +66,26 @@ def number(word: str) -> float:
 def remark(text: str) -> None:
     """Say ``text`` beside the results, on standard error."""
     print(f"{PROGRAM}: {text}", file=sys.stderr)
+
+
+def open_streams() -> None:
+    """Make standard output and error take any text: a class or a file may be named in any script.
+
+    What their encoding lacks is escaped. A stream that was closed by whoever started the program
+    becomes the null device, and so do the descriptors behind it: a file opened later would get
+    the number of one, and with it what libraries print.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        # Who has asked for something else, by PYTHONIOENCODING=ascii:replace, gets it.
+        elif getattr(stream, "errors", None) in ("strict", "surrogateescape"):
+            with suppress(AttributeError):  # a stream of a notebook or of a test
+                stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

@@ -631,7 +631,9 @@ def test_the_commands_mistakes(
 def test_the_commands_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["distill", "--help"]) == 0
     shown = capsys.readouterr().out
-    assert "--teachers RUN [RUN ...]" in shown and "--distill.temperature" in shown
+    assert "--teachers RUN [RUN ...]" in shown
+    assert main(["distill", "--help-settings"]) == 0
+    assert "--distill.temperature" in capsys.readouterr().out
     assert main(["train", "--help"]) == 0
     assert "--teachers RUN" not in capsys.readouterr().out
     assert main(["--help"]) == 0

@@ -28,11 +28,10 @@ from ghostnet_small.study.classifier import feed, first_line, load_fitting
 from ghostnet_small.study.evaluation import SETTINGS as EVALUATION_SETTINGS
 from ghostnet_small.study.evaluation import check_data, recipe_of
 from ghostnet_small.study.export_check import Reference
+from ghostnet_small.study.option_values import CALIBRATION, EXPORT_FOLDER
 from ghostnet_small.study.quantizing import Quantizer
 
 SETTINGS = tuple(key for key in EVALUATION_SETTINGS if key.startswith("data."))
-FOLDER = "export"
-CALIBRATION = 512
 FINE_TUNING_PICTURES = 10_000
 
 Say = Callable[[str], None]
@@ -156,7 +155,7 @@ def export_weights(
 def default_folder(path: Path) -> Path:
     """Where the files of ``path`` go: ``path/export``, or ``export/NAME`` of a name, which has no
     folder of the user's."""
-    return path / FOLDER if path.exists() else Path(FOLDER) / path.name
+    return path / EXPORT_FOLDER if path.exists() else Path(EXPORT_FOLDER) / path.name
 
 
 def _write(

@@ -239,8 +239,8 @@ def take_settings(words: Sequence[str], allowed: Collection[str]) -> tuple[list[
         if key not in allowed:
             if key in known_keys():
                 raise InputError(
-                    f"--{key} has no effect on this command; leave it out (--help lists the "
-                    "settings that it takes)"
+                    f"--{key} has no effect on this command; leave it out (--help-settings "
+                    "lists those that it takes)"
                 )
             raise InputError(unknown(f"option --{key}", key, allowed, prefix="--"))
         if not equals:
