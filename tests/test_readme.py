@@ -56,9 +56,9 @@ def test_quickstart(
             assert len(names) == 3 and all(Path(file).stem == name for file, name in names)
         if words[0] == "train":
             # The heading of the step says how many images there are.
-            data = json.loads((out / "summary.json").read_text())["data"]["images"]
+            data = json.loads((out / "summary.json").read_text())["data"]
             for split in ("train", "validation", "test"):
-                assert any(f" {data[split]:,} " in line for line in lines), split
+                assert any(f" {data[f'{split}_images']:,} " in line for line in lines), split
     # What the last lines name is there.
     start = lines.index(f"echo 'Done. All of it lies in {out}:'") + 1
     ends = lines.index("echo", start)

@@ -18,6 +18,7 @@ IMAGES = Path(__file__).parents[2] / "docs" / "images"
     ("model", "channels", "drawings"),
     [
         ("ghostnetv3_small_w1.0_cifar10", 3, THINGS),
+        ("ghostnetv3_small_w2.8_cifar10", 3, THINGS),
         ("ghostnetv3_small_w1.0_fashion_mnist", 1, CLOTHES),
     ],
 )

@@ -237,5 +237,5 @@ def test_a_file_of_int8_alone_without_maps_or_facts(
         assert "no maps" in demo.text("#looked-text")
         assert "not recorded" in demo.text("#limits")
         assert "of what it knows" in demo.text("#examples-title")
-        assert demo.locate("#example-list button").count() == 9
+        assert demo.locate("#example-list button").count() == 10
         assert demo.complaints == [] and demo.outside() == []

@@ -133,7 +133,7 @@ function listenForPastes(take, fail) {
 export function showExamples({ pictures, drawn, classes }, take, fail) {
   find("examples").hidden = pictures.length === 0;
   if (drawn) {
-    const known = pictures.every(({ name }) => classes.includes(name));
+    const known = pictures.some(({ name }) => classes.includes(name));
     find("examples-title").textContent = known
       ? "Examples: drawings of what it knows"
       : "Examples: drawings of what it does not know";
