@@ -36,6 +36,7 @@ def make_folder_of(page: str, place: Path, folder: Path) -> None:
     for name in ("README.md", "docs/results.md"):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "docs/images", folder / "docs/images")
     (folder / "folder").mkdir()
     for path in (folder / "picture.png", folder / "folder" / "another.png"):
         make_picture(0, 2, size=32, random=np.random.default_rng(0)).save(path)

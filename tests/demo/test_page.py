@@ -102,7 +102,7 @@ def test_a_picture_comes(demo: Demo, way: Callable[[Demo, bytes], None]) -> None
 def test_an_example_comes(demo: Demo) -> None:
     demo.give(encoded(BLUE))
     before = demo.answered()
-    demo.page.click("#example-list button[aria-label='red.png']")
+    demo.page.get_by_role("button", name="red.png").click()
     demo.wait(before)
     assert (demo.pixels("#seen") == np.asarray(RED)).all()
 

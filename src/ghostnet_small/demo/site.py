@@ -1,4 +1,4 @@
-"""What the server serves: the page, the runtime, the network's files and the user's pictures."""
+"""What the server serves: the page, the runtime, the network's files and images to try."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 from ghostnet_small.data.image_files import find_pictures
 from ghostnet_small.data.pictures import read_picture
+from ghostnet_small.demo.drawings import examples
 from ghostnet_small.demo.manifest import manifest
 from ghostnet_small.demo.opened import Bundle
 from ghostnet_small.demo.server import Resource, Table
@@ -79,17 +80,19 @@ def site(
     assets: dict[str, bytes],
     pictures: dict[str, bytes],
 ) -> Table:
-    """Every address that is served."""
+    """Every address that is served; without ``pictures`` of the user's, drawings are offered."""
     table = {f"/{name}": _resource(name, content) for name, content in page.items()}
     table["/"] = table.pop(f"/{INDEX}")
     table |= {f"/assets/{name}": _resource(name, content) for name, content in assets.items()}
     table |= {f"/{name}": _resource(name, content) for name, content in bundle.files.items()}
+    described = bundle.description
+    files = pictures or examples(described.classes, described.channels)
     offered = []
-    for number, (name, content) in enumerate(pictures.items()):
+    for number, (name, content) in enumerate(files.items()):
         url = f"pictures/{number}.png"
         table[f"/{url}"] = _resource(url, content)
         offered.append({"url": url, "name": name})
-    about = json.dumps(manifest(bundle, offered)).encode()
+    about = json.dumps(manifest(bundle, offered, drawn=not pictures)).encode()
     return {**table, "/model.json": _resource("model.json", about)}
 
 
