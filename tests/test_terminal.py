@@ -109,9 +109,15 @@ def test_data_tells_how_unequal_the_classes_are(
             "channels": 1,
             "mean": [0.5],
             "std": [0.25],
+            "form": "parquet",
+            "image_column": "img",
+            "label_column": "fine\nlabel",
             "fingerprint": "f",
             "skipped": [],
             "cache": {"folders": [], "bytes": 0},
         }
     )
-    assert f"classes      {told}" in capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
+    assert f"classes       {told}" in lines
+    assert "form          parquet" in lines and "image column  img" in lines
+    assert "label column  fine\\nlabel" in lines

@@ -77,6 +77,7 @@ def test_what_lies_in_a_run(whole: tuple[Path, dict[str, Any]]) -> None:
     }
     written = json.loads((out / "summary.json").read_text())
     assert written == {**summary, "digest": written["digest"]}
+    assert summary["data"]["form"] == "digits"
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert rows == summary["epochs"] and [row["epoch"] for row in rows] == [1, 2]
     assert read_recipe(out / "recipe.yaml") == recipe_of()

@@ -74,6 +74,12 @@ def test_one_level_too_high(tmp_path: Path, form: str) -> None:
     assert f"holds no data set itself, but one lies in it; give {path}" in message
 
 
+def test_a_data_set_two_folders_deeper(tmp_path: Path) -> None:
+    """As torchvision keeps MNIST."""
+    path = make("idx", tmp_path / "MNIST" / "raw")
+    assert f"one lies in it; give {path}" in error_of(tmp_path)
+
+
 def test_several_data_sets_below(tmp_path: Path) -> None:
     for name in ("one", "two"):
         make("idx", tmp_path / name)

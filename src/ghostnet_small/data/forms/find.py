@@ -126,11 +126,15 @@ def _look_below(root: Path, named: str) -> None:
     entries = sorted(root.iterdir())
     if any(entry.name in SPLIT_NAMES and entry.is_dir() for entry in entries):
         return
-    below = [
-        str(entry)
-        for entry in entries
-        if holds_data_set(entry) or any(form.found(entry) for form in FILE_FORMS)
-    ]
+    # torchvision keeps MNIST two folders deeper, in MNIST/raw.
+    for level in (entries, sorted(root.glob("*/*"))):
+        below = [
+            str(entry)
+            for entry in level
+            if holds_data_set(entry) or any(form.found(entry) for form in FILE_FORMS)
+        ]
+        if below:
+            break
     if below:
         raise InputError(
             f"{named} holds no data set itself, but one lies in it; give "

@@ -78,8 +78,8 @@ def list_idx(path: Path) -> Listing:
     if found["train"].name.startswith(_ON_ITS_SIDE):
         remarks = (
             f"{found['train']}: EMNIST is published with rows and columns of each image exchanged; "
-            "a model trained on it names images right that lie on their side, and upright ones "
-            "wrong (docs/data.md turns the set)",
+            "a model trained on it classifies upright images wrongly (docs/data.md shows how to "
+            "turn the set)",
         )
     return Listing(splits, tuple(map(str, classes)), remarks, origin={"form": "idx"})
 
@@ -180,6 +180,11 @@ def _read(
 
 def _read_shape(stream: Readable, file: Path) -> tuple[int, ...]:
     head = stream.read(4)
+    if head[1:] == bytes((_UNSIGNED_BYTE, 0, 0)):
+        raise InputError(
+            f"{file} has its header in little-endian order (it begins with {head.hex()}); write "
+            "the numbers of the header in big-endian order"
+        )
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] != _UNSIGNED_BYTE or not 1 <= head[3] <= 4:
         raise InputError(
             f"{file} is no IDX file of unsigned bytes (it begins with {head.hex()}, not with "
