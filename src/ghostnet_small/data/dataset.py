@@ -83,7 +83,8 @@ class ImageData:
     for pixels scaled to 0 .. 1. ``fingerprint`` is a SHA-256 that changes with any pixel,
     label, class name or cut of the splits. ``skipped`` says of each picture that
     ``data.on_error skip`` left out why it cannot be used. ``origin`` names the repository and the
-    commit of a fetched set.
+    commit of a fetched set. ``fingerprints`` are those of the splits, each alone, as ``load_split``
+    has them. ``changed`` says what was done to bring the set to what a network takes.
     """
 
     train: Split
@@ -96,6 +97,8 @@ class ImageData:
     skipped: tuple[str, ...] = ()
     origin: dict[str, str] = field(default_factory=dict)
     cache: CacheUse = CacheUse()
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:

@@ -12,6 +12,7 @@ from torch import nn
 
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.dataset import ImageData, Split, size_text
+from ghostnet_small.data.fitting import list_classes
 from ghostnet_small.distill.cache import TargetCache, key_digest
 from ghostnet_small.distill.losses import share_above, target_entropy
 from ghostnet_small.distill.maps import MapLosses
@@ -29,7 +30,6 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.files import cache_root
 from ghostnet_small.gpu.features import ready_to_answer
 from ghostnet_small.models.weights import load
-from ghostnet_small.study.evaluation import list_classes
 from ghostnet_small.study.recipe import Recipe
 from ghostnet_small.tensorfile import tensors_digest
 from ghostnet_small.train.engine import Training

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import torch
 
-from ghostnet_small.data.listing import LazyRows, ListedSplit, Listing, known_splits
+from ghostnet_small.data.listing import (
+    SPLIT_NAMES,
+    LazyRows,
+    ListedSplit,
+    Listing,
+    known_splits,
+    main_split,
+)
 from ghostnet_small.data.pictures import find_pictures
 from ghostnet_small.errors import InputError
 
@@ -32,14 +39,21 @@ class PathNames(LazyRows[str]):
         return str(self.paths[number])
 
 
-def list_folder(root: Path) -> Listing:
+def list_folder(root: Path, only: str | None = None) -> Listing:
     """The pictures below ``root``, a split's in the order of class name, then path.
+
+    Where ``only`` one split is wanted, class folders alone are that split.
 
     Raises ``InputError`` for a split without class folders, a class folder without pictures and
     a class that the training split does not have.
     """
-    names = known_splits((folder.name for folder in _folders(root)), str(root))
-    classes = tuple(folder.name for folder in _folders(root / names["train"]))
+    found = [folder.name for folder in _folders(root)]
+    if only is not None and found and SPLIT_NAMES.keys().isdisjoint(found):
+        names = {only: "."}
+    else:
+        names = known_splits(found, str(root))
+    main = names[main_split(names)]
+    classes = tuple(folder.name for folder in _folders(root / main))
     splits: dict[str, ListedSplit] = {}
     for ours, theirs in names.items():
         folders = _folders(root / theirs)
@@ -53,7 +67,7 @@ def list_folder(root: Path) -> Listing:
         for folder in folders:
             if folder.name not in classes:
                 raise InputError(
-                    f"{folder} is a class that {root / names['train']} does not have; its "
+                    f"{folder} is a class that {root / main} does not have; its "
                     f"classes are {', '.join(classes)}; rename or remove the folder"
                 )
             found = find_pictures(folder)

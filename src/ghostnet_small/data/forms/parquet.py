@@ -17,7 +17,13 @@ from ghostnet_small.data.forms.columns import (
     label_classes,
 )
 from ghostnet_small.data.forms.parquet_rows import ParquetPictures, broken_file
-from ghostnet_small.data.listing import FileRowNames, ListedSplit, Listing, known_splits
+from ghostnet_small.data.listing import (
+    FileRowNames,
+    ListedSplit,
+    Listing,
+    known_splits,
+    main_split,
+)
 from ghostnet_small.errors import InputError
 
 
@@ -44,8 +50,9 @@ def list_parquet(root: Path, label_column: str | None) -> Listing:
         builder = datasets.load_dataset_builder(str(root.resolve()), cache_dir=cache)
         files = {str(split): list(paths) for split, paths in builder.config.data_files.items()}
         names = known_splits(files, str(root))
+        main = names[main_split(names)]
         rows = {theirs: _row_names(files[theirs]) for theirs in names.values()}
-        features: Features = builder.as_streaming_dataset()[names["train"]].features
+        features: Features = builder.as_streaming_dataset()[main].features
         picture = find_picture_column(str(root), features)
         label = find_label_column(str(root), features, picture, label_column)
         for theirs in names.values():
@@ -55,7 +62,7 @@ def list_parquet(root: Path, label_column: str | None) -> Listing:
             str(root.resolve()), cache_dir=cache, columns=[label]
         ).as_streaming_dataset()
         values = {theirs: _read(labels[theirs], label) for theirs in names.values()}
-    keys, classes = label_classes(features[label], values[names["train"]])
+    keys, classes = label_classes(features[label], values[main])
     splits: dict[str, ListedSplit] = {}
     for ours, theirs in names.items():
         numbers, broken = class_numbers(values[theirs], keys, rows[theirs], label)

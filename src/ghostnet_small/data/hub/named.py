@@ -17,7 +17,14 @@ from ghostnet_small.data.forms.columns import (
 )
 from ghostnet_small.data.hub.errors import data_set_errors
 from ghostnet_small.data.hub.files import HubPlan, fetch_plan
-from ghostnet_small.data.listing import LazyRows, ListedSplit, Listing, RowNames, known_splits
+from ghostnet_small.data.listing import (
+    LazyRows,
+    ListedSplit,
+    Listing,
+    RowNames,
+    known_splits,
+    main_split,
+)
 from ghostnet_small.errors import InputError
 
 
@@ -77,14 +84,15 @@ def list_named(
         plan, paths, remark = fetch_plan(named.repository, subset, revision)
         theirs = known_splits(plan.splits, where)
         rows = _read(plan, paths, theirs)
-    features = rows["train"].features
+    main = main_split(rows)
+    features = rows[main].features
     picture = find_picture_column(where, features)
     label = find_label_column(where, features, picture, label_column or named.label_column)
     values = {ours: split.data.column(label).to_pylist() for ours, split in rows.items()}
-    keys, classes = label_classes(features[label], values["train"])
+    keys, classes = label_classes(features[label], values[main])
     splits, remarks = {}, [remark] if remark else []
     for ours, split in rows.items():
-        if ours != "train" and not set(values[ours]) - {None, -1}:
+        if ours != main and not set(values[ours]) - {None, -1}:
             remarks.append(f"the {ours} split of {where} has no labels and is left out")
             continue
         names = RowNames(f"{named.repository} {ours}", len(split))
