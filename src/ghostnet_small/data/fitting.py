@@ -62,6 +62,12 @@ def places_among(classes: Sequence[str], known: Sequence[str]) -> list[int | Non
     return [exact.get(name, alike.get(unicodedata.normalize("NFC", name))) for name in classes]
 
 
+def same_classes(classes: Sequence[str], known: Sequence[str]) -> list[int] | None:
+    """Return the place of each of ``classes`` among ``known``, or None where these are others."""
+    places = [place for place in places_among(classes, known) if place is not None]
+    return places if len(known) == len(classes) == len(set(places)) else None
+
+
 def to_classes_of(listing: Listing, fit: Fit, where: str) -> tuple[Tensor, tuple[str, ...]]:
     """Return the network's number of each class of ``listing``, int64 ``(K,)``, and remarks.
 

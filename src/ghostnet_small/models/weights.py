@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
@@ -56,7 +57,24 @@ class ModelInfo(Mapping[str, Any]):
     fingerprints: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises ``InputError`` for a size or a normalisation that no pictures can have."""
+        """Make all values plain ones, for they may come from NumPy or as lists.
+
+        Raises ``InputError`` for a size or a normalisation that no pictures can have.
+        """
+        try:
+            plain = {
+                "classes": tuple(map(str, self.classes)),
+                "size": tuple(map(operator.index, self.size)),
+                "mean": tuple(map(float, self.mean)),
+                "std": tuple(map(float, self.std)),
+            }
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"size {self.size!r:.80}, mean {self.mean!r:.80} or std {self.std!r:.80} is not "
+                f"allowed ({error}); give whole numbers of pixels, and a number for each channel"
+            ) from None
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
         if not (min(self.size) >= 1 and self.size[0] * self.size[1] <= MOST_PIXELS):
             raise InputError(
                 f"size {self.size[1]}x{self.size[0]} is not allowed; give at most "

@@ -47,11 +47,11 @@ def list_folder(root: Path, only: str | None = None) -> Listing:
     Raises ``InputError`` for a split without class folders, a class folder without pictures and
     a class that the training split does not have.
     """
-    found = [folder.name for folder in _folders(root)]
-    if only is not None and found and SPLIT_NAMES.keys().isdisjoint(found):
+    inside = [folder.name for folder in _folders(root)]
+    if only is not None and inside and SPLIT_NAMES.keys().isdisjoint(inside):
         names = {only: "."}
     else:
-        names = known_splits(found, str(root))
+        names = known_splits(inside, str(root))
     main = names[main_split(names)]
     classes = tuple(folder.name for folder in _folders(root / main))
     splits: dict[str, ListedSplit] = {}
