@@ -1,8 +1,8 @@
 """The command line: one command's words are parsed, it runs, and its value is printed.
 
 Results go to standard output, everything else to standard error. Exit status: 0; 2 for a
-mistake of the user's; 3 for a check that failed, a loss that is not finite or one of several runs
-that failed; 130 and 143 after Ctrl-C and SIGTERM.
+mistake of the user's; 3 for a check that failed, a loss that is not finite, one of several runs
+that failed or one of several pictures that cannot be read; 130 and 143 after Ctrl-C and SIGTERM.
 """
 
 from __future__ import annotations

@@ -116,7 +116,8 @@ def show_evaluation(value: dict[str, Any]) -> None:
 
 
 def show_predictions(value: list[dict[str, Any]]) -> None:
-    """A line for each picture: its name, then the likeliest classes."""
+    """A line for each picture that could be read: its name, then the likeliest classes."""
+    value = [answer for answer in value if "error" not in answer]
     width = max(len(answer["path"]) for answer in value)
     label = max(len(answer["label"]) for answer in value)
     for answer in value:

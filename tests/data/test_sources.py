@@ -14,6 +14,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from ghostnet_small.data.dataset import ImageData
+from ghostnet_small.data.fitting import Fit
 from ghostnet_small.data.forms.parquet_rows import ParquetPictures
 from ghostnet_small.data.listing import FileRowNames
 from ghostnet_small.data.sources import DataSettings, OneSplit, load_data, load_split
@@ -457,8 +458,12 @@ def test_parquet_rows_in_any_order_and_many_groups(tmp_path: Path) -> None:
 # -- one split ---------------------------------------------------------------------------------
 
 
+def fit(channels: int = 3) -> Fit:
+    return Fit("the model", (16, 16), channels, ("apple", "leaf", "plum"))
+
+
 def one(root: Path, name: str, channels: int = 3, **settings: Any) -> OneSplit:
-    return load_split(DataSettings(root=str(root), **settings), name, channels=channels)
+    return load_split(DataSettings(root=str(root), **settings), name, fit(channels))
 
 
 def test_one_split_is_that_of_the_whole(tmp_path: Path) -> None:
@@ -471,6 +476,8 @@ def test_one_split_is_that_of_the_whole(tmp_path: Path) -> None:
         assert torch.equal(found.split.labels, expected.labels)
         assert torch.equal(found.split.index, expected.index)
         assert (found.classes, found.channels, found.size) == (whole.classes, 3, whole.size)
+        assert found.held_out == (name == "validation")
+        assert found.fingerprint == whole.fingerprints[name]
         prints.add(found.fingerprint)
     assert len(prints) == 3
 
@@ -494,7 +501,7 @@ def test_a_grey_split_of_a_coloured_set(tmp_path: Path) -> None:
     assert one(root, "test", validation=0).channels == 3
     assert one(root, "test", channels=1, validation=0).channels == 1
     settings = DataSettings(root=str(root), validation=0, channels=1)
-    assert load_split(settings, "test", channels=3).channels == 1
+    assert load_split(settings, "test", fit(1)).channels == 1
 
 
 # -- the real one ------------------------------------------------------------------------------

@@ -102,7 +102,12 @@ def test_pictures_are_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "MOST_PICTURES", 2)
     assert list(read_pictures(tmp_path, said.append)) == ["a.jpg", "b.png"]
     assert len(said) == 1 and "of 3 pictures" in said[0] and said[0].endswith("the first 2")
+    # One that cannot be read does not keep the others from being offered, nor takes a place.
     (tmp_path / "a.jpg").write_text("no picture")
+    assert list(read_pictures(tmp_path, said.append)) == ["b.png", "b.png (2)"]
+    assert "a.jpg is not a readable picture" in said[-1]
+    for name in ("b.png", "more/b.png"):
+        (tmp_path / name).write_text("no picture")
     with pytest.raises(InputError, match=r"a\.jpg is not a readable picture"):
         read_pictures(tmp_path, said.append)
 

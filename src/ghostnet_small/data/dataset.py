@@ -84,7 +84,8 @@ class ImageData:
     label, class name or cut of the splits. ``skipped`` says of each picture that
     ``data.on_error skip`` left out why it cannot be used. ``origin`` says what was found:
     the form, the columns of image and label where there are columns, and the repository and the
-    commit of a fetched set.
+    commit of a fetched set. ``fingerprints`` are those of the splits, each alone, as ``load_split``
+    has them. ``changed`` says what was done to bring the set to what a network takes.
     """
 
     train: Split
@@ -97,6 +98,8 @@ class ImageData:
     skipped: tuple[str, ...] = ()
     origin: dict[str, str] = field(default_factory=dict)
     cache: CacheUse = CacheUse()
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
 
     @property
     def left_out(self) -> str | None:

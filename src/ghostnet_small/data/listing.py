@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, compress
 from pathlib import Path
@@ -112,7 +112,7 @@ class FileRowNames(LazyRows[str]):
 
 @dataclass(frozen=True)
 class Listing:
-    """The splits of a source, ``train`` among them, and its class names.
+    """The splits of a source, and its class names.
 
     ``remarks`` are for the user. ``origin`` says for the record what was found: the ``form``,
     the columns of image and label where there are columns, and where a fetched set is from.
@@ -153,9 +153,9 @@ def used_classes(listing: Listing, where: str) -> Listing:
 
 
 def known_splits(found: Iterable[str], where: str) -> dict[str, str]:
-    """``train``, ``validation`` and ``test``, each with the name that the source has for it.
+    """Those of ``train``, ``validation`` and ``test`` that are there, with the source's own names.
 
-    Raises ``InputError`` where there is no training split or a split under two names.
+    Raises ``InputError`` where there is none of them or a split under two names.
     """
     found = list(found)
     names: dict[str, str] = {}
@@ -168,9 +168,19 @@ def known_splits(found: Iterable[str], where: str) -> dict[str, str]:
                 f"{where} has both {names[ours]!r} and {theirs!r} as its {ours} split; keep one"
             )
         names[ours] = theirs
-    if "train" not in names:
-        raise InputError(
-            f"{where} has no training split: found {', '.join(sorted(found)) or 'nothing'}; "
-            f"name the splits train, validation (or valid, val) and test"
-        )
+    if not names:
+        raise no_training_split(where, found)
     return names
+
+
+def no_training_split(where: str, found: Iterable[str]) -> InputError:
+    """Return what is raised where a source has the splits ``found``, and ``train`` is not there."""
+    return InputError(
+        f"{where} has no training split: found {', '.join(sorted(found)) or 'nothing'}; "
+        f"name the splits train, validation (or valid, val) and test"
+    )
+
+
+def main_split(names: Container[str]) -> str:
+    """Return the split whose labels say which classes there are: ``train``, where it is there."""
+    return next(name for name in ("train", "validation", "test") if name in names)

@@ -52,14 +52,23 @@ def read_pictures(folder: Path, say: Say) -> dict[str, bytes]:
     """The first pictures of ``folder`` as PNG by name, upright, over white, and with nothing else
     that their files hold; large ones smaller.
 
-    Raises ``InputError`` where there is none, or one cannot be read.
+    One that cannot be read is left out, and told to ``say``.
+
+    Raises ``InputError`` where there is none, or none can be read.
     """
     files = find_pictures(folder, say)
     if len(files) > MOST_PICTURES:
         say(f"of {len(files)} pictures of {folder} the page offers the first {MOST_PICTURES}")
     found: dict[str, bytes] = {}
-    for file in files[:MOST_PICTURES]:
-        pixels = read_picture(file)
+    reasons = []
+    for file in files:
+        if len(found) == MOST_PICTURES:
+            break
+        try:
+            pixels = read_picture(file)
+        except InputError as error:
+            reasons.append(str(error))
+            continue
         channels = pixels.permute(1, 2, 0).numpy()
         picture = Image.fromarray(channels[:, :, 0] if len(pixels) == 1 else channels)
         picture.thumbnail((MOST_SIDE, MOST_SIDE), Image.Resampling.BILINEAR, reducing_gap=None)
@@ -71,6 +80,10 @@ def read_pictures(folder: Path, say: Say) -> dict[str, bytes]:
         while name in found:
             name, number = f"{printable(file.name)} ({number})", number + 1
         found[name] = text.getvalue()
+    if not found:
+        raise InputError(reasons[0])
+    for reason in reasons[:MOST_PICTURES]:
+        say(reason)
     return found
 
 

@@ -58,8 +58,10 @@ def layouts() -> str:
     return ", or ".join(form.layout for form in FORMS)
 
 
-def list_root(given: str, label_column: str | None, key: str) -> Listing:
+def list_root(given: str, label_column: str | None, key: str, only: str | None = None) -> Listing:
     """The data set at the path ``given``, which the user gave as the setting ``key``.
+
+    Where ``only`` one split is wanted, a folder of class folders is that split.
 
     Raises ``InputError`` where there is nothing, or nothing of a known form, and whatever the
     form's reader raises.
@@ -72,7 +74,7 @@ def list_root(given: str, label_column: str | None, key: str) -> Listing:
     if form.columns:
         return form.list(root, label_column)
     refuse_label_column(label_column, str(root))
-    return form.list(root)
+    return form.list(root, only) if form.list is list_folder else form.list(root)
 
 
 def _find(given: str, named: str) -> tuple[Path, Form]:

@@ -26,6 +26,7 @@ from ghostnet_small.data.listing import (
     ListedSplit,
     Listing,
     known_splits,
+    main_split,
 )
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_text
@@ -75,34 +76,40 @@ def has_class_folders(root: Path) -> bool:
     return train.is_dir() and any(holds_image(folder) for folder in _folders(train))
 
 
-def list_folder(root: Path) -> Listing:
+def list_folder(root: Path, only: str | None = None) -> Listing:
     """Return the images below ``root``, a split's in the order of class name, then path.
 
     A split besides ``train`` whose images lie in no class folders is read with the labels of
     tiny-imagenet's ``<split>_annotations.txt``, or left out with a remark where there are none. So
-    are folders that are no split, and files that are no images.
+    are folders that are no split, and files that are no images. Where ``only`` one split is wanted,
+    class folders alone are that split.
 
     Raises ``InputError`` for a split without class folders, a class folder without images and
     a class that the training split does not have.
     """
     folders = _folders(root)
-    try:
-        names = known_splits((folder.name for folder in folders), str(root))
-    except InputError as error:
-        raise _unsplit(root, folders) or error from None
+    inside = [folder.name for folder in folders]
+    if only is not None and inside and SPLIT_NAMES.keys().isdisjoint(inside):
+        names, remarks = {only: "."}, []
+    else:
+        try:
+            names = known_splits(inside, str(root))
+        except InputError as error:
+            raise _unsplit(root, folders) or error from None
+        remarks = _beside(root, folders)
     passed = PassedOver()
-    remarks = _beside(root, folders)
     for theirs in names.values():
         _check_link(root / theirs)
-    train = root / names["train"]
-    _check_depth(train, _folders(train))
-    classes = tuple(folder.name for folder in _folders(train))
+    main = main_split(names)
+    main_path = root / names[main]
+    _check_depth(main_path, _folders(main_path))
+    classes = tuple(folder.name for folder in _folders(main_path))
     splits: dict[str, ListedSplit] = {}
     for ours, theirs in names.items():
         path = root / theirs
         below = _folders(path)
-        if ours == "train" or not _in_no_class(path, below, classes):
-            rows = _in_classes(path, below, train, classes, passed)
+        if ours == main or not _in_no_class(path, below, classes):
+            rows = _in_classes(path, below, main_path, classes, passed)
         elif (file := path / f"{theirs}_annotations.txt").is_file():
             rows = _annotated(path, file, classes, passed)
         else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ghostnet_small.data.forms.columns import class_numbers, label_kind, read_features
-from ghostnet_small.data.listing import ListedSplit, Listing, used_classes
+from ghostnet_small.data.listing import ListedSplit, Listing, main_split, used_classes
 from ghostnet_small.errors import InputError
 
 
@@ -104,13 +104,14 @@ def list_labelled(
     Raises ``InputError`` for a training split without rows, and for a guessed column that has
     another value in each row.
     """
-    train = labels.values["train"]
+    main = main_split(labels.values)
+    train = labels.values[main]
     if not train:
-        raise no_rows(labels.where)
+        raise no_rows(labels.where, main)
     if guessed and labels.names is None and len(set(train)) == len(train) > 2:
         raise InputError(
             f"{labels.where}: column {labels.name} has a different value in each of the "
-            f"{len(train):,} training rows, so it is not taken for the label; add a label column, "
+            f"{len(train):,} {main} rows, so it is not taken for the label; add a label column, "
             f"or insist with --data.label_column {labels.name}"
         )
     keys: list[Any] = (
@@ -122,7 +123,7 @@ def list_labelled(
     remarks: list[str] = []
     for split, values in labels.values.items():
         known = set(values)
-        if split != "train" and not known - ({None, -1} - set(keys)):
+        if split != main and not known - ({None, -1} - set(keys)):
             lacks = "labels" if values else "rows"
             remarks.append(f"the {split} split of {labels.where} has no {lacks} and is left out")
             continue
@@ -132,9 +133,9 @@ def list_labelled(
     return used_classes(listing, labels.where)
 
 
-def no_rows(where: str) -> InputError:
-    """What is raised where the training split has no rows."""
-    return InputError(f"the training split of {where} has no rows; add its files")
+def no_rows(where: str, split: str) -> InputError:
+    """Return what is raised where the split that names the classes has no rows."""
+    return InputError(f"the {split} split of {where} has no rows; add its files")
 
 
 def _plain(part: LabelPart, column: str) -> Sequence[Any]:

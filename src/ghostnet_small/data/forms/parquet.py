@@ -20,7 +20,7 @@ from ghostnet_small.data.forms.columns import (
 )
 from ghostnet_small.data.forms.labels import join_parts, list_labelled, no_rows, read_part
 from ghostnet_small.data.forms.parquet_rows import ParquetPictures, broken_file
-from ghostnet_small.data.listing import FileRowNames, Listing, known_splits
+from ghostnet_small.data.listing import FileRowNames, Listing, known_splits, main_split
 from ghostnet_small.errors import InputError
 
 
@@ -61,9 +61,10 @@ def list_parquet(root: Path, label_column: str | None) -> Listing:
         card: Features = builder.info.features or {}
         # A file without rows may have columns of any type, pandas' null among them.
         filled = {ours: _filled(names) for ours, names in rows.items()}
-        if not filled["train"]:
-            raise no_rows(where)
-        first = filled["train"][0]
+        main = main_split(names)
+        if not filled[main]:
+            raise no_rows(where, main)
+        first = filled[main][0]
         features = read_features(parquet.read_schema(first))
         features |= {name: kind for name, kind in card.items() if name in features}
         image = find_picture_column(where, features)

@@ -18,7 +18,7 @@ from ghostnet_small.data.forms.columns import (
 from ghostnet_small.data.forms.labels import LabelPart, join_parts, list_labelled, read_part
 from ghostnet_small.data.hub.errors import data_set_errors
 from ghostnet_small.data.hub.files import HubPlan, fetch_plan
-from ghostnet_small.data.listing import LazyRows, Listing, RowNames, known_splits
+from ghostnet_small.data.listing import LazyRows, Listing, RowNames, known_splits, main_split
 from ghostnet_small.errors import InputError
 
 
@@ -78,7 +78,7 @@ def list_named(
         plan, paths, remark = fetch_plan(named.repository, subset, revision)
         theirs = known_splits(plan.splits, where)
         rows = _read(plan, paths, theirs)
-    features = rows["train"].features
+    features = rows[main_split(rows)].features
     image = find_picture_column(where, features)
     asked = label_column or named.label_column
     label = find_label_column(where, features, image, asked)
