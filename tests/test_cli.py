@@ -319,6 +319,7 @@ def test_info_counts_both_forms_as_the_size_table_does(ask: Ask) -> None:
 def test_info_of_a_run_counts_its_own_pictures(run: Path, ask: Ask) -> None:
     value = ask("info", run)
     assert value["picture"] == [1, 8, 8]
+    assert value["class_names"] == [str(digit) for digit in range(10)]
     assert value["params"] == ask("info", "ghostnetv3_small", "--channels", "1")["params"]
 
 
@@ -387,7 +388,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     assert main([*command.split(), "--help"]) == 0
     out = capsys.readouterr().out
     assert f"ghostnet-small {command}" in out and "--json" in out
-    assert not any(f"--{key}" in out for key in known_keys() if "." in key)
+    assert "--data.root" not in out and "--train.epochs" not in out
 
 
 @pytest.mark.parametrize("command", ["train", "distill", "evaluate", "data", "study", "export"])

@@ -20,7 +20,14 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NoReturn
 
-from ghostnet_small.command import PROGRAM, Command, Commands, Failed, open_streams
+from ghostnet_small.command import (
+    PROGRAM,
+    Command,
+    Commands,
+    Failed,
+    import_torch,
+    open_streams,
+)
 from ghostnet_small.commands import COMMANDS
 from ghostnet_small.errors import InputError, os_error_text
 from ghostnet_small.launcher import launched
@@ -75,6 +82,7 @@ class Parser(argparse.ArgumentParser):
         rest = list(words)
         # A command without settings among its words does not wait for their import.
         if self.command.settings is not None and any(map(self._is_foreign, words)):
+            import_torch()
             from ghostnet_small.study.recipe import take_settings
 
             overrides, rest = take_settings(words, self.settings)
@@ -167,6 +175,8 @@ def _run(name: str, command: Command, words: Sequence[str]) -> None:
         print(text, end="")
         return
     args = parser.read(words)
+    if command.needs_torch:
+        import_torch()
     try:
         value = command.run(args)
     except Failed as error:

@@ -232,6 +232,7 @@ COMMANDS: Commands = {
     "models": Command(
         "The trained weights that come with the program; the card of one.",
         *(models_options, models, show_models),
+        needs_torch=False,
     ),
     "info": Command(
         "Parameters and multiply-accumulates of a network, in both forms.",

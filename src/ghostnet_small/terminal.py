@@ -146,6 +146,11 @@ def show_model(value: dict[str, Any]) -> None:
         table.add_section()
     table.add_row("total", *_costs(value))
     print_table(table)
+    if "class_names" in value:
+        names = value["class_names"]
+        more = "; --json has all" if len(names) > MOST_CLASSES else ""
+        listed = ", ".join(map(printable, names[:MOST_CLASSES]))
+        print_pairs([("classes", f"{listed} (in the order of the logits{more})")])
 
 
 def show_folding(value: dict[str, Any]) -> None:
@@ -181,6 +186,7 @@ def show_data(value: dict[str, Any]) -> None:
         ("size", f"{width}x{height} pixels, {'grey' if value['channels'] == 1 else 'colour'}"),
         ("mean", _numbers(value["mean"])),
         ("std", _numbers(value["std"])),
+        ("order", "the classes above are in the order of the logits"),
         ("classes", _inequality(value["imbalance"])),
         *((key, value[key]) for key in ("repository", "commit") if key in value),
         ("fingerprint", value["fingerprint"]),
@@ -236,8 +242,10 @@ def _numbers(values: Sequence[float]) -> str:
     return ", ".join(f"{value:.4f}" for value in values)
 
 
-def new_table(title: str | None = None, *, padding: tuple[int, ...] = (0, 1)) -> Table:
-    """An empty table, ``padding`` in characters around a cell as in CSS."""
+def new_table(
+    title: str | None = None, *, padding: tuple[int, int, int, int] = (0, 1, 0, 1)
+) -> Table:
+    """An empty table, ``padding`` in characters above, right of, below and left of a cell."""
     # Here and below: a command's --help does not need rich.
     from rich import box
     from rich.table import Table
