@@ -142,7 +142,7 @@ def test_long_names_are_whole(
     table = out[out.index("class ") :].splitlines()
     assert all(len(line) <= (columns or 1000) for line in table)
     # What went on below, put together again.
-    shown = "".join(line.split("  ")[1] for line in table if line.startswith("  n") or columns)
+    shown = "".join(line.split()[0] for line in table if line.strip())
     for one in value["per_class"]:
         assert one["class"] in shown, out
 

@@ -27,6 +27,7 @@ from ghostnet_small.data.listing import (
     Listing,
     known_splits,
     main_split,
+    no_training_split,
 )
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_text
@@ -96,6 +97,8 @@ def list_folder(root: Path, only: str | None = None) -> Listing:
             names = known_splits(inside, str(root))
         except InputError as error:
             raise _unsplit(root, folders) or error from None
+        if only is None and "train" not in names:
+            raise no_training_split(str(root), inside)
         remarks = _beside(root, folders)
     passed = PassedOver()
     for theirs in names.values():
