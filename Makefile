@@ -4,6 +4,8 @@ RUN := runs/quickstart
 STUDY := runs/quickstart-study
 # Without a C compiler the quickstart leaves out its C file.
 C := $(shell command -v $${CC:-cc} || command -v gcc || command -v clang)
+WITH_C := Write it as C99, compile that, and compare its outputs and classes with those of the network.
+WITHOUT_C := Skipped: no C compiler (cc, gcc or clang) is installed, so no C file is written.
 ASSET := src/ghostnet_small/demo/assets/ort.wasm.min.mjs
 
 # The pip of an old Python can be years behind, hence the explicit switch for its notice.
@@ -53,20 +55,22 @@ quickstart: .venv/.core
 	.venv/bin/ghostnet-small train recipes/quickstart-digits.yaml --out $(RUN)
 	@echo
 	@echo '3. Evaluate it on the 359 test images, which the training did not use.'
-	@echo '   For each class, precision: how many of the images that were called so are of it;'
-	@echo '   recall: how many of its images were called so; F1: their harmonic mean.'
+	@echo '   Loss: cross-entropy, 0 at best. Balanced accuracy: the mean of the classes. Calibration error:'
+	@echo '   how far probabilities are from shares of right answers, 0 at best. For each class, precision:'
+	@echo '   the share of the answers with it that are right; recall: the share of its images that got it.'
 	.venv/bin/ghostnet-small evaluate $(RUN) --split test
 	@echo
-	@echo '4. Fold it: the parallel branches of each convolution become one, with the same outputs.'
+	@echo '4. Fold it: the parallel branches of each convolution become one. The outputs of both forms are'
+	@echo '   compared, relative to the largest.'
 	.venv/bin/ghostnet-small fold $(RUN) --out $(RUN)/deployed
 	@echo
-	@$(if $(C),echo '5. Write it as C99',echo '5. Skipped: no C compiler (cc, gcc or clang) is installed, so no C file is written.')
+	@echo '5. $(if $(C),$(WITH_C),$(WITHOUT_C))'
 	$(if $(C),.venv/bin/ghostnet-small export $(RUN) --formats c)
 	@echo
 	@echo 'Done. All of it lies in $(RUN):'
 	@echo '  last/  best/       weights of the last epoch, and of the best on validation'
 	@echo '  deployed/          the folded weights'
-	@echo '  export/            model.c and model.h, all that a device needs'
+	$(if $(C),@echo '  export/            model.c and model.h: all that a device needs')
 	@echo '  pictures/          curves.png, confusion.png, mistakes.png'
 	@echo '  metrics.jsonl      a line for each epoch'
 	@echo '  summary.json       the results'

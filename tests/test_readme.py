@@ -62,7 +62,7 @@ def test_quickstart(
     # What the last lines name is there.
     start = lines.index(f"echo 'Done. All of it lies in {out}:'") + 1
     ends = lines.index("echo", start)
-    named = re.findall(r"([\w.]+(?:/|\.\w+))(?=[ ,]|'$)", "\n".join(lines[start:ends]))
+    named = re.findall(r"([\w.]+(?:/|\.\w+))(?=[ ,:']|$)", "\n".join(lines[start:ends]))
     assert len(named) > 9
     for name in named:
         assert list(out.rglob(name.rstrip("/"))), name
