@@ -89,8 +89,8 @@ def commands_page() -> str:
         "# Commands\n\nWhat `ghostnet-small COMMAND --help` and `--help-settings` say. Results go "
         "to standard output, everything else to standard error; `--json` prints a command's result "
         "as one JSON value. Exit status: 0; 2 for a mistake in the command, a recipe or the data; "
-        "3 for a check that failed, a loss that is not finite or one of several runs that failed; "
-        "130 and 143 after Ctrl-C and SIGTERM.\n"
+        "3 for a check that failed, a loss that is not finite, one of several runs that failed or "
+        "one of several images that cannot be read; 130 and 143 after Ctrl-C and SIGTERM.\n"
     )
     for name, command in all_commands():
         parser = Parser(name, command)

@@ -141,7 +141,7 @@ def create_ghostnet(
 
 
 def _is_a(kind: type, value: object) -> bool:
-    """Whether ``value`` is a number of ``kind``, Python's own or NumPy's."""
+    """Return whether ``value`` is a number of ``kind``, of Python or of NumPy."""
     return isinstance(value, kind) and not isinstance(value, bool)
 
 

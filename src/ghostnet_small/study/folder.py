@@ -23,7 +23,7 @@ from ghostnet_small.files import (
 )
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.weights import ModelInfo, save_model
-from ghostnet_small.study.place import PLACE, overridden, places_of, read_places
+from ghostnet_small.study.place import PLACE, places_of, read_places, replaced
 from ghostnet_small.study.recipe import Recipe, read_recipe
 from ghostnet_small.study.recipe_file import recipe_text
 from ghostnet_small.tensorfile import read_tensors, write_tensors
@@ -108,10 +108,12 @@ class RunFolder:
         return recipe
 
     def keep_places(self, recipe: Recipe, overrides: Sequence[str]) -> None:
-        """Keep what the paths among ``overrides`` mean, with which the run goes on."""
-        known, given = read_places(self.path), overridden(recipe, overrides)
-        now = places_of(recipe)
-        kept = now | {typed: there for typed, there in known.items() if typed not in given}
+        """Keep what the paths among ``overrides`` mean, with which the run goes on.
+
+        They take the place of those that the run was started with.
+        """
+        known, now = read_places(self.path), places_of(recipe)
+        kept = now | known | replaced(self.recipe(), recipe, overrides)
         if kept != known:
             write_atomic(self.path / PLACE, signed_json(kept))
 

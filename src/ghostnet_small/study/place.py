@@ -88,10 +88,17 @@ def placed(
     )
 
 
-def overridden(recipe: Recipe, overrides: Sequence[str]) -> set[str]:
-    """Return the paths of ``recipe`` that are typed in ``overrides``."""
+def replaced(started: Recipe, resumed: Recipe, overrides: Sequence[str]) -> Places:
+    """Return where the paths of ``started`` and ``resumed`` lead that ``overrides`` replaced."""
     given = {word[2:].partition("=")[0] for word in overrides}
-    return {typed for key in KEYS if key in given for typed in _typed(recipe, key)}
+    found: Places = {}
+    for key in KEYS:
+        before, now = _typed(started, key), _typed(resumed, key)
+        if key in given and len(before) == len(now):
+            for typed, path in zip(before, now, strict=True):
+                if _path(path).exists():
+                    found[typed] = found[path] = str(_path(path).absolute())
+    return found
 
 
 def _lead(key: str, typed: str, places: Mapping[str, str], say: Callable[[str], None]) -> str:
