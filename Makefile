@@ -2,21 +2,26 @@
 PYTHON ?= python3
 RUN := runs/quickstart
 STUDY := runs/quickstart-study
+# Without a C compiler the quickstart leaves out its C file.
+C := $(shell command -v $${CC:-cc} || command -v gcc || command -v clang)
+WITH_C := Write it as C99, compile that, and compare its outputs and classes with those of the network.
+WITHOUT_C := Skipped: no C compiler (cc, gcc or clang) is installed, so no C file is written.
 ASSET := src/ghostnet_small/demo/assets/ort.wasm.min.mjs
 
 # The pip of an old Python can be years behind, hence the explicit switch for its notice.
 PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help quickstart demo-assets wheel test docs clean
+.PHONY: help quickstart quickstart-study demo-assets wheel test docs clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo 'make quickstart   train, evaluate, fold and use the network on digits, then distil it (some minutes)'
-	@echo 'make demo-assets  fetch what ghostnet-small demo runs networks with in the browser (once)'
-	@echo 'make wheel        build dist/*.whl, the page of the demo in it'
-	@echo 'make test         lint, types and tests; GHOSTNET_CIFAR10=DIR adds the tests on CIFAR-10'
-	@echo 'make docs         the documentation as a site: build/site/index.html'
-	@echo 'make clean        remove .venv, $(RUN), $(STUDY) and what the tools cache'
+	@echo 'make quickstart        classify with pretrained weights; train, evaluate, fold, write C (3 minutes)'
+	@echo 'make quickstart-study  compare ways of distillation on digits (some minutes)'
+	@echo 'make demo-assets       fetch what ghostnet-small demo runs networks with in the browser (once)'
+	@echo 'make wheel             build dist/*.whl, the page of the demo in it'
+	@echo 'make test              lint, types and tests; GHOSTNET_CIFAR10=DIR adds the tests on CIFAR-10'
+	@echo 'make docs              the documentation as a site: build/site/index.html'
+	@echo 'make clean             remove .venv, $(RUN), $(STUDY) and what the tools cache'
 
 # Stamps are touched last, so an installation that was cut short starts again.
 .venv/.core: pyproject.toml
@@ -36,22 +41,49 @@ help:
 	@$(PIP) --editable '.[docs]'
 	@touch $@
 
-# The folders are the target's own, and a run never overwrites one: begin afresh.
+# The folder is the target's own, and a run never overwrites one: begin afresh.
 quickstart: .venv/.core
-	rm -rf $(RUN) $(STUDY)
+	@rm -rf $(RUN)
+	@echo
+	@echo '1. Classify three drawings with pretrained weights, which come with the package.'
+	@echo '   For each image: its class and the probability, then the next classes.'
+	.venv/bin/ghostnet-small predict ghostnetv3_small_w1.0_cifar10 docs/images --top 3
+	@echo
+	@echo '2. Train a new network on 1,294 images of handwritten digits, which come with scikit-learn.'
+	@echo '   A line for each epoch. Top-1 is the share of images that get the right class: of the'
+	@echo '   training images, and of 144 validation images, which are held out.'
 	.venv/bin/ghostnet-small train recipes/quickstart-digits.yaml --out $(RUN)
+	@echo
+	@echo '3. Evaluate it on the 359 test images, which the training did not use.'
+	@echo '   Loss: cross-entropy, 0 at best. Balanced accuracy: the mean of the classes. Calibration error:'
+	@echo '   how far probabilities are from shares of right answers, 0 at best. For each class, precision:'
+	@echo '   the share of the answers with it that are right; recall: the share of its images that got it.'
 	.venv/bin/ghostnet-small evaluate $(RUN) --split test
+	@echo
+	@echo '4. Fold it: the parallel branches of each convolution become one. The outputs of both forms are'
+	@echo '   compared, relative to the largest.'
 	.venv/bin/ghostnet-small fold $(RUN) --out $(RUN)/deployed
-	.venv/bin/ghostnet-small data recipes/quickstart-digits.yaml --save $(RUN)/digits --count 10
-	.venv/bin/ghostnet-small predict $(RUN) $(RUN)/digits
+	@echo
+	@echo '5. $(if $(C),$(WITH_C),$(WITHOUT_C))'
+	$(if $(C),.venv/bin/ghostnet-small export $(RUN) --formats c)
+	@echo
+	@echo 'Done. All of it lies in $(RUN):'
+	@echo '  last/  best/       weights of the last epoch, and of the best on validation'
+	@echo '  deployed/          the folded weights'
+	$(if $(C),@echo '  export/            model.c and model.h: all that a device needs')
+	@echo '  pictures/          curves.png, confusion.png, mistakes.png'
+	@echo '  metrics.jsonl      a line for each epoch'
+	@echo '  summary.json       the results'
+	@echo
+	@echo 'Next:'
+	@echo '  .venv/bin/ghostnet-small predict ghostnetv3_small_w1.0_cifar10 YOUR_IMAGE'
+	@echo '  make quickstart-study   compare ways of distillation on the same digits (some minutes)'
+	@echo '  README.md               your own images, CIFAR-10, devices, distillation'
+
+quickstart-study: .venv/.core
+	@rm -rf $(STUDY)
 	.venv/bin/ghostnet-small study recipes/studies/quickstart-digits.yaml --out $(STUDY)
 	.venv/bin/ghostnet-small report $(STUDY)
-	@echo
-	@echo 'Pictures:  $(RUN)/pictures/{curves,confusion,mistakes}.png'
-	@echo 'Records:   $(RUN)/metrics.jsonl (an epoch a line), $(RUN)/summary.json'
-	@echo 'Weights:   $(RUN)/last and $(RUN)/best; folded: $(RUN)/deployed'
-	@echo 'Digits:    $(RUN)/digits; name your own: .venv/bin/ghostnet-small predict $(RUN) PICTURE'
-	@echo 'Study:     $(STUDY)/report.html: teachers, an assistant, an ensemble against training alone'
 
 # Looks whether all is there and whole, and fetches only what is not; Node.js comes as a package
 # where it is not installed.

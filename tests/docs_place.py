@@ -36,6 +36,7 @@ def make_folder_of(page: str, place: Path, folder: Path) -> None:
     for name in ("README.md", "docs/results.md"):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "docs/images", folder / "docs/images")
     (folder / "folder").mkdir()
     for path in (folder / "picture.png", folder / "folder" / "another.png"):
         make_picture(0, 2, size=32, random=np.random.default_rng(0)).save(path)
@@ -46,7 +47,7 @@ def make_folder_of(page: str, place: Path, folder: Path) -> None:
 
 
 def make_archives(folder: Path) -> None:
-    """The archives of CIFAR and the ``.npz`` file that the page on data names."""
+    """The archives of CIFAR, EMNIST's files and the ``.npz`` file that the page on data names."""
     pixels = np.random.default_rng(2).integers(256, size=(20, 32, 32, 3)).astype(np.uint8)
     labels = [k % 10 for k in range(20)]
     for form in ("cifar-10", "cifar-100"):
@@ -59,3 +60,12 @@ def make_archives(folder: Path) -> None:
         for what, value in (("images", pixels), ("labels", np.array(labels)))
     }
     np.savez(folder / "pathmnist.npz", **sets)
+    for name in ("letters", "digits"):
+        for split in ("train", "test"):
+            write_idx(
+                folder / "emnist",
+                f"emnist-{name}-{split}",
+                pixels[:, 2:-2, 2:-2, 0],
+                labels,
+                zipped=True,
+            )

@@ -169,14 +169,11 @@ def run(words: list[str]) -> str:
 def parsed(words: list[str]) -> tuple[argparse.Namespace, str]:
     """A command's words read by its own parser, recipes and settings too; and its name."""
     found: list[tuple[argparse.Namespace, str]] = []
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            cli._dispatch(words, _only_read(COMMANDS, found))
-    except SystemExit as end:  # --help
-        assert not end.code
+    with contextlib.redirect_stdout(io.StringIO()):
+        cli._dispatch(words, _only_read(COMMANDS, found))
+    if not found and any(word.startswith("--help") for word in words):
         return argparse.Namespace(), "help"
-    (read,) = found
-    args, name = read
+    ((args, name),) = found
     if hasattr(args, "recipe") and getattr(args, "resume", None) is None:
         recipe_of(args)
     elif name == "study":

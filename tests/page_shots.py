@@ -1,7 +1,7 @@
 """Pictures of the demo's page, to look at: ``python tests/page_shots.py OUT MODEL [PICTURES]``.
 
-At the width of a desk and of a phone, light and dark: empty, with the first of PICTURES, with a
-drawing, and with the camera.
+At the width of a desk and of a phone, light and dark: empty, with the first of PICTURES
+or of the examples, with a drawing, and with the camera.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, sync_playwright
 from ghostnet_small.demo.opened import open_bundle
 from ghostnet_small.demo.runtime import read_assets
 from ghostnet_small.demo.site import read_page, read_pictures, site
-from page_kit import Demo, encoded, made_picture, serving, start_chromium
+from page_kit import Demo, serving, start_chromium
 
 WIDTHS = {"desktop": 1280, "phone": 390}
 
@@ -63,8 +63,7 @@ def shoot(browser: Browser, url: str, device: str, scheme: str, out: Path) -> No
 def main(out: Path, model: Path, folder: Path | None) -> None:
     """Make them all."""
     out.mkdir(parents=True, exist_ok=True)
-    made = {"made.png": encoded(made_picture(0))}
-    pictures = read_pictures(folder, print) if folder else made
+    pictures = read_pictures(folder, print) if folder else {}
     table = site(open_bundle(model, say=print), read_page(), read_assets(), pictures)
     with serving(table) as url, sync_playwright() as playwright:
         browser = start_chromium(playwright)

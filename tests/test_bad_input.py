@@ -230,13 +230,34 @@ def test_pictures_of_mixed_size(tmp_path: Path, refuse: Refuse) -> None:
     assert "20x12" in line and "16x16" in line and "odd.png" in line and "--data.size" in line
 
 
-def test_a_picture_to_predict_that_cannot_be_read(
-    weights: Path, tmp_path: Path, refuse: Refuse
+def test_pictures_to_predict_that_cannot_be_read(
+    weights: Path,
+    tmp_path: Path,
+    refuse: Refuse,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     good, bad = tmp_path / "a.png", tmp_path / "b.png"
     Image.new("L", (8, 8)).save(good)
     bad.write_bytes(good.read_bytes()[:40])
-    assert str(bad) in refuse("predict", weights, good, bad)
+    # The others are answered to, in their order, and the status tells that not all were.
+    assert main(["predict", str(weights), str(bad), str(good), str(bad)]) == 3
+    out, err = capsys.readouterr()
+    assert [line.split("  ")[0] for line in out.splitlines()] == [str(good)]
+    assert err.splitlines()[0] == err.splitlines()[1]
+    assert f"{bad} is not a readable" in err and "error: 2 of 3 pictures cannot be read" in err
+    monkeypatch.setattr("ghostnet_small.study.prediction.MOST_REMARKS", 1)
+    assert main(["predict", str(weights), str(bad), str(good), str(bad), "--json"]) == 3
+    out, err = capsys.readouterr()
+    first, second, third = json.loads(out)
+    assert first == third and first.pop("error").startswith(f"{bad} is not a readable")
+    assert first == {"path": str(bad), "label": None, "probability": None, "topk": []}
+    assert (second["path"], second["topk"][0]["label"]) == (str(good), second["label"])
+    assert "error" not in second and err.count("is not a readable") == 1
+    assert "1 more pictures cannot be read" in err
+    # Where there is nothing to answer, that is all there is to say.
+    assert "none of the 2 pictures can be read" in refuse("predict", weights, bad, bad)
+    assert str(bad) in refuse("predict", weights, bad)
     assert "c.png does not exist" in refuse("predict", weights, good, tmp_path / "c.png")
     (tmp_path / "folder").mkdir()
     assert "holds no picture" in refuse("predict", weights, tmp_path / "folder")

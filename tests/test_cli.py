@@ -320,6 +320,7 @@ def test_info_counts_both_forms_as_the_size_table_does(ask: Ask) -> None:
 def test_info_of_a_run_counts_its_own_pictures(run: Path, ask: Ask) -> None:
     value = ask("info", run)
     assert value["picture"] == [1, 8, 8]
+    assert value["class_names"] == [str(digit) for digit in range(10)]
     assert value["params"] == ask("info", "ghostnetv3_small", "--channels", "1")["params"]
 
 
@@ -388,10 +389,31 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     assert main([*command.split(), "--help"]) == 0
     out = capsys.readouterr().out
     assert f"ghostnet-small {command}" in out and "--json" in out
+    assert "--data.root" not in out and "--train.epochs" not in out
+
+
+@pytest.mark.parametrize("command", ["train", "distill", "evaluate", "data", "study", "export"])
+def test_help_says_what_lists_the_settings(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--help"]) == 0
+    own = capsys.readouterr().out
+    assert own.splitlines()[-1].endswith("are listed by --help-settings.")
+    # Whatever else is there, also what is still missing.
+    assert main([command, "--data.limit", "3", "--help-settings", "--json"]) == 0
+    shown = capsys.readouterr().out
+    assert "  --data.limit LIMIT" in shown and "--help" not in shown
+
+
+def test_a_command_without_settings_lists_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "--help"]) == 0
+    assert "settings" not in capsys.readouterr().out
+    assert main(["predict", "--help-settings"]) == 2
+    assert "option --help-settings is not known" in capsys.readouterr().err
 
 
 def test_help_tells_a_setting_its_meaning_and_default(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "--help"]) == 0
+    assert main(["train", "--help-settings"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "passes over the training split. (type: int, default: 30)" in out
     assert [key for key in known_keys() if f"--{key}" not in out] == []

@@ -139,7 +139,9 @@ def test_from_start_to_end(
     assert ended.answers["/"].startswith(b"<!doctype html>")
     assert ended.answers["/model.onnx"] == b"a network"
     about = json.loads(ended.answers["/model.json"])
-    assert about["name"] == "digits" and about["files"]["int8"] is None and not about["pictures"]
+    assert about["name"] == "digits" and about["files"]["int8"] is None
+    assert about["drawn"] and [one["name"] for one in about["pictures"]] == list("0123456789")
+    assert ended.answers["/pictures/0.png"].startswith(b"\x89PNG")
     # The port is free again.
     with socket.create_server(("127.0.0.1", port)):
         pass
@@ -151,9 +153,9 @@ def test_pictures_and_json(weights: Path, tmp_path: Path) -> None:
     ended = run(place, port, signal.SIGINT, weights, "--json", "--pictures", tmp_path)
     assert ended.status == 130, ended.err
     assert ended.answers["/pictures/0.png"].startswith(b"\x89PNG")
-    assert json.loads(ended.answers["/model.json"])["pictures"] == [
-        {"url": "pictures/0.png", "name": "red.png"}
-    ]
+    about = json.loads(ended.answers["/model.json"])
+    assert about["pictures"] == [{"url": "pictures/0.png", "name": "red.png"}]
+    assert not about["drawn"]
     assert json.loads(ended.out) == {"url": f"http://127.0.0.1:{port}/", "model": "digits"}
     # Nothing is fetched that was not asked for.
     assert (place / "offline").read_text() == "1"

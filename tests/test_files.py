@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from ghostnet_small.files import new_folder, write_atomic
+from ghostnet_small import files
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import (
+    cache_root,
+    cached_file,
+    new_folder,
+    temporary_folder,
+    write_atomic,
+)
 
 
 def test_writes_text_and_bytes_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -60,3 +70,73 @@ def test_a_new_folder_is_whole_or_absent(tmp_path: Path) -> None:
         assert not path.exists()
     assert [p.name for p in path.iterdir()] == ["new"]
     assert list((tmp_path / "deep").iterdir()) == [path]
+
+
+# -- the cache, and where there is none ---------------------------------------------------------
+
+
+@pytest.fixture
+def no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without HOME and without an entry in /etc/passwd."""
+
+    def missing() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("GHOSTNET_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", missing)
+    files._say_no_home.cache_clear()
+
+
+@pytest.mark.usefixtures("no_home")
+def test_without_a_home_there_is_no_cache_which_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert cache_root() is None and cache_root() is None
+    (record,) = caplog.records
+    assert "no home folder" in record.message and "GHOSTNET_CACHE" in record.message
+    assert cache_root("somewhere") == Path("somewhere")
+
+
+def test_a_cached_file_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GHOSTNET_CACHE", str(tmp_path))
+    made = []
+
+    def make() -> bytes:
+        made.append(1)
+        return b"content"
+
+    for _ in range(2):
+        with cached_file("deep/a.so", make) as file:
+            assert file == tmp_path / "deep/a.so" and file.read_bytes() == b"content"
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("cache", ["off", "a file", "no home"])
+def test_a_cache_that_is_not_there_is_done_without(
+    cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    if cache == "no home":
+        request.getfixturevalue("no_home")
+    else:
+        (tmp_path / "a file").touch()
+        where = "off" if cache == "off" else str(tmp_path / cache / "below")
+        monkeypatch.setenv("GHOSTNET_CACHE", where)
+    with cached_file("deep/a.so", lambda: b"content") as file:
+        assert file.read_bytes() == b"content"
+    assert not file.exists()
+
+
+def test_a_full_folder_for_temporary_files_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(InputError, match=r"has no room; .*TMPDIR"), temporary_folder():
+        raise full
+    with pytest.raises(OSError, match="not permitted"), temporary_folder():
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def none() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    with pytest.raises(InputError, match=r"No usable .*'/tmp'.*; name one in TMPDIR"):
+        temporary_folder().__enter__()

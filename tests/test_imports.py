@@ -43,8 +43,8 @@ ROOMS = {
     "hub_command": LEAVES | {"study", "command", "terminal"},
     "models_command": LEAVES | {"deploy", "study", "demo", "command", "terminal"},
     "results_command": LEAVES | {"study", "command"},
-    "several_command": LEAVES | {"train", "study", "command"},
-    "study_command": LEAVES | {"study", "command", "several_command"},
+    "several_command": LEAVES | {"train", "study", "command", "terminal"},
+    "study_command": LEAVES | {"study", "command", "several_command", "terminal"},
     "train_command": LEAVES | {"train", "study", "terminal", "command", "several_command"},
     "commands": LEAVES
     | {"nn", "models", "data", "train", "study", "terminal"}

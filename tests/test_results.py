@@ -20,7 +20,8 @@ from ghostnet_small.study.portable import portable_record
 from ghostnet_small.study.recipe import terms
 from ghostnet_small.study.records import read_records
 from ghostnet_small.study.reporting import report_study
-from ghostnet_small.study.ship import ROUNDING, runs_of, shipped_facts
+from ghostnet_small.study.ship import ROUNDING, runs_of
+from ghostnet_small.study.shipped_records import shipped_facts
 from ghostnet_small.study.tables import render_tables
 from makers import uneven_pictures
 

@@ -109,9 +109,53 @@ def test_data_tells_how_unequal_the_classes_are(
             "channels": 1,
             "mean": [0.5],
             "std": [0.25],
+            "form": "parquet",
+            "image_column": "img",
+            "label_column": "fine\nlabel",
             "fingerprint": "f",
             "skipped": [],
             "cache": {"folders": [], "bytes": 0},
         }
     )
-    assert f"classes      {told}" in capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
+    assert f"classes       {told}" in lines
+    assert "form          parquet" in lines and "image column  img" in lines
+    assert "label column  fine\\nlabel" in lines
+
+
+LONG_NAME = "n02123045 tabby, tabby cat (a domestic cat whose fur has stripes, swirls or spots) "
+
+
+@pytest.mark.parametrize("columns", [None, 80])
+def test_long_names_are_whole(
+    columns: int | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if columns is not None:  # a terminal of that width
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setenv("TERM", "dumb")
+    value = evaluation(2)
+    for one, sex in zip(value["per_class"], ("female", "male"), strict=True):
+        one["class"] = LONG_NAME.replace(" ", "_") * 2 + sex
+    terminal.show_evaluation(value)
+    out = capsys.readouterr().out
+    table = out[out.index("class ") :].splitlines()
+    assert all(len(line) <= (columns or 1000) for line in table)
+    # What went on below, put together again.
+    shown = "".join(line.split()[0] for line in table if line.strip())
+    for one in value["per_class"]:
+        assert one["class"] in shown, out
+
+
+def test_info_lists_the_classes_of_weights_in_the_order_of_their_logits(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    costs = {"training": 2, "deployed": 1}
+    about = {"architecture": "a", "width": 1.0, "classes": 3, "picture": [3, 8, 8]}
+    value = {**about, "params": costs, "macs": costs}
+    terminal.show_model({**value, "class_names": ["0", "10", "2"]})
+    assert capsys.readouterr().out.endswith("\nclasses  0, 10, 2 (in the order of the logits)\n")
+    terminal.show_model(value)
+    assert "logits" not in capsys.readouterr().out
+    terminal.show_model({**value, "class_names": [str(k) for k in range(31)]})
+    assert ", 28, 29 (in the order of the logits; --json has all)" in capsys.readouterr().out

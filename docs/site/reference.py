@@ -57,7 +57,8 @@ API = {
     "weights": (
         "Weights, their cards and the hub",
         *("ghostnet_small.models.weights", "ghostnet_small.models.shipped"),
-        *("ghostnet_small.study.ship", "ghostnet_small.study.card", "ghostnet_small.study.hub"),
+        *("ghostnet_small.study.ship", "ghostnet_small.study.shipped_records"),
+        *("ghostnet_small.study.card", "ghostnet_small.study.hub"),
     ),
     "demo": (
         "The demo's files and server",
@@ -85,20 +86,19 @@ def write_reference(into: Path) -> None:
 def commands_page() -> str:
     """Each command: what it does, its usage, its options."""
     text = (
-        "# Commands\n\nWhat `ghostnet-small COMMAND --help` says. Results go to standard output, "
-        "everything else to standard error; `--json` prints a command's result as one JSON value. "
-        "Exit status: 0; 2 for a mistake in the command, a recipe or the data; 3 for a check that "
-        "failed, a loss that is not finite or one of several runs that failed; 130 and 143 after "
-        "Ctrl-C and SIGTERM.\n"
+        "# Commands\n\nWhat `ghostnet-small COMMAND --help` and `--help-settings` say. Results go "
+        "to standard output, everything else to standard error; `--json` prints a command's result "
+        "as one JSON value. Exit status: 0; 2 for a mistake in the command, a recipe or the data; "
+        "3 for a check that failed, a loss that is not finite or one of several runs that failed; "
+        "130 and 143 after Ctrl-C and SIGTERM.\n"
     )
     for name, command in all_commands():
-        parser = Parser(name, command.summary, command.settings())
-        command.options(parser)
+        parser = Parser(name, command)
         text += f"\n## {name}\n\n{command.summary}\n\n```text\n{_usage(parser)}\n```\n"
         text += f"\n```{{program}} {PROGRAM} {name}\n```\n"
         # What has no dashes first, as it is written; --json, which all have, last.
         for action in sorted(parser._actions, key=_place):
-            if not isinstance(action, argparse._HelpAction):
+            if action.dest not in ("help", "help_settings"):
                 text += f"\n```{{option}} {_spelling(action)}\n\n{_meaning(action)}\n```\n"
         text += _settings_of(command)
     return text
@@ -217,9 +217,9 @@ def _meaning(action: argparse.Action) -> str:
 
 
 def _settings_of(command: Command) -> str:
-    keys = list(command.settings())
-    if not keys:
+    if command.settings is None:
         return ""
+    keys = list(command.settings())
     rooms = dict.fromkeys(key.partition(".")[0] for key in keys)
     if set(keys) == set(known_keys()):
         what = "every setting of a recipe"

@@ -10,6 +10,15 @@ from typing import Any
 from ghostnet_small import deploy_terminal, speed_terminal
 from ghostnet_small.command import Command, Commands, Failed, positive, remark
 from ghostnet_small.errors import InputError
+from ghostnet_small.study.option_values import (
+    BATCHES,
+    COMPILED_TRAIN_VARIANTS,
+    DISTILL_VARIANTS,
+    FORMATS,
+    PEERS,
+    TRAIN_VARIANTS,
+    TURNS,
+)
 
 
 def _train_settings() -> Collection[str]:
@@ -19,13 +28,11 @@ def _train_settings() -> Collection[str]:
 
 
 def _train_options(parser: argparse.ArgumentParser) -> None:
-    from ghostnet_small.study.train_speed import USUAL, VARIANTS
-
-    extra = ", ".join(name for name in VARIANTS if name not in USUAL)
     parser.add_argument(
         "--variants",
         metavar="A,B",
-        help=f"of {', '.join(USUAL)} (these), and {extra} (minutes more)",
+        help=f"of {', '.join(TRAIN_VARIANTS)} (these), and {', '.join(COMPILED_TRAIN_VARIANTS)} "
+        "(minutes more)",
     )
     parser.add_argument("--classes", metavar="K", type=positive, default=10, help="(10)")
     parser.add_argument(
@@ -74,10 +81,10 @@ def _distill_settings() -> Collection[str]:
 
 
 def _distill_options(parser: argparse.ArgumentParser) -> None:
-    from ghostnet_small.study.distill_speed import VARIANTS
-
     parser.add_argument(
-        "--variants", metavar="A,B", help=f"of {', '.join(VARIANTS)} (all); plain is always there"
+        "--variants",
+        metavar="A,B",
+        help=f"of {', '.join(DISTILL_VARIANTS)} (all); plain is always there",
     )
     parser.add_argument(
         "--repetitions", metavar="N", type=positive, default=7, help="turns of each (7)"
@@ -112,10 +119,6 @@ def _deploy_settings() -> Collection[str]:
 
 
 def _deploy_options(parser: argparse.ArgumentParser) -> None:
-    from ghostnet_small.deploy.formats import FORMATS
-    from ghostnet_small.models.peers import PEERS
-    from ghostnet_small.study.deploy_speed import BATCHES, TURNS
-
     batches = ",".join(map(str, BATCHES))
     parser.add_argument(
         "path", metavar="PATH", type=Path, help="a run's folder, weights, or an exported file"

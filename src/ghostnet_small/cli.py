@@ -1,8 +1,8 @@
 """The command line: one command's words are parsed, it runs, and its value is printed.
 
 Results go to standard output, everything else to standard error. Exit status: 0; 2 for a
-mistake of the user's; 3 for a check that failed, a loss that is not finite or one of several runs
-that failed; 130 and 143 after Ctrl-C and SIGTERM.
+mistake of the user's; 3 for a check that failed, a loss that is not finite, one of several runs
+that failed or one of several pictures that cannot be read; 130 and 143 after Ctrl-C and SIGTERM.
 """
 
 from __future__ import annotations
@@ -17,9 +17,17 @@ import re
 import signal
 import sys
 from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
 from typing import Any, NoReturn
 
-from ghostnet_small.command import PROGRAM, Command, Commands, Failed
+from ghostnet_small.command import (
+    PROGRAM,
+    Command,
+    Commands,
+    Failed,
+    import_torch,
+    open_streams,
+)
 from ghostnet_small.commands import COMMANDS
 from ghostnet_small.errors import InputError, os_error_text
 from ghostnet_small.launcher import launched
@@ -29,40 +37,73 @@ from ghostnet_small.version import __version__
 class Parser(argparse.ArgumentParser):
     """A command's own options and, as ``overrides``, the settings of a recipe that it takes."""
 
-    def __init__(self, name: str, summary: str, settings: Collection[str] = ()) -> None:
-        super().__init__(prog=f"{PROGRAM} {name}", description=summary, allow_abbrev=False)
-        self.settings = settings
+    def __init__(self, name: str, command: Command) -> None:
+        super().__init__(
+            prog=f"{PROGRAM} {name}",
+            description=command.summary,
+            allow_abbrev=False,
+            add_help=False,
+        )
+        self.command = command
+        command.options(self)
         self.add_argument("--json", action="store_true", help="print one JSON value")
+        self.add_argument("-h", "--help", action="store_true", help="print this")
+        if command.settings is not None:
+            self.add_argument(
+                "--help-settings", action="store_true", help="list the settings of a recipe"
+            )
+            self.epilog = (
+                "Settings of a recipe (--room.setting VALUE) are listed by --help-settings."
+            )
+
+    @cached_property
+    def settings(self) -> Collection[str]:
+        """The settings that the command takes, imported at the first use."""
+        return () if self.command.settings is None else self.command.settings()
 
     def error(self, message: str) -> NoReturn:
         """Raise the ``InputError`` that argparse would exit with."""
         raise InputError(f"{message}; see {self.prog} --help")
 
-    def format_help(self) -> str:
-        """The options, then the settings with their meaning and default."""
-        if not self.settings:
-            return super().format_help()
-        from ghostnet_small.study.recipe import recipe_parser
+    def help_asked(self, words: Sequence[str]) -> str | None:
+        """The help that ``words`` ask for; None where they ask for none."""
+        asked = set(_before_dashes(words))
+        if asked & {"-h", "--help"}:
+            return self.format_help()
+        if "--help-settings" in asked and self.command.settings is not None:
+            from ghostnet_small.study.recipe import recipe_parser
 
-        return f"{super().format_help()}\n{recipe_parser(self.settings).format_help()}"
+            return recipe_parser(self.settings).format_help()
+        return None
 
     def read(self, words: Sequence[str]) -> argparse.Namespace:
         """Parse ``words``; raises ``InputError`` at what is unknown, with what is nearest."""
         overrides: list[str] = []
         rest = list(words)
-        if self.settings:
+        # A command without settings among its words does not wait for their import.
+        if self.command.settings is not None and any(map(self._is_foreign, words)):
+            import_torch()
             from ghostnet_small.study.recipe import take_settings
 
             overrides, rest = take_settings(words, self.settings)
-        for word in rest[: rest.index("--")] if "--" in rest else rest:
+        for word in filter(self._is_foreign, _before_dashes(rest)):
             option = word.split("=", 1)[0]
-            if re.match("--?[A-Za-z]", word) and option not in self._option_string_actions:
-                known = [*self._option_string_actions, *(f"--{key}" for key in self.settings)]
-                near = difflib.get_close_matches(option, known, n=1, cutoff=0.0)[0]
-                self.error(f"option {option} is not known; the nearest is {near}")
+            known = [*self._option_string_actions, *(f"--{key}" for key in self.settings)]
+            near = difflib.get_close_matches(option, known, n=1, cutoff=0.0)[0]
+            self.error(f"option {option} is not known; the nearest is {near}")
         args = self.parse_intermixed_args(rest)
         args.overrides = overrides
         return args
+
+    def _is_foreign(self, word: str) -> bool:
+        """Whether ``word`` looks like an option and is none of the command's own."""
+        option = word.split("=", 1)[0]
+        return bool(re.match("--?[A-Za-z]", word)) and option not in self._option_string_actions
+
+
+def _before_dashes(words: Sequence[str]) -> Sequence[str]:
+    """``words`` up to ``--``, behind which nothing is an option."""
+    return words[: words.index("--")] if "--" in words else words
 
 
 class Remarks(logging.Handler):
@@ -80,6 +121,7 @@ logging.getLogger("ghostnet_small").addHandler(Remarks())
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
     words = sys.argv[1:] if argv is None else list(argv)
+    open_streams()
     try:
         _dispatch(words)
         sys.stdout.flush()
@@ -95,8 +137,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(os_error_text(error), 2)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except SystemExit as error:  # argparse, after --help
-        return error.code if isinstance(error.code, int) else 1
     return 0
 
 
@@ -130,9 +170,13 @@ def _run(name: str, command: Command, words: Sequence[str]) -> None:
         raise InputError(
             f"{name} runs in one process, and the launcher started {launch.count}; leave it out"
         )
-    parser = Parser(name, command.summary, command.settings())
-    command.options(parser)
+    parser = Parser(name, command)
+    if text := parser.help_asked(words):
+        print(text, end="")
+        return
     args = parser.read(words)
+    if command.needs_torch:
+        import_torch()
     try:
         value = command.run(args)
     except Failed as error:
@@ -165,7 +209,7 @@ def _help(commands: Commands, before: str) -> None:
     print(f"usage: {PROGRAM} {before}COMMAND ...\n\ncommands:")
     for name, summary in found.items():
         print(f"  {name:{width}}  {summary}")
-    print(f"\n{PROGRAM} {before}COMMAND --help lists a command's options and settings.")
+    print(f"\n{PROGRAM} {before}COMMAND --help lists a command's options.")
 
 
 def _summaries(commands: Commands, before: str = "") -> Iterator[tuple[str, str]]:

@@ -140,7 +140,11 @@ def _predict_options(parser: argparse.ArgumentParser) -> None:
 def _predict(args: argparse.Namespace) -> list[dict[str, Any]]:
     from ghostnet_small.study.prediction import predict
 
-    return predict(args.path, args.pictures, top=args.top, weights=args.weights, say=remark)
+    answers = predict(args.path, args.pictures, top=args.top, weights=args.weights, say=remark)
+    bad = sum("error" in answer for answer in answers)
+    if bad:
+        raise Failed(f"{bad} of {len(answers)} pictures cannot be read", 3, value=answers)
+    return answers
 
 
 def _info_options(parser: argparse.ArgumentParser) -> None:
@@ -232,6 +236,7 @@ COMMANDS: Commands = {
     "models": Command(
         "The trained weights that come with the program; the card of one.",
         *(models_options, models, show_models),
+        needs_torch=False,
     ),
     "info": Command(
         "Parameters and multiply-accumulates of a network, in both forms.",

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import webbrowser
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 
 from ghostnet_small.command import Failed, libraries_apart, remark
 from ghostnet_small.errors import printable
-from ghostnet_small.hub.models import is_hub_name
 
 PORT = 8765
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -91,6 +89,8 @@ def _interrupts() -> Iterator[list[int]]:
 
 
 def _serve(args: argparse.Namespace) -> None:
+    from ghostnet_small.hub.models import is_hub_name
+
     if not (args.overrides or is_hub_name(args.path)):
         # Before the hub's client is imported. The page asks for nothing from outside, and neither
         # does its server: pictures to calibrate on come from the hub's cache or not at all. Whoever
@@ -123,8 +123,11 @@ def _serve(args: argparse.Namespace) -> None:
             print(json.dumps({"url": server.url, "model": bundle.name}), flush=True)
         else:
             print(f"{printable(bundle.name)}: {server.url} (Ctrl-C ends it)", flush=True)
-        if args.open and not webbrowser.open(server.url):
-            remark(f"no browser could be started; open {server.url} yourself")
+        if args.open:
+            import webbrowser
+
+            if not webbrowser.open(server.url):
+                remark(f"no browser could be started; open {server.url} yourself")
         server.serve()
 
 

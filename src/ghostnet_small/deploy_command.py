@@ -6,15 +6,12 @@ import argparse
 import shlex
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, get_args
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from typing import Any
 
 from ghostnet_small.command import PROGRAM, Failed, libraries_apart, positive, remark
 from ghostnet_small.errors import InputError
-from ghostnet_small.terminal import print_pairs
+from ghostnet_small.study.option_values import CALIBRATION, EXPORT_FOLDER, FORMATS, INPUTS
+from ghostnet_small.terminal import new_table, print_pairs, print_table
 
 
 def export_settings() -> Collection[str]:
@@ -26,10 +23,6 @@ def export_settings() -> Collection[str]:
 
 def export_options(parser: argparse.ArgumentParser) -> None:
     """The options of an export."""
-    from ghostnet_small.deploy.description import Input
-    from ghostnet_small.deploy.formats import FORMATS
-    from ghostnet_small.study.exporting import CALIBRATION, FOLDER
-
     parser.add_argument(
         "path",
         metavar="PATH",
@@ -57,7 +50,7 @@ def export_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--input",
-        choices=get_args(Input),
+        choices=INPUTS,
         default="normalized",
         help="normalised pixels in and logits out, or uint8 pixels in and probabilities out "
         "(normalized)",
@@ -66,14 +59,14 @@ def export_options(parser: argparse.ArgumentParser) -> None:
         "--out",
         metavar="DIR",
         type=Path,
-        help=f"a folder (PATH/{FOLDER}; of a name, {FOLDER}/NAME)",
+        help=f"a folder (PATH/{EXPORT_FOLDER}; of a name, {EXPORT_FOLDER}/NAME)",
     )
     parser.add_argument("--force", action="store_true", help="replace files that exist")
 
 
 def export(args: argparse.Namespace) -> dict[str, Any]:
     """Export trained weights; raises ``Failed`` where a file is not what it must be."""
-    from ghostnet_small.study.exporting import CALIBRATION, ExportFailed, export_weights
+    from ghostnet_small.study.exporting import ExportFailed, export_weights
 
     for option, value in (("calibration", args.calibration), ("fine-tune", args.fine_tune)):
         if value is not None and not args.int8:
@@ -104,7 +97,7 @@ def show_export(value: dict[str, Any]) -> None:
     if not files:
         return
     judged = [one for one in files if one["top1"] is not None]
-    table = Table(box=box.SIMPLE_HEAD)
+    table = new_table()
     table.add_column("file")
     for name in ("kB", "relative\nerror", "same\nclass", *(("top-1",) if judged else ())):
         table.add_column(name, justify="right")
@@ -118,7 +111,7 @@ def show_export(value: dict[str, Any]) -> None:
         if one["top1"] is not None:
             row.append(f"{one['top1']['before']:.2f} -> {one['top1']['after']:.2f} %")
         table.add_row(*row)
-    Console().print(table, highlight=False, markup=False)
+    print_table(table)
     pairs = [("compared", f"in float64, on {value['pictures']} pictures of {value['compared_on']}")]
     if judged:
         top1 = judged[0]["top1"]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from ghostnet_small.terminal import new_table, print_pairs, print_table
 
-from ghostnet_small.terminal import print_pairs
+if TYPE_CHECKING:
+    from rich.table import Table
 
 SHORT = {"float32": "f32"}
 
@@ -17,7 +16,7 @@ SHORT = {"float32": "f32"}
 def show_deploy(value: dict[str, Any]) -> None:
     """A table for each batch, the fastest first, and who is the fastest."""
     for batch in value["batches"]:
-        Console().print(_table(value, str(batch)), highlight=False)
+        print_table(_table(value, str(batch)))
     calls = ", ".join(f"{n} with {batch}" for batch, n in value["calls"].items())
     failed = [one for one in value["candidates"] if one["failed"] is not None]
     peers = any(one["peer"] is not None for one in value["candidates"])
@@ -37,10 +36,8 @@ def show_deploy(value: dict[str, Any]) -> None:
 
 def _table(value: dict[str, Any], batch: str) -> Table:
     channels, height, width = value["picture"]
-    table = Table(
+    table = new_table(
         title=f"batches of {batch}, {channels} x {height} x {width}",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),  # The whole table in 80 columns.
     )
     for title in ("network\n  runtime", "\n"):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import functools
 import hashlib
 import json
+import logging
 import os
 import shutil
 import stat
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,8 @@ from ghostnet_small.errors import InputError
 DIGEST = "digest"
 LARGEST_TEXT = 64 << 20  # bytes
 OFF = "off"
+NO_ROOM = os.strerror(errno.ENOSPC)  # as compilers say it too
+_log = logging.getLogger(__name__)
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -56,14 +62,86 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 def cache_root(setting: str | None = None) -> Path | None:
-    """The folder of all caches: ``setting``, ``GHOSTNET_CACHE``, or the user's own; None: off."""
+    """The folder of all caches: ``setting``, ``GHOSTNET_CACHE``, or the user's own; None: off.
+
+    A user without a home folder has none, which is said once.
+    """
     named = setting or os.environ.get("GHOSTNET_CACHE")
     if named == OFF:
         return None
-    if named:
-        return Path(named).expanduser()
     home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "ghostnet-small"
+    try:
+        if named:
+            return Path(named).expanduser()
+        return (Path(home) if home else Path.home() / ".cache") / "ghostnet-small"
+    except RuntimeError:
+        _say_no_home()
+        return None
+
+
+@functools.cache
+def _say_no_home() -> None:
+    _log.warning(
+        "this user has no home folder, so nothing is cached: images are decoded and kernels "
+        "compiled again at each start; name a folder for the cache in GHOSTNET_CACHE"
+    )
+
+
+@contextmanager
+def cached_file(name: str, make: Callable[[], bytes]) -> Iterator[Path]:
+    """The file ``name`` of the cache, of what ``make`` gives where it is not there yet.
+
+    Without a cache, or where it cannot be written, the file is a temporary one.
+    """
+    root = cache_root()
+    if root is not None:
+        kept = root / name
+        content = None
+        try:
+            if not kept.exists():
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                content = make()
+                write_atomic(kept, content)
+        except OSError as error:
+            _log.debug("%s is not kept: %s", kept, error)
+        if kept.exists():
+            yield kept
+            return
+    else:
+        content = None
+    with temporary_folder() as folder:
+        file = folder / Path(name).name
+        file.write_bytes(make() if content is None else content)
+        yield file
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder that is gone at the end.
+
+    Raises ``InputError`` where the folder for temporary files has no room or cannot be written.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise InputError(
+            f"no folder for temporary files can be written ({error.strerror}); name one in TMPDIR"
+        ) from error
+    try:
+        with tempfile.TemporaryDirectory(prefix="ghostnet-small-") as name:
+            yield Path(name)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise no_temporary_room() from error
+        raise
+
+
+def no_temporary_room() -> InputError:
+    """Return what is raised where the folder for temporary files is full."""
+    return InputError(
+        f"{tempfile.gettempdir()}, the folder for temporary files, has no room; make room, or "
+        "name another folder in TMPDIR"
+    )
 
 
 def check_free(path: Path, option: str, cure: str = "") -> None:

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from ghostnet_small.command import PROGRAM, Failed, libraries_apart, remark
 from ghostnet_small.errors import InputError
-from ghostnet_small.terminal import print_pairs
-
-WIDE = 140  # characters
+from ghostnet_small.terminal import new_table, print_pairs, print_table
 
 
 def models_options(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +20,7 @@ def models_options(parser: argparse.ArgumentParser) -> None:
 
 def models(args: argparse.Namespace) -> list[dict[str, Any]]:
     """The shipped weights, or the one that is named."""
-    from ghostnet_small.study.ship import list_shipped
+    from ghostnet_small.study.shipped_records import list_shipped
 
     listed = list_shipped()
     if args.name is None:
@@ -45,13 +38,12 @@ def models(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def show_models(value: list[dict[str, Any]]) -> None:
     """A line for each of the weights; of one that was named, its card."""
-    from ghostnet_small.study.card import spread
-    from ghostnet_small.study.table_cells import both_forms_text
+    from ghostnet_small.study.table_cells import both_forms_text, spread
 
     if len(value) == 1:
         print(value[0]["card"], end="")
         return
-    table = Table(box=box.SIMPLE_HEAD)
+    table = new_table()
     table.add_column("name", no_wrap=True)
     for title in ("parameters\ntraining / deployed", "MACs\ndeployed", "kB", "test\ntop-1, %"):
         table.add_column(title, justify="right")
@@ -67,9 +59,7 @@ def show_models(value: list[dict[str, Any]]) -> None:
             spread(one["runs"]),
             one["recipe"],
         )
-    # A terminal has its own width; what is read by another program should not be cut for none.
-    width = None if sys.stdout.isatty() else WIDE
-    Console(width=width).print(table, highlight=False, markup=False)
+    print_table(table)
     print(f"use: {PROGRAM} predict {value[0]['name']} PICTURE; card: {PROGRAM} models NAME")
 
 

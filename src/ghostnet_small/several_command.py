@@ -11,12 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from ghostnet_small.command import PROGRAM, Failed, number, positive
 from ghostnet_small.errors import InputError, printable
+from ghostnet_small.terminal import new_table, print_table
 
 
 def several_options(parser: argparse.ArgumentParser) -> None:
@@ -142,7 +139,7 @@ def _words(args: argparse.Namespace) -> list[str]:
 
 def show_several(value: dict[str, Any]) -> None:
     """A line for each run, then the means of each width."""
-    table = Table(box=box.SIMPLE_HEAD)
+    table = new_table()
     for name in ("run", "status"):
         table.add_column(name)
     for name in ("validation", "test", "minutes"):
@@ -157,7 +154,7 @@ def show_several(value: dict[str, Any]) -> None:
         top1 = (mean(group[f"{split}_top1"]) for split in ("validation", "test"))
         count = max(group[f"{split}_top1"]["n"] for split in ("validation", "test"))
         table.add_row(f"width {group['width']:g}", f"n = {count}", *top1, "")
-    Console().print(table, highlight=False, markup=False)
+    print_table(table)
     print("top-1; of a width, mean and sample deviation over its n finished runs")
     print(f"runs in {value['out']}, what they said in {value['out']}/logs")
 

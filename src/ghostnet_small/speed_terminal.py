@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
-from ghostnet_small.terminal import print_pairs
+from ghostnet_small.terminal import new_table, print_pairs, print_table
 
 
 def show_train_speed(value: dict[str, Any]) -> None:
     """A line for each variant of a training step: its speed, ratios and memory."""
     channels, height, width = value["picture"]
-    table = Table(
+    table = new_table(
         title=f"{value['model']}, width {value['width']:g}, {value['classes']} classes, "
         f"batches of {value['batch_size']} pictures of {channels} x {height} x {width}, "
         f"{value['precision']}",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),  # The whole table in 80 columns.
     )
     table.add_column("\nvariant", no_wrap=True)
@@ -35,7 +29,7 @@ def show_train_speed(value: dict[str, Any]) -> None:
             *("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
             *(_mebibytes(one[f"{what}_memory_bytes"]) for what in ("peak", "held")),
         )
-    Console().print(table, highlight=False)
+    print_table(table)
     print_pairs(
         [
             ("images/s", f"median and range of {value['repetitions']} turns"),
@@ -51,11 +45,9 @@ def show_train_speed(value: dict[str, Any]) -> None:
 def show_distill_speed(value: dict[str, Any]) -> None:
     """A line for each variant of distillation: its ratio to plain training, and a step's time."""
     channels, height, width = value["picture"]
-    table = Table(
+    table = new_table(
         title=f"{value['model']}, width {value['width']:g}, batches of {value['batch_size']} "
         f"made-up pictures of {channels} x {height} x {width}, {value['precision']}",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),  # The whole table in 80 columns.
     )
     table.add_column("variant", no_wrap=True)
@@ -69,7 +61,7 @@ def show_distill_speed(value: dict[str, Any]) -> None:
             f"{_speed(one['ms_per_step'])}",
             f"{_speed(one['ms_per_step_min'])}-{_speed(one['ms_per_step_max'])}",
         )
-    Console().print(table, highlight=False)
+    print_table(table)
     print_pairs(
         [
             ("of plain", "median and range of the ratios turn by turn"),

@@ -8,13 +8,10 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from ghostnet_small.command import PROGRAM, positive
 from ghostnet_small.errors import InputError, printable
 from ghostnet_small.several_command import check_failed, mean, percent, stoppable
+from ghostnet_small.terminal import new_table, print_table
 
 if TYPE_CHECKING:
     from ghostnet_small.study.runner import Engine
@@ -106,7 +103,7 @@ def show_study(value: dict[str, Any]) -> None:
     if value.get("dry_run"):
         _show_plan(value)
         return
-    table = Table(box=box.SIMPLE_HEAD)
+    table = new_table()
     for name in ("strategy", "width", "n", "validation", "test"):
         table.add_column(name, justify="left" if name == "strategy" else "right")
     for row in value["runs"]:
@@ -118,7 +115,7 @@ def show_study(value: dict[str, Any]) -> None:
         top1 = (mean(group[f"{split}_top1"]) for split in ("validation", "test"))
         count = max(group[f"{split}_top1"]["n"] for split in ("validation", "test"))
         table.add_row(printable(group["strategy"]), f"{group['width']:g}", str(count), *top1)
-    Console().print(table, highlight=False, markup=False)
+    print_table(table)
     print("top-1; of a strategy, mean and sample deviation over its n finished runs")
     for row in value["runs"]:
         if row["reason"]:
@@ -128,14 +125,14 @@ def show_study(value: dict[str, Any]) -> None:
 
 
 def _show_plan(value: dict[str, Any]) -> None:
-    table = Table(box=box.SIMPLE_HEAD)
+    table = new_table()
     for name in ("run", "strategy", "width", "seed", "teachers", "state"):
         table.add_column(name, justify="right" if name in ("width", "seed") else "left")
     for row in value["runs"]:
         teachers = ", ".join(map(printable, row["teachers"])) or "-"
         what = (f"{row['width']:g}", str(row["seed"]), teachers, row["status"])
         table.add_row(printable(row["name"]), printable(row["strategy"] or "-"), *what)
-    Console().print(table, highlight=False, markup=False)
+    print_table(table)
     print(f"{len(value['runs'])} runs, of which none was started")
 
 
@@ -153,7 +150,7 @@ def report(args: argparse.Namespace) -> dict[str, Any]:
 
 def show_report(value: dict[str, Any]) -> None:
     """The main table, and where the report is."""
-    table = Table(box=box.SIMPLE_HEAD)
+    table = new_table()
     for name in ("strategy", "width", "n", "top-1", "against the baseline", "95 % interval"):
         table.add_column(name, justify="left" if name == "strategy" else "right")
     for row in value["table"]:
@@ -166,8 +163,7 @@ def show_report(value: dict[str, Any]) -> None:
             ends += ", real"
         width = "-" if row["width"] is None else f"{row['width']:g}"
         table.add_row(printable(row["strategy"]), width, str(row["n"]), top1, difference, ends)
-    console = Console()
-    console.print(table, highlight=False, markup=False)
+    print_table(table)
     split = value["table"][0]["split"] if value["table"] else "test"
     print(f"{split} top-1 of the last epoch; differences in points, paired by seed")
     print(f"report  {value['html']}, {value['markdown']}")

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from ghostnet_small.errors import printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 # Of more classes than this only the worst are shown.
 MOST_CLASSES, WORST_CLASSES = 30, 10
 # Where the largest class has more than so many times the pictures of the smallest, say what helps.
 UNEQUAL = 3
 
+WIDEST = 1 << 16  # characters of a line that is no terminal's
 MOST_MESSAGES = 5  # of pictures that were left out
+# What was found of a data set, beside its images.
+ORIGIN = ("form", "image_column", "label_column", "repository", "commit")
 
 
 def show_training(value: dict[str, Any]) -> None:
@@ -97,14 +100,14 @@ def show_evaluation(value: dict[str, Any]) -> None:
     if many:
         asked = [one for one in classes if one["pictures"]]
         classes = sorted(asked, key=lambda one: one["f1"])[:WORST_CLASSES]
-    table = Table(box=box.SIMPLE_HEAD)
+    table = new_table()
     table.add_column("class")
     for name in ("precision", "recall", "F1", "pictures"):
         table.add_column(name, justify="right")
     for one in classes:
         shares = (f"{one[name]:.2f} %" for name in ("precision", "recall", "f1"))
         table.add_row(printable(one["class"]), *shares, f"{one['pictures']:,}")
-    Console().print(table, highlight=False, markup=False)
+    print_table(table)
     if many:
         print(
             f"the {len(classes)} of {len(value['per_class'])} classes with the lowest F1; "
@@ -113,7 +116,8 @@ def show_evaluation(value: dict[str, Any]) -> None:
 
 
 def show_predictions(value: list[dict[str, Any]]) -> None:
-    """A line for each picture: its name, then the likeliest classes."""
+    """A line for each picture that could be read: its name, then the likeliest classes."""
+    value = [answer for answer in value if "error" not in answer]
     width = max(len(answer["path"]) for answer in value)
     label = max(len(answer["label"]) for answer in value)
     for answer in value:
@@ -130,12 +134,10 @@ def show_predictions(value: list[dict[str, Any]]) -> None:
 def show_model(value: dict[str, Any]) -> None:
     """Parameters and MACs of both forms, by stage where they were asked for."""
     channels, height, width = value["picture"]
-    table = Table(
+    table = new_table(
         title=f"{value['architecture']}, width {value['width']:g}, {value['classes']} classes, "
         f"{channels} x {height} x {width} pictures"
         + (f", upsampled to {value['upsample']}" if "upsample" in value else ""),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
     )
     table.add_column("stage" if "stages" in value else "")
     for quantity in ("parameters", "MACs"):
@@ -146,7 +148,12 @@ def show_model(value: dict[str, Any]) -> None:
     if "stages" in value:
         table.add_section()
     table.add_row("total", *_costs(value))
-    Console().print(table, highlight=False)
+    print_table(table)
+    if "class_names" in value:
+        names = value["class_names"]
+        more = "; --json has all" if len(names) > MOST_CLASSES else ""
+        listed = ", ".join(map(printable, names[:MOST_CLASSES]))
+        print_pairs([("classes", f"{listed} (in the order of the logits{more})")])
 
 
 def show_folding(value: dict[str, Any]) -> None:
@@ -168,7 +175,7 @@ def show_folding(value: dict[str, Any]) -> None:
 def show_data(value: dict[str, Any]) -> None:
     """Pictures of each class by split, size and normalisation."""
     splits = list(value["images"])
-    table = Table(box=box.SIMPLE_HEAD)
+    table = new_table()
     table.add_column("class")
     for split in splits:
         table.add_column(split, justify="right")
@@ -176,18 +183,21 @@ def show_data(value: dict[str, Any]) -> None:
         table.add_row(printable(label), *(f"{counts[split]:,}" for split in splits))
     table.add_section()
     table.add_row("all", *(f"{count:,}" for count in value["images"].values()))
-    Console().print(table, highlight=False, markup=False)
+    print_table(table)
     height, width = value["size"]
     pairs = [
         ("size", f"{width}x{height} pixels, {'grey' if value['channels'] == 1 else 'colour'}"),
         ("mean", _numbers(value["mean"])),
         ("std", _numbers(value["std"])),
+        ("order", "the classes above are in the order of the logits"),
         ("classes", _inequality(value["imbalance"])),
-        *((key, value[key]) for key in ("repository", "commit") if key in value),
+        *((key.replace("_", " "), printable(value[key])) for key in ORIGIN if key in value),
         ("fingerprint", value["fingerprint"]),
     ]
     if value["skipped"]:
-        pairs.append(("left out", f"{len(value['skipped']):,} pictures (all are in --json):"))
+        out = len(value["skipped"])
+        listed = out + sum(value["images"].values())
+        pairs.append(("left out", f"{out:,} of {listed:,} images (all are in --json):"))
         pairs += [("", message) for message in value["skipped"][:MOST_MESSAGES]]
     if value["cache"]["folders"]:
         root = Path(value["cache"]["folders"][0]).parent
@@ -235,6 +245,31 @@ def _costs(value: dict[str, Any]) -> list[str]:
 
 def _numbers(values: Sequence[float]) -> str:
     return ", ".join(f"{value:.4f}" for value in values)
+
+
+def new_table(
+    title: str | None = None, *, padding: tuple[int, int, int, int] = (0, 1, 0, 1)
+) -> Table:
+    """An empty table, ``padding`` in characters above, right of, below and left of a cell."""
+    # Here and below: a command's --help does not need rich.
+    from rich import box
+    from rich.table import Table
+
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=padding)
+
+
+def print_table(table: Table) -> None:
+    """Print a table whose texts are whole.
+
+    On a terminal, one that is too long for its column goes on below; in a pipe or a file a line
+    is as long as it has to be.
+    """
+    from rich.console import Console
+
+    for column in table.columns:
+        column.overflow = "fold"
+    width = None if sys.stdout.isatty() else WIDEST
+    Console(width=width).print(table, highlight=False, markup=False)
 
 
 def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:

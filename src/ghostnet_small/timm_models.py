@@ -32,6 +32,22 @@ _WEIGHT_SOURCES = ("url", "file", "state_dict", "hf_hub_id")
 # The paper's, of CIFAR-10.
 _MEAN, _STD = (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)
 
+# Words of timm for what this network does not have, and what to do instead.
+_OFF_AT_ZERO = ("drop_rate", "drop_path_rate", "drop_block_rate")
+_UNKNOWN = (
+    "this network has no such setting: it takes num_classes, in_chans, width and deployed; leave "
+    "it out"
+)
+_WITHOUT = {
+    "drop_rate": "this network has no dropout, leave it out",
+    "drop_path_rate": "this network has no stochastic depth, leave it out",
+    "drop_block_rate": "this network has no DropBlock, leave it out",
+    "img_size": "this network takes images of any size, leave it out",
+    "bn_eps": "batch norms keep PyTorch's eps, leave it out or set eps of the modules",
+    "bn_momentum": "batch norms keep PyTorch's momentum, leave it out or set that of the modules",
+    "output_stride": "this network has one stride, leave it out",
+    "width_mult": "this network calls it width",
+}
 # What weights of a tag are built with, by "architecture.tag".
 _ARGUMENTS: dict[str, dict[str, Any]] = {}
 
@@ -88,14 +104,16 @@ def _create(
     width: float = 1.0,
     deployed: bool = False,
     global_pool: str = "avg",
-    drop_rate: float = 0.0,
+    **others: Any,
 ) -> GhostNetV3:
     """``create_ghostnet`` under timm's words; without classes the head's 1280 features come out,
     and ``deployed`` makes the folded form, which cannot be trained."""
     if global_pool != "avg":
         raise InputError(f"global_pool is {global_pool!r}; this network has only 'avg'")
-    if drop_rate:
-        raise InputError(f"drop_rate is {drop_rate!r}; this network has no dropout, leave it out")
+    for word, value in others.items():
+        # timm's own programs give 0 for what is not wanted.
+        if value or word not in _OFF_AT_ZERO:
+            raise InputError(f"{word} is {value!r}; {_WITHOUT.get(word, _UNKNOWN)}")
     model = create_ghostnet(name, width=width, num_classes=num_classes or 1, in_channels=in_chans)
     if deployed:
         # A copy is of the class of what it was made of.

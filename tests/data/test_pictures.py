@@ -14,9 +14,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, PngImagePlugin
 
-from ghostnet_small.data.pictures import find_pictures, read_picture
+from ghostnet_small.data import pictures
+from ghostnet_small.data.pictures import picture_form, read_picture
 from ghostnet_small.errors import InputError
 
 
@@ -236,7 +237,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-@pytest.mark.parametrize("side", [5_001, 10_000, 60_000])
+@pytest.mark.parametrize("side", [8_001, 17_000, 60_000])
 def test_decompression_bomb(side: int) -> None:
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")
@@ -244,35 +245,79 @@ def test_decompression_bomb(side: int) -> None:
         read_picture(content, name="bomb.png")
 
 
+def test_a_large_jpeg_is_read_small_where_a_size_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("MAX_PIXELS", 4000), ("DRAFT_ABOVE", 1000), ("MAX_DRAFT_PIXELS", 5000)):
+        monkeypatch.setattr(pictures, name, value)
+    ramp = np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))
+    image = Image.fromarray(ramp)
+    content = encode(image, "JPEG", quality=95)
+    picture = read_picture(content, size=8)[0].int()
+    assert (picture - torch.arange(8) * 32 - 14).abs().max() <= 4
+    # Whole it is too large, and so is one whose coefficients are held for all of it, or a PNG.
+    for refused, size in (
+        (content, None),
+        (encode(image, "JPEG", progressive=True), 8),
+        (encode(image), 8),
+        (encode(Image.new("L", (80, 64)), "JPEG"), 8),
+    ):
+        with pytest.raises(InputError, match="pixels are more than the allowed 4,000"):
+            read_picture(refused, size=size)
+
+
+def test_smaller_jpegs_are_decoded_whole() -> None:
+    content = encode(Image.fromarray(noise(64, 64)), "JPEG")
+    assert torch.equal(
+        read_picture(content, size=8), read_picture(Image.open(io.BytesIO(content)), size=8)
+    )
+
+
+def test_a_png_with_much_text_is_read() -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("workflow", "x" * (2 << 20), zip=True)
+    picture = read_picture(encode(Image.new("L", (8, 8), 9), pnginfo=text))
+    assert picture.unique().tolist() == [9]
+    assert PngImagePlugin.MAX_TEXT_CHUNK < 2 << 20  # as it was
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "the file is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
+        (b"\n<!DOCTYPE html><title>404</title>", "an HTML page"),
+        (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC is not read: save it as JPEG or PNG"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), r"\(a damaged PNG\)"),
+    ],
+)
+def test_what_a_file_is_instead(content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    for source in (content, tmp_path / "a.png"):
+        with pytest.raises(InputError, match=words):
+            read_picture(source)
+
+
+def test_a_header_tells_the_form(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = tmp_path / "a.jpg"
+    Image.new("RGB", (12, 8)).save(file, exif=exif)
+    assert picture_form(file) == (3, 12, 8) == tuple(read_picture(file).shape)
+    Image.fromarray(np.zeros((8, 9), np.uint16)).save(tmp_path / "deep.png")
+    assert picture_form(tmp_path / "deep.png") == (1, 8, 9)
+    assert pictures.is_deep(tmp_path / "deep.png") and not pictures.is_deep(file)
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no\.png does not exist"):
         read_picture(tmp_path / "no.png")
 
 
-def test_find_pictures(tmp_path: Path) -> None:
-    for name in ("b.png", "a/z.JPG", "a/y.webp", ".hidden/x.png", "notes.txt", "a/.DS_Store"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    found = find_pictures(tmp_path)
-    assert [file.relative_to(tmp_path).as_posix() for file in found] == [
-        "a/y.webp",
-        "a/z.JPG",
-        "b.png",
-    ]
-    assert find_pictures(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]
-    with pytest.raises(InputError, match="missing does not exist"):
-        find_pictures(tmp_path / "missing")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="empty holds no picture"):
-        find_pictures(tmp_path / "empty")
-
-
 def test_a_bomb_within_an_icon() -> None:
     """The directory of an icon says 16x16; the picture in it is larger than is allowed."""
-    inner = encode(Image.new("1", (5_001, 5_000)))
+    inner = encode(Image.new("1", (8_001, 8_000)))
     entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 1, len(inner), 22)
     content = struct.pack("<HHH", 0, 1, 1) + entry + inner
-    with pytest.raises(InputError, match=r"5001x5000 pixels are more than the allowed"):
+    with pytest.raises(InputError, match=r"8001x8000 pixels are more than the allowed"):
         read_picture(content)
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from ghostnet_small.data.dataset import ImageData
+from ghostnet_small.data.fitting import Fit
 from ghostnet_small.data.forms.parquet_rows import ParquetPictures
 from ghostnet_small.data.listing import FileRowNames
 from ghostnet_small.data.sources import DataSettings, OneSplit, load_data, load_split
@@ -341,6 +342,7 @@ def test_one_class_only(tmp_path: Path) -> None:
 def test_class_without_training_picture(tmp_path: Path) -> None:
     features = {"img": IMAGE, "label": class_label(["a", "b", "c"])}
     write_parquet(tmp_path / "train.parquet", [flat(0)] * 2, {"label": [0, 2]}, features)
+    write_parquet(tmp_path / "test.parquet", [flat(0)] * 2, {"label": [0, 1]}, features)
     assert "class 'b' has no training picture" in error_of(tmp_path)
 
 
@@ -387,7 +389,7 @@ def test_columns_that_cannot_be_told(tmp_path: Path) -> None:
     assert "no label column" in error_of(tmp_path / "a")
     (tmp_path / "b").mkdir()
     parquet.write_table(pa.table({"label": [0, 1]}), tmp_path / "b/train.parquet")
-    assert "no picture column among label" in error_of(tmp_path / "b")
+    assert "no image column among label (int64)" in error_of(tmp_path / "b")
     write_parquet(tmp_path / "c/test.parquet", [flat(0)] * 2, {"label": [0, 1]}, None)
     assert "no training split: found test" in error_of(tmp_path / "c")
 
@@ -408,8 +410,8 @@ def test_splits_with_other_columns(tmp_path: Path) -> None:
     write_parquet(tmp_path / "train.parquet", [flat(0)] * 2, {"label": [0, 1]}, None)
     write_parquet(tmp_path / "test.parquet", [flat(0)] * 2, {"target": [0, 1]}, None)
     message = error_of(tmp_path)
-    assert f"{tmp_path} cannot be read as a Hugging Face data set" in message
-    assert "column names don't match" in message
+    assert f"{tmp_path}/test.parquet has no column label, which {tmp_path}/train.parquet" in message
+    assert "its columns are img, target" in message
 
 
 def test_skip_in_parquet(tmp_path: Path) -> None:
@@ -456,8 +458,12 @@ def test_parquet_rows_in_any_order_and_many_groups(tmp_path: Path) -> None:
 # -- one split ---------------------------------------------------------------------------------
 
 
+def fit(channels: int = 3) -> Fit:
+    return Fit("the model", (16, 16), channels, ("apple", "leaf", "plum"))
+
+
 def one(root: Path, name: str, channels: int = 3, **settings: Any) -> OneSplit:
-    return load_split(DataSettings(root=str(root), **settings), name, channels=channels)
+    return load_split(DataSettings(root=str(root), **settings), name, fit(channels))
 
 
 def test_one_split_is_that_of_the_whole(tmp_path: Path) -> None:
@@ -470,6 +476,8 @@ def test_one_split_is_that_of_the_whole(tmp_path: Path) -> None:
         assert torch.equal(found.split.labels, expected.labels)
         assert torch.equal(found.split.index, expected.index)
         assert (found.classes, found.channels, found.size) == (whole.classes, 3, whole.size)
+        assert found.held_out == (name == "validation")
+        assert found.fingerprint == whole.fingerprints[name]
         prints.add(found.fingerprint)
     assert len(prints) == 3
 
@@ -493,7 +501,7 @@ def test_a_grey_split_of_a_coloured_set(tmp_path: Path) -> None:
     assert one(root, "test", validation=0).channels == 3
     assert one(root, "test", channels=1, validation=0).channels == 1
     settings = DataSettings(root=str(root), validation=0, channels=1)
-    assert load_split(settings, "test", channels=3).channels == 1
+    assert load_split(settings, "test", fit(1)).channels == 1
 
 
 # -- the real one ------------------------------------------------------------------------------

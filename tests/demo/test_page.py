@@ -99,10 +99,12 @@ def test_a_picture_comes(demo: Demo, way: Callable[[Demo, bytes], None]) -> None
     assert "32 \N{MULTIPLICATION SIGN} 32 pixels" in demo.text("#given")
 
 
-def test_an_example_comes(demo: Demo) -> None:
+@pytest.mark.parametrize("way", ["mouse", "keyboard"])
+def test_an_example_comes(demo: Demo, way: str) -> None:
     demo.give(encoded(BLUE))
     before = demo.answered()
-    demo.page.click("#example-list button[aria-label='red.png']")
+    example = demo.page.get_by_role("button", name="red.png")
+    example.click() if way == "mouse" else example.press("Enter")
     demo.wait(before)
     assert (demo.pixels("#seen") == np.asarray(RED)).all()
 

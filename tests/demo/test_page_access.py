@@ -236,5 +236,6 @@ def test_a_file_of_int8_alone_without_maps_or_facts(
         assert {len(values) for values in shown.values()} == {1}
         assert "no maps" in demo.text("#looked-text")
         assert "not recorded" in demo.text("#limits")
-        assert demo.locate("#examples").is_hidden()
+        assert "of what it knows" in demo.text("#examples-title")
+        assert demo.locate("#example-list button").count() == 10
         assert demo.complaints == [] and demo.outside() == []

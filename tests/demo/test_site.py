@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from ghostnet_small.data.pictures import read_picture
 from ghostnet_small.demo import site as module
+from ghostnet_small.demo.drawings import THINGS
 from ghostnet_small.demo.manifest import RESIZE
 from ghostnet_small.demo.opened import Bundle
 from ghostnet_small.demo.site import read_page, read_pictures, site
@@ -41,6 +43,29 @@ def test_the_table_is_what_the_page_asks_for() -> None:
     assert table["/"].content == b"page" and table["/pictures/0.png"].content == b"picture"
     about = json.loads(table["/model.json"].content)
     assert about["pictures"] == [{"url": "pictures/0.png", "name": "cat.png"}]
+    assert about["drawn"] is False
+
+
+@pytest.mark.parametrize(
+    ("classes", "channels", "names"),
+    [
+        (("ship", "b", "airplane"), 3, ["ship", "airplane"]),
+        (("T - shirt / top", "Coat", "7"), 1, ["T - shirt / top", "7"]),
+        # None of its classes can be drawn.
+        (("a", "b"), 3, list(THINGS)),
+    ],
+)
+def test_without_pictures_drawings_are_offered(
+    classes: tuple[str, ...], channels: int, names: list[str]
+) -> None:
+    described = replace(DESCRIBED, classes=classes, mean=(0.5,) * channels, std=(0.5,) * channels)
+    bundle = Bundle("run", described, {"model.onnx": b"network"})
+    table = site(bundle, {"index.html": b"page"}, {}, {})
+    about = json.loads(table["/model.json"].content)
+    assert about["drawn"] and [one["name"] for one in about["pictures"]] == names
+    for number in range(len(names)):
+        with Image.open(io.BytesIO(table[f"/pictures/{number}.png"].content)) as image:
+            assert image.mode == ("L" if channels == 1 else "RGB") and image.size == (192, 192)
 
 
 def test_a_page_that_is_missing(tmp_path: Path) -> None:
@@ -77,7 +102,12 @@ def test_pictures_are_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "MOST_PICTURES", 2)
     assert list(read_pictures(tmp_path, said.append)) == ["a.jpg", "b.png"]
     assert len(said) == 1 and "of 3 pictures" in said[0] and said[0].endswith("the first 2")
+    # One that cannot be read does not keep the others from being offered, nor takes a place.
     (tmp_path / "a.jpg").write_text("no picture")
+    assert list(read_pictures(tmp_path, said.append)) == ["b.png", "b.png (2)"]
+    assert "a.jpg is not a readable picture" in said[-1]
+    for name in ("b.png", "more/b.png"):
+        (tmp_path / name).write_text("no picture")
     with pytest.raises(InputError, match=r"a\.jpg is not a readable picture"):
         read_pictures(tmp_path, said.append)
 

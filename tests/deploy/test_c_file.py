@@ -42,7 +42,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Compiled files of these tests stay among these tests."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
-        patch.setattr(compiled, "cache_root", lambda: folder)
+        patch.setenv("GHOSTNET_CACHE", str(folder))
         yield
 
 
@@ -236,6 +236,21 @@ def test_a_damaged_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         open_file(path)
     monkeypatch.setenv("CC", "nocc -m64")
     with pytest.raises(InputError, match="no compiler 'nocc', which CC names"):
+        open_file(path)
+
+
+def test_c_runs_without_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, description = deployable(size=(8, 8))
+    path = tmp_path / "model.c"
+    c_file.export(network, description, path)
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("GHOSTNET_CACHE", str(tmp_path / "a file"))
+    open_file(path)
+    # A compiler without room says so, and the network is not to blame.
+    (tmp_path / "full").write_text("#!/bin/sh\necho 'out: No space left on device' >&2; exit 1\n")
+    (tmp_path / "full").chmod(0o755)
+    monkeypatch.setenv("CC", str(tmp_path / "full"))
+    with pytest.raises(InputError, match=r"has no room; .*TMPDIR"):
         open_file(path)
 
 

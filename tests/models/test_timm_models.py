@@ -138,13 +138,19 @@ def test_without_classes_the_features_come_out() -> None:
 
 
 def test_training_scripts_may_pass_a_dropout_of_zero() -> None:
-    timm.create_model("ghostnetv3_small", width=0.25, drop_rate=0.0, drop_path_rate=None)
+    off = {"drop_rate": 0.0, "drop_path_rate": 0.0, "drop_block_rate": None, "bn_eps": None}
+    timm.create_model("ghostnetv3_small", width=0.25, **off)
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"drop_rate": 0.2}, "0.2"),
+        ({"drop_path_rate": 0.1}, "drop_path_rate is 0.1; this network has no stochastic depth"),
+        ({"bn_eps": 1e-3}, "bn_eps is 0.001; batch norms keep PyTorch's eps"),
+        ({"img_size": 64}, "img_size is 64; this network takes images of any size"),
+        ({"width_mult": 2}, "width_mult is 2; this network calls it width"),
+        ({"act_layer": "silu"}, "act_layer is 'silu'; this network has no such setting: it takes"),
         ({"global_pool": "max"}, "'max'"),
         ({"features_only": True}, "features_only"),
         ({"width": -1}, "-1"),

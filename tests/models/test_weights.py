@@ -4,8 +4,10 @@ import json
 import os
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -198,3 +200,65 @@ def test_a_path_without_weights(tmp_path: Path, what: str) -> None:
     with pytest.raises(InputError) as raised:
         gns.load(path)
     assert str(path) in str(raised.value)
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
+    model = gns.create_model("ghostnetv3_small", width=0.1, num_classes=3, in_channels=1)
+    for changes, said in (
+        ({"classes": ("cat", "dog")}, "info.classes has 2 names, and the model answers with 3"),
+        ({"mean": (0.5,) * 3, "std": (1.0,) * 3}, "have 3 values, and the model takes 1"),
+    ):
+        with pytest.raises(InputError, match=said):
+            gns.save_model(model, replace(INFO, **changes), tmp_path / "new")  # type: ignore[arg-type]
+    assert not (tmp_path / "new").exists()
+
+
+def test_numbers_and_names_of_numpy_are_saved_as_plain_ones(tmp_path: Path) -> None:
+    labels = np.array([0, 2, 1])
+    model = gns.create_model(
+        "ghostnetv3_small",
+        width=np.float32(0.5),
+        num_classes=labels.max() + 1,
+        in_channels=np.uint8(1),
+    )
+    info = gns.ModelInfo(
+        np.array(["a", "b", "c"]),  # type: ignore[arg-type]
+        np.array([9, 13]),  # type: ignore[arg-type]
+        np.array([0.5], np.float32),  # type: ignore[arg-type]
+        [np.float64(0.25)],  # type: ignore[arg-type]
+        {},
+    )
+    gns.save_model(model, info, tmp_path)
+    loaded, found = gns.load(tmp_path)
+    assert found == gns.ModelInfo(("a", "b", "c"), (9, 13), (0.5,), (0.25,), {}) == info
+    assert loaded.config == model.config == {**model.config, "num_classes": 3, "width": 0.5}
+    for number in (2.0, np.float64(2), True, 0, np.int64(-1), "3"):
+        with pytest.raises(InputError, match=r"num_classes is .*; it must be a whole number"):
+            gns.create_model("ghostnetv3_small", num_classes=number)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"size \(9.5, 13\).* is not allowed"):
+        replace(INFO, size=(9.5, 13))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("folded", [False, True])
+def test_weights_of_another_type_are_converted(
+    dtype: torch.dtype, folded: bool, tmp_path: Path
+) -> None:
+    model = gns.create_model("ghostnetv3_small", width=0.1, num_classes=3, in_channels=1).eval()
+    saved = (gns.reparameterize(model) if folded else model).to(dtype)
+    gns.save_model(saved, INFO, tmp_path)  # type: ignore[arg-type]
+    loaded, _ = gns.load(tmp_path)
+    found = {k: tensor for k, tensor in loaded.state_dict().items() if tensor.is_floating_point()}
+    assert {tensor.dtype for tensor in found.values()} == {torch.float32}
+    for name, tensor in saved.state_dict().items():
+        if tensor.is_floating_point():
+            assert torch.equal(found[name], tensor.float())
+
+
+def test_the_fingerprints_of_the_splits_are_kept(tmp_path: Path) -> None:
+    model = gns.create_model("ghostnetv3_small", width=0.1, num_classes=3, in_channels=1)
+    info = replace(INFO, fingerprints={"train": "a1", "test": "b2"})
+    gns.save_model(model, info, tmp_path)
+    assert gns.load(tmp_path)[1] == info
+    gns.save_model(model, INFO, tmp_path)
+    assert "fingerprints" not in json.loads((tmp_path / "config.json").read_text())

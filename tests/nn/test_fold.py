@@ -123,3 +123,10 @@ def test_a_kernel_in_the_centre_of_a_larger_one() -> None:
         centre_in(torch.full((1, 1, 1, 1), 7.0), (3, 5)).flatten().tolist()
         == [0] * 7 + [7.0] + [0] * 7
     )
+
+
+def test_folding_leaves_the_random_generator_alone() -> None:
+    model = gns.create_model("ghostnetv3_small", width=0.1).eval()
+    before = torch.get_rng_state()
+    gns.reparameterize(model)
+    assert torch.equal(torch.get_rng_state(), before)

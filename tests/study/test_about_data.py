@@ -43,6 +43,11 @@ def test_the_sheet_shows_what_training_sees(tmp_path: Path) -> None:
     assert (mixed[0, 3] == expected[0].permute(1, 2, 0).numpy()).all()
 
 
+def test_what_was_found_is_told() -> None:
+    origin = {"form": "parquet", "image_column": "img", "label_column": "label"}
+    assert origin.items() <= describe_data(replace(made_data(), origin=origin)).items()
+
+
 def test_imbalance_is_that_of_the_classes_with_training_pictures() -> None:
     data = made_data()
     labels = torch.tensor([0] * 18 + [1] * 4 + [3] * 6)

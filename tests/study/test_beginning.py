@@ -107,7 +107,20 @@ def test_the_same_classes_and_channels_give_the_same_logits(colour: Path) -> Non
     assert (about["classifier"], about["channels"]) == ("kept", 3)
 
 
-@pytest.mark.parametrize("classes", [("red", "blue", "green"), ("a", "b", "c"), DIGITS])
+def test_classes_in_another_order_keep_their_rows(
+    colour: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = tuple(reversed(COLOURS))
+    model, about = filled(colour, 3, other)
+    given, _ = gns.load(colour)
+    x = torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(model(x), given(x).flip(1))
+    assert about["classifier"] == "kept"
+    assert "know the data's classes in another order" in caplog.text
+
+
+@pytest.mark.parametrize("classes", [(*COLOURS[:-1], "pink"), ("a", "b", "c"), DIGITS])
 def test_other_classes_start_the_classifier_afresh(colour: Path, classes: tuple[str, ...]) -> None:
     model, about = filled(colour, 3, classes)
     given, _ = gns.load(colour)

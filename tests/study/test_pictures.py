@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ghostnet_small.study import pictures
+from ghostnet_small.study import lettering, pictures
 from ghostnet_small.study.pictures import draw_confusion, draw_curves, draw_mistakes
 
 
@@ -110,3 +113,49 @@ def test_no_mistake_is_said_so(tmp_path: Path, drawn: list[Figure]) -> None:
     draw_mistakes(images, labels, labels, torch.ones(2), ["a", "b"], tmp_path / "w.png")
     assert is_png(tmp_path / "w.png")
     assert drawn[0].get_suptitle() == "No mistakes in 2 pictures"
+
+
+# -- letters that fonts lack -------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_fonts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Of this machine's fonts only those that come with matplotlib."""
+    own = [
+        font
+        for font in font_manager.fontManager.ttflist
+        if Path(font.fname).is_relative_to(Path(matplotlib.get_data_path()))
+    ]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", own)
+    lettering._family.cache_clear()
+    yield
+    lettering._family.cache_clear()
+
+
+@pytest.mark.usefixtures("own_fonts")
+def test_names_that_no_font_has_are_numbers_with_a_list(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    classes = ["\u732b", "dog", "b\udce4r"]
+    draw_confusion(torch.eye(3, dtype=torch.int64), classes, tmp_path / "m.png")
+    axes = drawn[0].axes[0]
+    names = ["#0", "dog", "b\\udce4r"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == names
+    assert "#n: no font here" in axes.get_title("left")
+    listed = (tmp_path / "classes.txt").read_text().splitlines()
+    assert listed == ["#0 \u732b", "#1 dog", "#2 b\\udce4r"]
+    labels, predictions = torch.tensor([0, 1]), torch.tensor([1, 0])
+    images = torch.zeros(2, 1, 2, 2, dtype=torch.uint8)
+    draw_mistakes(images, labels, predictions, torch.ones(2), classes, tmp_path / "w.png")
+    used = [axes.get_title() for axes in drawn[1].axes if axes.images]
+    assert used == ["said dog (1.00),\nis #0", "said #0 (1.00),\nis dog"]
+
+
+@pytest.mark.usefixtures("own_fonts")
+def test_a_font_that_has_the_letters_is_found(tmp_path: Path, drawn: list[Figure]) -> None:
+    # Of the fonts of matplotlib only STIX has this letter.
+    draw_confusion(torch.eye(2, dtype=torch.int64), ["\u2316", "dog"], tmp_path / "m.png")
+    labels = drawn[0].axes[0].get_xticklabels()
+    assert [label.get_text() for label in labels] == ["\u2316", "dog"]
+    assert labels[0].get_fontfamily() == ["DejaVu Sans", "STIXGeneral"]
+    assert not (tmp_path / "classes.txt").exists()

@@ -245,6 +245,32 @@ def test_options_that_cannot_be_meant(words: list[str], said: str) -> None:
     assert said in str(raised.value) and "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("word", "names"),
+    [
+        ("[no,yes]", ("no", "yes")),
+        ("[01, 010, 1e3]", ("01", "010", "1e3")),
+        ("[null, ~, '']", ("null", "~", "")),
+        ("""["no", 'it''s']""", ("no", "it's")),
+        ("null", None),
+    ],
+)
+def test_names_on_the_command_line_are_taken_as_they_are_written(
+    word: str, names: tuple[str, ...] | None
+) -> None:
+    assert read_recipe(None, [f"--data.class_names={word}"]).data.class_names == names
+
+
+def test_names_that_yaml_takes_for_something_else(tmp_path: Path) -> None:
+    for text in ("[no, yes]", "[0, 1]"):
+        with pytest.raises(InputError, match="quote each name that YAML takes for something else"):
+            read_recipe(written(tmp_path, f"data: {{class_names: {text}}}"))
+    quoted = written(tmp_path, "data: {class_names: ['no', 'yes']}")
+    assert read_recipe(quoted).data.class_names == ("no", "yes")
+    with pytest.raises(InputError, match=r"'\[a: b\]'; it must be a list of names"):
+        read_recipe(None, ["--data.class_names", "[a: b]"])
+
+
 def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
     for path in (tmp_path / "none.yaml", tmp_path):
         with pytest.raises(InputError) as raised:

@@ -76,6 +76,7 @@ def test_what_lies_in_a_run(whole: tuple[Path, dict[str, Any]]) -> None:
     }
     written = json.loads((out / "summary.json").read_text())
     assert written == {**summary, "digest": written["digest"]}
+    assert summary["data"]["form"] == "digits"
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert rows == summary["epochs"] and [row["epoch"] for row in rows] == [1, 2]
     assert read_recipe(out / "recipe.yaml") == recipe_of()
@@ -234,6 +235,50 @@ def test_other_data_cannot_go_on_with_it(
     other = make_folder(tmp_path / "other", train=40, size=8, grey=True)
     with pytest.raises(InputError, match="fingerprint"):
         resume(out, "--data.root", str(other))
+
+
+def test_a_resume_elsewhere_finds_the_data_and_the_teachers(
+    whole: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "A", tmp_path / "B"
+    shape = {"train": 4, "test": 0, "size": 8, "grey": True, "classes": tuple(map(str, range(10)))}
+    make_folder(first / "pics", **shape)  # type: ignore[arg-type]
+    make_folder(second / "pics", **shape, seed=1)  # type: ignore[arg-type]
+    shutil.copytree(whole[0] / "last", first / "teacher")
+    monkeypatch.chdir(first)
+    recipe = recipe_of(
+        *("--data.root", "pics", "--data.limit", "null", "--data.validation", "0"),
+        *("--distill.teachers", '["teacher"]', "--distill.targets", "live"),
+    )
+    with pytest.raises(Interrupted):
+        start(recipe, Path("run"), stop=after(2))
+    monkeypatch.chdir(second)
+    summary = resume(Path("../A/run"))
+    assert summary["recipe"]["data"]["root"] == "pics" == recipe.data.root
+    # What is copied from a run has no path of this machine.
+    assert str(tmp_path) not in (first / "run/last/config.json").read_text()
+    assert json.loads((first / "run/place.json").read_text()) == {
+        "pics": str(first / "pics"),
+        "teacher": str(first / "teacher"),
+        "digest": json.loads((first / "run/place.json").read_text())["digest"],
+    }
+
+
+def test_a_resume_with_another_path_keeps_what_it_means(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_folder(tmp_path / "pics", train=6, test=1, size=8)
+    monkeypatch.chdir(tmp_path)
+    recipe = recipe_of("--data.root", "pics", "--data.limit", "null", "--data.validation", "0")
+    with pytest.raises(Interrupted):
+        start(recipe, Path("run"), stop=after(2))
+    Path("pics").rename("moved")
+    with pytest.raises(InputError, match=r"'pics' is not here, and .*/pics, where the run was"):
+        resume(Path("run"))
+    resume(Path("run"), "--data.root=moved")
+    monkeypatch.chdir("/")
+    found = evaluate_classifier(tmp_path / "run", say=lambda text: None)
+    assert found["total"] == 3
 
 
 def test_a_state_of_another_network_is_told(

@@ -14,7 +14,8 @@ from ghostnet_small import cli
 from ghostnet_small.models import shipped
 from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.records import read_records
-from ghostnet_small.study.ship import list_shipped, runs_of, shipped_facts
+from ghostnet_small.study.ship import runs_of
+from ghostnet_small.study.shipped_records import list_shipped, shipped_facts
 
 
 @pytest.fixture(scope="module")

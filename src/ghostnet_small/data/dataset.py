@@ -82,8 +82,10 @@ class ImageData:
     ``mean`` and ``std`` are a channel's mean and standard deviation over the training split,
     for pixels scaled to 0 .. 1. ``fingerprint`` is a SHA-256 that changes with any pixel,
     label, class name or cut of the splits. ``skipped`` says of each picture that
-    ``data.on_error skip`` left out why it cannot be used. ``origin`` names the repository and the
-    commit of a fetched set.
+    ``data.on_error skip`` left out why it cannot be used. ``origin`` says what was found:
+    the form, the columns of image and label where there are columns, and the repository and the
+    commit of a fetched set. ``fingerprints`` are those of the splits, each alone, as ``load_split``
+    has them. ``changed`` says what was done to bring the set to what a network takes.
     """
 
     train: Split
@@ -96,6 +98,14 @@ class ImageData:
     skipped: tuple[str, ...] = ()
     origin: dict[str, str] = field(default_factory=dict)
     cache: CacheUse = CacheUse()
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
+
+    @property
+    def left_out(self) -> str | None:
+        """``left_out_text`` of all splits."""
+        splits = (self.train, self.validation, self.test)
+        return left_out_text(self.skipped, sum(len(split) for split in splits if split is not None))
 
     @property
     def channels(self) -> int:
@@ -134,6 +144,13 @@ def check_split_name(name: str) -> None:
 def no_split(name: str, have: Sequence[str]) -> InputError:
     """What is raised where a data set has the splits ``have`` and not ``name``."""
     return InputError(f"this data set has no {name} split; it has {', '.join(have)}")
+
+
+def left_out_text(skipped: Sequence[str], used: int) -> str | None:
+    """``left out 2 of 12 images, such as: ...`` where some were ``skipped`` beside those used."""
+    if not skipped:
+        return None
+    return f"left out {len(skipped):,} of {len(skipped) + used:,} images, such as: {skipped[0]}"
 
 
 def size_text(size: Sequence[int]) -> str:

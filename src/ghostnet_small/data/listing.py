@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import bisect
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, compress
 from pathlib import Path
 from typing import TypeVar, overload
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -111,9 +112,10 @@ class FileRowNames(LazyRows[str]):
 
 @dataclass(frozen=True)
 class Listing:
-    """The splits of a source, ``train`` among them, and its class names.
+    """The splits of a source, and its class names.
 
-    ``remarks`` are for the user; ``origin`` says for the record where a fetched set is from.
+    ``remarks`` are for the user. ``origin`` says for the record what was found: the ``form``,
+    the columns of image and label where there are columns, and where a fetched set is from.
     """
 
     splits: dict[str, ListedSplit]
@@ -122,10 +124,38 @@ class Listing:
     origin: dict[str, str] = field(default_factory=dict)
 
 
-def known_splits(found: Iterable[str], where: str) -> dict[str, str]:
-    """``train``, ``validation`` and ``test``, each with the name that the source has for it.
+def used_classes(listing: Listing, where: str) -> Listing:
+    """``listing`` without the classes that have no image in any split, with a remark of them.
 
-    Raises ``InputError`` where there is no training split or a split under two names.
+    The names that a file gives to its numbers outlive their images where a set was filtered.
+    """
+    counts = torch.zeros(len(listing.classes), dtype=torch.int64)
+    for split in listing.splits.values():
+        known = split.labels[split.labels >= 0]
+        counts += torch.bincount(known, minlength=len(counts))
+    if counts.all():
+        return listing
+    # Rows without a label keep their -1, which the last place stands for.
+    number = torch.cat((counts.sign().cumsum(0) - 1, torch.tensor([-1])))
+    splits = {
+        name: replace(split, labels=number[split.labels]) for name, split in listing.splits.items()
+    }
+    used = counts.bool().tolist()
+    unused = [name for name, there in zip(listing.classes, used, strict=True) if not there]
+    shown = ", ".join(unused[:20]) + (", ..." if len(unused) > 20 else "")
+    remark = f"{where}: {len(unused)} of {len(listing.classes)} classes have no image"
+    return replace(
+        listing,
+        splits=splits,
+        classes=tuple(compress(listing.classes, used)),
+        remarks=(*listing.remarks, f"{remark} and are left out: {shown}"),
+    )
+
+
+def known_splits(found: Iterable[str], where: str) -> dict[str, str]:
+    """Those of ``train``, ``validation`` and ``test`` that are there, with the source's own names.
+
+    Raises ``InputError`` where there is none of them or a split under two names.
     """
     found = list(found)
     names: dict[str, str] = {}
@@ -138,9 +168,19 @@ def known_splits(found: Iterable[str], where: str) -> dict[str, str]:
                 f"{where} has both {names[ours]!r} and {theirs!r} as its {ours} split; keep one"
             )
         names[ours] = theirs
-    if "train" not in names:
-        raise InputError(
-            f"{where} has no training split: found {', '.join(sorted(found)) or 'nothing'}; "
-            f"name the splits train, validation (or valid, val) and test"
-        )
+    if not names:
+        raise no_training_split(where, found)
     return names
+
+
+def no_training_split(where: str, found: Iterable[str]) -> InputError:
+    """Return what is raised where a source has the splits ``found``, and ``train`` is not there."""
+    return InputError(
+        f"{where} has no training split: found {', '.join(sorted(found)) or 'nothing'}; "
+        f"name the splits train, validation (or valid, val) and test"
+    )
+
+
+def main_split(names: Container[str]) -> str:
+    """Return the split whose labels say which classes there are: ``train``, where it is there."""
+    return next(name for name in ("train", "validation", "test") if name in names)

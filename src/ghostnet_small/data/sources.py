@@ -5,19 +5,35 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ghostnet_small.data.dataset import ImageData, Split, check_split_name, no_split
+from ghostnet_small.data.classes import look_alikes
+from ghostnet_small.data.dataset import (
+    ImageData,
+    Split,
+    check_split_name,
+    left_out_text,
+    no_split,
+)
 from ghostnet_small.data.decoded.gather import Cut, Gathered, gather
 from ghostnet_small.data.decoded.statistics import mean_std
+from ghostnet_small.data.fitting import (
+    Fit,
+    Gather,
+    gather_fitting,
+    keeps_its_names,
+    to_classes_of,
+)
 from ghostnet_small.data.forms.digits import list_digits
 from ghostnet_small.data.forms.find import holds_data_set, layouts, list_root, refuse_label_column
 from ghostnet_small.data.hub.named import SHORT_NAMES, is_name, list_named, nearest_name
-from ghostnet_small.data.listing import Listing
+from ghostnet_small.data.listing import Listing, no_training_split
+from ghostnet_small.data.plausible import remark_on_pixels
 from ghostnet_small.data.settings import DataSettings
 from ghostnet_small.data.split import hold_out, limited_rows
 from ghostnet_small.errors import InputError
@@ -25,8 +41,8 @@ from ghostnet_small.errors import InputError
 logger = logging.getLogger(__name__)  # what a user should know, though nothing is wrong
 
 
-def load_data(settings: DataSettings) -> ImageData:
-    """Read, decode and cut a data set.
+def load_data(settings: DataSettings, fit: Fit | None = None) -> ImageData:
+    """Read, decode and cut a data set; with ``fit``, brought to what a network takes.
 
     What has to be decoded is decoded once, into the cache. ``mean`` and ``std`` are of the
     training split after the hold-out, computed from exact integer sums; a channel that has one
@@ -35,36 +51,52 @@ def load_data(settings: DataSettings) -> ImageData:
     Raises ``InputError`` for settings that the source cannot meet and for pictures that cannot
     be read.
     """
-    listing, where = _read(settings)
+    listing, where = _read(settings, known=fit)
     cuts = _cuts(listing, settings)
-    found = _gather(listing, cuts, settings)
-    train = found.splits["train"]
-    if found.skipped:
+    found, splits, changed = _fitted(listing, cuts, settings, fit, where)
+    train = splits["train"]
+    if found.skipped and fit is None:
         _check_classes(train.labels, listing.classes, where)
-    mean, std = mean_std(found.facts("train").histogram)
+    histogram = found.facts("train").histogram
+    mean, std = mean_std(histogram)
+    remark = remark_on_pixels(histogram, std, listing.splits["train"], int(train.index[0]))
+    if remark is not None:
+        logger.warning(remark)
     return ImageData(
         train=train,
-        validation=found.splits.get("validation"),
-        test=found.splits.get("test"),
-        classes=listing.classes,
+        validation=splits.get("validation"),
+        test=splits.get("test"),
+        classes=listing.classes if fit is None else fit.classes,
         mean=_override("mean", settings.mean, mean),
         std=_override("std", settings.std, std),
-        fingerprint=_fingerprint(listing.classes, found),
+        fingerprint=_fingerprint(listing.classes, found, found.splits),
         skipped=(*_broken(listing, cuts), *found.skipped),
         origin=listing.origin,
         cache=found.cache,
+        fingerprints={cut.name: _fingerprint(listing.classes, found, [cut.name]) for cut in cuts},
+        changed=changed,
     )
 
 
 @dataclass(frozen=True)
 class OneSplit:
-    """One split of a data set; ``fingerprint`` changes with its pixels, labels, rows or classes."""
+    """One split of a data set; ``fingerprint`` changes with its pixels, labels, rows or classes.
+
+    ``held_out``: its images are a part of the training split. ``changed`` as ``ImageData`` has it.
+    """
 
     name: str
     split: Split
     classes: tuple[str, ...]
     fingerprint: str
     skipped: tuple[str, ...]
+    held_out: bool = False
+    changed: tuple[str, ...] = ()
+
+    @property
+    def left_out(self) -> str | None:
+        """``left_out_text`` of the split."""
+        return left_out_text(self.skipped, len(self.split))
 
     @property
     def channels(self) -> int:
@@ -76,48 +108,91 @@ class OneSplit:
         return self.split.images.shape[2], self.split.images.shape[3]
 
 
-def load_split(settings: DataSettings, name: str, *, channels: int) -> OneSplit:
+def load_split(settings: DataSettings, name: str, fit: Fit) -> OneSplit:
     """The split ``name`` as ``load_data`` cuts it, without decoding the others.
 
-    Where ``data.channels`` leaves the colour open and the split is all grey, ``channels`` 3 repeats
-    the one channel: another split may have a coloured picture.
+    Its images and labels are brought to what a network takes, as ``fit`` says. The other splits
+    need not be there, and class folders alone are the split.
 
-    Raises ``InputError`` as ``load_data`` does, and where there is no such split.
+    Raises ``InputError`` as ``load_data`` does, where there is no such split, and where the network
+    does not know a class.
     """
     check_split_name(name)
-    listing, _ = _read(settings)
+    listing, where = _read(settings, only=name, known=fit)
     cuts = _cuts(listing, settings)
     chosen = [cut for cut in cuts if cut.name == name]
     if not chosen:
         raise no_split(name, [cut.name for cut in cuts])
-    found = _gather(listing, chosen, settings, at_least=1 if settings.channels else channels)
+    found, splits, changed = _fitted(listing, chosen, settings, fit, where)
     return OneSplit(
         name=name,
-        split=found.splits[name],
-        classes=listing.classes,
-        fingerprint=_fingerprint(listing.classes, found),
+        split=splits[name],
+        classes=fit.classes,
+        fingerprint=_fingerprint(listing.classes, found, [name]),
         skipped=(*_broken(listing, chosen), *found.skipped),
+        held_out=chosen[0].listed != name,
+        changed=changed,
     )
 
 
-def _read(settings: DataSettings) -> tuple[Listing, str]:
-    """The source's checked listing, and its name for messages."""
+def _fitted(
+    listing: Listing, cuts: list[Cut], settings: DataSettings, fit: Fit | None, where: str
+) -> tuple[Gathered, dict[str, Split], tuple[str, ...]]:
+    """What the ``cuts`` hold; that with a network's labels; and what was changed for it."""
+    if fit is None:
+        found = _gatherer(listing, cuts, settings)(settings.size, settings.channels, 1)
+        return found, found.splits, ()
+    numbers, matched = to_classes_of(listing, fit, where)
+    found, changed = gather_fitting(
+        listing,
+        cuts,
+        fit,
+        size=settings.size,
+        channels=settings.channels,
+        gather=_gatherer(listing, cuts, settings),
+    )
+    splits = {
+        name: replace(split, labels=numbers[split.labels]) for name, split in found.splits.items()
+    }
+    return found, splits, (*matched, *changed)
+
+
+def _read(
+    settings: DataSettings, only: str | None = None, known: Fit | None = None
+) -> tuple[Listing, str]:
+    """The source's checked listing, and its name for messages.
+
+    Where ``only`` one split is wanted, others need not be there.
+    """
     settings.check()
-    listing, where = _list(settings)
+    listing, where = _list(settings, only)
     for remark in listing.remarks:
         logger.warning(remark)
-    if settings.on_error == "stop":
-        for split in listing.splits.values():
-            for message in split.broken.values():
+    for name, split in listing.splits.items():
+        for message in split.broken.values():
+            if settings.on_error == "stop":
                 raise InputError(message)
-    listing = _renamed(listing, settings.class_names, where)
-    _check_classes(listing.splits["train"].labels, listing.classes, where)
+            if len(split.broken) == len(split.labels):
+                raise InputError(
+                    f"no row of the {name} split has a label that can be used: {message}"
+                )
+            break
+    if known is None or not keeps_its_names(listing, known, settings.class_names):
+        listing = _renamed(listing, settings.class_names, where)
+    if (same := look_alikes(listing.classes)) is not None:
+        logger.warning(same)
+    if "train" in listing.splits:
+        _check_classes(listing.splits["train"].labels, listing.classes, where)
+    elif only is None:
+        raise no_training_split(where, listing.splits)
     return listing, where
 
 
 def _cuts(listing: Listing, settings: DataSettings) -> list[Cut]:
     """The splits as rows of the source's: labels are enough to cut by, nothing is decoded."""
     rows = {name: (split.labels >= 0).nonzero().flatten() for name, split in listing.splits.items()}
+    if "train" not in rows:
+        return [Cut(name, name, rows[name]) for name in rows]
     labels = listing.splits["train"].labels
     if settings.limit is not None:
         chosen = limited_rows(labels[rows["train"]], settings.limit, seed=settings.split_seed)
@@ -130,15 +205,13 @@ def _cuts(listing: Listing, settings: DataSettings) -> list[Cut]:
     return cuts if held is None else [*cuts, Cut("validation", "train", held)]
 
 
-def _gather(
-    listing: Listing, cuts: list[Cut], settings: DataSettings, at_least: int = 1
-) -> Gathered:
-    return gather(
+def _gatherer(listing: Listing, cuts: list[Cut], settings: DataSettings) -> Gather:
+    return lambda size, channels, at_least: gather(
         listing.splits,
         cuts,
-        channels=settings.channels,
-        at_least=at_least,
-        size=settings.size,
+        channels=channels,
+        at_least=at_least if channels is None else 1,
+        size=size,
         on_error=settings.on_error,
         cache=settings.cache,
         memory_gib=settings.memory_gib,
@@ -152,10 +225,10 @@ def _broken(listing: Listing, cuts: list[Cut]) -> list[str]:
     return [message for name in names for message in listing.splits[name].broken.values()]
 
 
-def _list(settings: DataSettings) -> tuple[Listing, str]:
+def _list(settings: DataSettings, only: str | None) -> tuple[Listing, str]:
     """The source's listing, and its name for messages."""
     if settings.root is not None:
-        return list_root(settings.root, settings.label_column, "data.root"), settings.root
+        return list_root(settings.root, settings.label_column, "data.root", only), settings.root
     source, root = settings.source, Path(settings.source).expanduser()
     if is_name(source):
         if not holds_data_set(root):
@@ -174,7 +247,7 @@ def _list(settings: DataSettings) -> tuple[Listing, str]:
             f"data.source {source!r} does not exist; {hint}give digits, "
             f"{', '.join(SHORT_NAMES)}, OWNER/NAME, or --data.root DIR with {layouts()}"
         )
-    return list_root(source, settings.label_column, "data.source"), source
+    return list_root(source, settings.label_column, "data.source", only), source
 
 
 def _list_named(settings: DataSettings) -> Listing:
@@ -226,9 +299,9 @@ def _override(
     return tuple(wanted)
 
 
-def _fingerprint(classes: tuple[str, ...], found: Gathered) -> str:
+def _fingerprint(classes: tuple[str, ...], found: Gathered, names: Iterable[str]) -> str:
     sha = hashlib.sha256(json.dumps(classes).encode())
-    for name in sorted(found.splits):
+    for name in sorted(names):
         sha.update(f"\n{name} {found.facts(name).digest} ".encode())
         sha.update(found.splits[name].index.numpy().astype("<i8").tobytes())
     return sha.hexdigest()

@@ -15,7 +15,7 @@ from ghostnet_small.models.network import Network
 from ghostnet_small.models.weights import ModelInfo, load, weights_folder
 from ghostnet_small.study.folder import RunFolder, is_run
 from ghostnet_small.study.portable import portable_recipe
-from ghostnet_small.study.ship import shipped_facts
+from ghostnet_small.study.shipped_records import shipped_facts
 
 FLOAT32, INT8, ACTIVATION = "model.onnx", "model.int8.onnx", "activation.onnx"
 FILES = (FLOAT32, INT8, ACTIVATION)

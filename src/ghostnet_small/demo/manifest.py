@@ -32,8 +32,13 @@ RESIZE: dict[str, Any] = {
 }
 
 
-def manifest(bundle: Bundle, pictures: list[dict[str, str]]) -> dict[str, Any]:
-    """The values of ``model.json``; ``pictures`` as the page finds them: ``url`` and ``name``."""
+def manifest(
+    bundle: Bundle, pictures: list[dict[str, str]], *, drawn: bool = False
+) -> dict[str, Any]:
+    """The values of ``model.json``; ``pictures`` as the page finds them: ``url`` and ``name``.
+
+    ``drawn``: they are drawings of the demo's own, named after what they show.
+    """
     described = bundle.description
     return {
         "name": bundle.name,
@@ -53,6 +58,7 @@ def manifest(bundle: Bundle, pictures: list[dict[str, str]]) -> dict[str, Any]:
         "trained_on": bundle.trained_on,
         "test_top1": None if bundle.test_top1 is None else dict(bundle.test_top1),
         "pictures": pictures,
+        "drawn": drawn,
         "runtime": {"name": runtime.NAME, "version": runtime.VERSION},
     }
 

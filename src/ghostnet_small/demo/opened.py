@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from ghostnet_small.demo.chosen import FILES, FLOAT32, INT8, MOST_BYTES, RECORD,
 from ghostnet_small.deploy.description import Description
 from ghostnet_small.deploy.formats import format_of, open_file
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import checked_json, read_bytes
+from ghostnet_small.files import checked_json, read_bytes, temporary_folder
 from ghostnet_small.models.registry import ARCHITECTURES
 from ghostnet_small.models.weights import KINDS
 from ghostnet_small.study.classifier import is_exported
@@ -55,9 +54,9 @@ def open_bundle(
     ready = None if overrides else _ready(chosen, chosen.folder, say)
     if ready is not None:
         return ready
-    with tempfile.TemporaryDirectory(prefix="ghostnet-small-demo-") as name:
-        write_bundle(path, Path(name), weights=chosen.kind, overrides=overrides, say=say)
-        return _read(chosen, Path(name))
+    with temporary_folder() as folder:
+        write_bundle(path, folder, weights=chosen.kind, overrides=overrides, say=say)
+        return _read(chosen, folder)
 
 
 def _ready(chosen: Chosen, folder: Path, say: Say) -> Bundle | None:

@@ -1,4 +1,4 @@
-"""What the server serves: the page, the runtime, the network's files and the user's pictures."""
+"""What the server serves: the page, the runtime, the network's files and images to try."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from ghostnet_small.data.pictures import find_pictures, read_picture
+from ghostnet_small.data.image_files import find_pictures
+from ghostnet_small.data.pictures import read_picture
+from ghostnet_small.demo.drawings import examples
 from ghostnet_small.demo.manifest import manifest
 from ghostnet_small.demo.opened import Bundle
 from ghostnet_small.demo.server import Resource, Table
@@ -50,14 +52,23 @@ def read_pictures(folder: Path, say: Say) -> dict[str, bytes]:
     """The first pictures of ``folder`` as PNG by name, upright, over white, and with nothing else
     that their files hold; large ones smaller.
 
-    Raises ``InputError`` where there is none, or one cannot be read.
+    One that cannot be read is left out, and told to ``say``.
+
+    Raises ``InputError`` where there is none, or none can be read.
     """
-    files = find_pictures(folder)
+    files = find_pictures(folder, say)
     if len(files) > MOST_PICTURES:
         say(f"of {len(files)} pictures of {folder} the page offers the first {MOST_PICTURES}")
     found: dict[str, bytes] = {}
-    for file in files[:MOST_PICTURES]:
-        pixels = read_picture(file)
+    reasons = []
+    for file in files:
+        if len(found) == MOST_PICTURES:
+            break
+        try:
+            pixels = read_picture(file)
+        except InputError as error:
+            reasons.append(str(error))
+            continue
         channels = pixels.permute(1, 2, 0).numpy()
         picture = Image.fromarray(channels[:, :, 0] if len(pixels) == 1 else channels)
         picture.thumbnail((MOST_SIDE, MOST_SIDE), Image.Resampling.BILINEAR, reducing_gap=None)
@@ -69,6 +80,10 @@ def read_pictures(folder: Path, say: Say) -> dict[str, bytes]:
         while name in found:
             name, number = f"{printable(file.name)} ({number})", number + 1
         found[name] = text.getvalue()
+    if not found:
+        raise InputError(reasons[0])
+    for reason in reasons[:MOST_PICTURES]:
+        say(reason)
     return found
 
 
@@ -78,17 +93,19 @@ def site(
     assets: dict[str, bytes],
     pictures: dict[str, bytes],
 ) -> Table:
-    """Every address that is served."""
+    """Every address that is served; without ``pictures`` of the user's, drawings are offered."""
     table = {f"/{name}": _resource(name, content) for name, content in page.items()}
     table["/"] = table.pop(f"/{INDEX}")
     table |= {f"/assets/{name}": _resource(name, content) for name, content in assets.items()}
     table |= {f"/{name}": _resource(name, content) for name, content in bundle.files.items()}
+    described = bundle.description
+    files = pictures or examples(described.classes, described.channels)
     offered = []
-    for number, (name, content) in enumerate(pictures.items()):
+    for number, (name, content) in enumerate(files.items()):
         url = f"pictures/{number}.png"
         table[f"/{url}"] = _resource(url, content)
         offered.append({"url": url, "name": name})
-    about = json.dumps(manifest(bundle, offered)).encode()
+    about = json.dumps(manifest(bundle, offered, drawn=not pictures)).encode()
     return {**table, "/model.json": _resource("model.json", about)}
 
 

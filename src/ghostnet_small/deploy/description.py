@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from ghostnet_small.errors import InputError
@@ -30,7 +30,8 @@ class Description:
     ``classes`` in the order of the answers; ``size`` (height, width) in pixels; a channel's
     ``mean`` and ``std`` for pixels scaled to 0 .. 1. ``input`` "normalized": float32
     ``(N, C, H, W)`` of normalised pixels goes in and logits come out; "pixels": uint8 goes in and
-    probabilities come out. ``data``: the recipe's room of that name, for evaluation.
+    probabilities come out. ``data``: the recipe's room of that name, for evaluation, and
+    ``fingerprints`` of its splits by name, where they are known.
     """
 
     architecture: str
@@ -42,6 +43,7 @@ class Description:
     precision: Precision
     input: Input
     data: Mapping[str, Any]
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def channels(self) -> int:
@@ -50,7 +52,10 @@ class Description:
 
     def as_json(self) -> str:
         """One line of ASCII that ``read_description`` reads."""
-        return json.dumps({"format": FORMAT, **asdict(self)})
+        values = asdict(self)
+        if not self.fingerprints:
+            del values["fingerprints"]
+        return json.dumps({"format": FORMAT, **values})
 
 
 def describe(
@@ -71,6 +76,7 @@ def describe(
         precision="float32",
         input=input,
         data={} if data is None else data,
+        fingerprints={} if data is None else info.fingerprints,
     )
 
 
@@ -102,6 +108,7 @@ def read_description(text: str | None, where: str) -> Description:
             precision=values["precision"],
             input=values["input"],
             data=dict(values["data"]),
+            fingerprints={k: str(v) for k, v in dict(values.get("fingerprints", {})).items()},
         )
         _check(found)
     except InputError:

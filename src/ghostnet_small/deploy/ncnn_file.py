@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from ghostnet_small.deploy.formats import FORMATS, Array
 from ghostnet_small.deploy.quiet import quiet_stderr
 from ghostnet_small.deploy.rewrite import Form, rewrite
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import read_bytes, write_atomic
+from ghostnet_small.files import read_bytes, temporary_folder, write_atomic
 
 # Lines behind the last layer, where ncnn has stopped reading.
 DESCRIPTION, WEIGHTS, DIGEST = f"# {KEY} ", "# weights ", "# digest "
@@ -113,7 +112,7 @@ def _convert(network: nn.Module, shape: tuple[int, ...]) -> tuple[str, bytes]:
     """The layers and weights that pnnx makes of ``network`` for pictures of ``shape``."""
     import pnnx
 
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         with warnings.catch_warnings(), torch.no_grad():
             # pnnx reads nothing but TorchScript, which PyTorch calls deprecated; and sizes that
             # are constants in the trace are meant to be.

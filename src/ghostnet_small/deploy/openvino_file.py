@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import openvino
@@ -18,7 +17,7 @@ from ghostnet_small.deploy.formats import Array
 from ghostnet_small.deploy.pieces import in_pieces
 from ghostnet_small.deploy.rewrite import Form, rewrite
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import read_bytes, write_atomic
+from ghostnet_small.files import read_bytes, temporary_folder, write_atomic
 
 MOST_BATCH = 1 << 16
 MOST_BYTES = (1 << 31) - 1
@@ -60,8 +59,8 @@ def converted(program: torch.export.ExportedProgram, description: Description) -
 def save(model: openvino.Model, description: Description, path: Path) -> None:
     """Write ``model`` and its description to ``path`` and the ``.bin`` beside it."""
     model.set_rt_info(description.as_json(), KEY)
-    with TemporaryDirectory() as folder:
-        written = Path(folder) / "model.xml"
+    with temporary_folder() as folder:
+        written = folder / "model.xml"
         openvino.save_model(model, written, compress_to_fp16=False)
         graph, weights = written.read_bytes(), written.with_suffix(".bin").read_bytes()
     write_atomic(path.with_suffix(".bin"), weights)

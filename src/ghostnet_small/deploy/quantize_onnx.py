@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from ghostnet_small.deploy.formats import Array
 from ghostnet_small.deploy.onnx_file import INPUT, annotated_model, content, without_history
 from ghostnet_small.deploy.places import check_keep_float, kept
 from ghostnet_small.deploy.ranges import check_calibration
-from ghostnet_small.files import write_atomic
+from ghostnet_small.files import temporary_folder, write_atomic
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 ACTIVATIONS = ("Relu", "Clip")
@@ -58,8 +57,8 @@ def quantized_model(
     # Without this mark, ONNX Runtime advises to run its optimiser first, for which PyTorch's export
     # leaves nothing to do.
     onnx.helper.set_model_props(model, {"onnx.quant.pre_process": "onnxruntime.quant"})
-    with tempfile.TemporaryDirectory(prefix="ghostnet-small-") as folder:
-        file = Path(folder) / "int8.onnx"
+    with temporary_folder() as folder:
+        file = folder / "int8.onnx"
         quantize_static(
             model,
             file,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 
@@ -15,6 +17,12 @@ class Network(nn.Module):
 
     config: dict[str, Any]
 
+    def last_layer(self) -> nn.Module:
+        """Return the layer that gives the logits; each row of its tensors is for one class."""
+        network: Any = self
+        layer: nn.Module = network.get_classifier()
+        return layer
+
     def check_size(self, height: int, width: int) -> None:
         """Raises ``InputError`` where pictures of so many pixels do not suit the network."""
 
@@ -22,3 +30,10 @@ class Network(nn.Module):
         """The same network, with the same parameters, as one graph whatever the batch: to be
         exported."""
         return self
+
+
+@torch.no_grad()
+def order_classes(model: Network, order: Sequence[int]) -> None:
+    """Make class ``k`` of ``model`` the one that was class ``order[k]``."""
+    for tensor in model.last_layer().state_dict().values():
+        tensor.copy_(tensor[list(order)])

@@ -105,9 +105,8 @@ def load_checked(
     # Shapes first: another width changes which branches there are too, and is told best by these.
     for name in (name for name in own if name in state):
         check_shape(name, tuple(state[name].shape), tuple(own[name].shape), what=what)
-        # Copied, a tensor of another type is converted; taken as it is, it would meet pictures in
-        # float32 and fail there.
-        if assign and state[name].dtype != own[name].dtype:
+        # Floating-point numbers of another type are converted, whole numbers are another mistake.
+        if state[name].is_floating_point() != own[name].is_floating_point():
             raise InputError(
                 f"{what} has {name} in {state[name].dtype}, the model's is {own[name].dtype}; "
                 "save the weights in that type"
@@ -122,6 +121,9 @@ def load_checked(
             f"{what} is of another architecture: it {example}; "
             "build the model with the architecture, width and form that the weights were made with"
         )
+    if assign:
+        # Taken as they are, they would meet pictures in float32 and fail there.
+        state = {name: tensor.to(own[name].dtype) for name, tensor in state.items()}
     model.load_state_dict(state, strict=False, assign=assign)
 
 

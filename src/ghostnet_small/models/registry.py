@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any
 
 from ghostnet_small.errors import InputError
@@ -30,8 +32,7 @@ def check_model(
         raise InputError(
             f"model {name!r} is not known; did you mean {near!r}? Known are {', '.join(NAMES)}"
         )
-    is_number = isinstance(width, int | float) and not isinstance(width, bool)
-    if not (is_number and 0 < width <= MAX_WIDTH):
+    if not (_is_a(Real, width) and 0 < width <= MAX_WIDTH):
         raise InputError(
             f"width is {width!r:.40}; it must be a number above 0 and at most {MAX_WIDTH:g}, such "
             "as 1.0 or 2.8"
@@ -65,11 +66,7 @@ def _check_teacher(name: str, width: float, upsample: int | None) -> None:
     if width != 1:
         raise InputError(f"width is {width!r}; {name} comes in one width: leave it at 1.0")
     smallest, largest = UPSAMPLES
-    if upsample is not None and not (
-        isinstance(upsample, int)
-        and not isinstance(upsample, bool)
-        and smallest <= upsample <= largest
-    ):
+    if upsample is not None and not (_is_a(Integral, upsample) and smallest <= upsample <= largest):
         raise InputError(
             f"upsample is {upsample!r:.40}; it must be {smallest} to {largest} pixels, such as "
             "224, or null"
@@ -98,14 +95,14 @@ def create_model(
     than one class or channel, what the network does not have, or weights that cannot be fetched.
     """
     check_model(name, width, pretrained=pretrained, upsample=upsample)
-    _check_shape(num_classes, in_channels)
+    num_classes, in_channels = _whole(num_classes, in_channels)
     if name in TEACHERS:
         return create_teacher(
             name,
             num_classes=num_classes,
             in_channels=in_channels,
             pretrained=pretrained,
-            upsample=upsample,
+            upsample=None if upsample is None else int(upsample),
         )
     return create_ghostnet(name, width=width, num_classes=num_classes, in_channels=in_channels)
 
@@ -126,10 +123,11 @@ def create_ghostnet(
 ) -> GhostNetV3:
     """``create_model`` of one of ``ARCHITECTURES``."""
     check_model(name, width)
-    _check_shape(num_classes, in_channels)
+    width = float(width)
+    num_classes, in_channels = _whole(num_classes, in_channels)
     config = {
         "architecture": name,
-        "width": float(width),
+        "width": width,
         "num_classes": num_classes,
         "in_channels": in_channels,
     }
@@ -142,7 +140,14 @@ def create_ghostnet(
     )
 
 
-def _check_shape(num_classes: int, in_channels: int) -> None:
+def _is_a(kind: type, value: object) -> bool:
+    """Whether ``value`` is a number of ``kind``, Python's own or NumPy's."""
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _whole(num_classes: int, in_channels: int) -> tuple[int, int]:
+    """Both as plain whole numbers; raises ``InputError`` where one is none of at least 1."""
     for what, value in (("num_classes", num_classes), ("in_channels", in_channels)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not _is_a(Integral, value) or value < 1:
             raise InputError(f"{what} is {value!r}; it must be a whole number of at least 1")
+    return operator.index(num_classes), operator.index(in_channels)

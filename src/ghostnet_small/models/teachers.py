@@ -136,6 +136,12 @@ class TimmNetwork(Network):
         parts = x.split(max(1, count))
         return torch.cat([self.network(self._resized(part)) for part in parts])
 
+    def last_layer(self) -> nn.Module:
+        """As the base says."""
+        network: Any = self.network
+        layer: nn.Module = network.get_classifier()
+        return layer
+
     def whole(self) -> nn.Module:
         """As the base says: the batch is not taken apart."""
         if self.upsample is None:

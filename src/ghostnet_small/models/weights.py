@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class ModelInfo(Mapping[str, Any]):
 
     ``classes`` in the order of the logits; ``size`` (height, width) of the training pictures,
     in pixels; a channel's ``mean`` and ``std`` for pixels scaled to 0 .. 1; the ``recipe`` as
-    resolved.
+    resolved; ``fingerprints`` of the training's splits by name, where they are known.
     """
 
     classes: tuple[str, ...]
@@ -53,9 +54,27 @@ class ModelInfo(Mapping[str, Any]):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     recipe: dict[str, Any]
+    fingerprints: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raises ``InputError`` for a size or a normalisation that no pictures can have."""
+        """Make all values plain ones, for they may come from NumPy or as lists.
+
+        Raises ``InputError`` for a size or a normalisation that no pictures can have.
+        """
+        try:
+            plain = {
+                "classes": tuple(map(str, self.classes)),
+                "size": tuple(map(operator.index, self.size)),
+                "mean": tuple(map(float, self.mean)),
+                "std": tuple(map(float, self.std)),
+            }
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"size {self.size!r:.80}, mean {self.mean!r:.80} or std {self.std!r:.80} is not "
+                f"allowed ({error}); give whole numbers of pixels, and a number for each channel"
+            ) from None
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
         if not (min(self.size) >= 1 and self.size[0] * self.size[1] <= MOST_PIXELS):
             raise InputError(
                 f"size {self.size[1]}x{self.size[0]} is not allowed; give at most "
@@ -81,7 +100,7 @@ class ModelInfo(Mapping[str, Any]):
         return len(_INFO)
 
 
-_INFO = tuple(field.name for field in fields(ModelInfo))
+_INFO = tuple(one.name for one in fields(ModelInfo))
 
 
 def save_model(
@@ -90,17 +109,22 @@ def save_model(
     """Write ``model``, in either form, into ``folder`` (made where it is missing).
 
     ``config.json`` has the keys of timm's layout too, with a ``license`` where one is given.
+
+    Raises ``InputError`` where ``info`` does not have a name for each of the model's classes or a
+    mean for each of its channels: what would be written could not be loaded.
     """
+    _check_fits(model, info)
     # A teacher has nothing to fold, and one form.
     deployed = isinstance(model, GhostNetV3) and is_folded(model)
     told = asdict(info)
-    recipe = told.pop("recipe")
+    recipe, fingerprints = told.pop("recipe"), told.pop("fingerprints")
     config = {
         **model.config,
         "form": "deployed" if deployed else "training",
         **told,
         **timm_keys(model, deployed=deployed, **told, license=license),
         "recipe": recipe,
+        **({"fingerprints": fingerprints} if fingerprints else {}),
     }
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, saved_state(model), {})
@@ -150,6 +174,21 @@ def load(path: str | Path, weights: str = "last") -> tuple[Network, ModelInfo]:
             model = reparameterize(build().eval())  # type: ignore[assignment]
     load_checked(model, tensors, what=what, assign=True)
     return model.requires_grad_(True), info
+
+
+def _check_fits(model: Network, info: ModelInfo) -> None:
+    """Raises ``InputError`` where ``info`` is of another number of classes or channels."""
+    classes, channels = model.config["num_classes"], model.config["in_channels"]
+    if len(info.classes) != classes:
+        raise InputError(
+            f"info.classes has {len(info.classes)} names, and the model answers with {classes} "
+            "classes; give one name for each: dataclasses.replace(info, classes=(...))"
+        )
+    if len(info.mean) != channels:
+        raise InputError(
+            f"info.mean and info.std have {len(info.mean)} values, and the model takes {channels} "
+            "channels; give one value for each: dataclasses.replace(info, mean=(...), std=(...))"
+        )
 
 
 def _check_shapes(shapes: Shapes, *, model: Network, deployed: bool, what: str) -> None:
@@ -211,6 +250,7 @@ def _read_config(path: Path) -> tuple[dict[str, Any], ModelInfo]:
             mean=tuple(map(float, config["mean"])),
             std=tuple(map(float, config["std"])),
             recipe=config["recipe"],
+            fingerprints={str(k): str(v) for k, v in dict(config.get("fingerprints", {})).items()},
         )
         channels, classes = config["in_channels"], config["num_classes"]
         if len(info.mean) != channels or len(info.classes) != classes:

@@ -16,12 +16,12 @@ import platform
 import shlex
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 import torch
 
-from ghostnet_small.files import OFF, cache_root, write_atomic
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import NO_ROOM, OFF, cached_file, no_temporary_room, temporary_folder
 
 SWITCH = "GHOSTNET_KERNELS"
 _SOURCES = Path(__file__).parent
@@ -68,21 +68,12 @@ def _load(real: str) -> ctypes.CDLL:
     compiler = shlex.split(os.environ.get("CC", "cc"))
     if not compiler or shutil.which(compiler[0]) is None:
         raise _NoKernels(f"no compiler {' '.join(compiler)!r}")
-    root = cache_root()
-    if root is not None:
-        kept = root / "kernels" / f"{real}-{_key(compiler)}.so"
-        if not kept.exists():
-            try:
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                write_atomic(kept, _compile(compiler, real))
-            except OSError as error:
-                _log.debug("the kernels are not kept: %s", error)
-        if kept.exists():
-            return ctypes.CDLL(str(kept))
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "kernels.so"
-        file.write_bytes(_compile(compiler, real))
-        return ctypes.CDLL(str(file))
+    name = f"kernels/{real}-{_key(compiler)}.so"
+    try:
+        with cached_file(name, lambda: _compile(compiler, real)) as file:
+            return ctypes.CDLL(str(file))
+    except InputError as error:
+        raise _NoKernels(str(error)) from None
 
 
 def _key(compiler: list[str]) -> str:
@@ -110,8 +101,8 @@ def processor() -> str:
 def _compile(compiler: list[str], real: str) -> bytes:
     """A shared library's content."""
     said = ""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "kernels.so"
+    with temporary_folder() as folder:
+        out = folder / "kernels.so"
         size = 4 if real == "float" else 8
         for choice in _CHOICES:
             command = [*compiler, *_FLAGS, *choice, f"-DREAL={real}", f"-DREAL_BYTES={size}"]
@@ -123,5 +114,7 @@ def _compile(compiler: list[str], real: str) -> bytes:
             if done.returncode == 0:
                 return out.read_bytes()
             said = said or done.stderr.decode(errors="replace").strip()
+            if NO_ROOM in said:
+                raise no_temporary_room()
     first = said.splitlines()[0] if said else "without a word"
     raise _NoKernels(f"{compiler[0]} failed: {first}")

@@ -57,7 +57,19 @@ def centre_in(kernel: Tensor, kernel_size: tuple[int, int]) -> Tensor:
 
 def plain_conv(like: nn.Conv2d, kernel: Tensor, bias: Tensor) -> nn.Conv2d:
     """A convolution with the geometry, type and device of ``like`` and the given weights."""
-    conv = nn.Conv2d(
+    # A new layer draws its first weights, which are not used: the caller's generator is left alone.
+    with torch.random.fork_rng(devices=[]):
+        conv = _empty_conv(like).to(like.weight.device)
+    assert conv.bias is not None
+    with torch.no_grad():
+        conv.weight.copy_(kernel)
+        conv.bias.copy_(bias)
+    return conv.eval()
+
+
+def _empty_conv(like: nn.Conv2d) -> nn.Conv2d:
+    """A convolution of the shape and type of ``like``, on the CPU."""
+    return nn.Conv2d(
         like.in_channels,
         like.out_channels,
         like.kernel_size,  # type: ignore[arg-type]
@@ -65,14 +77,9 @@ def plain_conv(like: nn.Conv2d, kernel: Tensor, bias: Tensor) -> nn.Conv2d:
         like.padding,  # type: ignore[arg-type]
         groups=like.groups,
         bias=True,
-        device=like.weight.device,
+        device="cpu",
         dtype=like.weight.dtype,
     )
-    assert conv.bias is not None
-    with torch.no_grad():
-        conv.weight.copy_(kernel)
-        conv.bias.copy_(bias)
-    return conv.eval()
 
 
 def reparameterize(model: nn.Module) -> nn.Module:

@@ -26,7 +26,7 @@ def describe_model(
     per_stage: bool = False,
 ) -> dict[str, Any]:
     """``params`` and ``macs`` of a network by name, or of trained weights by folder, by name or of
-    the hub.
+    the hub; of trained weights also ``class_names``, in the order of the logits.
 
     By default a named network has width 1, 10 classes and takes 3 x 32 x 32 pictures; a teacher
     may bring them to ``upsample`` pixels a side. MACs are for one picture.
@@ -50,9 +50,11 @@ def describe_model(
                 )
         trained, info = load(folder)
         config, (height, wide) = dict(trained.config), info.size
+        names = {"class_names": list(info.classes)}
     else:
         if size is not None and size < MIN_SIZE:
             raise InputError(f"--size {size} is not allowed; give {MIN_SIZE} or more pixels")
+        names = {}
         height = wide = 32 if size is None else size
         config = {
             "architecture": name,
@@ -71,6 +73,7 @@ def describe_model(
         "architecture": config["architecture"],
         "width": float(config["width"]),
         "classes": config["num_classes"],
+        **names,
         "picture": list(picture),
         **by_quantity({form: stages["total"] for form, stages in forms.items()}),
     }

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from ghostnet_small.data.fitting import same_classes
 from ghostnet_small.errors import InputError
 from ghostnet_small.hub.models import is_hub_name, read_hub_name
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
-from ghostnet_small.models.network import Network
+from ghostnet_small.models.network import Network, order_classes
 from ghostnet_small.models.settings import ModelSettings
 from ghostnet_small.models.shipped import find_weights
 from ghostnet_small.models.teachers import TEACHERS, TimmNetwork
@@ -57,18 +58,27 @@ class Beginning:
         """Give ``model`` the weights, and say in ``about`` what was changed for it.
 
         The classifier stays as it is in ``model`` where the ``classes`` are not those of the
-        weights, in their order: a row of it stands for one of them. Where the pictures have another
-        number of channels, each of the first convolution's is ``sum / channels`` of those it had:
-        grey pictures are answered to as the same in colour were, and colour by the mean.
+        weights; where they are in another order, its rows are put into that. Where the pictures
+        have another number of channels, each of the first convolution's is ``sum / channels`` of
+        those it had: grey pictures are answered to as the same in colour were, and colour by the
+        mean.
         """
         state = self.network.state_dict()
-        afresh = set() if classes == self.info.classes else set(_classifier(model))
+        order = same_classes(classes, self.info.classes)
+        afresh = set(_classifier(model)) if order is None else set()
         before, after = self.network.config["in_channels"], model.config["in_channels"]
         own = model.state_dict()
         for name, tensor in state.items():
             if name not in afresh and before != after and tensor.shape != own[name].shape:
                 state[name] = _channels(tensor, after)
         model.load_state_dict({**state, **{name: own[name] for name in afresh}})
+        if order is not None and order != sorted(order):
+            order_classes(model, order)
+            _log.warning(
+                "the weights %s know the data's classes in another order; the classifier is put "
+                "into that of the data",
+                self.about["name"],
+            )
         self.about["classifier"] = "afresh" if afresh else "kept"
         self.about["channels"] = before
         if afresh:
@@ -121,8 +131,7 @@ def _check(network: Network, asked: ModelSettings) -> None:
 
 def _classifier(model: Network) -> list[str]:
     """The names of the last layer's tensors."""
-    network: Any = model.network if isinstance(model, TimmNetwork) else model
-    last: nn.Module = network.get_classifier()
+    last = model.last_layer()
     (start,) = (name for name, module in model.named_modules() if module is last)
     return [f"{start}.{name}" for name in last.state_dict()]
 

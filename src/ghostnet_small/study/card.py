@@ -15,8 +15,8 @@ from ghostnet_small.study.table_cells import (
     both_forms_text,
     device_text,
     markdown_table,
-    mean_text,
     recipe_name,
+    spread,
     time_text,
 )
 
@@ -119,11 +119,6 @@ def _accuracy(facts: Facts) -> str:
     if "validation_top1" in last:
         about += f" On validation these weights have {last['validation_top1']:.2f} %."
     return f"## Accuracy\n\n{markdown_table(['', ''], rows)}\n\n{about}"
-
-
-def spread(runs: Sequence[Facts]) -> str:
-    """``n = 3: 87.16 ± 0.42``, test top-1 in %; ± is the sample deviation."""
-    return f"n = {len(runs)}: {mean_text([run['test_top1'] for run in runs])}"
 
 
 def _per_class(facts: Facts) -> str:

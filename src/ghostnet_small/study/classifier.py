@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ghostnet_small.data.dataset import ImageData, normalize, size_text
-from ghostnet_small.data.settings import DataSettings
-from ghostnet_small.data.sources import OneSplit
+from ghostnet_small.data.dataset import normalize, size_text
 from ghostnet_small.deploy.description import Description
 from ghostnet_small.deploy.formats import Session, format_of, open_file
 from ghostnet_small.errors import InputError
@@ -24,8 +20,6 @@ from ghostnet_small.models.weights import ModelInfo, load
 from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.train.device import make_accelerator
 from ghostnet_small.train.settings import TrainSettings
-
-Data = TypeVar("Data", ImageData, OneSplit)
 
 
 class Classifier(ABC):
@@ -142,7 +136,9 @@ class ExportedFile(Classifier):
         self._session = open_file(path, self._threads)
         self._description = found = self._session.description
         self.info = ModelInfo(
-            found.classes, found.size, found.mean, found.std, {"data": dict(found.data)}
+            *(found.classes, found.size, found.mean, found.std),
+            recipe={"data": dict(found.data)},
+            fingerprints=dict(found.fingerprints),
         )
         form = format_of(path)
         assert form is not None
@@ -197,41 +193,6 @@ def feed(images: Tensor, description: Description) -> np.ndarray:
     if description.input == "normalized":
         images = normalize(images, description.mean, description.std)
     return images.contiguous().numpy()
-
-
-def load_fitting(
-    read: Callable[[DataSettings], Data],
-    settings: DataSettings,
-    info: ModelInfo,
-    path: Path,
-    say: Callable[[str], None],
-) -> Data:
-    """What ``read`` gives for ``settings``, in the one size and colour that ``path`` takes.
-
-    Raises ``InputError`` where the settings ask for another size or colour, or pictures would
-    have to be made other than square.
-    """
-    size, channels = info.size, len(info.mean)
-    square = size[0] if size[0] == size[1] else None
-    if settings.size not in (None, square) or settings.channels not in (None, channels):
-        raise InputError(
-            f"data.size {settings.size} or data.channels {settings.channels} is not what {path} "
-            f"takes, {size_text(size)} in {channels} channels; leave it out"
-        )
-    data = read(settings)
-    if (data.size, data.channels) == (size, channels):
-        return data
-    if square is None and data.size != size:
-        raise InputError(
-            f"the pictures are {size_text(data.size)}, and {path} takes {size_text(size)} only; "
-            "bring them to that size before"
-        )
-    say(
-        f"the pictures are {size_text(data.size)} in {data.channels} channels; they are converted "
-        f"to the {size_text(size)} in {channels} that {path} takes"
-    )
-    resized = settings.size if data.size == size else square
-    return read(replace(settings, size=resized, channels=channels))
 
 
 def check_finite(logits: Tensor, path: Path) -> None:

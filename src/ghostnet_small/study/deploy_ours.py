@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ghostnet_small.data.dataset import Split
-from ghostnet_small.data.sources import load_split
 from ghostnet_small.deploy.description import Description, Precision, describe
 from ghostnet_small.deploy.formats import Format, chosen_formats, format_of, open_file
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.weights import ModelInfo, load
 from ghostnet_small.nn.complexity import both_forms
 from ghostnet_small.nn.fold import is_folded, reparameterize
-from ghostnet_small.study.classifier import load_fitting
 from ghostnet_small.study.deploy_candidates import (
     EAGER,
     UNFOLDED,
@@ -26,9 +23,9 @@ from ghostnet_small.study.deploy_candidates import (
     note,
     opened,
 )
-from ghostnet_small.study.evaluation import check_data, recipe_of
 from ghostnet_small.study.exporting import ExportFailed, export_weights
 from ghostnet_small.study.report.words import width_text
+from ghostnet_small.study.trained_on import TrainedOn
 
 TITLES = {"ghostnetv3_small": "GN-S", "ghostnetv3": "GN-D"}
 
@@ -57,17 +54,13 @@ class Ours(ABC):
 
         Raises ``InputError`` where it cannot be read or has other classes.
         """
-        settings = recipe_of(self.info, self.path, overrides).data
-        read = partial(load_split, name=name, channels=len(self.info.mean))
         try:
-            data = load_fitting(read, settings, self.info, self.path, say)
+            return TrainedOn(self.info, self.path, overrides, say=say).split(name).split
         except (InputError, OSError) as error:
             raise InputError(
                 f"there are no pictures to measure top-1 on: {error}; name the folder of the data "
                 "with --data.root, or give --split none"
             ) from None
-        check_data(data, self.info, self.path)
-        return data.split
 
 
 class OfWeights(Ours):
@@ -146,8 +139,11 @@ class OfFile(Ours):
         self.path, self.formats, self.description = path, [form], self.session.description
         found = self.description
         self.precisions = [found.precision]
-        recipe = {"data": dict(found.data)}
-        self.info = ModelInfo(found.classes, found.size, found.mean, found.std, recipe)
+        self.info = ModelInfo(
+            *(found.classes, found.size, found.mean, found.std),
+            recipe={"data": dict(found.data)},
+            fingerprints=dict(found.fingerprints),
+        )
 
     def candidates(self, folder: Path, threads: int, say: Say) -> list[Candidate]:
         """As the base says: one."""

@@ -37,10 +37,10 @@ from ghostnet_small.study.deploy_figures import (
 )
 from ghostnet_small.study.deploy_ours import Ours, ours_of
 from ghostnet_small.study.exporting import SETTINGS as SETTINGS
+from ghostnet_small.study.option_values import BATCHES, TURNS
 from ghostnet_small.study.provenance import provenance_row, versions_of
 from ghostnet_small.train.evaluate import score
 
-BATCHES, TURNS = (1, 256), 5
 MOST_BATCH = 4096
 EVALUATED = 250  # pictures at once
 

@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 import torch
 
 from ghostnet_small.data.dataset import ImageData, normalize
-from ghostnet_small.data.settings import DataSettings
-from ghostnet_small.data.sources import load_data
 from ghostnet_small.data.split import stratified_rows
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description, Input, Precision, describe
@@ -24,15 +22,14 @@ from ghostnet_small.models.network import Network
 from ghostnet_small.models.weights import ModelInfo, load
 from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.study.checking import CheckFailed, data_if_there
-from ghostnet_small.study.classifier import feed, first_line, load_fitting
+from ghostnet_small.study.classifier import feed, first_line
 from ghostnet_small.study.evaluation import SETTINGS as EVALUATION_SETTINGS
-from ghostnet_small.study.evaluation import check_data, recipe_of
 from ghostnet_small.study.export_check import Reference
+from ghostnet_small.study.option_values import CALIBRATION, EXPORT_FOLDER
 from ghostnet_small.study.quantizing import Quantizer
+from ghostnet_small.study.trained_on import TrainedOn
 
 SETTINGS = tuple(key for key in EVALUATION_SETTINGS if key.startswith("data."))
-FOLDER = "export"
-CALIBRATION = 512
 FINE_TUNING_PICTURES = 10_000
 
 Say = Callable[[str], None]
@@ -100,9 +97,9 @@ def export_weights(
     model.check_size(*info.size)
     targets = _targets(_for_network(chosen, model, path, everything, say), int8, say)
     _check_free(targets, out, force)
-    recipe = recipe_of(info, path, overrides)
-    data = _data(recipe.data, info, path, bool(overrides), int8, say)
-    description = describe(model, info, input=input, data=recipe.as_dict()["data"])
+    source = TrainedOn(info, path, overrides, say=say)
+    data = _data(source, bool(overrides), int8, say)
+    description = describe(model, info, input=input, data=source.recipe.as_dict()["data"])
     # A copy is of the class of what it was made of.
     folded: Network = reparameterize(model)  # type: ignore[assignment]
     network = Deployable(folded.whole(), description).eval().requires_grad_(False)
@@ -156,7 +153,7 @@ def export_weights(
 def default_folder(path: Path) -> Path:
     """Where the files of ``path`` go: ``path/export``, or ``export/NAME`` of a name, which has no
     folder of the user's."""
-    return path / FOLDER if path.exists() else Path(FOLDER) / path.name
+    return path / EXPORT_FOLDER if path.exists() else Path(EXPORT_FOLDER) / path.name
 
 
 def _write(
@@ -262,20 +259,12 @@ def _check_free(targets: list[Target], out: Path, force: bool) -> None:
         )
 
 
-def _data(
-    settings: DataSettings, info: ModelInfo, path: Path, given: bool, int8: bool | None, say: Say
-) -> ImageData | None:
+def _data(source: TrainedOn, given: bool, int8: bool | None, say: Say) -> ImageData | None:
     """The data set that the weights were trained on; None where it cannot be read, and is
     neither ``given`` nor needed."""
-
-    def read() -> ImageData:
-        data = load_fitting(load_data, settings, info, path, say)
-        check_data(data, info, path)
-        return data
-
     if int8:
         try:
-            return read()
+            return source.whole()
         except InputError as error:
             raise InputError(
                 f"--int8 has no training pictures to calibrate on: {error}; name the folder of "
@@ -283,7 +272,9 @@ def _data(
             ) from None
     cure = "; no int8 file is made; name the folder of the data with --data.root for one"
     more = "" if int8 is False else cure
-    return read() if given else data_if_there(read, lambda remark: say(remark + more))
+    if given:
+        return source.whole()
+    return data_if_there(source.whole, lambda remark: say(remark + more))
 
 
 def _samples(data: ImageData, count: int, description: Description) -> Array:

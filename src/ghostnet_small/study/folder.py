@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from ghostnet_small.files import (
 )
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.weights import ModelInfo, save_model
+from ghostnet_small.study.place import PLACE, overridden, places_of, read_places
 from ghostnet_small.study.recipe import Recipe, read_recipe
 from ghostnet_small.study.recipe_file import recipe_text
 from ghostnet_small.tensorfile import read_tensors, write_tensors
@@ -34,9 +35,9 @@ PREVIOUS = "state.previous.safetensors"
 
 
 class RunFolder:
-    """``recipe.yaml``, ``beginning.json`` of a fine-tuning, ``metrics.jsonl``, ``summary.json``,
-    ``classes.json``, ``state.safetensors`` and the one before it, ``last/``, ``best/`` and
-    ``pictures/``.
+    """``recipe.yaml``, ``place.json`` where it names relative paths, ``beginning.json`` of a
+    fine-tuning, ``metrics.jsonl``, ``summary.json``, ``classes.json``, ``state.safetensors`` and
+    the one before it, ``last/``, ``best/`` and ``pictures/``.
 
     Every file is replaced whole, and every one that is read again holds a digest.
     """
@@ -66,6 +67,8 @@ class RunFolder:
         with new_folder(self.path) as partial:
             if beginning is not None:
                 write_atomic(partial / BEGINNING, signed_json(beginning))
+            if places := places_of(recipe):
+                write_atomic(partial / PLACE, signed_json(places))
             write_atomic(partial / "recipe.yaml", recipe_text(recipe.as_dict()))
         self.recipe_hash = recipe.hash()
 
@@ -103,6 +106,14 @@ class RunFolder:
         recipe = read_recipe(self.path / "recipe.yaml")
         self.recipe_hash = recipe.hash()
         return recipe
+
+    def keep_places(self, recipe: Recipe, overrides: Sequence[str]) -> None:
+        """Keep what the paths among ``overrides`` mean, with which the run goes on."""
+        known, given = read_places(self.path), overridden(recipe, overrides)
+        now = places_of(recipe)
+        kept = now | {typed: there for typed, there in known.items() if typed not in given}
+        if kept != known:
+            write_atomic(self.path / PLACE, signed_json(kept))
 
     def summary(self) -> dict[str, Any] | None:
         """What the finished run found; ``None`` before its end."""

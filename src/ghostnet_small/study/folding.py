@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ghostnet_small.data.dataset import ImageData, normalize
-from ghostnet_small.data.sources import load_data
+from ghostnet_small.data.dataset import normalize
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import check_free, new_folder
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
@@ -18,7 +17,7 @@ from ghostnet_small.models.weights import ModelInfo, load, save_model
 from ghostnet_small.nn.fold import is_folded, reparameterize
 from ghostnet_small.study.checking import CheckFailed, allowance, data_if_there, shown
 from ghostnet_small.study.classifier import check_finite
-from ghostnet_small.study.evaluation import check_data, recipe_of
+from ghostnet_small.study.trained_on import TrainedOn
 
 BOUND = 1e-5
 
@@ -45,7 +44,7 @@ def fold_weights(
         )
     if is_folded(model):
         raise InputError(f"the weights of {path} are folded already; use them as they are")
-    pictures = shown(data_if_there(lambda: _data(info, path), say), info)
+    pictures = shown(data_if_there(TrainedOn(info, path, say=say).whole, say), info)
     images, source = pictures.images, pictures.source
     folded = reparameterize(model)
     assert isinstance(folded, GhostNetV3)
@@ -72,12 +71,6 @@ def fold_weights(
         "pictures": len(images),
         "params": {"training": _size(model), "deployed": _size(folded)},
     }
-
-
-def _data(info: ModelInfo, path: Path) -> ImageData:
-    data = load_data(recipe_of(info, path).data)
-    check_data(data, info, path)
-    return data
 
 
 def _logits(model: nn.Module, images: Tensor, info: ModelInfo) -> Tensor:

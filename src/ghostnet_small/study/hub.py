@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import check_free, new_folder, write_atomic
+from ghostnet_small.files import check_free, new_folder, temporary_folder, write_atomic
 from ghostnet_small.hub.models import (
     CARD,
     CONFIG,
@@ -51,8 +50,7 @@ def push_model(
     model, info = load(folder)
     if license is None and str(path) in shipped_weights():
         license = LICENSE
-    with tempfile.TemporaryDirectory(prefix="ghostnet-small-") as made:
-        here = Path(made)
+    with temporary_folder() as here:
         save_model(model, portable_info(info), here, license=license)
         card = hub_card(target.repository, model, info, path, folder, license)
         write_atomic(here / CARD, card)

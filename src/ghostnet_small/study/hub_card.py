@@ -13,7 +13,8 @@ from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.study.card import model_card
 from ghostnet_small.study.folder import RunFolder, is_run
 from ghostnet_small.study.portable import portable_info
-from ghostnet_small.study.ship import facts_of, shipped_facts
+from ghostnet_small.study.ship import facts_of
+from ghostnet_small.study.shipped_records import shipped_facts
 
 
 def hub_card(

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ghostnet_small.data.decoded.mapped import MappedImages
 from ghostnet_small.files import write_atomic
+from ghostnet_small.study.lettering import keep_list, lettering, no_warnings
 
 SPLITS = {"train": "#7f8c9b", "validation": "#1f6fb4", "test": "#d1622b"}
 INK, FAINT = "#222b36", "#d9dee4"
@@ -73,13 +74,15 @@ def draw_confusion(matrix: Tensor, classes: Sequence[str], path: Path) -> None:
     figure = new_figure(side + (1.6 if many else 0.8), side)
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", norm=SHADE, interpolation="nearest")
-    names = [_short(name) for name in classes]
+    letters = lettering(classes)
+    names = [_short(name) for name in letters.names]
     size = 5 if many else 9
-    axes.set_xticks(range(len(names)), names, rotation=90 if many else 45, fontsize=size)
+    look: dict[str, Any] = {"fontsize": size, "family": list(letters.family)}
+    axes.set_xticks(range(len(names)), names, rotation=90 if many else 45, **look)
     if not many:
         for label in axes.get_xticklabels():
             label.set(ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), names, fontsize=size)
+    axes.set_yticks(range(len(names)), names, **look)
     axes.set_xlabel("said", color=INK, fontsize=11)
     axes.set_ylabel("is", color=INK, fontsize=11)
     axes.tick_params(length=0)
@@ -94,12 +97,15 @@ def draw_confusion(matrix: Tensor, classes: Sequence[str], path: Path) -> None:
             text = str(counts[row, column])
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     right, total = int(np.trace(counts)), int(counts.sum())
-    axes.set_title(_share_title(right, total), color=INK, fontsize=11, loc="left", pad=10)
+    title = _share_title(right, total) + _below(letters.note)
+    axes.set_title(title, color=INK, fontsize=11, loc="left", pad=10)
     bar = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02, aspect=35)
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
     bar.set_label("share of the row", color=INK, fontsize=9)
     bar.ax.tick_params(labelsize=8, color=FAINT, labelcolor=INK)
     bar.outline.set_visible(False)
+    if letters.note:
+        keep_list(classes, path.parent)
     save_png(figure, path)
 
 
@@ -127,6 +133,10 @@ def draw_mistakes(
     title = f"The most confident of {len(wrong)} mistakes in {len(labels)} pictures"
     if not shown:
         title = f"No mistakes in {len(labels)} pictures"
+    letters = lettering(classes)
+    if shown and letters.note:
+        title += _below(letters.note)
+        keep_list(classes, path.parent)
     figure.suptitle(title, color=INK, fontsize=11)
     grid = figure.subplots(lines, columns, squeeze=False).flatten()
     for axes in grid:
@@ -136,9 +146,9 @@ def draw_mistakes(
         if picture.shape[2] != 3:
             picture = picture[:, :, 0]
         axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        said, true = _short(classes[int(predictions[row])]), _short(classes[int(labels[row])])
+        said, true = (_short(letters.names[int(found[row])]) for found in (predictions, labels))
         text = f"said {said} ({float(confidence[row]):.2f}),\nis {true}"
-        axes.set_title(text, fontsize=8.5, color=INK, pad=3)
+        axes.set_title(text, fontsize=8.5, color=INK, pad=3, family=list(letters.family))
     save_png(figure, path)
 
 
@@ -175,6 +185,10 @@ def _share_title(right: int, total: int) -> str:
     return f"{100 * right / total:.2f} % right: {right} of {total}" if total else "no pictures"
 
 
+def _below(note: str) -> str:
+    return f"\n({note})" if note else ""
+
+
 def _short(name: str, most: int = 18) -> str:
     """A class name that fits; `$` would be read as mathematics."""
     cut = name if len(name) <= most else name[: most - 1] + "…"
@@ -184,5 +198,6 @@ def _short(name: str, most: int = 18) -> str:
 def save_png(figure: Figure, path: Path) -> None:
     """Write the figure as PNG."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    with no_warnings():
+        figure.savefig(buffer, format="png")
     write_atomic(path, buffer.getvalue())

@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from ghostnet_small.data.dataset import size_text
-from ghostnet_small.data.pictures import find_pictures, read_picture
+from ghostnet_small.data.fitting import COLOURS, converted, resized
+from ghostnet_small.data.image_files import list_images
+from ghostnet_small.data.pictures import picture_form, read_picture
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.weights import ModelInfo
-from ghostnet_small.study.classifier import open_classifier
+from ghostnet_small.study.classifier import Classifier, open_classifier
 
 # Pictures and pixels that are named at once, whichever is reached first.
 BATCH, BATCH_PIXELS = 500, 1 << 22
-COLOURS = {1: "grey", 3: "colour"}
+MOST_REMARKS = 20  # on images that cannot be read
 
 
 def predict(
@@ -30,12 +32,15 @@ def predict(
 ) -> list[dict[str, Any]]:
     """For each picture its ``path``, ``label``, ``probability`` and the ``top`` likeliest classes.
 
+    One that cannot be read has ``error``, which says why, and neither label nor probability (both
+    None): the others are answered to all the same.
+
     ``path`` and ``weights`` as ``open_classifier`` takes them. ``pictures`` are files, and folders
     that are searched to the bottom. One of another size or colour than the model's is converted,
     and the first of each is told to ``say``.
 
     Raises ``InputError`` where the weights cannot be read or are of neither one channel nor
-    three, a folder holds no picture, or a picture cannot be read.
+    three, a folder holds no picture, or no picture at all can be read.
     """
     classifier = open_classifier(path, weights=weights)
     info = classifier.info
@@ -45,21 +50,62 @@ def predict(
             "give weights that were trained on those"
         )
     classifier.check_size(*info.size)
-    files = [file for named in pictures for file in find_pictures(named)]
+    files: list[Path] = []
+    refused: dict[Path, str] = {}
+    for named in pictures:
+        images = list_images(named)
+        files += sorted([*images.files, *images.refused])
+        refused |= images.refused
+        for remark in images.passed.remarks():
+            say(remark)
     fit = Fitting(info, say)
-    answers = []
+    answers: list[dict[str, Any]] = []
+    bad: list[str] = []
     count = max(1, min(BATCH, BATCH_PIXELS // (info.size[0] * info.size[1])))
     for start in range(0, len(files), count):
-        part = files[start : start + count]
-        logits = classifier.logits(torch.stack([fit(file) for file in part]))
-        probabilities, rows = logits.double().softmax(1).topk(min(top, len(info.classes)))
-        for file, values, labels in zip(part, probabilities.tolist(), rows.tolist(), strict=True):
-            topk = [
-                {"label": info.classes[label], "probability": value}
-                for label, value in zip(labels, values, strict=True)
-            ]
-            answers.append({"path": str(file), **topk[0], "topk": topk})
+        part = [refused.get(file) or _read(file, fit) for file in files[start : start + count]]
+        readable = [image for image in part if isinstance(image, Tensor)]
+        found = iter(_likeliest(classifier, readable, top) if readable else ())
+        for file, image in zip(files[start : start + count], part, strict=True):
+            if isinstance(image, Tensor):
+                topk = next(found)
+                answers.append({"path": str(file), **topk[0], "topk": topk})
+                continue
+            nothing: dict[str, Any] = {"label": None, "probability": None, "topk": []}
+            answers.append({"path": str(file), **nothing, "error": image})
+            bad.append(image)
+    if len(bad) == len(files):
+        more = f"; none of the {len(bad)} pictures can be read" if len(bad) > 1 else ""
+        raise InputError(bad[0] + more)
+    for reason in bad[:MOST_REMARKS]:
+        say(reason)
+    if len(bad) > MOST_REMARKS:
+        say(f"{len(bad) - MOST_REMARKS:,} more pictures cannot be read (--json names all)")
     return answers
+
+
+def _read(file: Path, fit: Fitting) -> Tensor | str:
+    """A picture, or why it cannot be read."""
+    try:
+        return fit(file)
+    except InputError as error:
+        return str(error)
+
+
+def _likeliest(
+    classifier: Classifier, images: Sequence[Tensor], top: int
+) -> list[list[dict[str, Any]]]:
+    """For each image the likeliest classes, each with its ``label`` and ``probability``."""
+    classes = classifier.info.classes
+    logits = classifier.logits(torch.stack(list(images)))
+    probabilities, rows = logits.double().softmax(1).topk(min(top, len(classes)))
+    return [
+        [
+            {"label": classes[label], "probability": value}
+            for label, value in zip(labels, values, strict=True)
+        ]
+        for values, labels in zip(probabilities.tolist(), rows.tolist(), strict=True)
+    ]
 
 
 class Fitting:
@@ -71,21 +117,16 @@ class Fitting:
 
     def __call__(self, file: Path) -> Tensor:
         """uint8 ``(C, H, W)``."""
-        picture = read_picture(file)
-        size = (picture.shape[1], picture.shape[2])
-        if size != self.size:
-            self._tell("resized", file, f"{size_text(size)} pixels", f"{size_text(self.size)}")
-        if len(picture) != self.channels:
-            was, becomes = COLOURS[len(picture)], COLOURS[self.channels]
-            self._tell("converted", file, f"in {was}", f"{becomes}")
-        if picture.shape == (self.channels, *self.size):
-            return picture
+        channels, *size = picture_form(file)
+        if tuple(size) != self.size:
+            was = f"{file} is {size_text(size)} pixels; it and others are"
+            self._tell("size", resized(was, self.size))
+        if channels != self.channels:
+            was = f"{file} is in {COLOURS[channels]}; it and others are"
+            self._tell("colour", converted(was, self.channels))
         return read_picture(file, channels=self.channels, size=self.size)
 
-    def _tell(self, done: str, file: Path, was: str, becomes: str) -> None:
-        if done not in self.told:
-            self.told.add(done)
-            self.say(
-                f"{file} is {was}; it and others are {done} to the {becomes} that the model was "
-                "trained on"
-            )
+    def _tell(self, what: str, remark: str) -> None:
+        if what not in self.told:
+            self.told.add(what)
+            self.say(remark)

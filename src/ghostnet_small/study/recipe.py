@@ -21,7 +21,7 @@ from ghostnet_small.data.sources import DataSettings
 from ghostnet_small.distill.settings import DistillSettings
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.settings import ModelSettings
-from ghostnet_small.study.recipe_file import read_yaml
+from ghostnet_small.study.recipe_file import read_names, read_yaml
 from ghostnet_small.study.recipe_words import unknown, words
 from ghostnet_small.train.optim import OptimizerSettings
 from ghostnet_small.train.schedule import ScheduleSettings
@@ -181,7 +181,8 @@ def resolve_recipe(
 def _texts(given: dict[str, Any], taken: list[str]) -> tuple[Namespace, dict[str, Any], list[str]]:
     """The settings that are text or null, as they are written, apart from all others.
 
-    jsonargparse would read their text once more as YAML, a folder called "1e3" as a number.
+    jsonargparse would read their text once more as YAML, a folder called "1e3" as a number, and
+    on the command line a class called no as false.
     """
     texts, rest = (
         Namespace(),
@@ -192,11 +193,16 @@ def _texts(given: dict[str, Any], taken: list[str]) -> tuple[Namespace, dict[str
             texts[key] = value
             room, _, name = key.partition(".")
             del rest[room][name]
+    others = []
     for word in taken:
         key, _, value = word[2:].partition("=")
         if _kind(key) == (str | None):
             texts[key] = None if value == "null" else value
-    return texts, rest, [w for w in taken if _kind(w[2:].partition("=")[0]) != (str | None)]
+        elif _is_names(key) and (names := read_names(value)) is not None:
+            texts[key] = names
+        else:
+            others.append(word)
+    return texts, rest, others
 
 
 def recipe_parser(shown: Collection[str] | None = None) -> ArgumentParser:
@@ -239,8 +245,8 @@ def take_settings(words: Sequence[str], allowed: Collection[str]) -> tuple[list[
         if key not in allowed:
             if key in known_keys():
                 raise InputError(
-                    f"--{key} has no effect on this command; leave it out (--help lists the "
-                    "settings that it takes)"
+                    f"--{key} has no effect on this command; leave it out (--help-settings "
+                    "lists those that it takes)"
                 )
             raise InputError(unknown(f"option --{key}", key, allowed, prefix="--"))
         if not equals:
@@ -297,7 +303,15 @@ def _explain(error: Exception, written: Mapping[str, Any], taken: Sequence[str])
     for word in taken:
         if word.startswith(f"--{key}="):
             value = word.partition("=")[2]
-    return f"{key} is {value!r}; it must be {_wanted(key)}"
+    quote = ""
+    if _is_names(key) and isinstance(value, list):
+        quote = "; quote each name that YAML takes for something else: no, yes, null, 0"
+    return f"{key} is {value!r}; it must be {_wanted(key)}{quote}"
+
+
+def _is_names(key: str) -> bool:
+    """Whether a setting is a list of names."""
+    return tuple[str, ...] in (_kind(key), *typing.get_args(_kind(key)))
 
 
 def _kind(key: str) -> Any:

@@ -58,6 +58,21 @@ def read_yaml(path: Path, *, what: What = "recipe", largest: int = LARGEST) -> d
     return written
 
 
+def read_names(text: str) -> tuple[str, ...] | None:
+    """The words of a YAML list such as ``[no, 010]``, each as it is written.
+
+    None where ``text`` is no list of words.
+    """
+    try:
+        # Which of all words are numbers, null or false is left out of this loader.
+        written = yaml.load(text, Loader=yaml.BaseLoader)
+    except Exception:  # PyYAML raises many types
+        return None
+    if not isinstance(written, list) or not all(isinstance(word, str) for word in written):
+        return None
+    return tuple(written)
+
+
 def recipe_text(values: Mapping[str, Any]) -> str:
     """The file of a recipe's plain values: a line with its SHA-256, then its YAML.
 

@@ -22,6 +22,7 @@ from ghostnet_small.study.beginning import Beginning
 from ghostnet_small.study.finish import finish
 from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.network import network_of
+from ghostnet_small.study.place import placed, read_places
 from ghostnet_small.study.prepared import Prepared, put_together
 from ghostnet_small.study.provenance import provenance
 from ghostnet_small.study.recipe import Recipe, read_recipe
@@ -89,13 +90,18 @@ def resume(
         if summary is not None:
             return summary
         fresh = state is None
-        prepared = _prepare(recipe, folder, watcher, stop_signal, processes, fresh=fresh)
+        with processes.agreed():
+            there = placed(recipe, read_places(path), overrides=overrides, say=_log.warning)
+        prepared = _prepare(
+            recipe, folder, watcher, stop_signal, processes, fresh=fresh, there=there
+        )
         with processes.agreed():
             prepared = _same_beginning(prepared, folder)
         sessions: list[dict[str, Any]] = []
         if state is not None:
             with processes.agreed():
                 sessions = _restore(prepared, path, *state)
+        processes.on_main(lambda: folder.keep_places(recipe, overrides))
         return _train_to_the_end(prepared, recipe, folder, sessions)
 
 
@@ -180,16 +186,19 @@ def _prepare(
     processes: Processes,
     *,
     fresh: bool = True,
+    there: Recipe | None = None,
 ) -> Prepared:
     """Everything that can refuse a recipe, before anything is written.
 
-    ``fresh``: the training begins, and no state will replace the network's weights.
+    ``fresh``: the training begins, and no state will replace the network's weights. ``there``: the
+    recipe with paths that lead from here to what it was started with; records keep its own.
     """
+    there = there or recipe
     with processes.agreed():
         check_settings(recipe.model)
         beginning = None
         if fresh and recipe.model.weights is not None:
-            beginning = Beginning(recipe.model)
+            beginning = Beginning(there.model)
         accelerator = make_accelerator(recipe.train.device, recipe.train.precision)
     if accelerator.device.type == "cpu":
         keep_freed_memory()
@@ -199,15 +208,19 @@ def _prepare(
         processes.check_same(lambda: digest, "their model.weights")
     if recipe.train.threads is not None:
         torch.set_num_threads(recipe.train.threads)
-    data = processes.main_first(lambda: load_data(recipe.data))
+    data = processes.main_first(lambda: load_data(there.data))
     processes.check_same(lambda: data.fingerprint, "their data")
-    if data.skipped:
-        _log.warning("%d pictures are left out, such as: %s", len(data.skipped), data.skipped[0])
-    folder.info = ModelInfo(data.classes, data.size, data.mean, data.std, recipe.as_dict())
+    if data.left_out is not None:
+        _log.warning(data.left_out)
+    folder.info = ModelInfo(
+        *(data.classes, data.size, data.mean, data.std),
+        recipe=recipe.as_dict(),
+        fingerprints=data.fingerprints,
+    )
     torch.manual_seed(recipe.train.seed)
     model = processes.main_first(lambda: network_of(recipe, data, fetch=fresh, beginning=beginning))
     prepared = put_together(
-        recipe,
+        there,
         data,
         model,
         accelerator,

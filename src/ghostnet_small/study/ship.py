@@ -10,9 +10,7 @@ from typing import Any
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import (
     check_folder,
-    checked_json,
     move_files,
-    read_text,
     signed_json,
     work_folder,
     write_atomic,
@@ -20,7 +18,6 @@ from ghostnet_small.files import (
 from ghostnet_small.hub.models import CARD, CONFIG, WEIGHTS
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.registry import NAMES
-from ghostnet_small.models.shipped import shipped_weights
 from ghostnet_small.models.weights import ModelInfo, load, save_model
 from ghostnet_small.nn.fold import is_folded
 from ghostnet_small.study.card import model_card
@@ -30,9 +27,8 @@ from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.portable import portable_info, portable_record
 from ghostnet_small.study.recipe import terms
 from ghostnet_small.study.records import Record, append_record, read_records, terms_but_seed
-from ghostnet_small.study.table_cells import recipe_name
+from ghostnet_small.study.shipped_records import RECORD
 
-RECORD = "record.json"
 # Processors round differently, and a picture on the edge between two classes may fall over.
 ROUNDING = 3
 
@@ -118,50 +114,6 @@ def runs_of(record: Record, records: Sequence[Record]) -> list[dict[str, Any]]:
         {"seed": one["seed"], **{key: one["last"][key] for key in ("test_top1", "test_correct")}}
         for one in sorted(same, key=lambda one: one["seed"])
     ]
-
-
-def shipped_facts(folder: Path) -> dict[str, Any] | None:
-    """What ``ship_weights`` kept of the run in ``folder``; None where it kept nothing.
-
-    Raises ``InputError`` where the file is damaged.
-    """
-    file = folder / RECORD
-    if not file.is_file():
-        return None
-    try:
-        return checked_json(file)
-    except ValueError as error:
-        raise InputError(f"{file} is damaged ({error}); ship the weights again") from None
-
-
-def list_shipped() -> list[dict[str, Any]]:
-    """Of each of the shipped weights: ``name``, ``folder``, ``size_bytes``, ``params`` and ``macs``
-    of both forms, ``top1`` (%), ``correct`` and ``total`` of these weights on the test split,
-    ``runs`` of the recipe, ``recipe`` and ``card``.
-
-    Raises ``InputError`` where a file of theirs is damaged.
-    """
-    listed = []
-    for name, folder in shipped_weights().items():
-        facts = shipped_facts(folder)
-        if facts is None:
-            raise InputError(f"{folder} has no {RECORD}; ship the weights again")
-        record = facts["record"]
-        listed.append(
-            {
-                "name": name,
-                "folder": str(folder),
-                "size_bytes": (folder / WEIGHTS).stat().st_size,
-                **record["model"],
-                **{key: facts["evaluation"][key] for key in ("top1", "correct", "total")},
-                "seed": record["seed"],
-                "runs": facts["runs"],
-                "recipe": recipe_name(record),
-                "epochs": len(record["epochs"]),
-                "card": read_text(folder / CARD),
-            }
-        )
-    return listed
 
 
 def _name(info: ModelInfo, config: dict[str, Any]) -> str:

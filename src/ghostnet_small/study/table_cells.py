@@ -31,6 +31,11 @@ def mean_text(values: Sequence[float]) -> str:
     return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
 
 
+def spread(runs: Sequence[Mapping[str, Any]]) -> str:
+    """``n = 3: 87.16 ± 0.42``, test top-1 in %; ± is the sample deviation."""
+    return f"n = {len(runs)}: {mean_text([run['test_top1'] for run in runs])}"
+
+
 def both_forms_text(sizes: Mapping[str, int]) -> str:
     """Of the training form and of the deployed one."""
     return f"{sizes['training']:,} / {sizes['deployed']:,}"

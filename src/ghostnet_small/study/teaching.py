@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from ghostnet_small.data.augment import Augmentation
+from ghostnet_small.data.classes import list_classes
 from ghostnet_small.data.dataset import ImageData, Split, size_text
+from ghostnet_small.data.fitting import same_classes
 from ghostnet_small.distill.cache import TargetCache, key_digest
 from ghostnet_small.distill.losses import share_above, target_entropy
 from ghostnet_small.distill.maps import MapLosses
@@ -28,8 +30,8 @@ from ghostnet_small.distill.teacher import Teacher
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import cache_root
 from ghostnet_small.gpu.features import ready_to_answer
+from ghostnet_small.models.network import order_classes
 from ghostnet_small.models.weights import load
-from ghostnet_small.study.evaluation import list_classes
 from ghostnet_small.study.recipe import Recipe
 from ghostnet_small.tensorfile import tensors_digest
 from ghostnet_small.train.engine import Training
@@ -241,8 +243,8 @@ class Teaching:
             root = cache_root(self.recipe.data.cache)
             if root is None:
                 raise InputError(
-                    "caches are off, and distill.targets is cached; give distill.cache DIR, or "
-                    "distill.targets live"
+                    "caches are off, or this user has no home folder for them, and "
+                    "distill.targets is cached; give distill.cache DIR, or distill.targets live"
                 )
             folder = root / "targets" / key_digest(key)[:32]
         # Of more views than epochs the last ones are never shown, unless pictures come repeatedly.
@@ -257,19 +259,24 @@ def load_teacher(
     """The last weights in ``path``, a run's folder or one of weights, to be used on ``device``, by
     default the CPU: as they are or, with ``fold``, in the form that answers soonest there.
 
-    Raises ``InputError`` where there are none, or they are for other classes, another order of
-    them, or other channels than ``data``.
+    Classes in another order than those of ``data`` are put into that order.
+
+    Raises ``InputError`` where there are none, or they are for other classes or other channels than
+    ``data``.
     """
     try:
         model, info = load(path)
     except InputError as error:
         raise InputError(f"teacher {path}: {error}") from None
-    if info.classes != data.classes:
-        order = "in another order" if set(info.classes) == set(data.classes) else "others"
+    digest = tensors_digest(model.state_dict(), {"config": model.config})
+    order = same_classes(data.classes, info.classes)
+    if order is None:
         raise InputError(
-            f"teacher {path} knows the {list_classes(info.classes)}; the data's are {order}, the "
+            f"teacher {path} knows the {list_classes(info.classes)}; the data's are others, the "
             f"{list_classes(data.classes)}; give a teacher that was trained on the same classes"
         )
+    if info.classes != data.classes:
+        order_classes(model, order)
     if len(info.mean) != data.channels:
         raise InputError(
             f"teacher {path} takes pictures of {len(info.mean)} channels, and the data have "
@@ -286,7 +293,7 @@ def load_teacher(
         network=ready_to_answer(model, device or torch.device("cpu")) if fold else model,
         mean=info.mean,
         std=info.std,
-        digest=tensors_digest(model.state_dict(), {"config": config}),
+        digest=digest,
         about={
             "recipe": info.recipe.get("name", ""),
             "architecture": config["architecture"],

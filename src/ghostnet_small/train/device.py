@@ -7,15 +7,16 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.launcher import Launch, launched
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 # Of mallopt, in glibc's malloc.h.
@@ -32,6 +33,11 @@ def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerat
     Raises ``InputError`` where the device is not known or not there, cannot compute in
     ``precision`` or not in several processes.
     """
+    # Who only predicts does not wait for its import.
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+    from accelerate.utils import DistributedDataParallelKwargs
+
     launch = launched()
     if device not in DEVICES:
         raise InputError(f"device {device!r} is not known; choose one of {', '.join(DEVICES)}")

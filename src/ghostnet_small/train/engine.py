@@ -20,6 +20,7 @@ from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.dataset import ImageData, Split
 from ghostnet_small.errors import InputError
 from ghostnet_small.train.checkpoint import Counters, by_part, optimizer_tensors, restore_optimizer
+from ghostnet_small.train.early_statistics import EarlyStatistics
 from ghostnet_small.train.ema import EMA
 from ghostnet_small.train.evaluate import Evaluation, evaluate
 from ghostnet_small.train.feed import Feed, Step
@@ -97,6 +98,7 @@ class Training:
 
         self.model = model.to(device).to(memory_format=settings.memory_format)
         self.ema = EMA(self.model, settings.ema_decay) if settings.ema_decay else None
+        self.early = EarlyStatistics(data.train, data.mean, data.std, settings.memory_format)
         self.companion = companion if companion is None else companion.to(device)
         trained = nn.ModuleList([self.model, *([companion] if companion is not None else [])])
         self.optimizer = build_optimizer(trained, optimizer)
@@ -120,7 +122,7 @@ class Training:
     @property
     def averaged(self) -> nn.Module:
         """The model to evaluate and keep: the average of weights where there is one."""
-        return self.ema.model if self.ema else self.model
+        return self.early.fitted(self.ema.model if self.ema else self.model, self.counters.step)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that ``restore`` needs: named tensors and plain values."""

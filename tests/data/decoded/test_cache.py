@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
+from pyarrow import parquet
 
 from cache_kit import decoded, folders, kept, load_set, same_data
 from ghostnet_small.data.decoded import job, memory
 from ghostnet_small.data.decoded.cache import Layout
+from ghostnet_small.data.decoded.signature import files_signature
 from ghostnet_small.data.sources import DataSettings, load_data
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import cache_root
-from makers import make_folder, make_parquet
+from makers import make_folder, make_parquet, png_bytes
 
 __all__ = ["decoded", "kept"]  # fixtures
 
@@ -139,6 +143,73 @@ def test_a_changed_added_or_removed_file_is_noticed(tmp_path: Path, kept: Path) 
     (root / "train/apple/0000.png").unlink()
     file.unlink()
     assert same_data(load_set(root, validation=0), load_set(root, validation=0, cache="off"))
+
+
+def bmp_set(root: Path, first: int) -> Path:
+    """Files of one size and one time of change; values ``first``, ``first`` + 1, ..."""
+    for number in range(4):
+        file = root / f"train/{'ab'[number // 2]}/{number % 2}.bmp"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), first + number, np.uint8)).save(file)
+        os.utime(file, (0, 0))
+    return root
+
+
+def values(root: Path) -> list[int]:
+    return load_set(root, validation=0).train.images[:, 0, 0, 0].tolist()
+
+
+def test_size_and_time_of_change_are_not_enough(tmp_path: Path, kept: Path) -> None:
+    root = bmp_set(tmp_path / "set", 10)
+    assert values(root) == [10, 11, 12, 13]
+    # Two files change places, without a word to any clock.
+    one, other = root / "train/a/0.bmp", root / "train/b/0.bmp"
+    one.rename(tmp_path / "spare")
+    other.rename(one)
+    (tmp_path / "spare").rename(other)
+    assert values(root) == [12, 11, 10, 13]
+    # Their content does, and the clock is put back.
+    content = one.read_bytes(), other.read_bytes()
+    one.write_bytes(content[1])
+    other.write_bytes(content[0])
+    for file in (one, other):
+        os.utime(file, (0, 0))
+    assert values(root) == [10, 11, 12, 13]
+
+
+def test_two_sets_of_equal_names_sizes_and_times(tmp_path: Path, kept: Path) -> None:
+    assert values(bmp_set(tmp_path / "one", 10)) == [10, 11, 12, 13]
+    assert values(bmp_set(tmp_path / "other", 50)) == [50, 51, 52, 53]
+
+
+def test_two_parquet_files_of_equal_names_sizes_and_times(tmp_path: Path, kept: Path) -> None:
+    sizes = set()
+    for name, first in (("one", 10), ("other", 50)):
+        file = tmp_path / name / "train.parquet"
+        file.parent.mkdir()
+        images = [
+            {"bytes": png_bytes(Image.new("L", (8, 8), first + k)), "path": None} for k in range(4)
+        ]
+        table = pa.table({"image": images, "label": [0, 0, 1, 1]})
+        parquet.write_table(table, file, compression="none", write_statistics=False)
+        os.utime(file, (0, 0))
+        sizes.add(file.stat().st_size)
+        assert values(tmp_path / name) == [first + k for k in range(4)]
+    assert len(sizes) == 1
+
+
+def test_content_counts_where_a_file_system_makes_up_inodes_and_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = tmp_path / "one/a.bmp", tmp_path / "other/a.bmp"
+    for file in (one, other):
+        file.parent.mkdir()
+        file.write_bytes(file.parent.name.encode().ljust(9))
+    status = os.stat(one)
+    monkeypatch.setattr(os, "stat", lambda path: status)
+    assert files_signature([str(one)]) != files_signature([str(other)])
+    other.write_bytes(one.read_bytes())
+    assert files_signature([str(one)]) == files_signature([str(other)])
 
 
 def test_a_set_that_moved_is_the_same_set(tmp_path: Path, kept: Path, decoded: list[int]) -> None:

@@ -74,6 +74,12 @@ def test_one_level_too_high(tmp_path: Path, form: str) -> None:
     assert f"holds no data set itself, but one lies in it; give {path}" in message
 
 
+def test_a_data_set_two_folders_deeper(tmp_path: Path) -> None:
+    """As torchvision keeps MNIST."""
+    path = make("idx", tmp_path / "MNIST" / "raw")
+    assert f"one lies in it; give {path}" in error_of(tmp_path)
+
+
 def test_several_data_sets_below(tmp_path: Path) -> None:
     for name in ("one", "two"):
         make("idx", tmp_path / name)
@@ -84,6 +90,27 @@ def test_npz_files_beside_a_folder_of_pictures(tmp_path: Path) -> None:
     make("folder", tmp_path / "set")
     np.savez(tmp_path / "set" / "statistics.npz", mean=np.zeros(3))
     assert find(tmp_path / "set").classes == ("a", "b", "c")
+
+
+def test_parquet_files_beside_a_folder_of_pictures(tmp_path: Path) -> None:
+    root = make("folder", tmp_path / "set")
+    for place in ("a.parquet", "vectors/b.parquet"):
+        (root / place).parent.mkdir(exist_ok=True)
+        (root / place).write_bytes(b"of another program")
+        listing = find(root)
+        assert listing.classes == ("a", "b", "c")
+        assert f"passed over is {root / place}: move it out" in listing.remarks[0]
+        (root / place).unlink()
+    # A folder train/ with parquet files in it is Hugging Face's layout.
+    made = make("parquet", tmp_path / "other")
+    (made / "plain_text").rename(made / "train")
+    (made / "train/assets").mkdir()
+    assert find(made).classes == ("a", "b", "c")
+
+
+def test_names_that_hold_backslashes(tmp_path: Path) -> None:
+    (tmp_path / r"train\cat\0.png").touch()
+    assert "unpack the archive again with a program that makes folders" in error_of(tmp_path)
 
 
 def test_every_form_is_named_where_there_is_none(tmp_path: Path) -> None:
@@ -102,3 +129,39 @@ def test_paths_that_cannot_be(path: str) -> None:
     message = error_of(path)
     assert message.startswith(f"data.root {path!r} ")
     assert "does not exist" in message or "File name too long" in message
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (["ds/dataset_dict.json", "ds/train/state.json"], "load_from_disk({root}/ds').items()"),
+        (["dataset_dict.json", "train/data-00000-of-00001.arrow"], "was written by save_to_disk"),
+        (["state.json", "data-00000-of-00001.arrow"], "load_from_disk({root}').to_parquet("),
+        (["stl10_binary/train_X.bin", "stl10_binary/class_names.txt"], "holds STL-10's binary"),
+        (["train_32x32.mat"], "SVHN is --data.source svhn"),
+        (["images.npy", "labels.npy"], "save them in one: np.savez('set.npz', x_train="),
+        (["a/usps.bz2"], "holds files of another program (a/usps.bz2)"),
+    ],
+)
+def test_forms_that_are_not_read(tmp_path: Path, files: list[str], words: str) -> None:
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    message = error_of(tmp_path)
+    assert message.startswith(f"data.root {str(tmp_path)!r} ")
+    assert "a form that is not read" in message
+    assert words.replace("{root}", f"'{tmp_path}") in message
+
+
+def test_arrays_beside_a_folder_of_pictures(tmp_path: Path) -> None:
+    make("folder", tmp_path / "set")
+    (tmp_path / "set" / "features.npy").touch()
+    assert find(tmp_path / "set").classes == ("a", "b", "c")
+    (tmp_path / "set" / "train").rename(tmp_path / "set" / "training")
+    assert "has no training split" in error_of(tmp_path / "set")
+
+
+def test_an_address(tmp_path: Path) -> None:
+    message = error_of("https://example.org/cats")
+    assert message.startswith("data.root 'https://example.org/cats' is an address; only files of")
+    assert "--data.source OWNER/NAME" in message

@@ -90,9 +90,49 @@ def test_several_sets_or_splits(tmp_path: Path) -> None:
     assert "several data sets" in error_of(tmp_path / "a")
     write_idx(tmp_path / "b", "train", noise(2, 8, 8), [0, 1])
     write_idx(tmp_path / "b", "train", noise(2, 8, 8, 3), [0, 1])
-    assert "has both train-images-idx3-ubyte and train-images-idx4" in error_of(tmp_path / "b")
+    assert "several data sets" in error_of(tmp_path / "b")
+    write_idx(tmp_path / "d", "t10k", noise(2, 8, 8), [0, 1])
+    write_idx(tmp_path / "d", "test", noise(2, 8, 8), [0, 1])
+    assert "has both t10k-images-idx3-ubyte and test-images-idx3" in error_of(tmp_path / "d")
     write_idx(tmp_path / "c", "t10k", noise(2, 8, 8), [0, 1])
     assert "no training split" in error_of(tmp_path / "c")
+
+
+def test_one_of_several_sets_is_chosen_by_its_file(tmp_path: Path) -> None:
+    """EMNIST's folder has six sets; their test files come before their training files."""
+    pictures = noise(2, 8, 8)
+    for number, name in enumerate(("balanced", "digits", "letters")):
+        for split in ("train", "test"):
+            shown = pictures + number + 10 * (split == "test")
+            write_idx(tmp_path, f"emnist-{name}-{split}", shown, [1, 2], zipped=True)
+    message = error_of(tmp_path)
+    assert "several data sets in IDX form (emnist-balanced-train-images-idx3-ubyte.gz, " in message
+    wanted = tmp_path / "emnist-digits-train-images-idx3-ubyte.gz"
+    first = wanted.with_name(wanted.name.replace("digits", "balanced"))
+    assert message.endswith(f"give the images file of one as data.root, such as {first}")
+    listing = list_idx(wanted)
+    assert np.array_equal(np.asarray(listing.splits["train"].pictures), pictures + 1)
+    assert np.array_equal(np.asarray(listing.splits["test"].pictures), pictures + 11)
+    data = load_data(DataSettings(root=str(wanted), validation=0))
+    assert (data.classes, data.origin) == (("1", "2"), {"form": "idx"})
+
+
+def test_emnist_lies_on_its_side_and_says_so(tmp_path: Path) -> None:
+    write_idx(tmp_path / "e", "emnist-letters-train", noise(2, 8, 8), [1, 2])
+    (remark,) = list_idx(tmp_path / "e").remarks
+    assert "emnist-letters-train-images" in remark and "rows and columns" in remark
+    write_idx(tmp_path / "m", "my-emnist-train", noise(2, 8, 8), [1, 2])
+    assert list_idx(tmp_path / "m").remarks == ()
+
+
+def test_labels_of_another_form_are_named(tmp_path: Path) -> None:
+    """QMNIST's labels are eight integers of four bytes for each image."""
+    write_idx(tmp_path, "qmnist-train", noise(2, 8, 8), [0, 1])
+    labels = tmp_path / "qmnist-train-labels-idx1-ubyte"
+    labels.rename(tmp_path / "qmnist-train-labels-idx2-int.gz")
+    message = error_of(tmp_path)
+    assert "its labels in qmnist-train-labels-idx2-int.gz, a form that is not read" in message
+    assert "unsigned byte for each image, called qmnist-train-labels-idx1-ubyte" in message
 
 
 def test_labels_that_do_not_fit(tmp_path: Path) -> None:
@@ -116,6 +156,7 @@ def test_labels_that_do_not_fit(tmp_path: Path) -> None:
         (b"\0\0\x0d\x03" + bytes(12), "is no IDX file"),  # floats
         (b"\0\0\x08\x05" + bytes(20), "is no IDX file"),
         (b"\x89PNG\r\n", "is no IDX file"),
+        (struct.pack("<4I", 2051, 2, 8, 8) + bytes(128), "has its header in little-endian order"),
         (b"\0\0\x08\x03\0\0", "ends within its header"),
         (idx_bytes(noise(2, 8, 8, 2)), "pictures have (N, H, W)"),
         (idx_bytes(noise(2, 8)), "pictures have (N, H, W)"),

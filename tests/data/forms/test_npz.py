@@ -7,6 +7,7 @@ import os
 import struct
 import tracemalloc
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +136,7 @@ def test_class_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"x_train": TRAIN / 255}, "holds float64; pictures are uint8, 0 to 255: save (x * 255)"),
-        ({"x_train": TRAIN.astype(int)}, "holds int64; pictures are uint8"),
-        ({"x_train": noise(6, 72)}, "has the shape (6, 72); pictures have"),
-        ({"x_train": noise(6, 3, 9, 8)}, "has the shape (6, 3, 9, 8); pictures have"),
+        ({"x_train": noise(6, 72)}, "has the shape (6, 72); images have"),
         ({"x_train": noise(0, 9, 8), "y_train": []}, "none of them 0"),
         ({"y_train": TRAIN_LABELS[:5]}, "y_train holds int64 of shape (5,); the labels of x_train"),
         ({"y_train": np.eye(6, dtype=int)}, "of shape (6, 6); the labels of x_train are integers"),
@@ -155,6 +153,76 @@ def test_arrays_that_do_not_fit(tmp_path: Path, changes: dict[str, Any], words: 
     wanted = arrays("x_*", "y_*") | changes
     np.savez(file, **{key: value for key, value in wanted.items() if value is not None})
     assert words in error_of(file)
+
+
+SQUARE = noise(6, 9, 9, 3)
+
+
+@pytest.mark.parametrize(
+    ("save", "cure"),
+    [
+        (lambda x: x / 255, "(x * 255).round().astype('uint8')"),
+        (lambda x: x / 127.5 - 1, "((x + 1) * 127.5).round().astype('uint8')"),
+        (lambda x: x.astype("float32"), "x.round().astype('uint8')"),
+        (lambda x: x.astype(int), "x.astype('uint8')"),
+        (lambda x: x.astype("uint16") * 16, "(x // 16).astype('uint8')"),
+        (lambda x: x.astype(">u2") * 257, "(x // 257).astype('uint8')"),
+        (lambda x: x.transpose(0, 3, 1, 2), "x.transpose(0, 2, 3, 1)"),
+        (lambda x: x.transpose(1, 2, 3, 0), "x.transpose(3, 0, 1, 2)"),
+        (lambda x: x.transpose(1, 2, 0, 3), "x.transpose(2, 0, 1, 3)"),
+        (lambda x: x.reshape(6, -1), "x.reshape(-1, 9, 9, 3)"),
+        (lambda x: np.concatenate([x, x[..., :1]], 3), "x[..., :3]"),
+    ],
+)
+def test_the_cure_of_an_array_makes_the_images_of_it(
+    tmp_path: Path, save: Callable[[np.ndarray], np.ndarray], cure: str
+) -> None:
+    saved = save(SQUARE)
+    np.savez(tmp_path / "a.npz", x_train=saved, y_train=TRAIN_LABELS)
+    assert error_of(tmp_path / "a.npz").endswith(f": save {cure}")
+    assert np.array_equal(eval(cure, {"x": saved}), SQUARE)
+
+
+@pytest.mark.parametrize(
+    ("labels", "cure"),
+    [
+        (np.eye(6, dtype=np.uint8), "y.argmax(1)"),
+        (np.ones((6, 3), int), "one column, such as y[:, 0]; several labels for an image are not"),
+        (np.array([0.0, 1, 2, 0, 1, 2]), "y.astype('int64')"),
+        (np.array([0.5, 1, 2, 0, 1, 2]), "whole numbers; measured values are not classes"),
+    ],
+)
+def test_the_cure_of_labels(tmp_path: Path, labels: np.ndarray, cure: str) -> None:
+    np.savez(tmp_path / "a.npz", x_train=SQUARE, y_train=labels)
+    assert f": save {cure}" in error_of(tmp_path / "a.npz")
+
+
+def test_black_and_white_and_volumes(tmp_path: Path) -> None:
+    file = tmp_path / "a.npz"
+    np.savez(file, x_train=SQUARE > 100, y_train=TRAIN_LABELS)
+    assert error_of(file).endswith(
+        "holds bool from 0 to 1; images are uint8, 0 to 255: save x.astype('uint8') * 255"
+    )
+    np.savez(file, x_train=noise(6, 9, 9, 9), y_train=TRAIN_LABELS)
+    assert "volumes are not read" in error_of(file)
+
+
+def test_arrays_in_files_of_their_own(tmp_path: Path) -> None:
+    """As KMNIST is published."""
+    np.savez(tmp_path / "kmnist-train-imgs.npz", TRAIN)
+    np.savez(tmp_path / "kmnist-train-labels.npz", TRAIN_LABELS)
+    message = error_of(tmp_path)
+    assert "kmnist-train-imgs.npz, kmnist-train-labels.npz), a form that is not read" in message
+    assert "np.savez('train.npz', images=" in message
+
+
+def test_names_without_images_are_left_out_with_a_remark(tmp_path: Path) -> None:
+    file = tmp_path / "a.npz"
+    np.savez(file, images=TRAIN, labels=[3, 1, 1, 3, 1, 1], classes=["bird", "cat", "cow", "dog"])
+    listing = list_npz(file)
+    assert listing.classes == ("cat", "dog")
+    assert listing.splits["train"].labels.tolist() == [1, 0, 0, 1, 0, 0]
+    assert "2 of 4 classes have no image and are left out: bird, cow" in listing.remarks[0]
 
 
 def test_several_files_and_no_arrays(tmp_path: Path) -> None:

@@ -192,6 +192,22 @@ def test_columns_split_names_and_missing_labels(
     assert "o/outside train row 2: label -1 is not one of" in client.data("o/outside").error
 
 
+def test_files_that_number_the_classes_differently(
+    server: HubServer, client: HubClient, tmp_path: Path
+) -> None:
+    for split, count, names in (("train", 3, ("a", "b")), ("test", 2, ("b", "a"))):
+        features = {"image": {"_type": "Image"}, "label": class_label(names)}
+        columns = {"label": [0] * count + [1]}
+        file = tmp_path / f"data/{split}-0.parquet"
+        write_parquet(file, make_pictures(count + 1), columns, features, picture_column="image")
+    server.repositories["o/mixed"] = Repository(files_of(tmp_path))
+    found = client.data("o/mixed").value
+    assert found["images_by_class"] == {"a": {"train": 3, "test": 1}, "b": {"train": 1, "test": 2}}
+    assert [found[key] for key in ("form", "image_column", "label_column")] == [
+        *("hub", "image", "label")
+    ]
+
+
 def test_a_set_of_loose_pictures_and_a_revision(
     server: HubServer, client: HubClient, cifar: dict[str, bytes], tmp_path: Path
 ) -> None:

@@ -50,7 +50,7 @@ class Format:
     """
 
     channels: int | None
-    size: int | None
+    size: int | tuple[int, int] | None
     planes: int
     height: int
     width: int

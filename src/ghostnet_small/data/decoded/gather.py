@@ -10,9 +10,16 @@ import torch
 from torch import Tensor
 
 from ghostnet_small.data.dataset import CacheUse, Split
+from ghostnet_small.data.decoded.decode import GREY
 from ghostnet_small.data.decoded.job import Decoding, Job, OnError
 from ghostnet_small.data.decoded.memory import memory_budget
-from ghostnet_small.data.decoded.pixels import Pixels, plain_pixels, sizes_differ
+from ghostnet_small.data.decoded.pixels import (
+    Pixels,
+    Size,
+    SizesDiffer,
+    plain_pixels,
+    sizes_differ,
+)
 from ghostnet_small.data.decoded.statistics import Facts, facts_of
 from ghostnet_small.data.listing import ListedSplit
 from ghostnet_small.errors import InputError
@@ -30,12 +37,16 @@ class Cut:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The splits that were cut, what was left out of them, and where they are cached."""
+    """The splits that were cut, what was left out of them, and where they are cached.
+
+    ``grey``: of how many images of a split the file holds one channel.
+    """
 
     splits: dict[str, Split]
     skipped: tuple[str, ...]
     cache: CacheUse
     folders: dict[str, Path | None]
+    grey: dict[str, int]
 
     def facts(self, name: str) -> Facts:
         """Digest and histogram of a split, from the cache where they were computed before."""
@@ -48,7 +59,7 @@ def gather(
     *,
     channels: int | None,
     at_least: int,
-    size: int | None,
+    size: Size | None,
     on_error: OnError,
     cache: str | None,
     memory_gib: float | None,
@@ -87,7 +98,8 @@ def gather(
     }
     used = [found.folder for found in pixels.values() if found.folder is not None]
     use = CacheUse(tuple(str(f.path) for f in used), sum(f.size_bytes() for f in used))
-    return Gathered(splits, tuple(skipped), use, folders)
+    grey = {name: int((kind == GREY).sum()) for name, kind in kinds.items()}
+    return Gathered(splits, tuple(skipped), use, folders, grey)
 
 
 def _pixels(
@@ -119,7 +131,7 @@ def _check_sizes(pixels: list[Pixels]) -> None:
     for other in pixels[1:]:
         first, second = pixels[0].decoded.layout.shape[2:], other.decoded.layout.shape[2:]
         if first != second:
-            raise InputError(
+            raise SizesDiffer(
                 sizes_differ(pixels[0].first_name(), first, other.first_name(), second)
             )
 

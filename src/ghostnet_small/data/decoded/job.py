@@ -23,7 +23,13 @@ from ghostnet_small.data.decoded.cache import (
     no_space,
 )
 from ghostnet_small.data.decoded.decode import COLOUR, Block, Format, Source, decode_blocks
-from ghostnet_small.data.decoded.pixels import Pixels, check_size, sizes_differ
+from ghostnet_small.data.decoded.pixels import (
+    Pixels,
+    Size,
+    SizesDiffer,
+    check_size,
+    sizes_differ,
+)
 from ghostnet_small.data.decoded.signature import decoder_version, signature
 from ghostnet_small.data.listing import BrokenSource, ListedSplit
 from ghostnet_small.data.pictures import read_picture
@@ -39,7 +45,7 @@ class Decoding:
     """How pictures are decoded: the settings of ``DataSettings``, and the caches' ``root``."""
 
     channels: int | None
-    size: int | None
+    size: Size | None
     on_error: OnError
     root: Path | None
     say: Callable[[str], None]
@@ -200,7 +206,7 @@ class Job:
     ) -> bool:
         """Decode blocks; False where a coloured picture turned up among grey ones."""
         coloured = False
-        mistakes: dict[int, str] = {}
+        mistakes: dict[int, InputError] = {}
 
         def load(number: int) -> tuple[Sequence[Source], Sequence[str]]:
             rows = layout.block(number)
@@ -212,10 +218,12 @@ class Job:
             first = layout.block(number).start
             coloured |= block.coloured
             if self.how.on_error == "stop":
-                mistakes.update({first + row: said for row, said in block.unreadable.items()})
+                mistakes.update(
+                    {first + row: InputError(said) for row, said in block.unreadable.items()}
+                )
             if block.misfit is not None:
                 row, size = block.misfit
-                mistakes[first + row] = self._misfit(first + row, size, form)
+                mistakes[first + row] = SizesDiffer(self._misfit(first + row, size, form))
             if coloured or mistakes:
                 return False
             write(number, block)
@@ -229,7 +237,7 @@ class Job:
         decode_blocks(numbers, load, keep, form, say=self.how.say)
         if mistakes and not coloured:
             # Blocks begin in their order and are finished: no earlier row has a mistake.
-            raise InputError(mistakes[min(mistakes)])
+            raise mistakes[min(mistakes)]
         return not coloured
 
     def _source(self, row: int) -> Source:

@@ -17,6 +17,11 @@ from ghostnet_small.data.listing import ListedSplit
 from ghostnet_small.errors import InputError
 
 MIN_SIZE = 8  # pixels; below it the network's strides leave nothing
+Size = int | tuple[int, int]  # the side of a square, or (height, width)
+
+
+class SizesDiffer(InputError):
+    """Images of one set are of several sizes, and no size is given to bring them to."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Pixels:
         return rows if self.rows is None else torch.searchsorted(self.rows, rows)
 
 
-def plain_pixels(split: ListedSplit, channels: int | None, size: int | None) -> Pixels | None:
+def plain_pixels(split: ListedSplit, channels: int | None, size: Size | None) -> Pixels | None:
     """The pixels of pictures that a source gives as pixels in the wanted form, else None."""
     array = split.pictures
     if not isinstance(array, np.ndarray):
@@ -74,7 +79,7 @@ def plain_pixels(split: ListedSplit, channels: int | None, size: int | None) -> 
     planes = COLOUR if array.ndim == 4 else GREY
     if channels not in (None, planes) or not len(array):
         return None
-    if size is not None and array.shape[1:3] != (size, size):
+    if size is not None and array.shape[1:3] != ((size, size) if isinstance(size, int) else size):
         return None
     pixels = array[:, None] if array.ndim == 3 else array.transpose(0, 3, 1, 2)
     check_size(array.shape[1:3], split.names[0])

@@ -278,4 +278,5 @@ def _listing(
             planes = part.reshape(-1, 3, _SIDE, _SIDE)
             pixels[end - len(part) : end] = planes.transpose(0, 2, 3, 1)
         splits[split] = ListedSplit(pixels, rows, torch.from_numpy(labels))
-    return Listing(splits, names[column])
+    origin = {"form": "cifar", "label_column": column}
+    return Listing(splits, names[column], origin=origin)

@@ -1,4 +1,4 @@
-"""The columns of a Hugging Face data set: the picture's, the label's, and the classes in that."""
+"""The columns of a Hugging Face data set: which holds the images, and which the labels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,27 @@ import torch
 from ghostnet_small.errors import InputError
 
 Features = dict[str, Any]  # column name -> datasets' feature
+
+
+def read_features(schema: Any) -> Features:
+    """The types of a parquet file's columns, of which its Hugging Face metadata may say more.
+
+    A dictionary column (pandas' categorical) has the type of its values, and one that ``datasets``
+    does not know the name of its Arrow type.
+    """
+    import datasets
+    import pyarrow as pa
+
+    found: Features = {}
+    for field in schema:
+        if pa.types.is_dictionary(field.type):
+            field = field.with_type(field.type.value_type)
+        try:
+            one = pa.schema([field], metadata=schema.metadata)
+            found[field.name] = datasets.Features.from_arrow_schema(one)[field.name]
+        except Exception:  # NotImplementedError, ValueError and others, by version
+            found[field.name] = str(field.type)
+    return found
 
 
 def find_picture_column(where: str, features: Features) -> str:
@@ -29,12 +50,31 @@ def find_picture_column(where: str, features: Features) -> str:
         return found[0]
     if found:
         raise InputError(
-            f"{where} has several picture columns: {', '.join(found)}; keep one of them"
+            f"{where} has several image columns: {', '.join(found)}; keep one of them (in "
+            "datasets: remove_columns)"
         )
     raise InputError(
-        f"{where} has no picture column among {', '.join(features)}; one must be of the Hugging "
-        "Face type Image, or a struct of bytes and path"
+        f"{where} has no image column among {_with_types(features)}; one must be of the Hugging "
+        "Face type Image, or a struct of bytes and path (in datasets: cast_column(NAME, Image()))"
     )
+
+
+def label_kind(feature: Any) -> str | None:
+    """``int``, ``bool``, ``float`` or ``string`` of a type that labels may have, else None."""
+    import datasets
+
+    if isinstance(feature, datasets.ClassLabel):
+        return "int"
+    if not isinstance(feature, datasets.Value):
+        return None
+    word = feature.dtype.removeprefix("large_").removesuffix("_view").rstrip("0123456789")
+    kind = word.removeprefix("u")
+    return kind if kind in ("int", "bool", "float", "string") else None
+
+
+def is_called_label(name: str) -> bool:
+    """Whether a column's name says that it holds labels."""
+    return "label" in name.lower()
 
 
 def find_label_column(where: str, features: Features, picture: str, wanted: str | None) -> str:
@@ -44,23 +84,30 @@ def find_label_column(where: str, features: Features, picture: str, wanted: str 
     """
     import datasets
 
-    named = [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
-    plain = [
-        name
-        for name, kind in features.items()
-        if isinstance(kind, datasets.Value)
-        and kind.dtype.removeprefix("large_").rstrip("0123456789") in ("int", "uint", "string")
-    ]
+    others = {name: kind for name, kind in features.items() if name != picture}
+    usable = [name for name, feature in others.items() if label_kind(feature) is not None]
     if wanted is not None:
-        if wanted in named or wanted in plain:
+        if wanted in usable:
             return wanted
-        have = ", ".join([*named, *plain]) or "none"
         raise InputError(
-            f"data.label_column {wanted!r} is not a label column of {where}; it has {have}"
+            f"data.label_column {wanted!r} is not a label column of {where}; it has "
+            f"{', '.join(usable) or 'none'} (columns beside the image: {_with_types(others)})"
         )
-    # A ClassLabel says what it is; without one, a column of integers or strings may be anything,
-    # so one that is called a label goes before the others.
-    found = named or [name for name in plain if "label" in name.lower()] or plain
+    named = [name for name in usable if isinstance(features[name], datasets.ClassLabel)]
+    called = [name for name in others if is_called_label(name)]
+    if named and called and not set(named) & set(called):
+        raise InputError(
+            f"{where} has the ClassLabel {', '.join(named)} and a column called "
+            f"{', '.join(called)}; say which is the label, such as with "
+            f"--data.label_column {called[0]}"
+        )
+    # A ClassLabel says what it is. Without one, a column of integers or text may be anything, so
+    # that one called a label goes before the others; bool and float columns are seldom labels, and
+    # __key__ or __index_level_0__ is a writer's own.
+    found = named or [name for name in called if name in usable]
+    if not called:
+        plain = [name for name in usable if not name.startswith("__")]
+        found = found or [n for n in plain if label_kind(features[n]) in ("int", "string")] or plain
     if len(found) == 1:
         return found[0]
     if found:
@@ -68,20 +115,33 @@ def find_label_column(where: str, features: Features, picture: str, wanted: str 
             f"{where} has several label columns: {', '.join(found)}; choose one with "
             f"--data.label_column {found[0]}"
         )
-    others = ", ".join(name for name in features if name != picture) or "none"
+    instead = f", or choose another with --data.label_column {usable[0]}" if usable else ""
     raise InputError(
-        f"{where} has no label column of integers or strings; its columns beside the picture are: "
-        f"{others}"
+        f"{where} has no label column: the columns beside the image are {_with_types(others)}; "
+        f"save a ClassLabel, whole numbers or text, one for each row{instead}"
     )
 
 
-def label_classes(feature: Any, train_labels: Sequence[Any]) -> tuple[list[Any], tuple[str, ...]]:
-    """The value that each class has in the label column, and its name."""
-    names = getattr(feature, "names", None)
-    if names:
-        return list(range(len(names))), tuple(names)
-    keys = sorted({value for value in train_labels if value is not None})
-    return keys, tuple(str(key) for key in keys)
+def _with_types(features: Features) -> str:
+    """``label (int64), caption (string)``, for messages."""
+    return ", ".join(f"{name} ({_type(kind)})" for name, kind in features.items()) or "none"
+
+
+def _type(feature: Any) -> str:
+    if isinstance(feature, str):  # Arrow's own, which datasets does not know
+        return feature
+    inner = getattr(feature, "feature", None) or (
+        feature[0] if isinstance(feature, list) and feature else None
+    )
+    if inner is not None:
+        return f"list of {_type(inner)}"
+    kind = type(feature).__name__
+    return str(feature.dtype) if kind == "Value" else {"dict": "struct"}.get(kind, kind)
+
+
+def origin_of(form: str, image: str, label: str) -> dict[str, str]:
+    """A set's form and what was taken for image and label, as ``Listing.origin`` has it."""
+    return {"form": form, "image_column": image, "label_column": label}
 
 
 def class_numbers(

@@ -28,4 +28,5 @@ def list_digits() -> Listing:
         )
         for name, rows in (("train", train), ("test", test))
     }
-    return Listing(splits, tuple(str(name) for name in bunch.target_names))
+    classes = tuple(str(name) for name in bunch.target_names)
+    return Listing(splits, classes, origin={"form": "digits"})

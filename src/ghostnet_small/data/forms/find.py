@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ghostnet_small.data.forms.cifar import has_cifar, is_cifar_archive, list_cifar
-from ghostnet_small.data.forms.folder import list_folder
-from ghostnet_small.data.forms.idx import has_idx, list_idx
+from ghostnet_small.data.forms.folder import has_class_folders, list_folder
+from ghostnet_small.data.forms.idx import has_idx, is_idx, list_idx
 from ghostnet_small.data.forms.npz import has_npz, is_npz, list_npz
 from ghostnet_small.data.forms.parquet import has_parquet, list_parquet
+from ghostnet_small.data.forms.unread import unread_form
 from ghostnet_small.data.listing import SPLIT_NAMES, Listing
 from ghostnet_small.errors import InputError, os_error_text
 
@@ -32,9 +33,14 @@ def _has_folders(root: Path) -> bool:
     return any(entry.is_dir() for entry in root.iterdir())
 
 
+def _has_parquet(root: Path) -> bool:
+    # Beside folders of images parquet files hold something else, annotations or embeddings.
+    return not has_class_folders(root) and has_parquet(root)
+
+
 # In the order in which they are looked for: a folder of folders may be any of the others too.
 FORMS = (
-    Form("parquet files in Hugging Face layout", has_parquet, list_parquet, columns=True),
+    Form("parquet files in Hugging Face layout", _has_parquet, list_parquet, columns=True),
     Form("IDX files (train-images-idx3-ubyte.gz ...)", has_idx, list_idx),
     Form("CIFAR's own files (data_batch_1 ...)", has_cifar, list_cifar, columns=True),
     Form(".npz files (train_images, train_labels ...)", has_npz, list_npz),
@@ -42,6 +48,7 @@ FORMS = (
 )
 FILE_FORMS = (
     Form("an .npz file", is_npz, list_npz),
+    Form("the training images' file of an IDX set", is_idx, list_idx),
     Form("CIFAR's .tar.gz", is_cifar_archive, list_cifar, columns=True),
 )
 
@@ -51,8 +58,10 @@ def layouts() -> str:
     return ", or ".join(form.layout for form in FORMS)
 
 
-def list_root(given: str, label_column: str | None, key: str) -> Listing:
+def list_root(given: str, label_column: str | None, key: str, only: str | None = None) -> Listing:
     """The data set at the path ``given``, which the user gave as the setting ``key``.
+
+    Where ``only`` one split is wanted, a folder of class folders is that split.
 
     Raises ``InputError`` where there is nothing, or nothing of a known form, and whatever the
     form's reader raises.
@@ -65,11 +74,16 @@ def list_root(given: str, label_column: str | None, key: str) -> Listing:
     if form.columns:
         return form.list(root, label_column)
     refuse_label_column(label_column, str(root))
-    return form.list(root)
+    return form.list(root, only) if form.list is list_folder else form.list(root)
 
 
 def _find(given: str, named: str) -> tuple[Path, Form]:
     """The path, and the form that it has."""
+    if "://" in given:
+        raise InputError(
+            f"{named} is an address; only files of this machine are read: download it first, or "
+            "name a data set of the Hugging Face hub with --data.source OWNER/NAME"
+        )
     files = " or ".join(form.layout for form in FILE_FORMS)
     try:
         root = Path(given).expanduser()
@@ -89,10 +103,24 @@ def _find(given: str, named: str) -> tuple[Path, Form]:
     for form in FORMS:
         if form.found(root):
             if form.list is list_folder:
+                _refuse_unread(root, named)
                 _look_below(root, named)
             return root, form
+    _refuse_unread(root, named)
     _look_below(root, named)
+    flat = next((entry.name for entry in root.iterdir() if "\\" in entry.name), None)
+    if flat is not None:
+        raise InputError(
+            f"{named} has files such as {flat!r}, whose names hold \\ in place of folders; unpack "
+            "the archive again with a program that makes folders of them (7z x)"
+        )
     raise InputError(f"{named} holds no data set; give a directory with {layouts()}; or {files}")
+
+
+def _refuse_unread(root: Path, named: str) -> None:
+    """Raises ``InputError`` where ``root`` holds a form that is known and not read."""
+    if reason := unread_form(root):
+        raise InputError(f"{named} {reason}")
 
 
 def _look_below(root: Path, named: str) -> None:
@@ -100,11 +128,15 @@ def _look_below(root: Path, named: str) -> None:
     entries = sorted(root.iterdir())
     if any(entry.name in SPLIT_NAMES and entry.is_dir() for entry in entries):
         return
-    below = [
-        str(entry)
-        for entry in entries
-        if holds_data_set(entry) or any(form.found(entry) for form in FILE_FORMS)
-    ]
+    # torchvision keeps MNIST two folders deeper, in MNIST/raw.
+    for level in (entries, sorted(root.glob("*/*"))):
+        below = [
+            str(entry)
+            for entry in level
+            if holds_data_set(entry) or any(form.found(entry) for form in FILE_FORMS)
+        ]
+        if below:
+            break
     if below:
         raise InputError(
             f"{named} holds no data set itself, but one lies in it; give "

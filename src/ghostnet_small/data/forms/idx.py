@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import math
 import os
@@ -19,8 +20,12 @@ from ghostnet_small.data.listing import ListedSplit, Listing, RowNames, known_sp
 from ghostnet_small.errors import InputError, os_error_text
 
 # train-images-idx3-ubyte, t10k-images.idx3-ubyte.gz, emnist-letters-train-images-idx3-ubyte.gz
-_IMAGES = re.compile(r"(.*?)(train|t10k|test|validation|valid|val)-images[-.]idx[34]-ubyte(\.gz)?")
+_IMAGES = re.compile(
+    r"(.*?)(train|t10k|test|validation|valid|val)-images[-.]idx([34])-ubyte(\.gz)?"
+)
 _SPLITS = {"t10k": "test"}
+# EMNIST's publisher wrote each image with its rows and columns exchanged.
+_ON_ITS_SIDE = "emnist-"
 _UNSIGNED_BYTE = 8
 
 
@@ -29,9 +34,16 @@ def has_idx(root: Path) -> bool:
     return any(_IMAGES.fullmatch(entry.name) and entry.is_file() for entry in root.iterdir())
 
 
-def list_idx(root: Path) -> Listing:
+def is_idx(file: Path) -> bool:
+    """Whether ``file`` is called as the training images of IDX sets are."""
+    match = _IMAGES.fullmatch(file.name)
+    return match is not None and match[2] == "train" and file.is_file()
+
+
+def list_idx(path: Path) -> Listing:
     """The pictures of ``SPLIT-images-idx3-ubyte[.gz]`` with ``SPLIT-labels-idx1-ubyte[.gz]``.
 
+    ``path`` is the directory, or the file of the training images where that holds several sets.
     ``SPLIT`` is ``train``, ``t10k`` (or ``test``) or ``validation``. Pictures are ``(N, H, W)``, or
     ``(N, H, W, C)`` with C = 1 or 3 (``idx4``). The files have no class names, so that classes
     are called by the numbers that the training labels have. Files that are not zipped are
@@ -41,12 +53,12 @@ def list_idx(root: Path) -> Listing:
 
     Source: the format's description at yann.lecun.com/exdb/mnist (MNIST database).
     """
-    found = _find(root)
+    found = _find(path)
     allowance = Allowance()
     pictures: dict[str, np.ndarray] = {}
     values: dict[str, np.ndarray] = {}
     names: dict[str, RowNames] = {}
-    for ours, theirs in known_splits(found, str(root)).items():
+    for ours, theirs in known_splits(found, str(path)).items():
         file = found[theirs]
         pictures[ours] = _read(file, _check_pictures, allowance)
         names[ours] = RowNames(str(file), len(pictures[ours]))
@@ -62,29 +74,47 @@ def list_idx(root: Path) -> Listing:
         )
         for split, pixels in pictures.items()
     }
-    return Listing(splits, tuple(map(str, classes)))
+    remarks: tuple[str, ...] = ()
+    if found["train"].name.startswith(_ON_ITS_SIDE):
+        remarks = (
+            f"{found['train']}: EMNIST is published with rows and columns of each image exchanged; "
+            "a model trained on it classifies upright images wrongly (docs/data.md shows how to "
+            "turn the set)",
+        )
+    return Listing(splits, tuple(map(str, classes)), remarks, origin={"form": "idx"})
 
 
-def _find(root: Path) -> dict[str, Path]:
-    """The pictures' file of each split."""
-    found: dict[str, Path] = {}
-    begins = set()
-    for file in sorted(root.iterdir()):
+def _find(path: Path) -> dict[str, Path]:
+    """The images' file of each split of the set at ``path``."""
+    sets: dict[tuple[str, str], dict[str, Path]] = {}
+    chosen = None
+    for file in sorted((path.parent if path.is_file() else path).iterdir()):
         match = _IMAGES.fullmatch(file.name)
         # Beside a file that was unzipped lies the zipped one; a folder may have a file's name.
-        if match is None or not file.is_file() or (match[3] and file.with_suffix("").is_file()):
+        if match is None or not file.is_file() or (match[4] and file.with_suffix("").is_file()):
             continue
-        split = _SPLITS.get(match[2], match[2])
-        if split in found and match[1] in begins:
-            raise InputError(f"{root} has both {found[split].name} and {file.name}; keep one")
-        begins.add(match[1])
+        begin, split, axes, _ = match.groups()
+        found = sets.setdefault((begin, axes), {})
+        split = _SPLITS.get(split, split)
+        if split in found:
+            raise InputError(
+                f"{path} has both {found[split].name} and {file.name}; rename the one that is not "
+                "to be read"
+            )
         found[split] = file
-    if len(begins) > 1:
-        raise InputError(
-            f"{root} holds several data sets in IDX form ({', '.join(sorted(begins))}...); give a "
-            "directory with one of them"
-        )
-    return found
+        if file == path or file == path.with_suffix(""):
+            chosen = found
+    if chosen is not None:
+        return chosen
+    if len(sets) > 1:
+        files = [found["train"] for found in sets.values() if "train" in found]
+        if files:
+            raise InputError(
+                f"{path} holds several data sets in IDX form "
+                f"({', '.join(file.name for file in files)}); give the images file of one as "
+                f"data.root, such as {files[0]}"
+            )
+    return next(iter(sets.values()), {})
 
 
 def _labels_file(images: Path) -> Path:
@@ -95,6 +125,12 @@ def _labels_file(images: Path) -> Path:
     for file in (plain, plain.with_name(f"{plain.name}.gz")):
         if file.is_file():
             return file
+    stem = re.split(r"[-.]idx", plain.name)[0]
+    for file in sorted(images.parent.glob(f"{glob.escape(stem)}[-.]*")):
+        raise InputError(
+            f"{images} has its labels in {file.name}, a form that is not read; save the classes as "
+            f"an IDX file of one unsigned byte for each image, called {plain.name}"
+        )
     raise InputError(f"{images} has no labels: {plain}[.gz] is not there; download it too")
 
 
@@ -144,6 +180,11 @@ def _read(
 
 def _read_shape(stream: Readable, file: Path) -> tuple[int, ...]:
     head = stream.read(4)
+    if head[1:] == bytes((_UNSIGNED_BYTE, 0, 0)):
+        raise InputError(
+            f"{file} has its header in little-endian order (it begins with {head.hex()}); write "
+            "the numbers of the header in big-endian order"
+        )
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] != _UNSIGNED_BYTE or not 1 <= head[3] <= 4:
         raise InputError(
             f"{file} is no IDX file of unsigned bytes (it begins with {head.hex()}, not with "

@@ -15,7 +15,7 @@ from typing import IO, Literal
 
 import numpy as np
 
-from ghostnet_small.data.forms.unzipped import Allowance, read_at_most
+from ghostnet_small.data.forms.unzipped import MOST_UNZIPPED, Allowance, read_at_most
 from ghostnet_small.errors import InputError, os_error_text
 
 _MOST_READ = 1 << 20  # bytes at a time; the list of what is in the file has to fit too
@@ -101,6 +101,23 @@ class NpzFile:
         if len(content) < size:
             raise InputError(f"{where} ends too early; save it again")
         return np.ndarray(header.shape, header.dtype, content, order=order)
+
+    def value_range(self, header: ArrayHeader) -> tuple[float, float]:
+        """The smallest and the largest number of an array, for messages about it.
+
+        Of an array above ``MOST_UNZIPPED`` bytes, those of its beginning.
+        """
+        low, high = math.inf, -math.inf
+        left = min(math.prod(header.shape) * header.dtype.itemsize, MOST_UNZIPPED)
+        with self._zip.open(self._member(header.name)) as stream:
+            stream.read(header.start)
+            part = _MOST_READ // header.dtype.itemsize * header.dtype.itemsize
+            while left > 0 and (content := read_at_most(stream, min(part, left))):
+                left -= len(content)
+                whole = len(content) // header.dtype.itemsize
+                values = np.frombuffer(content, header.dtype, whole).real
+                low, high = min(low, float(values.min())), max(high, float(values.max()))
+        return low, high
 
     def _member(self, name: str) -> zipfile.ZipInfo:
         member = self._zip.getinfo(f"{name}.npy")

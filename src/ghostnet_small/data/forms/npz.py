@@ -11,9 +11,17 @@ import torch
 from torch import Tensor
 
 from ghostnet_small.data.forms.npy import ArrayHeader, NpzFile, open_npz
+from ghostnet_small.data.forms.npz_cures import labels_cure, shape_cure, values_cure
 from ghostnet_small.data.forms.numbered import MOST_CLASSES, check_class_names, number_labels
 from ghostnet_small.data.forms.unzipped import Allowance
-from ghostnet_small.data.listing import SPLIT_NAMES, ListedSplit, Listing, RowNames, known_splits
+from ghostnet_small.data.listing import (
+    SPLIT_NAMES,
+    ListedSplit,
+    Listing,
+    RowNames,
+    known_splits,
+    used_classes,
+)
 from ghostnet_small.errors import InputError
 
 ENDING = ".npz"
@@ -69,7 +77,8 @@ def list_npz(path: Path) -> Listing:
     splits = {
         split: ListedSplit(pictures[split], names[split], labels_of[split]) for split in pictures
     }
-    return Listing(splits, classes or shown)
+    listing = Listing(splits, classes or shown, origin={"form": "npz"})
+    return used_classes(listing, str(path))
 
 
 def _files(path: Path) -> list[tuple[Path, str | None]]:
@@ -80,11 +89,21 @@ def _files(path: Path) -> list[tuple[Path, str | None]]:
     if not SPLIT_NAMES.keys().isdisjoint(files):
         return [(files[theirs], ours) for ours, theirs in known_splits(files, str(path)).items()]
     if len(files) > 1:
-        raise InputError(
-            f"{path} holds several data sets: {', '.join(file.name for file in files.values())}; "
-            "give one of the files"
-        )
+        names = ", ".join(file.name for file in files.values())
+        if any(map(_is_one_array, files.values())):
+            raise InputError(
+                f"{path} holds arrays in files of their own ({names}), a form that is not read; "
+                "save each split's as one file: np.savez('train.npz', "
+                "images=np.load(...)['arr_0'], labels=np.load(...)['arr_0']), and so test.npz"
+            )
+        raise InputError(f"{path} holds several data sets: {names}; give one of the files")
     return [(file, None) for file in files.values()]
+
+
+def _is_one_array(file: Path) -> bool:
+    """Whether ``file`` holds a single array without a name, as KMNIST's files do."""
+    with open_npz(file, Allowance()) as npz:
+        return npz.names() == ["arr_0"]
 
 
 def _arrays(npz: NpzFile, split: str | None) -> dict[str, tuple[str, str]]:
@@ -121,19 +140,27 @@ def _read(npz: NpzFile, images: str, labels: str) -> tuple[np.ndarray, np.ndarra
     pictures, numbers = npz.header(images), npz.header(labels)
     where, shape = f"{npz.path} {images}", pictures.shape
     if pictures.dtype != np.uint8:
+        low, high = npz.value_range(pictures)
         raise InputError(
-            f"{where} holds {pictures.dtype}; pictures are uint8, 0 to 255: save "
-            "(x * 255).round().astype('uint8') of values from 0 to 1"
+            f"{where} holds {pictures.dtype} from {low:g} to {high:g}; images are uint8, 0 to 255: "
+            f"save {values_cure(pictures.dtype, low, high)}"
         )
-    if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)) or 0 in shape:
+    count = numbers.shape[0] if numbers.shape else 0
+    cure = shape_cure(shape, count)
+    fits = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
+    if not fits or 0 in shape or (cure and count != shape[0]):
         raise InputError(
-            f"{where} has the shape {shape}; pictures have (N, H, W), or (N, H, W, C) with C = 1 "
-            "or 3, and none of them 0"
+            f"{where} has the shape {shape}; images have (N, H, W), or (N, H, W, C) with C = 1 "
+            f"or 3, and none of them 0{f': save {cure}' if cure else ''}"
         )
     if numbers.kind not in _LABEL_KINDS or numbers.shape not in (shape[:1], (shape[0], 1)):
+        cure = None
+        if numbers.kind in "biuf" and numbers.shape[:1] == shape[:1] and len(numbers.shape) <= 2:
+            cure = labels_cure(npz.values(numbers), shape[0])
         raise InputError(
             f"{npz.path} {labels} holds {numbers.dtype} of shape {numbers.shape}; the labels of "
             f"{images} are integers or text of shape ({shape[0]},) or ({shape[0]}, 1)"
+            f"{f': save {cure}' if cure else ''}"
         )
     values = _label_values(npz, numbers)
     pixels = npz.values(pictures)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ghostnet_small.data.listing import main_split
 from ghostnet_small.errors import InputError
 
 MOST_CLASSES = 1 << 16
@@ -24,10 +25,11 @@ def number_labels(
     Raises ``InputError`` for a label that the training split does not have, and for more than
     ``MOST_CLASSES`` of them.
     """
-    keys = np.unique(values["train"])
+    main = main_split(values)
+    keys = np.unique(values[main])
     if len(keys) > MOST_CLASSES:
         raise InputError(
-            f"{names['train'][0]} and those that follow have {len(keys)} different labels; more "
+            f"{names[main][0]} and those that follow have {len(keys)} different labels; more "
             f"than {MOST_CLASSES} are not taken for classes"
         )
     labels: dict[str, Tensor] = {}

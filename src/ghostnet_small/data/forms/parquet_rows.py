@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
+from ghostnet_small.data.decoded.signature import files_signature
 from ghostnet_small.data.listing import BrokenSource, FileRowNames, LazyRows
 from ghostnet_small.errors import InputError
 
+_POINTER = b"version https://git-lfs.github.com/"
 _BATCH = 1024  # rows that are in memory at a time
 
 
@@ -30,13 +31,8 @@ class ParquetPictures(LazyRows[bytes]):
 
     @property
     def signature(self) -> str:
-        """Changes with the files' names, sizes and times of change, their order and the column."""
-        sha = hashlib.sha256(self.column.encode())
-        for file in self.names.files:
-            status = os.stat(file)
-            name = os.path.basename(file)
-            sha.update(os.fsencode(f"\0{name}\0{status.st_size} {status.st_mtime_ns}"))
-        return f"parquet {sha.hexdigest()}"
+        """Changes with the files, as ``files_signature`` says, their order and the column."""
+        return f"parquet {self.column} {files_signature(self.names.files)}"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -85,4 +81,9 @@ class ParquetPictures(LazyRows[bytes]):
 
 def broken_file(file: str, reason: str) -> BrokenSource:
     """What is raised where a parquet file cannot be read."""
+    with suppress(OSError), open(file, "rb") as content:
+        if content.read(len(_POINTER)) == _POINTER:
+            return BrokenSource(
+                f"{file} is a pointer of Git LFS, not the file itself; fetch it with: git lfs pull"
+            )
     return BrokenSource(f"{file} is not a readable parquet file ({reason}); download it again")

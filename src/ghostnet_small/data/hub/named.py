@@ -5,19 +5,20 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ghostnet_small.data.forms.columns import (
-    class_numbers,
     find_label_column,
     find_picture_column,
-    label_classes,
+    is_called_label,
+    origin_of,
 )
+from ghostnet_small.data.forms.labels import LabelPart, join_parts, list_labelled, read_part
 from ghostnet_small.data.hub.errors import data_set_errors
 from ghostnet_small.data.hub.files import HubPlan, fetch_plan
-from ghostnet_small.data.listing import LazyRows, ListedSplit, Listing, RowNames, known_splits
+from ghostnet_small.data.listing import LazyRows, Listing, RowNames, known_splits, main_split
 from ghostnet_small.errors import InputError
 
 
@@ -77,27 +78,42 @@ def list_named(
         plan, paths, remark = fetch_plan(named.repository, subset, revision)
         theirs = known_splits(plan.splits, where)
         rows = _read(plan, paths, theirs)
-    features = rows["train"].features
-    picture = find_picture_column(where, features)
-    label = find_label_column(where, features, picture, label_column or named.label_column)
-    values = {ours: split.data.column(label).to_pylist() for ours, split in rows.items()}
-    keys, classes = label_classes(features[label], values["train"])
-    splits, remarks = {}, [remark] if remark else []
-    for ours, split in rows.items():
-        if ours != "train" and not set(values[ours]) - {None, -1}:
-            remarks.append(f"the {ours} split of {where} has no labels and is left out")
-            continue
-        names = RowNames(f"{named.repository} {ours}", len(split))
-        numbers, broken = class_numbers(values[ours], keys, names, label)
-        made_of = f"{plan.signature(theirs[ours])} {picture}"
-        pictures = ArrowPictures(split, picture, names, made_of)
-        splits[ours] = ListedSplit(pictures, names, numbers, broken)
-    return Listing(
-        splits,
-        classes,
-        remarks=tuple(remarks),
-        origin={"repository": plan.repository, "commit": plan.commit},
+    features = rows[main_split(rows)].features
+    image = find_picture_column(where, features)
+    asked = label_column or named.label_column
+    label = find_label_column(where, features, image, asked)
+    names = {ours: RowNames(f"{named.repository} {ours}", len(rows[ours])) for ours in rows}
+    parts = {ours: _label_parts(plan, paths, theirs[ours], rows[ours], label) for ours in rows}
+    images = {
+        ours: ArrowPictures(split, image, names[ours], f"{plan.signature(theirs[ours])} {image}")
+        for ours, split in rows.items()
+    }
+    listing = list_labelled(
+        join_parts(where, label, parts, features[label] if plan.features else None),
+        names,
+        images,
+        guessed=asked is None and not is_called_label(label),
     )
+    return replace(
+        listing,
+        remarks=(*([remark] if remark else ()), *listing.remarks),
+        origin={
+            **origin_of("hub", image, label),
+            "repository": plan.repository,
+            "commit": plan.commit,
+        },
+    )
+
+
+def _label_parts(
+    plan: HubPlan, paths: dict[str, Path], theirs: str, rows: Any, label: str
+) -> list[LabelPart]:
+    """The labels of a split: of parquet from each file, which may number classes in its own way."""
+    if plan.module == "parquet":
+        parts = [read_part(str(paths[file]), label) for file in plan.splits[theirs]]
+        if sum(len(part.values) for part in parts) == len(rows):
+            return parts
+    return [LabelPart(theirs, rows.features[label], rows.data.column(label).to_pylist())]
 
 
 def _read(plan: HubPlan, paths: dict[str, Path], names: dict[str, str]) -> dict[str, Any]:

@@ -125,21 +125,28 @@ function listenForPastes(take, fail) {
 }
 
 /**
- * Buttons of the pictures that the server offers.
- * @param {{url: string, name: string}[]} pictures
+ * Buttons of the images that the server offers.
+ * @param {import("./network.js").Model} model
  * @param {(file: Blob, name: string) => void} take
  * @param {(error: unknown) => void} fail
  */
-export function showExamples(pictures, take, fail) {
+export function showExamples({ pictures, drawn, classes }, take, fail) {
   find("examples").hidden = pictures.length === 0;
+  if (drawn) {
+    const known = pictures.some(({ name }) => classes.includes(name));
+    find("examples-title").textContent = known
+      ? "Examples: drawings of what it knows"
+      : "Examples: drawings of what it does not know";
+  }
   for (const { url, name } of pictures) {
-    const image = make("img", { src: url, alt: "", loading: "lazy", width: "48", height: "48" });
-    const button = make("button", { type: "button", "aria-label": name, title: name }, image);
+    const text = drawn ? `Drawing: ${name}` : name;
+    const image = make("img", { src: url, alt: text, width: "48", height: "48" });
+    const button = make("button", { type: "button", title: text }, image);
     button.addEventListener("click", async () => {
       try {
         const answer = await fetch(url);
         if (!answer.ok) throw new Error(`The server answered ${answer.status} for ${name}.`);
-        take(await answer.blob(), name);
+        take(await answer.blob(), text);
       } catch (error) {
         fail(error);
       }

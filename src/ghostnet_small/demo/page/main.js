@@ -49,7 +49,7 @@ class Page {
     this.tabs = new Tabs((name) => name === "camera" || this.camera.stop());
     const take = (/** @type {Blob} */ file, /** @type {string} */ name) => this.takeFile(file, name);
     listenForFiles(take, fail);
-    showExamples(model.pictures ?? [], take, fail);
+    showExamples(model, take, fail);
     document.body.dataset.known = "true";
   }
 

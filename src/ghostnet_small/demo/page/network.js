@@ -26,6 +26,7 @@ import { toInput } from "./picture.js";
  * @property {string | null} trained_on
  * @property {{top1: number, correct: number, pictures: number} | null} test_top1
  * @property {{url: string, name: string}[]} pictures
+ * @property {boolean} [drawn] whether they are the demo's own drawings, named after what they show
  * @property {{name: string, version: string} | null} runtime
  */
 

@@ -48,7 +48,7 @@ export async function decode(file, name) {
   if (size.width * size.height > MAX_PIXELS) {
     throw new PictureError(
       `${name} has ${size.width} \u00d7 ${size.height} pixels, more than the ` +
-        `${grouped(MAX_PIXELS / 1e6)} million that this page and "predict" read. Make it smaller.`,
+        `${grouped(MAX_PIXELS / 1e6)} million that this page reads. Make it smaller.`,
     );
   }
   return createImageBitmap(file, {

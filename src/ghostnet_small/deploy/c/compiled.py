@@ -8,12 +8,11 @@ import os
 import shlex
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 from ghostnet_small.deploy.description import Precision
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import cache_root, write_atomic
+from ghostnet_small.files import NO_ROOM, cached_file, no_temporary_room, temporary_folder
 from ghostnet_small.native.library import processor
 
 FLAGS = ("-std=c99", "-O3", "-fPIC", "-shared")
@@ -35,17 +34,8 @@ def loaded(path: Path, text: str, precision: Precision) -> ctypes.CDLL:
     # A folder of caches may serve many machines.
     words = [*compiler, version, processor(), repr((flags, CHOICES)), text]
     key = hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
-    root = cache_root()
-    if root is None:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "model.so"
-            file.write_bytes(_compile(path, text, compiler, flags))
-            return ctypes.CDLL(str(file))
-    kept = root / "c" / f"{key}.so"
-    if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(kept, _compile(path, text, compiler, flags))
-    return ctypes.CDLL(str(kept))
+    with cached_file(f"c/{key}.so", lambda: _compile(path, text, compiler, flags)) as file:
+        return ctypes.CDLL(str(file))
 
 
 def _compiler(path: Path) -> list[str]:
@@ -64,8 +54,8 @@ def _compiler(path: Path) -> list[str]:
 def _compile(path: Path, text: str, compiler: list[str], flags: tuple[str, ...]) -> bytes:
     """A shared library's content."""
     said = ""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "model.so"
+    with temporary_folder() as folder:
+        out = folder / "model.so"
         for choice in CHOICES:
             command = [*compiler, *flags, *choice, "-x", "c", "-", "-o", str(out), "-lm"]
             done = subprocess.run(
@@ -74,6 +64,8 @@ def _compile(path: Path, text: str, compiler: list[str], flags: tuple[str, ...])
             if done.returncode == 0:
                 return out.read_bytes()
             said = said or done.stderr
+            if NO_ROOM in done.stderr:
+                raise no_temporary_room()
     first = next(iter(said.splitlines()), "without a word")
     raise InputError(
         f"{path} does not compile with {compiler[0]} ({first:.200}); export the run again"

@@ -16,6 +16,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ghostnet_small.study.lettering import no_warnings
 from ghostnet_small.study.report.theme import FONT, SENTINELS
 
 PAGE, INK, MUTED, FAINT = (SENTINELS[role] for role in ("page", "ink", "muted", "faint"))
@@ -158,7 +159,9 @@ def limits(
 def to_svg(figure: Figure) -> str:
     """The figure in sentinel colours, without the date and the maker's marks."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", facecolor=PAGE)
+    # Text stays text: letters that the font here lacks are drawn by the reader's.
+    with no_warnings():
+        figure.savefig(buffer, format="svg", facecolor=PAGE)
     text = buffer.getvalue()
     return re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
 
