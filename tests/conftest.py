@@ -18,19 +18,25 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 _CACHE = tempfile.TemporaryDirectory(prefix="ghostnet-small-tests-")
 os.environ["HF_HOME"] = _CACHE.name
 os.environ["GHOSTNET_CACHE"] = os.path.join(_CACHE.name, "ghostnet-small")
-# All workers of pytest-xdist, which inherit this of the process that starts them, share the
-# compiled kernels: they take the compiler a quarter of a minute.
-_SHARED = Path(os.environ.setdefault("GHOSTNET_TESTS_SHARED", os.path.join(_CACHE.name, "shared")))
+# The compiled kernels take the compiler half a minute, so all workers of pytest-xdist share them,
+# and later runs of the tests too: their names change with source, compiler and processor.
+_SHARED = Path(__file__).parents[1] / "build" / "test-kernels"
+try:
+    _SHARED.mkdir(parents=True, exist_ok=True)
+except OSError:
+    # Inherited by the workers.
+    own = os.path.join(_CACHE.name, "shared")
+    _SHARED = Path(os.environ.setdefault("GHOSTNET_TESTS_SHARED", own))
+    _SHARED.mkdir(exist_ok=True)
 _KERNELS = Path(os.environ["GHOSTNET_CACHE"]) / "kernels"
-for _folder in (_SHARED, _KERNELS.parent):
-    _folder.mkdir(exist_ok=True)
+_KERNELS.parent.mkdir(exist_ok=True)
 _KERNELS.symlink_to(_SHARED, target_is_directory=True)
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from ghostnet_small.files import write_atomic  # noqa: E402
+from ghostnet_small.files import OFF, write_atomic  # noqa: E402
 from ghostnet_small.native import library as native  # noqa: E402
 
 _load = native._load
@@ -38,7 +44,7 @@ _load = native._load
 
 def _load_in_turn(real: str) -> ctypes.CDLL:
     """One worker compiles; another that needs the same meanwhile waits for it."""
-    with (_SHARED / "lock").open("w") as lock:
+    with (_SHARED / f"{real}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return _load(real)
 
@@ -80,6 +86,8 @@ def no_pictures() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def kernels() -> None:
     """The C kernels, without which tests of them would compare PyTorch with itself."""
+    if os.environ.get(native.SWITCH) == OFF:
+        pytest.skip(f"{native.SWITCH}={OFF} is set, and this is a test of the C kernels")
     for dtype in (torch.float32, torch.float64):
         assert native.library(dtype) is not None, (
             f"no C kernels for {dtype} here: see the warning above"

@@ -33,8 +33,11 @@ from ghostnet_small.study.recipe import Recipe, read_recipe
 from ghostnet_small.study.shipped import find_recipe, find_study
 
 # Options given later win. Small batches, for a teacher whose norms have seen only a few gives
-# logits beyond float16, and a file in 8 bits must still say what the network says.
+# logits beyond float16.
 SHORT = ["--train.epochs", "1", "--train.batch_size", "8", "--train.threads", "1"]
+# Of what so few steps make of random weights, rounding decides what it names, and no file in 8 bits
+# does so too: where the recipe's network is the shipped one, its weights are where they begin.
+TRAINED = ["--model.weights", "ghostnetv3_small_w1.0_cifar10", "--optimizer.learning_rate", "1e-3"]
 # Where the pictures are more than are wanted.
 LIMIT = ("--data.limit", "256")
 
@@ -128,7 +131,8 @@ def train(page: Page, words: list[str], args: argparse.Namespace) -> None:
     if kind not in page.runs or (taught and not any("taught" in name for name in page.runs)):
         limit = LIMIT if kind in ("DIR", "digits") or "own-pictures" in page.name else ()
         place = () if root or kind == "digits" else ("--data.root", "DIR")
-        run([*words, *place, *SHORT, *limit])
+        shipped = (recipe.model.name, recipe.model.width) == ("ghostnetv3_small", 1.0)
+        run([*words, *place, *SHORT, *limit, *(TRAINED if shipped else ())])
         # Kept apart, for a page may write into its own.
         name = one if taught else kind
         page.runs[name] = page.folder.parent / f"run {len(page.runs)}"

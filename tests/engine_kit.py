@@ -14,8 +14,11 @@ from torch import Tensor, nn
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.dataset import ImageData, Split
 from ghostnet_small.models.registry import create_model
+from ghostnet_small.models.weights import ModelInfo
+from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.train.device import make_accelerator
 from ghostnet_small.train.engine import Training
+from ghostnet_small.train.evaluate import Evaluation, evaluate
 from ghostnet_small.train.objective import Batch, Objective, cross_entropy
 from ghostnet_small.train.optim import OptimizerSettings
 from ghostnet_small.train.processes import ALONE, Processes
@@ -130,6 +133,14 @@ class Polls:
     def __call__(self) -> int | None:
         self.count += 1
         return 15 if self.count > self.at else None
+
+
+def measured(model: nn.Module, info: ModelInfo, split: Split) -> Evaluation:
+    """``split`` under saved weights bit for bit as a training on a CPU measured it: of weights of a
+    few steps rounding decides some answers, and another form of the network rounds otherwise."""
+    layout = TrainSettings().memory_format
+    judged = reparameterize(model).to(memory_format=layout)  # type: ignore[call-overload]
+    return evaluate(judged, split, mean=info.mean, std=info.std, memory_format=layout)
 
 
 def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -124,18 +124,6 @@ def test_garbage_is_searched_for_again_once_torch_is_there() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_garbage_is_searched_for_again_once_torch_is_there() -> None:
-    program = (
-        "import gc\nfrom ghostnet_small.command import import_torch\nimport_torch()\n"
-        "kept = gc.get_freeze_count()\n"
-        "assert gc.isenabled() and kept > 100_000\n"
-        "import_torch()\n"
-        "assert gc.isenabled() and gc.get_freeze_count() == kept\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
 def test_helps_name_what_there_is() -> None:
     assert tuple(FORMATS) == option_values.FORMATS
     assert get_args(Input) == option_values.INPUTS

@@ -57,6 +57,24 @@ def test_width_one_agrees_on_one_thread_and_two(plain: tuple[Sample, Path]) -> N
         check_answers(session, made)
 
 
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [({}, True), ({"avx2": True, "avx512_vnni": False}, True), ({"avx_vnni": True}, False)],
+)
+def test_products_of_8_bits_are_added_exactly(
+    found: dict[str, bool], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By an option where the processor does not; it would cost others their speed."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+    assert onnx_file.sums_products_exactly() is not expected
+    options = onnx_file.options(1)
+    if expected:
+        assert options.get_session_config_entry(onnx_file.EXACT_SUMS) == "1"
+    else:
+        with pytest.raises(RuntimeError):
+            options.get_session_config_entry(onnx_file.EXACT_SUMS)
+
+
 def test_the_file_is_of_a_format_that_runtimes_take_and_knows_nobodys_folders(
     plain: tuple[Sample, Path],
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import ghostnet_small as gns
-from engine_kit import Silent
+from engine_kit import Silent, measured
 from ghostnet_small.data.sources import load_data
 from ghostnet_small.errors import InputError
 from ghostnet_small.nn.complexity import both_forms
@@ -18,7 +18,6 @@ from ghostnet_small.study import run as study
 from ghostnet_small.study.evaluation import evaluate_classifier
 from ghostnet_small.study.recipe import Recipe, read_recipe
 from ghostnet_small.tensorfile import read_tensors, write_tensors
-from ghostnet_small.train.evaluate import evaluate
 from ghostnet_small.train.interfaces import Interrupted
 from ghostnet_small.train.metrics import classification_report
 from makers import make_folder
@@ -137,10 +136,10 @@ def test_the_weights_have_the_figures_of_the_summary(
     data = load_data(recipe_of().data)
     assert (info.classes, info.size, info.mean) == (data.classes, data.size, data.mean)
     assert info.recipe == summary["recipe"]
-    found = evaluate(model, data.split("validation"), mean=info.mean, std=info.std)
+    found = measured(model, info, data.split("validation"))
     assert found.top1 == summary[kind]["validation_top1"]
     if kind == "last":
-        found = evaluate(model, data.split("test"), mean=info.mean, std=info.std)
+        found = measured(model, info, data.split("test"))
         last = summary["last"]
         assert (found.correct, found.total) == (last["test_correct"], last["test_total"])
         assert found.top1 == last["test_top1"]

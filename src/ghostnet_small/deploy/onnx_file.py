@@ -27,6 +27,10 @@ MOST_BATCH = 1 << 16
 # Protocol buffers can hold no more.
 MOST_BYTES = (1 << 31) - 1
 DIGEST = f"{KEY}_digest"
+# Files of earlier versions have weights of 8 bits. On x86 without VNNI, ONNX Runtime adds two of
+# their products in 16 bits, which overflow: such a file of the shipped weights named the network's
+# class for 62 % of the test images, and with this for 98 %.
+EXACT_SUMS = "session.x64quantprecision"
 # With AVX-512, ONNX Runtime has a layout of its own, in blocks of 16 channels. It leaves that, and
 # copies, for all that it cannot do there: odd concatenations, means, products of unequal shapes.
 FORM = Form(multiple=16, stretch=True)
@@ -135,7 +139,16 @@ def options(threads: int) -> onnxruntime.SessionOptions:
     chosen.inter_op_num_threads = 1
     # Fatal only: what is wrong with a file is told by the exception.
     chosen.log_severity_level = 4
+    if not sums_products_exactly():
+        chosen.add_session_config_entry(EXACT_SUMS, "1")
     return chosen
+
+
+def sums_products_exactly() -> bool:
+    """Whether this processor adds products of 8 bits in 32 (VNNI), not in 16 that overflow."""
+    # Where PyTorch cannot tell, the exact sums are taken: they are only slower.
+    found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(found.get(name) for name in ("avx512_vnni", "avx_vnni"))
 
 
 def open_file(path: Path, threads: int) -> OnnxSession:
