@@ -55,13 +55,14 @@ quickstart: .venv/.core
 	.venv/bin/ghostnet-small train recipes/quickstart-digits.yaml --out $(RUN)
 	@echo
 	@echo '3. Evaluate it on the 359 test images, which the training did not use.'
-	@echo '   Loss: cross-entropy, 0 at best. Balanced accuracy: the mean of the classes. Calibration error:'
-	@echo '   how far probabilities are from shares of right answers, 0 at best. For each class, precision:'
-	@echo '   the share of the answers with it that are right; recall: the share of its images that got it.'
+	@echo '   Loss: cross-entropy, 0 at best. Balanced accuracy: the mean recall of the classes. Calibration'
+	@echo '   error: how far probabilities are from shares of right answers, 0 at best. For each class,'
+	@echo '   precision: the share of the answers with it that are right; recall: the share of its images'
+	@echo '   that got it; F1: the harmonic mean of both.'
 	.venv/bin/ghostnet-small evaluate $(RUN) --split test
 	@echo
 	@echo '4. Fold it: the parallel branches of each convolution become one. The outputs of both forms are'
-	@echo '   compared, relative to the largest.'
+	@echo '   compared; the error is relative to the largest output.'
 	.venv/bin/ghostnet-small fold $(RUN) --out $(RUN)/deployed
 	@echo
 	@echo '5. $(if $(C),$(WITH_C),$(WITHOUT_C))'
@@ -82,6 +83,7 @@ quickstart: .venv/.core
 
 quickstart-study: .venv/.core
 	@rm -rf $(STUDY)
+	@echo 'Twelve short runs on digits: two teachers, an assistant, and students with and without them.'
 	.venv/bin/ghostnet-small study recipes/studies/quickstart-digits.yaml --out $(STUDY)
 	.venv/bin/ghostnet-small report $(STUDY)
 

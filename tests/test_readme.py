@@ -16,7 +16,7 @@ from ghostnet_small import cli
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 SHORT = ["--train.epochs", "1"]
-STUDY = ["--train.epochs", "3", "--data.limit", "200", "--train.batch_size", "8"]
+STUDY = ["--train.epochs", "1", "--data.limit", "200", "--train.batch_size", "16"]
 
 
 def run(arguments: list[str]) -> int:
