@@ -71,7 +71,8 @@ def to_classes_of(listing: Listing, fit: Fit, where: str) -> tuple[Tensor, tuple
     if unknown:
         raise InputError(
             f"{where} has {list_classes(unknown)} that {fit.name} does not know: its "
-            f"{list_classes(fit.classes)}; remove them, or rename them as it calls them"
+            f"{list_classes(fit.classes)}; remove them, rename them as it calls them, or give "
+            "other data with --data.root"
         )
     found = [place for place in places if place is not None]
     if len(set(found)) < len(found):

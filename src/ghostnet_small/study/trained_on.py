@@ -68,11 +68,15 @@ class TrainedOn:
                 "give weights that were trained on those"
             )
         square = size[0] if size[0] == size[1] else None
-        fits = settings.size in (None, square) or self.any_size
-        if not fits or settings.channels not in (None, channels):
+        wrong = {}
+        if not (settings.size in (None, square) or self.any_size):
+            wrong["size"] = settings.size
+        if settings.channels not in (None, channels):
+            wrong["channels"] = settings.channels
+        for name, value in wrong.items():
             raise InputError(
-                f"data.size {settings.size} or data.channels {settings.channels} is not what "
-                f"{self.path} takes, {size_text(size)} in {channels} channels; leave it out"
+                f"data.{name} {value} is not what {self.path} takes, {size_text(size)} in "
+                f"{channels} channels; leave it out"
             )
         places = read_places(self.path)
         return placed(self.recipe, places, overrides=self.overrides, say=self.say).data
