@@ -71,6 +71,7 @@ class Parser(argparse.ArgumentParser):
         if asked & {"-h", "--help"}:
             return self.format_help()
         if "--help-settings" in asked and self.command.settings is not None:
+            import_torch()
             from ghostnet_small.study.recipe import recipe_parser
 
             return recipe_parser(self.settings).format_help()
