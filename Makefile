@@ -11,7 +11,7 @@ ASSET := src/ghostnet_small/demo/assets/ort.wasm.min.mjs
 # The pip of an old Python can be years behind, hence the explicit switch for its notice.
 PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help quickstart quickstart-study demo-assets wheel test docs clean
+.PHONY: help quickstart quickstart-study demo-assets wheel lint check test docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo 'make quickstart-study  compare ways of distillation on digits (some minutes)'
 	@echo 'make demo-assets       fetch what ghostnet-small demo runs networks with in the browser (once)'
 	@echo 'make wheel             build dist/*.whl, the page of the demo in it'
+	@echo 'make check             lint, types and the tests that are quick: for all day (a minute and a half)'
 	@echo 'make test              lint, types and tests; GHOSTNET_CIFAR10=DIR adds the tests on CIFAR-10'
 	@echo 'make docs              the documentation as a site: build/site/index.html'
 	@echo 'make clean             remove .venv, $(RUN), $(STUDY) and what the tools cache'
@@ -96,13 +97,22 @@ demo-assets: .venv/.core
 wheel: demo-assets
 	.venv/bin/python -m pip --disable-pip-version-check wheel --no-deps --wheel-dir dist .
 
-test: .venv/.test
-	@$(MAKE) --no-print-directory demo-assets || \
-		echo 'Without the assets of the demo: the tests of its page are skipped.'
+# Files are tested in the order of tests/conftest.py, each by one process, which makes what its
+# tests share once.
+PYTEST := .venv/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+lint: .venv/.test
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
-	.venv/bin/mypy
-	.venv/bin/python -m pytest --numprocesses auto
+	.venv/bin/mypy --num-workers auto
+
+check: lint
+	$(PYTEST) -m 'not slow' --quiet
+
+test: lint
+	@$(MAKE) --no-print-directory demo-assets || \
+		echo 'Without the assets of the demo: the tests of its page are skipped.'
+	$(PYTEST)
 
 docs: .venv/.docs
 	.venv/bin/python docs/site/build.py --out build/site

@@ -39,6 +39,55 @@ from matplotlib.figure import Figure  # noqa: E402
 from ghostnet_small.files import OFF, write_atomic  # noqa: E402
 from ghostnet_small.native import library as native  # noqa: E402
 
+# The files whose tests take longest, the longest first. They begin first, so that all workers end
+# together, and `make check` leaves them out.
+SLOW = (
+    "docs/test_snippets.py",
+    "deploy/test_executorch_file.py",
+    "test_cli.py",
+    "faults/test_study_kills.py",
+    "study/test_ray.py",
+    "deploy/test_c_file.py",
+    "train/test_processes.py",
+    "docs/test_site.py",
+    "deploy/test_quantize.py",
+    "test_cli_several.py",
+    "test_cli_study.py",
+    "faults/test_full_disk.py",
+    "data/hub/test_named.py",
+    "study/test_hub.py",
+    "faults/test_kill.py",
+    "deploy/test_openvino_file.py",
+    "deploy/test_onnx_file.py",
+    "deploy/test_ncnn_file.py",
+    "deploy/test_torch_program.py",
+    "test_wheel.py",
+    "nn/test_fused.py",
+    "nn/test_merged.py",
+)
+_HERE = Path(__file__).parent
+assert all((_HERE / name).is_file() for name in SLOW)
+
+
+def _place(path: Path) -> int:
+    """Of a file among ``SLOW``, or behind them."""
+    name = path.relative_to(_HERE).as_posix()
+    return SLOW.index(name) if name in SLOW else len(SLOW)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Whole files are slow, and what they import takes its time too."""
+    fast = config.getoption("markexpr") == "not slow"
+    return True if fast and _place(collection_path) < len(SLOW) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _place(item.path) < len(SLOW):
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: _place(item.path))
+
+
 _load = native._load
 
 
