@@ -370,6 +370,19 @@ def test_corrupt_rows_in_parquet_are_named_by_file_and_row(tmp_path: Path) -> No
     assert f"{file} row 0: label None is not one of" in rewrite([good, good], [None, 0])
 
 
+@pytest.mark.parametrize("form", ["parquet", "folder", "npz"])
+def test_a_set_without_a_training_split(form: str, tmp_path: Path) -> None:
+    if form == "parquet":
+        next(make_parquet(tmp_path / "made").rglob("train*")).unlink()
+    elif form == "folder":
+        make_folder(tmp_path / "made", train=2, test=2)
+        (tmp_path / "made/train").rename(tmp_path / "made/training")
+    else:
+        (tmp_path / "made").mkdir()
+        np.savez(tmp_path / "made/test.npz", images=np.zeros((2, 8, 8), np.uint8), labels=[0, 1])
+    assert "has no training split: found test" in error_of(tmp_path / "made")
+
+
 def test_damaged_parquet_file_is_named(tmp_path: Path) -> None:
     make_parquet(tmp_path, train=20, test=10)
     file = tmp_path / "plain_text/test-00000-of-00001.parquet"

@@ -253,7 +253,7 @@ def test_what_the_server_refuses(
         "o/absent": "has no data set o/absent, or it is private",
         "o/script": "made by a script of its own, which is never run",
         "o/empty": "doesn't contain any data files",
-        "o/no-train": "data set o/no-train has no training split: found test",
+        "o/no-train": "o/no-train has no training split: found test",
     }
     for source, words in wanted.items():
         error = client.data(source).error

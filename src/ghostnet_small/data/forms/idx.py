@@ -16,7 +16,7 @@ import numpy as np
 
 from ghostnet_small.data.forms.numbered import number_labels
 from ghostnet_small.data.forms.unzipped import Allowance, Readable, read_at_most
-from ghostnet_small.data.listing import ListedSplit, Listing, RowNames, known_splits
+from ghostnet_small.data.listing import ListedSplit, Listing, RowNames, known_splits, main_split
 from ghostnet_small.errors import InputError, os_error_text
 
 # train-images-idx3-ubyte, t10k-images.idx3-ubyte.gz, emnist-letters-train-images-idx3-ubyte.gz
@@ -75,9 +75,10 @@ def list_idx(path: Path) -> Listing:
         for split, pixels in pictures.items()
     }
     remarks: tuple[str, ...] = ()
-    if found["train"].name.startswith(_ON_ITS_SIDE):
+    main = found[main_split(found)]
+    if main.name.startswith(_ON_ITS_SIDE):
         remarks = (
-            f"{found['train']}: EMNIST is published with rows and columns of each image exchanged; "
+            f"{main}: EMNIST is published with rows and columns of each image exchanged; "
             "a model trained on it classifies upright images wrongly (docs/data.md shows how to "
             "turn the set)",
         )

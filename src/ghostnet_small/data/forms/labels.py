@@ -10,6 +10,8 @@ from ghostnet_small.data.forms.columns import class_numbers, label_kind, read_fe
 from ghostnet_small.data.listing import ListedSplit, Listing, main_split, used_classes
 from ghostnet_small.errors import InputError
 
+_WORDS = {"train": "training"}  # splits, as messages call them
+
 
 @dataclass(frozen=True)
 class LabelPart:
@@ -111,8 +113,8 @@ def list_labelled(
     if guessed and labels.names is None and len(set(train)) == len(train) > 2:
         raise InputError(
             f"{labels.where}: column {labels.name} has a different value in each of the "
-            f"{len(train):,} {main} rows, so it is not taken for the label; add a label column, "
-            f"or insist with --data.label_column {labels.name}"
+            f"{len(train):,} {_WORDS.get(main, main)} rows, so it is not taken for the label; add "
+            f"a label column, or insist with --data.label_column {labels.name}"
         )
     keys: list[Any] = (
         sorted({value for value in train if value is not None})
@@ -135,7 +137,7 @@ def list_labelled(
 
 def no_rows(where: str, split: str) -> InputError:
     """Return what is raised where the split that names the classes has no rows."""
-    return InputError(f"the {split} split of {where} has no rows; add its files")
+    return InputError(f"the {_WORDS.get(split, split)} split of {where} has no rows; add its files")
 
 
 def _plain(part: LabelPart, column: str) -> Sequence[Any]:
