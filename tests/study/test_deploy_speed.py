@@ -23,7 +23,7 @@ from ghostnet_small.deploy_terminal import show_deploy
 from ghostnet_small.models.peers import PEERS
 from ghostnet_small.models.registry import create_ghostnet
 from ghostnet_small.models.weights import ModelInfo, save_model
-from ghostnet_small.study import deploy_speed
+from ghostnet_small.study import deploy_comparison, deploy_speed
 from ghostnet_small.study.deploy_tables import deploy_table
 from ghostnet_small.study.records import append_row, read_rows
 from ghostnet_small.study.tables import TABLES, render_tables
@@ -46,7 +46,9 @@ def fakes() -> Iterator[tuple[FakeModule, FakeModule]]:
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch, use_fakes() as modules:
         patch.setattr(deploy_speed, "CALLS", 4)
-        patch.setattr(deploy_speed, "peak_memory", weigh)
+        patch.setattr(deploy_comparison, "peak_memory", weigh)
+        # What one test made must not spare another the making.
+        patch.setattr(deploy_comparison, "cache_root", lambda: None)
         yield modules
     torch.set_num_threads(threads)
 
