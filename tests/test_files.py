@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from ghostnet_small.files import new_folder, write_atomic
+from ghostnet_small.files import new_folder, trim_folder, write_atomic
 
 
 def test_writes_text_and_bytes_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -60,3 +61,19 @@ def test_a_new_folder_is_whole_or_absent(tmp_path: Path) -> None:
         assert not path.exists()
     assert [p.name for p in path.iterdir()] == ["new"]
     assert list((tmp_path / "deep").iterdir()) == [path]
+
+
+def test_the_longest_untouched_go_first(tmp_path: Path) -> None:
+    now = time.time()
+    for name, days, size in (("new", 0, 10), ("old", 3, 10), ("older", 5, 10), ("ancient", 9, 0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(b"x" * size)
+        os.utime(tmp_path / name, (now, now - days * 24 * 3600))
+    (tmp_path / "ancient.lock").touch()
+    os.utime(tmp_path / "ancient.lock", (0, 0))
+    trim_folder(tmp_path, 100, most_days=7)
+    assert sorted(os.listdir(tmp_path)) == ["ancient.lock", "new", "old", "older"]
+    trim_folder(tmp_path, 20, most_days=7)
+    assert sorted(os.listdir(tmp_path)) == ["ancient.lock", "new", "old"]
+    trim_folder(tmp_path, 9, most_days=7)
+    assert os.listdir(tmp_path) == ["ancient.lock"]

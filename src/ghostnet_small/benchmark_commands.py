@@ -149,8 +149,8 @@ def _deploy_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="answer in minutes: of what is not named two formats, batches of 1 and 3 turns, and "
-        "no memory",
+        help="answer in two minutes: of what is not named two formats, a peer and batches of 1; "
+        "fewer calls, and no memory",
     )
     parser.add_argument(
         "--picture", metavar="FILE.png", type=Path, help="draw top-1 against latency"

@@ -35,7 +35,7 @@ TITLES = {"ghostnetv3_small": "GN-S", "ghostnetv3": "GN-D"}
 class Ours(ABC):
     """``formats`` and ``precisions`` of its candidates; peers are made in the same ones.
 
-    ``left_out``: formats that there would be without ``quick``.
+    ``left_out``: the files that there would be without ``quick``.
     """
 
     path: Path
@@ -94,11 +94,14 @@ class OfWeights(Ours):
     ) -> None:
         self.path, self.overrides, self.quick = path, overrides, quick
         self.exporter = Exporter(
-            path, formats=formats or ("all",), int8=int8, weights=weights, say=say
+            path, formats=formats or ("all",), int8=int8, weights=weights, judge=False, say=say
         )
-        forms = list({one.form.name: one.form for one in self.exporter.targets}.values())
-        self.formats = _few(forms) if quick and formats is None else forms
-        self.left_out = [form.name for form in forms if form not in self.formats]
+        self.targets = self.exporter.targets
+        if quick and formats is None:
+            self.targets = _few(self.targets)
+            rest = [one for one in self.exporter.targets if one not in self.targets]
+            self.left_out = [f"{one.form.name} in {one.precision}" for one in rest]
+        self.formats = list({one.form.name: one.form for one in self.targets}.values())
         self.precisions = ["float32", "int8"] if int8 else ["float32"]
         self.model, self.info = self.exporter.model, self.exporter.info
         self.description = describe(self.model, self.info)
@@ -110,12 +113,11 @@ class OfWeights(Ours):
         forms = both_forms(self.model, (self.description.channels, *self.info.size))
         costs = {form: cost["total"] for form, cost in forms.items()}
         found = []
-        for target in self.exporter.targets:
-            if target.form in self.formats:
-                making = partial(self._file, target, folder, kept)
-                candidate = Candidate(self.title, None, target.form.name, target.precision, making)
-                candidate.cost = costs["deployed"]
-                found.append(candidate)
+        for target in self.targets:
+            making = partial(self._file, target, folder, kept)
+            candidate = Candidate(self.title, None, target.form.name, target.precision, making)
+            candidate.cost = costs["deployed"]
+            found.append(candidate)
         found.append(in_pytorch(self.title, EAGER, reparameterize(self.model), costs["deployed"]))
         if not (is_folded(self.model) or self.quick):
             found.append(in_pytorch(self.title, UNFOLDED, self.model, costs["training"]))
@@ -137,13 +139,19 @@ class OfWeights(Ours):
         return files[0], kept.obtain(parts, files, make)
 
 
-def _few(forms: Sequence[Format]) -> list[Format]:
-    """C, and the first of ``forms`` that peers can be had in, by the time that its export takes."""
-    by_time = ("onnx", "openvino", "ncnn", "executorch", "torch")
-    others = sorted(
-        (form for form in forms if form.name in by_time), key=lambda form: by_time.index(form.name)
-    )
-    return [form for form in forms if form.name not in by_time or form in others[:1]]
+def _few(targets: Sequence[Target]) -> list[Target]:
+    """C, and one format that peers can be had in, in float32, or, without C, in int8 too."""
+    c = [one for one in targets if one.form.ghostnets_only]
+    others = [one for one in targets if not one.form.ghostnets_only]
+    # By the time that an export takes.
+    places = {name: place for place, name in enumerate(("onnx", "openvino", "executorch", "ncnn"))}
+    others.sort(key=lambda one: (not one.form.int8, places.get(one.form.name, len(places))))
+    name = others[0].form.name if others else None
+    return [
+        one
+        for one in targets
+        if one in c or (one.form.name == name and not (c and one.precision == "int8"))
+    ]
 
 
 class OfFile(Ours):

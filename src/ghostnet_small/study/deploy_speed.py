@@ -13,14 +13,16 @@ import torch
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.peers import PEERS, chosen_peers
 from ghostnet_small.study.deploy_candidates import Say, fits_peers
-from ghostnet_small.study.deploy_comparison import Comparison, Watcher
+from ghostnet_small.study.deploy_comparison import QUICK_JUDGED, Comparison, Watcher
 from ghostnet_small.study.deploy_figures import CALLS
 from ghostnet_small.study.deploy_ours import Ours, ours_of
 from ghostnet_small.study.exporting import SETTINGS as SETTINGS
 
 BATCHES, TURNS = (1, 256), 5
 # What answers in two minutes.
-QUICK_BATCHES, QUICK_TURNS = (1,), 3
+QUICK_BATCHES, QUICK_TURNS, QUICK_CALLS = (1,), 3, 50
+# The quickest peer in float32 in the runtimes that we know.
+QUICK_PEERS = ("shufflenetv2_x0_5",)
 MOST_BATCH = 4096
 
 
@@ -62,6 +64,7 @@ def compare_deployments(
     """
     batches = _checked(batches or (QUICK_BATCHES if quick else BATCHES), threads)
     named = None if peers is None else chosen_peers(peers)
+    usual = QUICK_PEERS if quick else tuple(PEERS)
     torch.set_num_threads(threads)
     watcher.doing(f"reading {path}")
     ours = ours_of(
@@ -74,17 +77,17 @@ def compare_deployments(
         quick=quick,
         say=watcher.say,
     )
-    names = _fitting(named, ours, watcher.say)
+    names = _fitting(named, usual, ours, watcher.say)
     turns = turns or (QUICK_TURNS if quick else TURNS)
     comparison = Comparison(
         ours,
         threads=threads,
         batches=batches,
         turns=turns,
-        calls=calls or CALLS,
+        calls=calls or (min(CALLS, QUICK_CALLS) if quick else CALLS),
         split=split,
         quick=quick,
-        left_out=_left_out(ours, batches, turns) if quick else (),
+        left_out=_left_out(ours, names, batches, turns) if quick else (),
         watcher=watcher,
         stopped=stopped,
         clock=clock,
@@ -119,10 +122,10 @@ def _checked(batches: Sequence[int], threads: int) -> list[int]:
     return sorted(set(batches))
 
 
-def _fitting(named: Sequence[str] | None, ours: Ours, say: Say) -> list[str]:
+def _fitting(named: Sequence[str] | None, usual: Sequence[str], ours: Ours, say: Say) -> list[str]:
     found = ours.description
     if fits_peers(found):
-        return list(PEERS if named is None else named)
+        return list(usual if named is None else named)
     shape = " x ".join(map(str, (found.channels, *found.size)))
     why = (
         f"the peers take 3 x 32 x 32 pictures of 10 classes, and {ours.path} takes {shape} of "
@@ -135,14 +138,16 @@ def _fitting(named: Sequence[str] | None, ours: Ours, say: Say) -> list[str]:
     return []
 
 
-def _left_out(ours: Ours, batches: Sequence[int], turns: int) -> list[str]:
+def _left_out(ours: Ours, peers: Sequence[str], batches: Sequence[int], turns: int) -> list[str]:
     """What a quick comparison lacks."""
+    others = [peer.title for name, peer in PEERS.items() if name not in peers]
     fewer = [str(batch) for batch in BATCHES if batch not in batches]
     return [
-        *([f"formats {', '.join(ours.left_out)}"] if ours.left_out else ()),
+        *([f"files: {', '.join(ours.left_out)}"] if ours.left_out else ()),
+        *([f"peers: {', '.join(others)}"] if others else ()),
         *([f"batches of {', '.join(fewer)}"] if fewer else ()),
         *([f"{TURNS - turns} of {TURNS} turns"] if turns < TURNS else ()),
         "the network as it was trained",
-        "top-1 in PyTorch",
+        f"top-1 in PyTorch and past {QUICK_JUDGED:,} images",
         "memory",
     ]

@@ -54,8 +54,8 @@ class Target(NamedTuple):
 class Exporter:
     """Makes the files of trained weights, one after the other.
 
-    ``targets`` are the files. ``read_data`` comes before anything is written. Raises what
-    ``export_weights`` raises of formats and weights.
+    ``targets`` are the files. ``read_data`` comes before anything is written. ``judge`` as
+    ``Quantizer`` has it. Raises what ``export_weights`` raises of formats and weights.
     """
 
     def __init__(
@@ -66,9 +66,11 @@ class Exporter:
         int8: bool | None,
         input: Input = "normalized",
         weights: str,
+        judge: bool = True,
         say: Say,
     ) -> None:
         self.path, self.int8, self.input, self.say = path, int8, input, say
+        self.judge = judge
         everything = list(formats) == ["all"]
         chosen = chosen_formats(formats)
         if everything:
@@ -111,6 +113,7 @@ class Exporter:
             self.reference,
             torch.get_num_threads(),
             self.say,
+            self.judge,
         )
 
     def write(self, target: Target, path: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ghostnet_small.deploy.description import Description
 from ghostnet_small.deploy.formats import Array
 from ghostnet_small.errors import os_error_text
 from ghostnet_small.files import checked_json, new_folder, read_bytes, signed_json, trim_folder
+from ghostnet_small.study.checking import CheckFailed
 from ghostnet_small.study.provenance import describe_device
 from ghostnet_small.tensorfile import tensors_digest
 
@@ -47,7 +48,8 @@ class KeptExports:
         """Put ``files`` in their places, from the cache or by ``make``; what ``make`` returned.
 
         ``parts`` tell what the files are made of, beside the code, the libraries and the machine.
-        Raises what ``make`` does; a cache that cannot be used is a remark.
+        Raises what ``make`` does, and a ``CheckFailed`` of an earlier time again. A cache that
+        cannot be used is a remark.
         """
         if self.root is None:
             return make()
@@ -58,16 +60,25 @@ class KeptExports:
             # Where a lock cannot be had, writing says why.
             with suppress(OSError):
                 stack.enter_context(locked(self.root, key))
-            facts = self._take(kept, files)
-            if facts is None:
-                facts = make()
-                self._keep(kept, files, facts)
-        return facts
+            found = self._take(kept, files)
+            if found is None:
+                try:
+                    found = {"facts": make()}
+                except CheckFailed as error:
+                    if error.__cause__ is not None:  # a library's, which may be gone the next time
+                        raise
+                    # Nothing has changed by the next time, and a calibration takes long.
+                    found = {"failed": str(error)}
+                self._keep(kept, [] if "failed" in found else files, found)
+        if "failed" in found:
+            raise CheckFailed(found["failed"])
+        return dict(found["facts"])
 
     def _take(self, kept: Path, files: Sequence[Path]) -> dict[str, Any] | None:
         try:
             values = checked_json(kept / FACTS)
-            contents = [read_bytes(kept / file.name, LARGEST) for file in files]
+            wanted = [] if "failed" in values["found"] else files
+            contents = [read_bytes(kept / file.name, LARGEST) for file in wanted]
             if values["sha256"] != [hashlib.sha256(content).hexdigest() for content in contents]:
                 raise ValueError("a file is not the one that was kept")
         except FileNotFoundError:
@@ -75,14 +86,14 @@ class KeptExports:
         except (OSError, ValueError, KeyError) as error:
             self.say(f"the kept export {kept} is damaged and made anew ({error})")
             return None
-        for file, content in zip(files, contents, strict=True):
+        for file, content in zip(wanted, contents, strict=True):
             file.write_bytes(content)
         with suppress(OSError):
             kept.touch()  # the last use counts
-        found: dict[str, Any] = values["facts"]
+        found: dict[str, Any] = values["found"]
         return found
 
-    def _keep(self, kept: Path, files: Sequence[Path], facts: dict[str, Any]) -> None:
+    def _keep(self, kept: Path, files: Sequence[Path], found: dict[str, Any]) -> None:
         assert self.root is not None
         try:
             shutil.rmtree(kept, ignore_errors=True)
@@ -92,7 +103,7 @@ class KeptExports:
                     content = file.read_bytes()
                     (partial / file.name).write_bytes(content)
                     digests.append(hashlib.sha256(content).hexdigest())
-                (partial / FACTS).write_text(signed_json({"facts": facts, "sha256": digests}))
+                (partial / FACTS).write_text(signed_json({"found": found, "sha256": digests}))
             trim_folder(self.root, MOST_BYTES, MOST_DAYS)
         except OSError as error:
             self.say(
