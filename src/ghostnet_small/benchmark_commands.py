@@ -192,10 +192,9 @@ def _deploy(args: argparse.Namespace) -> dict[str, Any]:
         except CheckFailed as error:
             raise Failed(str(error), 3) from None
         except Stopped as error:
-            kept = "" if args.record is None else "; nothing is recorded"
-            raise _stopped(
-                got, f" while {error}: the result is partial{kept}", error.value
-            ) from None
+            kept = "" if args.record is None else ", and nothing is recorded"
+            where = f" while {error}; the result is partial{kept}"
+            raise _stopped(got, where, error.value) from None
         except KeyboardInterrupt:
             raise _stopped(got, "", None) from None
     _record(args, value)

@@ -81,9 +81,9 @@ class KeptExports:
             contents = [read_bytes(kept / file.name, LARGEST) for file in wanted]
             if values["sha256"] != [hashlib.sha256(content).hexdigest() for content in contents]:
                 raise ValueError("a file is not the one that was kept")
-        except FileNotFoundError:
+        except OSError:  # there is none, or writing it will say why
             return None
-        except (OSError, ValueError, KeyError) as error:
+        except (ValueError, KeyError) as error:
             self.say(f"the kept export {kept} is damaged and made anew ({error})")
             return None
         for file, content in zip(wanted, contents, strict=True):
