@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from ghostnet_small.files import (
     cached_file,
     new_folder,
     temporary_folder,
+    trim_folder,
     write_atomic,
 )
 
@@ -140,3 +142,19 @@ def test_a_full_folder_for_temporary_files_is_told(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(tempfile, "gettempdir", none)
     with pytest.raises(InputError, match=r"No usable .*'/tmp'.*; name one in TMPDIR"):
         temporary_folder().__enter__()
+
+
+def test_the_longest_untouched_go_first(tmp_path: Path) -> None:
+    now = time.time()
+    for name, days, size in (("new", 0, 10), ("old", 3, 10), ("older", 5, 10), ("ancient", 9, 0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(b"x" * size)
+        os.utime(tmp_path / name, (now, now - days * 24 * 3600))
+    (tmp_path / "ancient.lock").touch()
+    os.utime(tmp_path / "ancient.lock", (0, 0))
+    trim_folder(tmp_path, 100, most_days=7)
+    assert sorted(os.listdir(tmp_path)) == ["ancient.lock", "new", "old", "older"]
+    trim_folder(tmp_path, 20, most_days=7)
+    assert sorted(os.listdir(tmp_path)) == ["ancient.lock", "new", "old"]
+    trim_folder(tmp_path, 9, most_days=7)
+    assert os.listdir(tmp_path) == ["ancient.lock"]

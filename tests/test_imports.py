@@ -34,7 +34,7 @@ ROOMS = {
     "__init__": LEAVES | {"nn", "models", "data", "train", "distill", "study"},
     "terminal": LEAVES,
     "speed_terminal": LEAVES | {"terminal"},
-    "deploy_terminal": LEAVES | {"terminal"},
+    "deploy_terminal": LEAVES | {"command", "terminal"},
     "command": set(),
     "benchmark_commands": LEAVES
     | {"models", "deploy", "study", "speed_terminal", "deploy_terminal", "command"},

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
+import signal
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from ghostnet_small import deploy_terminal, speed_terminal
-from ghostnet_small.command import Command, Commands, Failed, positive, remark
+from ghostnet_small.command import (
+    Command,
+    Commands,
+    Failed,
+    interrupts,
+    libraries_apart,
+    positive,
+)
 from ghostnet_small.errors import InputError
 from ghostnet_small.study.option_values import (
     BATCHES,
@@ -127,13 +135,10 @@ def _deploy_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--formats",
         metavar="A,B",
-        default="all",
         help=f"of {', '.join(FORMATS)}; all: those that are installed (all)",
     )
     parser.add_argument("--threads", metavar="N", type=positive, default=1, help="(1)")
-    parser.add_argument(
-        "--batch", metavar="A,B", default=batches, help=f"pictures at once ({batches})"
-    )
+    parser.add_argument("--batch", metavar="A,B", help=f"pictures at once ({batches})")
     parser.add_argument(
         "--peers", metavar="A,B", help=f"of {', '.join(PEERS)} (all, where they fit), or none"
     )
@@ -143,8 +148,12 @@ def _deploy_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", choices=("test", "validation", "none"), default="test", help="of top-1 (test)"
     )
+    parser.add_argument("--turns", metavar="N", type=positive, help=f"of each ({TURNS})")
     parser.add_argument(
-        "--turns", metavar="N", type=positive, default=TURNS, help=f"of each ({TURNS})"
+        "--quick",
+        action="store_true",
+        help="answer in two minutes: of what is not named two formats, a peer and batches of 1; "
+        "fewer calls, and no memory",
     )
     parser.add_argument(
         "--picture", metavar="FILE.png", type=Path, help="draw top-1 against latency"
@@ -154,28 +163,43 @@ def _deploy_options(parser: argparse.ArgumentParser) -> None:
 
 def _deploy(args: argparse.Namespace) -> dict[str, Any]:
     from ghostnet_small.study.checking import CheckFailed
-    from ghostnet_small.study.deploy_speed import compare_deployments
+    from ghostnet_small.study.deploy_speed import BATCHES, Stopped, compare_deployments
 
-    batches = _numbers("--batch", args.batch)
+    batches = None if args.batch is None else _numbers("--batch", args.batch)
     if args.picture is not None:
-        _check_picture(args.picture, args.split, batches)
+        _check_picture(args.picture, args.split, batches or BATCHES)
+    if args.quick and args.record is not None:
+        raise InputError("--record keeps whole comparisons; leave it out, or --quick")
     _check_record(args)
-    try:
-        value = compare_deployments(
-            args.path,
-            formats=args.formats.split(","),
-            threads=args.threads,
-            batches=batches,
-            peers=None if args.peers is None else args.peers.split(","),
-            int8=args.int8,
-            split=None if args.split == "none" else args.split,
-            turns=args.turns,
-            weights=args.weights,
-            overrides=args.overrides,
-            say=remark,
-        )
-    except CheckFailed as error:
-        raise Failed(str(error), 3) from None
+    with interrupts() as got:
+        try:
+            with (
+                libraries_apart() as out,
+                deploy_terminal.DeployProgress(out, args.json) as progress,
+            ):
+                value = compare_deployments(
+                    args.path,
+                    formats=None if args.formats is None else args.formats.split(","),
+                    threads=args.threads,
+                    batches=batches,
+                    peers=None if args.peers is None else args.peers.split(","),
+                    int8=args.int8,
+                    split=None if args.split == "none" else args.split,
+                    turns=args.turns,
+                    quick=args.quick,
+                    weights=args.weights,
+                    overrides=args.overrides,
+                    watcher=progress,
+                    stopped=lambda: bool(got),
+                )
+        except CheckFailed as error:
+            raise Failed(str(error), 3) from None
+        except Stopped as error:
+            kept = "" if args.record is None else ", and nothing is recorded"
+            where = f" while {error}; the result is partial{kept}"
+            raise _stopped(got, where, error.value) from None
+        except KeyboardInterrupt:
+            raise _stopped(got, "", None) from None
     _record(args, value)
     failed = [one for one in value["candidates"] if one["failed"] and one["peer"] is None]
     if args.picture is not None and any("1" in one["latency"] for one in value["candidates"]):
@@ -186,6 +210,11 @@ def _deploy(args: argparse.Namespace) -> dict[str, Any]:
         names = ", ".join(f"{one['runtime']} {one['precision']}" for one in failed)
         raise Failed(f"{names} cannot be used, and what failed was not timed", 3, value=value)
     return value
+
+
+def _stopped(got: Sequence[int], where: str, value: Any | None) -> Failed:
+    number = signal.Signals(got[0] if got else signal.SIGINT)
+    return Failed(f"stopped by {number.name}{where}", 128 + number, value=value)
 
 
 def _numbers(option: str, words: str) -> list[int]:

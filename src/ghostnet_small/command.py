@@ -7,13 +7,17 @@ import ctypes
 import gc
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
-from typing import Any
+from types import FrameType
+from typing import Any, TextIO
 
 PROGRAM = "ghostnet-small"
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Failed(Exception):
@@ -109,17 +113,58 @@ def open_streams() -> None:
 
 
 @contextmanager
-def libraries_apart() -> Iterator[None]:
-    """What libraries print, in Python or C, goes to standard error: the results are alone."""
-    sys.stdout.flush()
+def interrupts() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM, of which the first to come is in the list, end what runs, and all that
+    is temporary goes: also where a shell has the program ignore the one or the other.
+
+    Outside of the main thread, where Python has no signals, nothing is caught.
+    """
+    got: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield got
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        got.append(number)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in SIGNALS}
+    try:
+        yield got
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def libraries_apart() -> Iterator[TextIO]:
+    """What libraries print, in Python or C, goes to standard error: the results are alone.
+
+    The stream leads to standard output meanwhile.
+    """
+    out = sys.stdout
+    out.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
+    # Only what is no file, as in a notebook or a test, still leads where it did.
+    results = out
+    if _writes_to(out, 1):
+        results = open(os.dup(kept), "w", 1, out.encoding, out.errors)  # noqa: SIM115
     try:
         with redirect_stdout(sys.stderr):
-            yield
+            yield results
     finally:
+        if results is not out:
+            with suppress(OSError):  # its reader may be gone, which was raised before
+                results.close()
         # C keeps what it printed until there is more of it.
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).fflush(None)
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def _writes_to(stream: TextIO, handle: int) -> bool:
+    with suppress(OSError, AttributeError):
+        return stream.fileno() == handle
+    return False

@@ -7,17 +7,14 @@ import json
 import os
 import re
 import signal
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from ghostnet_small.command import Failed, libraries_apart, remark
+from ghostnet_small.command import Failed, interrupts, libraries_apart, remark
 from ghostnet_small.errors import printable
 
 PORT = 8765
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MODEL = "ghostnetv3_small_w1.0_cifar10"
 
 
@@ -59,7 +56,7 @@ def demo_options(parser: argparse.ArgumentParser) -> None:
 
 def demo(args: argparse.Namespace) -> None:
     """Serve the page until a signal; raises ``Failed`` with its status then."""
-    with _interrupts() as got:
+    with interrupts() as got:
         try:
             _serve(args)
         except KeyboardInterrupt:
@@ -68,24 +65,6 @@ def demo(args: argparse.Namespace) -> None:
                 f"stopped by {signal.Signals(number).name}; the page is no longer served",
                 128 + number,
             ) from None
-
-
-@contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM, of which the first to come is in the list, end what runs, and all that
-    is temporary goes: also where a shell has the program ignore the one or the other."""
-    got: list[int] = []
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        got.append(number)
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in SIGNALS}
-    try:
-        yield got
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _serve(args: argparse.Namespace) -> None:

@@ -163,6 +163,32 @@ def check_folder(path: Path, option: str) -> None:
         )
 
 
+def trim_folder(folder: Path, most_bytes: int, most_days: float) -> None:
+    """Remove from ``folder`` the files and folders that were not touched for so many days, then
+    those that were touched longest ago, until the others take ``most_bytes``.
+
+    Locks stay, and what another process removes meanwhile is passed over.
+    """
+    found = []
+    for path in folder.iterdir():
+        if path.suffix == ".lock":
+            continue
+        with suppress(OSError):
+            inner = path.rglob("*") if path.is_dir() else [path]
+            size = sum(file.stat().st_size for file in inner)
+            found.append((path.stat().st_mtime, size, path))
+    oldest, total = time.time() - most_days * 24 * 3600, 0
+    for touched, size, path in sorted(found, reverse=True):
+        total += size
+        if touched >= oldest and total <= most_bytes:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to fill, which becomes ``path`` at the end; after an error there is neither."""

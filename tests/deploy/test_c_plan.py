@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import torch
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from c_kit import deployable
 from ghostnet_small.deploy.c.plan import lifetimes, place, plan_of
 from ghostnet_small.deploy.c.quantize import best_step, feed_back
-from ghostnet_small.deploy.c.text import comment, numbers
+from ghostnet_small.deploy.c.text import WIDTH, array, comment, numbers
 
 BLOCKS = st.lists(
     st.tuples(st.integers(0, 50), st.integers(0, 9), st.integers(0, 9)).map(
@@ -52,6 +54,13 @@ def test_numbers_are_exact(value: float) -> None:
     (text,) = numbers([value])
     assert np.float32(text.removesuffix("f")) == np.float32(value)
     assert text.endswith("f") and any(c in text for c in ".e")
+
+
+@given(st.lists(st.from_regex(r"-?[0-9]{1,9}(\.[0-9]{1,3}(e-[0-9]{2})?f)?", fullmatch=True)))
+def test_tables_are_wrapped_as_textwrap_does(texts: list[str]) -> None:
+    body = textwrap.wrap(", ".join(texts), WIDTH - 4, break_long_words=False)
+    lines = array("float", "t", texts).splitlines()[1:-1]
+    assert [line for line in lines if line] == [f"    {line}" for line in body]
 
 
 def test_nothing_ends_a_comment_early() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ghostnet_small.study.deploy_figures import calls_of, latency, seconds_of_calls, verdict
+from ghostnet_small.study.deploy_figures import calls_of, first_look, latency, timed_turns, verdict
 
 
 def test_fewer_calls_with_larger_batches() -> None:
@@ -24,23 +24,36 @@ def test_candidates_take_turns() -> None:
         assert not gc.isenabled()
         called.append(name)
 
-    seconds = seconds_of_calls(
+    found = timed_turns(
         {name: partial(work, name) for name in "ab"},
         turns=3,
         calls=20,
         clock=lambda: float(next(ticks)),
     )
-    # Each call is between two ticks, a second apart.
-    assert seconds == {name: [[1.0] * 20] * 3 for name in "ab"}
-    # Two calls before those that count; each round begins with the next.
+    # Each call is between two ticks, a second apart; each round begins with the next.
+    assert list(found) == [(name, [1.0] * 20) for name in "abbaab"]
+    # Two calls before those that count.
     assert "".join(called) == "".join(name * 22 for name in "abbaab")
     assert gc.isenabled()
 
 
 def test_an_error_leaves_the_collector_on() -> None:
     with pytest.raises(ZeroDivisionError):
-        seconds_of_calls({"a": lambda: 1 / 0}, turns=1, calls=1)
+        list(timed_turns({"a": lambda: 1 / 0}, turns=1, calls=1))
     assert gc.isenabled()
+
+
+def test_a_first_look_is_short() -> None:
+    ticks = iter(range(1000))
+    called: list[None] = []
+    # A fast one is called often enough for a median, a slow one once besides the first call.
+    assert first_look(lambda: called.append(None), clock=lambda: next(ticks) / 1000) == (
+        pytest.approx(0.001)
+    )
+    assert len(called) == 21
+    called.clear()
+    assert first_look(lambda: called.append(None), clock=lambda: float(next(ticks))) == 1
+    assert len(called) == 2
 
 
 def test_figures_by_hand() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
-from export_kit import DIGITS, FakeModule, use_fakes
+from benchmark_kit import PICTURES, ask, fake_deployments, save_noise, save_tiny
+from export_kit import FakeModule
 from ghostnet_small.cli import main
 from ghostnet_small.deploy import formats
-from ghostnet_small.deploy.memory import Memory, NotMeasured
 from ghostnet_small.deploy_terminal import show_deploy
 from ghostnet_small.models.peers import PEERS
 from ghostnet_small.models.registry import create_ghostnet
 from ghostnet_small.models.weights import ModelInfo, save_model
-from ghostnet_small.study import deploy_speed
 from ghostnet_small.study.deploy_tables import deploy_table
 from ghostnet_small.study.records import append_row, read_rows
 from ghostnet_small.study.tables import TABLES, render_tables
@@ -31,57 +30,18 @@ from networks import randomize_network
 
 QUICK = ["--batch", "1,4", "--turns", "2"]
 ALONE = ["--peers", "none", "--split", "none", "--batch", "1", "--turns", "1", "--json"]
-PICTURES = 40  # in the test split
 
 
 @pytest.fixture(scope="module", autouse=True)
 def fakes() -> Iterator[tuple[FakeModule, FakeModule]]:
-    """Formats of milliseconds, few calls, no processes, and one thread that does it all."""
-
-    def weigh(path: Path, batches: Sequence[int], threads: int) -> dict[int, Memory]:
-        if path.suffix == ".odd":
-            raise NotMeasured("out of luck")
-        return {batch: Memory(500 + batch, 100 + batch) for batch in batches}
-
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch, use_fakes() as modules:
-        patch.setattr(deploy_speed, "CALLS", 4)
-        patch.setattr(deploy_speed, "peak_memory", weigh)
+    with fake_deployments() as modules:
         yield modules
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Noise of ten classes, in the size that the peers take."""
-    file = tmp_path_factory.mktemp("data") / "noise.npz"
-    random = np.random.default_rng(0)
-    arrays = {}
-    for split, count in (("train", 60), ("test", PICTURES)):
-        arrays[f"x_{split}"] = random.integers(256, size=(count, 32, 32, 3), dtype=np.uint8)
-        arrays[f"y_{split}"] = np.arange(count) % 10
-    np.savez(file, **arrays)
-    return file
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
-    """Weights of a tiny network that was never trained and answers within reason."""
-    folder = tmp_path_factory.mktemp("run") / "tiny"
-    torch.manual_seed(0)
-    model = create_ghostnet("ghostnetv3_small", width=0.05)
-    randomize_network(model, torch.randn(64, 3, 32, 32))
-    recipe = {"data": {"root": str(data), "cache": "off"}}
-    save_model(model, ModelInfo(DIGITS, (32, 32), (0.5,) * 3, (0.3,) * 3, recipe), folder)
-    return folder
-
-
-def ask(*words: str) -> tuple[int, str, str]:
-    """The command's status, and what it prints."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main(["benchmark", "deploy", *words])
-    return status, out.getvalue(), err.getvalue()
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    return save_tiny(folder / "tiny", save_noise(folder))
 
 
 @pytest.fixture(scope="module")

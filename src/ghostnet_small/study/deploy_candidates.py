@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description, Precision
-from ghostnet_small.deploy.formats import FORMATS, Array, Format, Session, format_of, open_file
+from ghostnet_small.deploy.formats import FORMATS, Array, Format, format_of, open_file
 from ghostnet_small.models.peers import CLASSES, PEERS, PICTURE, create_peer
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.nn.complexity import Complexity
@@ -21,18 +22,23 @@ from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.study.checking import CheckFailed
 from ghostnet_small.study.classifier import feed, first_line
 from ghostnet_small.study.export_check import Reference
+from ghostnet_small.study.kept_exports import KeptExports, array_digest, network_digest
 
 # Not exported: the folded network in PyTorch, and the network as it was trained.
 EAGER, UNFOLDED = "eager", "training form"
 CALIBRATION = 512
+OPENING = "opening"
 Run = Callable[[Array], Array]
 Say = Callable[[str], None]
+# Gives the file, and how it compared with the network; nothing where it was not compared.
+Making = Callable[[Say], tuple[Path, dict[str, Any]]]
 
 
 @dataclass
 class Candidate:
     """A network in one form: ``run`` it, unless it ``failed`` for the reason given there.
 
+    ``making``: makes its file, and tells what takes time; None: there is none to make.
     ``peer``: the name in ``PEERS`` of one that is not ours. ``relative_error``: of its answers in
     float32; ``agreement``: the percentage of pictures that it gives the class of the network.
     """
@@ -41,6 +47,7 @@ class Candidate:
     peer: str | None
     runtime: str
     precision: Precision
+    making: Making | None = None
     run: Run | None = None
     file: Path | None = None
     cost: Complexity | None = None
@@ -66,17 +73,19 @@ class Candidate:
         """Whether it can leave for a device."""
         return self.runtime in FORMATS
 
-
-def opened(candidate: Candidate, file: Path, threads: int) -> Session | None:
-    """Give ``candidate`` what runs its ``file``, or the reason why that does not open."""
-    try:
-        session = open_file(file, threads)
-    # Each runtime has errors of its own; one of them must not end the comparison of the others.
-    except Exception as error:
-        candidate.failed = first_line(error)
-        return None
-    candidate.run, candidate.file = session, file
-    return session
+    def prepare(self, threads: int, doing: Say) -> None:
+        """Make and open the file, where there is one to make; what goes wrong has ``failed``."""
+        if self.making is None:
+            return
+        try:
+            path, compared = self.making(doing)
+            if compared:
+                note(self, compared)
+            doing(OPENING)
+            self.run, self.file = open_file(path, threads), path
+        # Each library has errors of its own; one of them must not end the comparison of the others.
+        except Exception as error:
+            self.failed = str(error) if isinstance(error, CheckFailed) else first_line(error)
 
 
 def in_pytorch(title: str, runtime: str, network: nn.Module, cost: Complexity) -> Candidate:
@@ -107,7 +116,7 @@ def peer_networks(names: Sequence[str]) -> dict[str, nn.Module]:
         raise CheckFailed(str(error)) from None
 
 
-def peers_exported(
+def peer_candidates(
     networks: Mapping[str, nn.Module],
     formats: Sequence[Format],
     folder: Path,
@@ -116,12 +125,12 @@ def peers_exported(
     threads: int,
     pictures: Tensor,
     precisions: Sequence[Precision],
-    say: Say,
+    kept: KeptExports,
 ) -> list[Candidate]:
     """Each of ``networks`` in each of ``formats``, in those of ``precisions`` that a format has.
 
     They take pictures as the network of ``like`` does. Their weights are random, so any
-    ``pictures`` (uint8) do to calibrate on.
+    ``pictures`` (uint8) do to calibrate on. Their files are made below ``folder``.
     """
     found = []
     for name, folded in networks.items():
@@ -134,53 +143,56 @@ def peers_exported(
             data={},
         )
         network = Deployable(folded, description).eval().requires_grad_(False)
-        info = ModelInfo(description.classes, like.size, like.mean, like.std, {})
-        reference = Reference(network, description, None, info, Path(name))
-        (folder / name).mkdir()
+        files = _PeerFiles(name, network, description, pictures[:CALIBRATION], threads, kept)
+        (folder / name).mkdir(parents=True)
         for form in formats:
-            if form.ghostnets_only:
-                continue
-            say(f"writing {PEERS[name].title} as {form.name}")
             for precision in precisions:
-                if precision == "int8" and not form.int8:
+                if form.ghostnets_only or (precision == "int8" and not form.int8):
                     continue
-                candidate = Candidate(PEERS[name].title, name, form.name, precision)
+                making = partial(files.obtain, form, precision, form.file(folder / name, precision))
+                candidate = Candidate(PEERS[name].title, name, form.name, precision, making)
                 candidate.cost = PEERS[name].deployed
-                path = form.file(folder / name, precision)
-                described = replace(description, precision=precision)
-                _make(candidate, form, network, described, path, pictures)
-                if candidate.failed is None:
-                    session = opened(candidate, path, threads)
-                    # In 8 bits random weights may answer anything.
-                    if session is not None and precision == "float32":
-                        _compare(candidate, session, reference)
                 found.append(candidate)
     return found
 
 
-def _make(
-    candidate: Candidate,
-    form: Format,
-    network: Deployable,
-    description: Description,
-    path: Path,
-    pictures: Tensor,
-) -> None:
-    try:
-        if description.precision == "int8":
-            samples = feed(pictures[:CALIBRATION], description)
-            form.load().quantize(network, description, samples, path)
-        else:
-            form.load().export(network, description, path)
-    except Exception as error:
-        candidate.failed = first_line(error)
+@dataclass
+class _PeerFiles:
+    """The files of one peer, calibrated on ``samples`` (uint8)."""
 
+    name: str
+    network: Deployable
+    description: Description
+    samples: Tensor
+    threads: int
+    kept: KeptExports
 
-def _compare(candidate: Candidate, session: Session, reference: Reference) -> None:
-    try:
-        note(candidate, reference.compare(session, "float32"))
-    except Exception as error:
-        candidate.failed, candidate.run = first_line(error), None
+    def obtain(
+        self, form: Format, precision: Precision, path: Path, doing: Say
+    ) -> tuple[Path, dict[str, Any]]:
+        """Put the file in its place; in float32 it is compared with the network."""
+        description = replace(self.description, precision=precision)
+        int8 = precision == "int8"
+        samples = feed(self.samples, description) if int8 else None
+
+        def make() -> dict[str, Any]:
+            if samples is not None:
+                doing("calibrating")
+                form.load().quantize(self.network, description, samples, path)
+                # In 8 bits random weights may answer anything.
+                return {}
+            doing("exporting")
+            form.load().export(self.network, description, path)
+            return self._reference.compare(open_file(path, self.threads), precision)
+
+        parts = [form.name, network_digest(self.network, description), array_digest(samples)]
+        return path, self.kept.obtain(parts, form.files(path), make)
+
+    @cached_property
+    def _reference(self) -> Reference:
+        found = self.description
+        info = ModelInfo(found.classes, found.size, found.mean, found.std, {})
+        return Reference(self.network, found, None, info, Path(self.name))
 
 
 def note(candidate: Candidate, compared: dict[str, Any]) -> None:

@@ -7,16 +7,17 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
-from ghostnet_small.train.benchmark import in_turn
+from ghostnet_small.train.benchmark import names_in_turn
 
 # Of a turn with one picture at a time; with larger batches fewer, but some.
 CALLS, FEWEST = 200, 5
 # So many calls of a turn to one before it that is not counted: threads that other runtimes left
 # spinning fall asleep, and caches fill again.
 COUNTED_TO_ONE = 10
+# Of a first look at a candidate that was just prepared: at most so many calls, or so long.
+LOOKS, LOOK_SECONDS = 20, 0.2
 
 
 def calls_of(batch: int, calls: int = CALLS) -> int:
@@ -24,30 +25,42 @@ def calls_of(batch: int, calls: int = CALLS) -> int:
     return max(min(FEWEST, calls), calls // batch)
 
 
-def seconds_of_calls(
+def timed_turns(
     works: Mapping[str, Callable[[], object]],
     *,
     turns: int,
     calls: int,
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, list[list[float]]]:
-    """Seconds of each call of each work: so many ``turns`` of it, of ``calls`` calls.
+) -> Iterator[tuple[str, list[float]]]:
+    """Each work's name and the seconds of each of its ``calls``, after each of its ``turns``.
 
     In each round every work has its turn, so that what slows the machine for a while slows all.
     """
-
-    def turn(work: Callable[[], object]) -> list[float]:
-        for _ in range(max(1, calls // COUNTED_TO_ONE)):
-            work()
-        seconds = []
-        for _ in range(calls):
-            started = clock()
-            work()
-            seconds.append(clock() - started)
-        return seconds
-
     with _no_collection():
-        return in_turn({name: partial(turn, work) for name, work in works.items()}, turns)
+        for name in names_in_turn(list(works), turns):
+            yield name, _turn(works[name], calls, clock)
+
+
+def _turn(work: Callable[[], object], calls: int, clock: Callable[[], float]) -> list[float]:
+    for _ in range(max(1, calls // COUNTED_TO_ONE)):
+        work()
+    seconds = []
+    for _ in range(calls):
+        started = clock()
+        work()
+        seconds.append(clock() - started)
+    return seconds
+
+
+def first_look(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Median seconds of a few calls, not taken in turn with others: about what a call takes."""
+    work()
+    seconds = []
+    while len(seconds) < LOOKS and sum(seconds) < LOOK_SECONDS:
+        started = clock()
+        work()
+        seconds.append(clock() - started)
+    return statistics.median(seconds)
 
 
 @contextmanager

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ghostnet_small.data.dataset import Split
 from ghostnet_small.deploy.description import Description, Precision, describe
-from ghostnet_small.deploy.formats import Format, chosen_formats, format_of, open_file
+from ghostnet_small.deploy.formats import Format, format_of, open_file
 from ghostnet_small.errors import InputError
-from ghostnet_small.models.weights import ModelInfo, load
+from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.nn.complexity import both_forms
 from ghostnet_small.nn.fold import is_folded, reparameterize
 from ghostnet_small.study.deploy_candidates import (
@@ -20,10 +21,9 @@ from ghostnet_small.study.deploy_candidates import (
     Candidate,
     Say,
     in_pytorch,
-    note,
-    opened,
 )
-from ghostnet_small.study.exporting import ExportFailed, export_weights
+from ghostnet_small.study.exporter import Exporter, Target
+from ghostnet_small.study.kept_exports import KeptExports, network_digest
 from ghostnet_small.study.report.words import width_text
 from ghostnet_small.study.trained_on import TrainedOn
 
@@ -31,13 +31,17 @@ TITLES = {"ghostnetv3_small": "GN-S", "ghostnetv3": "GN-D"}
 
 
 class Ours(ABC):
-    """``formats`` and ``precisions`` of its candidates; peers are made in the same ones."""
+    """``formats`` and ``precisions`` of its candidates; peers are made in the same ones.
+
+    ``left_out``: the files that there would be without ``quick``.
+    """
 
     path: Path
     info: ModelInfo
     description: Description
     formats: list[Format]
     precisions: list[Precision]
+    left_out: Sequence[str] = ()
 
     @property
     def title(self) -> str:
@@ -46,8 +50,8 @@ class Ours(ABC):
         return f"{TITLES.get(name, name)} {width_text(self.description.width)}"
 
     @abstractmethod
-    def candidates(self, folder: Path, threads: int, say: Say) -> list[Candidate]:
-        """The network in every form; what is written goes into ``folder``."""
+    def candidates(self, folder: Path, kept: KeptExports) -> list[Candidate]:
+        """The network in every form, not prepared; files are made in ``folder``, which is new."""
 
     def split(self, name: str, overrides: Sequence[str], say: Say) -> Split:
         """A split of the data that the network was trained on, as the network takes pictures.
@@ -66,57 +70,82 @@ class Ours(ABC):
 class OfWeights(Ours):
     """A run's weights, exported to ``formats``, and in PyTorch: folded, and as they were trained.
 
-    Raises ``InputError`` where there are none, or a format is not known or not installed.
+    ``formats`` None: all that are installed, with ``quick`` two of them; the form of the training
+    is left out then. Raises ``InputError`` where there are no weights, or a format is not known or
+    not installed.
     """
 
     def __init__(
-        self, path: Path, formats: Sequence[str], int8: bool, weights: str, overrides: Sequence[str]
+        self,
+        path: Path,
+        formats: Sequence[str] | None,
+        *,
+        int8: bool,
+        weights: str,
+        overrides: Sequence[str],
+        quick: bool,
+        say: Say,
     ) -> None:
-        self.path, self.named, self.weights = path, formats, weights
-        self.overrides = overrides
-        self.formats = chosen_formats(formats)
+        self.path, self.overrides, self.quick = path, overrides, quick
+        self.exporter = Exporter(
+            path, formats=formats or ("all",), int8=int8, weights=weights, judge=False, say=say
+        )
+        self.targets = self.exporter.targets
+        if quick and formats is None:
+            self.targets = _few(self.targets)
+            rest = [one for one in self.exporter.targets if one not in self.targets]
+            self.left_out = [f"{one.form.name} in {one.precision}" for one in rest]
+        self.formats = list({one.form.name: one.form for one in self.targets}.values())
         self.precisions = ["float32", "int8"] if int8 else ["float32"]
-        self.model, self.info = load(path, weights)
+        self.model, self.info = self.exporter.model, self.exporter.info
         self.description = describe(self.model, self.info)
 
-    def candidates(self, folder: Path, threads: int, say: Say) -> list[Candidate]:
-        """As the base says; a file that is not kept has ``failed``."""
-        made = self._export(folder, say)
+    def candidates(self, folder: Path, kept: KeptExports) -> list[Candidate]:
+        """As the base says; the data that files are compared and calibrated on are read."""
+        self.exporter.read_data(self.overrides)
+        folder.mkdir()
         forms = both_forms(self.model, (self.description.channels, *self.info.size))
         costs = {form: cost["total"] for form, cost in forms.items()}
         found = []
-        for one in made["files"]:
-            candidate = self._named(one)
-            note(candidate, one)
-            opened(candidate, Path(one["files"][0]), threads)
-            found.append(candidate)
-        for one in made["failed"]:
-            candidate = self._named(one)
-            candidate.failed = one["reason"]
-            found.append(candidate)
-        for candidate in found:
+        for target in self.targets:
+            making = partial(self._file, target, folder, kept)
+            candidate = Candidate(self.title, None, target.form.name, target.precision, making)
             candidate.cost = costs["deployed"]
+            found.append(candidate)
         found.append(in_pytorch(self.title, EAGER, reparameterize(self.model), costs["deployed"]))
-        if not is_folded(self.model):
+        if not (is_folded(self.model) or self.quick):
             found.append(in_pytorch(self.title, UNFOLDED, self.model, costs["training"]))
         return found
 
-    def _export(self, folder: Path, say: Say) -> dict[str, Any]:
-        try:
-            return export_weights(
-                self.path,
-                folder,
-                formats=self.named,
-                int8="int8" in self.precisions,
-                weights=self.weights,
-                overrides=self.overrides,
-                say=say,
-            )
-        except ExportFailed as error:
-            return error.value
+    def _file(
+        self, target: Target, folder: Path, kept: KeptExports, doing: Say
+    ) -> tuple[Path, dict[str, Any]]:
+        files = target.files(folder)
+        exporter = self.exporter
 
-    def _named(self, one: dict[str, Any]) -> Candidate:
-        return Candidate(self.title, None, one["format"], one["precision"])
+        def make() -> dict[str, Any]:
+            doing("calibrating" if target.precision == "int8" else "exporting")
+            return exporter.write(target, files[0])
+
+        data = None if exporter.data is None else exporter.data.fingerprint
+        digest = network_digest(exporter.network, exporter.description)
+        parts = [target.form.name, target.precision, digest, data, exporter.calibration]
+        return files[0], kept.obtain(parts, files, make)
+
+
+def _few(targets: Sequence[Target]) -> list[Target]:
+    """C, and one format that peers can be had in, in float32, or, without C, in int8 too."""
+    c = [one for one in targets if one.form.ghostnets_only]
+    others = [one for one in targets if not one.form.ghostnets_only]
+    # By the time that an export takes.
+    places = {name: place for place, name in enumerate(("onnx", "openvino", "executorch", "ncnn"))}
+    others.sort(key=lambda one: (not one.form.int8, places.get(one.form.name, len(places))))
+    name = others[0].form.name if others else None
+    return [
+        one
+        for one in targets
+        if one in c or (one.form.name == name and not (c and one.precision == "int8"))
+    ]
 
 
 class OfFile(Ours):
@@ -126,12 +155,18 @@ class OfFile(Ours):
     """
 
     def __init__(
-        self, path: Path, formats: Sequence[str], int8: bool, weights: str | None, threads: int
+        self,
+        path: Path,
+        formats: Sequence[str] | None,
+        int8: bool,
+        weights: str | None,
+        threads: int,
     ) -> None:
         form = format_of(path)
         self.session = open_file(path, threads)
         assert form is not None
-        if weights is not None or int8 or list(formats) not in (["all"], [form.name]):
+        others = formats is not None and list(formats) not in (["all"], [form.name])
+        if weights is not None or int8 or others:
             raise InputError(
                 f"{path} is an exported file, of one kind of weights, in one format and precision; "
                 "leave --weights, --formats and --int8 out, or give the run's folder"
@@ -145,7 +180,7 @@ class OfFile(Ours):
             fingerprints=dict(found.fingerprints),
         )
 
-    def candidates(self, folder: Path, threads: int, say: Say) -> list[Candidate]:
+    def candidates(self, folder: Path, kept: KeptExports) -> list[Candidate]:
         """As the base says: one."""
         runtime, precision = self.formats[0].name, self.description.precision
         session = self.session
@@ -155,13 +190,23 @@ class OfFile(Ours):
 def ours_of(
     path: Path,
     *,
-    formats: Sequence[str],
+    formats: Sequence[str] | None,
     int8: bool,
     weights: str | None,
     overrides: Sequence[str],
     threads: int,
+    quick: bool,
+    say: Say,
 ) -> Ours:
     """The network of ``path``; raises what ``OfWeights`` and ``OfFile`` do."""
     if path.is_dir() or not (path.is_file() or format_of(path)):
-        return OfWeights(path, formats, int8, weights or "last", overrides)
+        return OfWeights(
+            path,
+            formats,
+            int8=int8,
+            weights=weights or "last",
+            overrides=overrides,
+            quick=quick,
+            say=say,
+        )
     return OfFile(path, formats, int8, weights, threads)

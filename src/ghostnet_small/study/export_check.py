@@ -47,10 +47,10 @@ class Reference:
         self.bound = allowance(BOUND, relative_error(plain, self.exact))
         self._before: float | None = None
 
-    def compare(self, session: Session, precision: str) -> dict[str, Any]:
+    def compare(self, session: Session, precision: str, *, judge: bool = True) -> dict[str, Any]:
         """How the file behind ``session`` answers: its ``relative_error``, and its ``agreement``,
         the percentage of the pictures for which it names the network's class. Of an int8 file
-        also the ``top1`` of the network and its own on a whole split.
+        also, unless ``judge`` is off, the ``top1`` of the network and its own on a whole split.
 
         Raises ``CheckFailed`` where it answers otherwise than it must.
         """
@@ -82,7 +82,7 @@ class Reference:
                 f"{source}, fewer than {AGREEMENT:g} %; train longer, or give a larger "
                 "--calibration"
             )
-        return {**compared, "top1": self._top1(session)}
+        return {**compared, "top1": self._top1(session) if judge else None}
 
     def _top1(self, session: Session) -> dict[str, Any]:
         assert self.data is not None

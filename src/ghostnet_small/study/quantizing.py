@@ -25,7 +25,10 @@ Say = Callable[[str], None]
 
 @dataclass
 class Quantizer:
-    """Writes a network's int8 files, calibrated on ``samples`` as its sessions take them."""
+    """Writes a network's int8 files, calibrated on ``samples`` as its sessions take them.
+
+    Without ``judge`` the top-1 is measured only where it decides what stays in float32.
+    """
 
     network: Deployable
     description: Description
@@ -33,6 +36,7 @@ class Quantizer:
     reference: Reference
     threads: int
     say: Say
+    judge: bool = True
     _reliefs: tuple[float, list[Relief]] | None = field(default=None, init=False)
 
     def write(self, form: Format, path: Path) -> dict[str, Any]:
@@ -68,7 +72,9 @@ class Quantizer:
         kept = [keep_float] if keep_float else []
         form.load().quantize(self.network, self.description, self.samples, path, *kept)
         session = open_file(path, self.threads)
-        return {**self.reference.compare(session, "int8"), "kept_in_float": keep_float}
+        judge = {} if self.judge or form.mixed else {"judge": False}
+        compared = self.reference.compare(session, "int8", **judge)
+        return {**compared, "kept_in_float": keep_float}
 
     def _relief(self) -> tuple[float, list[Relief]]:
         """Measured once for all formats, half of the samples giving the ranges."""

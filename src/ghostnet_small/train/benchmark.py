@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import TypeVar
@@ -90,18 +90,19 @@ def seconds_in_turn(
 
 
 def in_turn(turns: Mapping[str, Callable[[], Found]], repetitions: int) -> dict[str, list[Found]]:
-    """What each of ``turns`` gives, ``repetitions`` times.
-
-    In a repetition each has its turn, and each repetition begins with the next one, so that what
-    slows the machine for a while slows all alike.
-    """
-    names = list(turns)
-    found: dict[str, list[Found]] = {name: [] for name in names}
-    for repetition in range(repetitions):
-        first = repetition % len(names)
-        for name in names[first:] + names[:first]:
-            found[name].append(turns[name]())
+    """What each of ``turns`` gives, ``repetitions`` times, in the order of ``names_in_turn``."""
+    found: dict[str, list[Found]] = {name: [] for name in turns}
+    for name in names_in_turn(list(turns), repetitions):
+        found[name].append(turns[name]())
     return found
+
+
+def names_in_turn(names: Sequence[str], repetitions: int) -> Iterator[str]:
+    """Each of ``names`` once in a repetition, and each repetition begins with the next one, so
+    that what slows the machine for a while slows all alike."""
+    for repetition in range(repetitions):
+        first = repetition % max(1, len(names))
+        yield from (*names[first:], *names[:first])
 
 
 def peak_memory(work: Callable[[], object], device: torch.device) -> int | None:
