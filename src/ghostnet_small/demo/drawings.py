@@ -257,7 +257,8 @@ def draw(text: str) -> Image.Image:
         elif kind == "line":
             pen.line(numbers[1:], colour, round(numbers[0]), "curve")
         else:
-            _write(pen, colour, *numbers, character)
+            size, edge = numbers
+            _write(pen, colour, size, edge, character)
     image = image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     return image.filter(ImageFilter.GaussianBlur(0.15 * SIDE / UNITS))
 
