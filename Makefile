@@ -104,7 +104,7 @@ PYTEST := .venv/bin/python -m pytest --numprocesses auto --dist loadfile --no-lo
 lint: .venv/.test
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
-	.venv/bin/mypy --num-workers auto
+	.venv/bin/mypy
 
 check: lint
 	$(PYTEST) -m 'not slow' --quiet

@@ -163,7 +163,7 @@ def _deploy_options(parser: argparse.ArgumentParser) -> None:
 
 def _deploy(args: argparse.Namespace) -> dict[str, Any]:
     from ghostnet_small.study.checking import CheckFailed
-    from ghostnet_small.study.deploy_speed import BATCHES, Stopped, compare_deployments
+    from ghostnet_small.study.deploy_speed import Stopped, compare_deployments
 
     batches = None if args.batch is None else _numbers("--batch", args.batch)
     if args.picture is not None:
