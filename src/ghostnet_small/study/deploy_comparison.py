@@ -166,9 +166,7 @@ class Comparison:
         order = sorted(self.found, key=lambda one: one.making is not None)
         for number, candidate in enumerate(order, start=1):
             about = f"candidate {number} of {len(order)}, {candidate.name}"
-            candidate.prepare(
-                self.threads, lambda what, about=about: self._doing(f"{what} {about}")
-            )
+            candidate.prepare(self.threads, partial(self._preparing, about))
             self._look()
             row = _about(candidate)
             if candidate.run is not None:

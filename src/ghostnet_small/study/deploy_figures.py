@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,7 +31,7 @@ def timed_turns(
     turns: int,
     calls: int,
     clock: Callable[[], float] = time.perf_counter,
-) -> Iterator[tuple[str, list[float]]]:
+) -> Generator[tuple[str, list[float]], None, None]:
     """Each work's name and the seconds of each of its ``calls``, after each of its ``turns``.
 
     In each round every work has its turn, so that what slows the machine for a while slows all.
@@ -55,7 +55,7 @@ def _turn(work: Callable[[], object], calls: int, clock: Callable[[], float]) ->
 def first_look(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
     """Median seconds of a few calls, not taken in turn with others: about what a call takes."""
     work()
-    seconds = []
+    seconds: list[float] = []
     while len(seconds) < LOOKS and sum(seconds) < LOOK_SECONDS:
         started = clock()
         work()
