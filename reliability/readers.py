@@ -21,13 +21,13 @@ from ghostnet_small.deploy.formats import FORMATS
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import write_atomic
 from ghostnet_small.study import run as runs
-from ghostnet_small.study.evaluation import recipe_of
 from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.recipe import known_keys, read_recipe
 from ghostnet_small.study.recipe_file import recipe_text
 from ghostnet_small.study.records import read_records, read_rows
 from ghostnet_small.study.shipped import shipped_recipes
 from ghostnet_small.study.tables import TABLES, render_tables
+from ghostnet_small.study.trained_on import recipe_of
 from ghostnet_small.train.engine import Training
 from trees import clear, pack, unpack
 
