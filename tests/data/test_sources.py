@@ -13,8 +13,7 @@ import torch
 from PIL import Image
 from pyarrow import parquet
 
-from ghostnet_small.data.dataset import ImageData
-from ghostnet_small.data.fitting import Fit
+from ghostnet_small.data.dataset import Fit, ImageData
 from ghostnet_small.data.forms.parquet_rows import ParquetPictures
 from ghostnet_small.data.listing import FileRowNames
 from ghostnet_small.data.sources import DataSettings, OneSplit, load_data, load_split

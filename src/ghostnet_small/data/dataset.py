@@ -134,6 +134,21 @@ class ImageData:
         return found
 
 
+@dataclass(frozen=True)
+class Fit:
+    """What a network, called ``name`` in messages, was trained for.
+
+    ``size`` is the (height, width) of its images in pixels; ``classes`` are in the order of its
+    logits. ``other_data``: the data are not those that the recipe of the network names.
+    """
+
+    name: str
+    size: tuple[int, int]
+    channels: int
+    classes: tuple[str, ...]
+    other_data: bool = False
+
+
 def check_split_name(name: str) -> None:
     """Raises ``InputError`` where ``name`` is that of no split."""
     known = ("train", "validation", "test")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ghostnet_small.data.classes import list_classes, same_class
-from ghostnet_small.data.dataset import size_text
+from ghostnet_small.data.dataset import Fit, size_text
 from ghostnet_small.data.decoded.gather import Cut, Gathered
 from ghostnet_small.data.decoded.pixels import Size, SizesDiffer
 from ghostnet_small.data.listing import Listing
@@ -17,21 +16,6 @@ from ghostnet_small.data.pictures import read_picture
 from ghostnet_small.errors import InputError
 
 COLOURS = {1: "grey", 3: "colour"}
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What a network, called ``name`` in messages, was trained for.
-
-    ``size`` is the (height, width) of its images in pixels; ``classes`` are in the order of its
-    logits. ``other_data``: the data are not those that the recipe of the network names.
-    """
-
-    name: str
-    size: tuple[int, int]
-    channels: int
-    classes: tuple[str, ...]
-    other_data: bool = False
 
 
 def resized(was: str, size: tuple[int, int]) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ghostnet_small.data.classes import look_alikes
 from ghostnet_small.data.dataset import (
+    Fit,
     ImageData,
     Split,
     check_split_name,
@@ -23,7 +24,6 @@ from ghostnet_small.data.dataset import (
 from ghostnet_small.data.decoded.gather import Cut, Gathered, gather
 from ghostnet_small.data.decoded.statistics import mean_std
 from ghostnet_small.data.fitting import (
-    Fit,
     Gather,
     gather_fitting,
     keeps_its_names,

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from ghostnet_small.data.dataset import ImageData, size_text
-from ghostnet_small.data.fitting import COLOURS, Fit
+from ghostnet_small.data.dataset import Fit, ImageData, size_text
+from ghostnet_small.data.fitting import COLOURS
 from ghostnet_small.data.settings import DataSettings
 from ghostnet_small.data.sources import OneSplit, load_data, load_split
 from ghostnet_small.errors import InputError
