@@ -72,7 +72,9 @@ def stage(into: Path) -> None:
     for file in pages():
         name = FRONT if file == ROOT / "README.md" else file.relative_to(ROOT).as_posix()
         write(into / name, page_text(file))
-    pictures = [ROOT / "results/deploy.png", *sorted((ROOT / "results/plots").glob("*.png"))]
+    folders = (ROOT / "results/plots", ROOT / "docs/images")
+    pictures = [ROOT / "results/deploy.png"]
+    pictures += [file for folder in folders for file in sorted(folder.glob("*.png"))]
     for folder in REPORTS:
         pictures += sorted((ROOT / folder / "plots").glob("*.svg"))
     for picture in pictures:
