@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -82,6 +81,13 @@ def test_beside_json_they_are_on_standard_error(run: Path) -> None:
 # What a stop leaves --------------------------------------------------------------------------
 
 
+def interrupt(number: signal.Signals) -> None:
+    """What Python does when the signal arrives: a real one ended the whole worker once."""
+    handler = signal.getsignal(number)
+    assert callable(handler)
+    handler(number, None)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("swallowed", [False, True])
 def test_stopped_while_a_file_is_made(
@@ -96,7 +102,7 @@ def test_stopped_while_a_file_is_made(
 
     def export(*made: Any) -> None:
         try:
-            os.kill(os.getpid(), number)
+            interrupt(number)
         except KeyboardInterrupt:
             if swallowed:  # as a library in C does
                 raise RuntimeError("KeyboardInterrupt") from None
@@ -126,7 +132,7 @@ def test_stopped_within_a_round(run: Path, fakes: Fakes, monkeypatch: pytest.Mon
         calls.append(len(answers))
         # One call to see that it runs, then turns of one uncounted and four counted calls.
         if calls.count(4) == 9:
-            os.kill(os.getpid(), signal.SIGINT)
+            interrupt(signal.SIGINT)
         return answers
 
     monkeypatch.setattr(fakes[0], "factor", stop)
