@@ -20,6 +20,7 @@ from PIL import Image
 from rich.console import Console
 
 import ghostnet_small as gns
+from fresh_process import output_of
 from ghostnet_small.cli import main
 from ghostnet_small.data.dataset import normalize
 from ghostnet_small.data.sources import DataSettings, load_data
@@ -444,8 +445,7 @@ def test_info_leaves_heavy_libraries_alone() -> None:
         "heavy = {'datasets', 'sklearn', 'matplotlib', 'accelerate', 'jsonargparse', 'timm'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    output_of(program)
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import ghostnet_small as gns
+from fresh_process import output_of
 from ghostnet_small.command import Command, Commands
 from ghostnet_small.commands import COMMANDS
 from ghostnet_small.deploy.description import Input
@@ -39,9 +40,7 @@ def heavy_after(*commands: list[str]) -> dict[str, list[str]]:
         f"    found[' '.join(words)] = [name for name in {HEAVY!r} if name in sys.modules]\n"
         "print(json.dumps(found))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, list[str]] = json.loads(done.stdout)
+    found: dict[str, list[str]] = json.loads(output_of(program))
     return found
 
 
@@ -73,8 +72,7 @@ def test_a_mistake_in_a_commands_own_words_is_told_at_once() -> None:
         "assert main(['evaluate']) == main(['train', '--seeds', 'x']) == 2\n"
         "sys.exit('torch' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    output_of(program)
 
 
 def test_the_package_imports_what_is_asked_for() -> None:
@@ -87,8 +85,7 @@ def test_the_package_imports_what_is_asked_for() -> None:
         "from ghostnet_small import *\n"
         "assert load is gns.load and 'torch' in sys.modules\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    output_of(program)
 
 
 @pytest.mark.parametrize("name", gns.__all__)
@@ -120,8 +117,7 @@ def test_garbage_is_searched_for_again_once_torch_is_there() -> None:
         "import_torch()\n"
         "assert gc.isenabled() and gc.get_freeze_count() == kept\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    output_of(program)
 
 
 def test_helps_name_what_there_is() -> None:

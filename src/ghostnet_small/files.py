@@ -93,10 +93,9 @@ def cached_file(name: str, make: Callable[[], bytes]) -> Iterator[Path]:
 
     Without a cache, or where it cannot be written, the file is a temporary one.
     """
-    root = cache_root()
+    root, content = cache_root(), None
     if root is not None:
         kept = root / name
-        content = None
         try:
             if not kept.exists():
                 kept.parent.mkdir(parents=True, exist_ok=True)
@@ -107,8 +106,6 @@ def cached_file(name: str, make: Callable[[], bytes]) -> Iterator[Path]:
         if kept.exists():
             yield kept
             return
-    else:
-        content = None
     with temporary_folder() as folder:
         file = folder / Path(name).name
         file.write_bytes(make() if content is None else content)
@@ -142,6 +139,14 @@ def no_temporary_room() -> InputError:
         f"{tempfile.gettempdir()}, the folder for temporary files, has no room; make room, or "
         "name another folder in TMPDIR"
     )
+
+
+def expanded(typed: str) -> Path:
+    """Return the path that a user typed; ``~`` stays where nobody knows the home that it names."""
+    try:
+        return Path(typed).expanduser()
+    except RuntimeError:
+        return Path(typed)
 
 
 def check_free(path: Path, option: str, cure: str = "") -> None:

@@ -28,8 +28,7 @@ MOST_BATCH = 1 << 16
 MOST_BYTES = (1 << 31) - 1
 DIGEST = f"{KEY}_digest"
 # Files of earlier versions have weights of 8 bits. On x86 without VNNI, ONNX Runtime adds two of
-# their products in 16 bits, which overflow: such a file of the shipped weights named the network's
-# class for 62 % of the test images, and with this for 98 %.
+# their products in 16 bits, which overflow; this option has it add them exactly.
 EXACT_SUMS = "session.x64quantprecision"
 # With AVX-512, ONNX Runtime has a layout of its own, in blocks of 16 channels. It leaves that, and
 # copies, for all that it cannot do there: odd concatenations, means, products of unequal shapes.

@@ -23,10 +23,10 @@ from ghostnet_small.study.checking import CheckFailed
 from ghostnet_small.study.classifier import feed, first_line
 from ghostnet_small.study.export_check import Reference
 from ghostnet_small.study.kept_exports import KeptExports, array_digest, network_digest
+from ghostnet_small.study.option_values import CALIBRATION
 
 # Not exported: the folded network in PyTorch, and the network as it was trained.
 EAGER, UNFOLDED = "eager", "training form"
-CALIBRATION = 512
 OPENING = "opening"
 Run = Callable[[Array], Array]
 Say = Callable[[str], None]

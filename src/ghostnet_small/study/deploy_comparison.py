@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -16,7 +14,7 @@ from ghostnet_small.data.dataset import Split
 from ghostnet_small.data.split import stratified_rows
 from ghostnet_small.deploy.formats import FORMATS, Array
 from ghostnet_small.deploy.memory import NotMeasured, peak_memory
-from ghostnet_small.files import cache_root
+from ghostnet_small.files import cache_root, temporary_folder
 from ghostnet_small.models.peers import PEERS
 from ghostnet_small.study.checking import shown
 from ghostnet_small.study.classifier import feed, first_line
@@ -100,8 +98,7 @@ class Comparison:
                 self.pictures = Split(few.images, few.labels, few.index)
         shown_pictures = shown(None, ours.info).images if self.pictures is None else self.pictures
         images = _enough(shown_pictures, max(self.batches))
-        with tempfile.TemporaryDirectory(prefix="ghostnet-small-") as name:
-            folder = Path(name)
+        with temporary_folder() as folder:
             self.found = ours.candidates(folder / "ours", self.kept)
             self.found += peer_candidates(
                 peer_networks(peers),

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import check_free
 from ghostnet_small.study.folder import RunFolder, is_run
-from ghostnet_small.study.recipe import PLACE, Recipe, read_recipe
+from ghostnet_small.study.recipe import PLACE, Recipe, keys_of, read_recipe
 
 State = Literal["finished", "stopped", "missing"]
 
@@ -56,7 +56,7 @@ def variants(
     Raises ``InputError`` where a value comes twice, is not allowed or is overridden as well.
     """
     jobs = []
-    given = {word[2:].partition("=")[0] for word in overrides}
+    given = keys_of(overrides)
     for option, key, values in (
         ("--seeds", "train.seed", seeds),
         ("--widths", "model.width", widths),

@@ -14,9 +14,9 @@ from typing import Any
 from ghostnet_small.data.forms.find import holds_data_set
 from ghostnet_small.data.hub.named import is_name
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import OFF, checked_json
+from ghostnet_small.files import OFF, checked_json, expanded
 from ghostnet_small.hub.models import is_hub_name
-from ghostnet_small.study.recipe import Recipe
+from ghostnet_small.study.recipe import Recipe, keys_of
 
 PLACE = "place.json"
 _CACHES = ("data.cache", "distill.cache")
@@ -30,7 +30,7 @@ def places_of(recipe: Recipe) -> Places:
     found: Places = {}
     for key in KEYS:
         for typed in _typed(recipe, key):
-            path = _path(typed)
+            path = expanded(typed)
             if Path(typed).is_absolute() or typed == OFF or is_hub_name(typed):
                 continue
             if key in _CACHES or path.exists():
@@ -72,7 +72,7 @@ def placed(
 
     Raises ``InputError`` where a path of the run leads nowhere, neither here nor there.
     """
-    given = {word[2:].partition("=")[0] for word in overrides}
+    given = keys_of(overrides)
     if "data.root" in given:
         given.add("data.source")
     rooms: dict[str, dict[str, Any]] = {}
@@ -90,14 +90,14 @@ def placed(
 
 def replaced(started: Recipe, resumed: Recipe, overrides: Sequence[str]) -> Places:
     """Return where the paths of ``started`` and ``resumed`` lead that ``overrides`` replaced."""
-    given = {word[2:].partition("=")[0] for word in overrides}
+    given = keys_of(overrides)
     found: Places = {}
     for key in KEYS:
         before, now = _typed(started, key), _typed(resumed, key)
         if key in given and len(before) == len(now):
             for typed, path in zip(before, now, strict=True):
-                if _path(path).exists():
-                    found[typed] = found[path] = str(_path(path).absolute())
+                if expanded(path).exists():
+                    found[typed] = found[path] = str(expanded(path).absolute())
     return found
 
 
@@ -105,7 +105,7 @@ def _lead(key: str, typed: str, places: Mapping[str, str], say: Callable[[str], 
     """The path that leads to what ``typed`` meant when the run was started."""
     if typed not in places:
         return typed
-    here, there = _path(typed), Path(places[typed])
+    here, there = expanded(typed), Path(places[typed])
     if not there.exists():
         if here.exists() or key in _CACHES:
             return typed
@@ -129,13 +129,6 @@ def _typed(recipe: Recipe, key: str) -> list[str]:
     value = getattr(getattr(recipe, room), name)
     if key == "data.source":
         # A name goes before a directory of that name, unless that holds a data set.
-        named = value == "digits" or (is_name(value) and not holds_data_set(_path(value)))
+        named = value == "digits" or (is_name(value) and not holds_data_set(expanded(value)))
         return [] if named or recipe.data.root is not None else [value]
     return [value] if isinstance(value, str) else list(value or ())
-
-
-def _path(typed: str) -> Path:
-    try:
-        return Path(typed).expanduser()
-    except RuntimeError:  # the home of an unknown user
-        return Path(typed)

@@ -30,7 +30,7 @@ from ghostnet_small.study.planned import (
     merged,
     run_folder,
 )
-from ghostnet_small.study.recipe import check_keys, resolve_recipe
+from ghostnet_small.study.recipe import check_keys, keys_of, resolve_recipe
 from ghostnet_small.study.recipe_file import read_yaml
 from ghostnet_small.study.recipe_words import nearest
 from ghostnet_small.study.shipped import find_recipe
@@ -73,7 +73,7 @@ def plan_study(file: Path, overrides: Sequence[str], out: Path, *, outside: bool
 
 
 def _check_overrides(overrides: Sequence[str], entries: Sequence[Entry]) -> None:
-    given = {word[2:].partition("=")[0] for word in overrides}
+    given = keys_of(overrides)
     if "distill.teachers" in given:
         raise InputError(
             "--distill.teachers is for one run; the teachers of a study stand in its file"

@@ -205,6 +205,11 @@ def _texts(given: dict[str, Any], taken: list[str]) -> tuple[Namespace, dict[str
     return texts, rest, others
 
 
+def keys_of(overrides: Sequence[str]) -> set[str]:
+    """Return the settings that ``overrides``, words such as ``--data.limit=10``, name."""
+    return {word[2:].partition("=")[0] for word in overrides}
+
+
 def recipe_parser(shown: Collection[str] | None = None) -> ArgumentParser:
     """A parser with an option for each setting of a recipe; its help tells of those ``shown``."""
     parser = ArgumentParser(

@@ -14,7 +14,7 @@ from ghostnet_small.data.sources import OneSplit, load_data, load_split
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.study.place import placed, read_places
-from ghostnet_small.study.recipe import Recipe, resolve_recipe
+from ghostnet_small.study.recipe import Recipe, keys_of, resolve_recipe
 
 # Settings that say which data; any other but these and the cache's say how they are cut or shaped.
 _WHICH = ("data.root", "data.source", "data.subset", "data.revision")
@@ -43,7 +43,7 @@ class TrainedOn:
         self.info, self.path, self.overrides, self.say = info, path, overrides, say
         self.any_size = any_size
         self.recipe = recipe_of(info, path, overrides)
-        self.given = {word[2:].partition("=")[0] for word in overrides}
+        self.given = keys_of(overrides)
 
     def split(self, name: str) -> OneSplit:
         """Return one split; raises ``InputError`` as ``load_split`` does."""

@@ -14,6 +14,7 @@ from ghostnet_small.data.forms.parquet import has_parquet, list_parquet
 from ghostnet_small.data.forms.unread import unread_form
 from ghostnet_small.data.listing import SPLIT_NAMES, Listing
 from ghostnet_small.errors import InputError, os_error_text
+from ghostnet_small.files import expanded
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,7 @@ def _find(given: str, named: str) -> tuple[Path, Form]:
             "name a data set of the Hugging Face hub with --data.source OWNER/NAME"
         )
     files = " or ".join(form.layout for form in FILE_FORMS)
-    try:
-        root = Path(given).expanduser()
-    except RuntimeError:  # the home of an unknown user
-        root = Path(given)
+    root = expanded(given)
     if not given or not root.exists():
         raise InputError(f"{named} does not exist; give a directory with {layouts()}; or {files}")
     if not root.is_dir():
