@@ -217,7 +217,7 @@ def read_root(data: bytes, scratch: Path) -> None:
     root = scratch / "root"
     clear(root)
     unpack(data, root)
-    for split in list_root(root, None, "data.root").splits.values():
+    for split in list_root(str(root), None, "data.root").splits.values():
         assert len(split.labels) == len(split.names) == len(split.pictures)
         for row in range(min(2, len(split.labels))):
             read_picture(split.picture(row), size=8, name=split.names[row])

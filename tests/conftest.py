@@ -70,7 +70,7 @@ assert all((_HERE / name).is_file() for name in SLOW)
 
 
 def _place(path: Path) -> int:
-    """Of a file among ``SLOW``, or behind them."""
+    """The place of a file among ``SLOW``, or behind them."""
     name = path.relative_to(_HERE).as_posix()
     return SLOW.index(name) if name in SLOW else len(SLOW)
 

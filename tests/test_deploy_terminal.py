@@ -1,4 +1,4 @@
-"""What a terminal shows of ``benchmark deploy`` as it goes, and that libraries write beside it."""
+"""A terminal shows ``benchmark deploy`` as it goes, and libraries write beside it."""
 
 from __future__ import annotations
 

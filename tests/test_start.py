@@ -1,4 +1,4 @@
-"""What a command costs before it works, and what it prints wherever its output goes."""
+"""The imports of a command before it works, and its output to any kind of stream."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class Parser(argparse.ArgumentParser):
         return args
 
     def _is_foreign(self, word: str) -> bool:
-        """Whether ``word`` looks like an option and is none of the command's own."""
+        """Return whether ``word`` looks like an option and is none of the command's own."""
         option = word.split("=", 1)[0]
         return bool(re.match("--?[A-Za-z]", word)) and option not in self._option_string_actions
 

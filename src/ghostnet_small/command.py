@@ -138,7 +138,7 @@ def interrupts() -> Iterator[list[int]]:
 
 @contextmanager
 def libraries_apart() -> Iterator[TextIO]:
-    """What libraries print, in Python or C, goes to standard error: the results are alone.
+    """Send what libraries print, in Python or C, to standard error: only results go to the output.
 
     The stream leads to standard output meanwhile.
     """

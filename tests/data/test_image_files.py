@@ -1,4 +1,4 @@
-"""Which files below a folder are images, which are refused, and what is said of the rest."""
+"""Files below a folder are read as images, refused, or passed over with a remark."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def largest_in_openvino(path: Path) -> int:
 
 
 def is_weight(op: Any) -> bool:
-    """Of depth-wise convolutions, whose shape has five sides, no products are added in pairs."""
+    """Depth-wise convolutions, whose shape has five sides, add no products in pairs."""
     if op.get_type_name() != "Constant" or op.get_element_type().to_string() != "i8":
         return False
     return len(op.get_output_shape(0)) < 5

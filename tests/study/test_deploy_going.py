@@ -82,7 +82,7 @@ def test_beside_json_they_are_on_standard_error(run: Path) -> None:
 
 
 def interrupt(number: signal.Signals) -> None:
-    """What Python does when the signal arrives: a real one ended the whole worker once."""
+    """Do what Python does when the signal arrives; a real one ended the whole worker once."""
     handler = signal.getsignal(number)
     assert callable(handler)
     handler(number, None)
@@ -125,7 +125,7 @@ def test_stopped_while_a_file_is_made(
 
 
 def test_stopped_within_a_round(run: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the round under way nothing counts, and all have as many turns."""
+    """Nothing of the round under way counts, and all have as many turns."""
     calls = []
 
     def stop(answers: np.ndarray) -> np.ndarray:

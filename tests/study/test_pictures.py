@@ -120,7 +120,7 @@ def test_no_mistake_is_said_so(tmp_path: Path, drawn: list[Figure]) -> None:
 
 @pytest.fixture
 def own_fonts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Of this machine's fonts only those that come with matplotlib."""
+    """Only the fonts that come with matplotlib."""
     own = [
         font
         for font in font_manager.fontManager.ttflist

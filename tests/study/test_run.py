@@ -76,7 +76,6 @@ def test_what_lies_in_a_run(whole: tuple[Path, dict[str, Any]]) -> None:
     }
     written = json.loads((out / "summary.json").read_text())
     assert written == {**summary, "digest": written["digest"]}
-    assert summary["data"]["form"] == "digits"
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert rows == summary["epochs"] and [row["epoch"] for row in rows] == [1, 2]
     assert read_recipe(out / "recipe.yaml") == recipe_of()
@@ -111,6 +110,7 @@ def test_the_summary_says_what_was_trained_on_what(whole: tuple[Path, dict[str, 
     assert summary["recipe"] == recipe.as_dict() and summary["recipe_hash"] == recipe.hash()
     assert summary["seed"] == 0 and "best_on_test" not in summary
     assert summary["data"] == {
+        "form": "digits",
         "fingerprint": data.fingerprint,
         "classes": [str(digit) for digit in range(10)],
         "skipped": [],

@@ -8,10 +8,15 @@ from collections.abc import Sequence
 MOST_NAMES = 20
 
 
+def first_names(classes: Sequence[str]) -> str:
+    """Return ``cat, dog, frog``; of many the first ones."""
+    more = ", ..." if len(classes) > MOST_NAMES else ""
+    return ", ".join(classes[:MOST_NAMES]) + more
+
+
 def list_classes(classes: Sequence[str]) -> str:
     """Return ``3 classes (cat, dog, frog)``; of many the first ones."""
-    more = ", ..." if len(classes) > MOST_NAMES else ""
-    return f"{len(classes)} classes ({', '.join(classes[:MOST_NAMES])}{more})"
+    return f"{len(classes)} classes ({first_names(classes)})"
 
 
 def same_class(name: str, classes: Sequence[str]) -> str | None:

@@ -136,7 +136,7 @@ class ImageData:
 
 @dataclass(frozen=True)
 class Fit:
-    """What a network, called ``name`` in messages, was trained for.
+    """The images and classes that a network, called ``name`` in messages, was trained for.
 
     ``size`` is the (height, width) of its images in pixels; ``classes`` are in the order of its
     logits. ``other_data``: the data are not those that the recipe of the network names.

@@ -135,7 +135,7 @@ def holds_image(folder: Path) -> bool:
 
 
 def _entries(path: str, refuse: Callable[[OSError], None]) -> Iterator[os.DirEntry[str]]:
-    """What is in a folder, by name, without junk."""
+    """The entries of a folder, by name, without junk."""
     try:
         with os.scandir(path) as scanned:
             entries = [entry for entry in scanned if not is_junk(entry.name)]

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ghostnet_small.data.classes import first_names
 from ghostnet_small.errors import InputError
 
 SPLIT_NAMES = {
@@ -142,13 +143,12 @@ def used_classes(listing: Listing, where: str) -> Listing:
     }
     used = counts.bool().tolist()
     unused = [name for name, there in zip(listing.classes, used, strict=True) if not there]
-    shown = ", ".join(unused[:20]) + (", ..." if len(unused) > 20 else "")
     remark = f"{where}: {len(unused)} of {len(listing.classes)} classes have no image"
     return replace(
         listing,
         splits=splits,
         classes=tuple(compress(listing.classes, used)),
-        remarks=(*listing.remarks, f"{remark} and are left out: {shown}"),
+        remarks=(*listing.remarks, f"{remark} and are left out: {first_names(unused)}"),
     )
 
 

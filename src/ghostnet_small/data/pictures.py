@@ -191,7 +191,7 @@ def _opened(source: str | Path | bytes, name: str) -> Iterator[Image.Image]:
 
 
 def _what_it_is(source: str | Path | bytes) -> str:
-    """What a file is that PIL does not know, by its first bytes."""
+    """A name, by its first bytes, for a file that PIL does not know."""
     if isinstance(source, bytes):
         head = source[:64]
     else:
@@ -244,7 +244,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What makes a picture upright."""
+    """The turn that makes an image upright."""
     if "exif" not in image.info:
         return None
     try:

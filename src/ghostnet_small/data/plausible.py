@@ -1,4 +1,4 @@
-"""Whether the decoded images of a set can be what was meant, from their histogram."""
+"""A check, from their histogram, that the decoded images of a set can be what was meant."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def load_split(settings: DataSettings, name: str, fit: Fit) -> OneSplit:
 def _fitted(
     listing: Listing, cuts: list[Cut], settings: DataSettings, fit: Fit | None, where: str
 ) -> tuple[Gathered, dict[str, Split], tuple[str, ...]]:
-    """What the ``cuts`` hold; that with a network's labels; and what was changed for it."""
+    """The images of ``cuts``; the same with a network's labels; and what was changed for it."""
     if fit is None:
         found = _gatherer(listing, cuts, settings)(settings.size, settings.channels, 1)
         return found, found.splits, ()

@@ -1,4 +1,4 @@
-"""What the server serves: the page, the runtime, the network's files and images to try."""
+"""The files that the server serves: the page, the runtime, the network's, images to try."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def options(threads: int) -> onnxruntime.SessionOptions:
 
 
 def sums_products_exactly() -> bool:
-    """Whether this processor adds products of 8 bits in 32 (VNNI), not in 16 that overflow."""
+    """Return whether this processor adds products of 8 bits in 32 (VNNI), not in 16 bits."""
     # Where PyTorch cannot tell, the exact sums are taken: they are only slower.
     found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(found.get(name) for name in ("avx512_vnni", "avx_vnni"))

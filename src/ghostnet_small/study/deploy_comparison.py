@@ -41,13 +41,13 @@ QUICK_JUDGED = 2000  # images of the split, of each class its share
 
 
 class Watcher(Protocol):
-    """What looks on while candidates are prepared and measured."""
+    """Looks on while candidates are prepared and measured."""
 
     def say(self, text: str) -> None:
         """A remark, which stays."""
 
     def doing(self, text: str, *, passing: bool = False) -> None:
-        """What is done from now on; ``passing``: it is over so soon that no log needs it."""
+        """Say what is done from now on; ``passing``: it is over so soon that no log needs it."""
 
     def prepared(self, row: dict[str, Any]) -> None:
         """When a candidate can be timed, or has ``failed``; its ``first_look_ms``."""
@@ -119,7 +119,7 @@ class Comparison:
                 self._weigh()
 
     def value(self, stopped_at: str | None = None) -> dict[str, Any]:
-        """What was measured by now; ``stopped_at``: what was done when it was stopped."""
+        """Return what was measured by now; ``stopped_at``: what was done when it was stopped."""
         ours = self.ours
         rows = [self.rows[one] for one in self._names if one in self.rows]
         return {
@@ -259,7 +259,7 @@ def _enough(pictures: Tensor | Split, count: int) -> Tensor:
 
 
 def _about(candidate: Candidate) -> dict[str, Any]:
-    """What is known of a candidate before it is run: a row of the results."""
+    """A row of the results with what is known of a candidate before it is run."""
     published = None if candidate.peer is None else PEERS[candidate.peer].published_top1
     cost = candidate.cost
     return {

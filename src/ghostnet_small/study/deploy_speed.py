@@ -139,7 +139,7 @@ def _fitting(named: Sequence[str] | None, usual: Sequence[str], ours: Ours, say:
 
 
 def _left_out(ours: Ours, peers: Sequence[str], batches: Sequence[int], turns: int) -> list[str]:
-    """What a quick comparison lacks."""
+    """The parts that a quick comparison lacks."""
     others = [peer.title for name, peer in PEERS.items() if name not in peers]
     fewer = [str(batch) for batch in BATCHES if batch not in batches]
     return [

@@ -1,4 +1,4 @@
-"""What makes the files of trained weights: each was run and compared before it counts."""
+"""Makes the files of trained weights; each is run and compared before it counts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Target(NamedTuple):
         return {"format": self.form.name, "precision": self.precision}
 
     def files(self, folder: Path) -> tuple[Path, ...]:
-        """Where they lie in ``folder``, the main one first."""
+        """The paths in ``folder``, the main one first."""
         return self.form.files(self.form.file(folder, self.precision))
 
 
@@ -96,12 +96,12 @@ class Exporter:
 
     @cached_property
     def reference(self) -> Reference:
-        """What the files must answer; raises ``InputError`` where that is no number."""
+        """The answers that files must give; raises ``InputError`` where those are no numbers."""
         return Reference(self.network, self.description, self.data, self.info, self.path)
 
     @cached_property
     def quantizer(self) -> Quantizer | None:
-        """What makes the int8 files; None where there are to be none."""
+        """The maker of the int8 files; None where there are to be none."""
         if self.data is None or self.int8 is False:
             return None
         return Quantizer(

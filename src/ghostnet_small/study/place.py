@@ -1,4 +1,4 @@
-"""Where the folders that a run's settings name lie on the machine that it was started on.
+"""The places, on the machine that started a run, of the folders that its settings name.
 
 A recipe keeps its paths as they were typed: its record and its exported files are for anyone. What
 a relative path meant is kept beside it, in the run's own folder, which nothing is copied from.

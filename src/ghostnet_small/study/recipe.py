@@ -315,7 +315,7 @@ def _explain(error: Exception, written: Mapping[str, Any], taken: Sequence[str])
 
 
 def _is_names(key: str) -> bool:
-    """Whether a setting is a list of names."""
+    """Return whether a setting is a list of names."""
     return tuple[str, ...] in (_kind(key), *typing.get_args(_kind(key)))
 
 

@@ -1,4 +1,4 @@
-"""What is kept beside the shipped weights: the record of their run, its figures and their card.
+"""The files beside the shipped weights: the record of their run, its figures and their card.
 
 It is read without the weights, and so without torch.
 """
@@ -18,7 +18,7 @@ RECORD = "record.json"
 
 
 def shipped_facts(folder: Path) -> dict[str, Any] | None:
-    """What ``ship_weights`` kept of the run in ``folder``; None where it kept nothing.
+    """Return what ``ship_weights`` kept of the run in ``folder``; None where it kept nothing.
 
     Raises ``InputError`` where the file is damaged.
     """
@@ -32,9 +32,9 @@ def shipped_facts(folder: Path) -> dict[str, Any] | None:
 
 
 def list_shipped() -> list[dict[str, Any]]:
-    """Of each of the shipped weights: ``name``, ``folder``, ``size_bytes``, ``params`` and ``macs``
-    of both forms, ``top1`` (%), ``correct`` and ``total`` of these weights on the test split,
-    ``runs`` of the recipe, ``recipe`` and ``card``.
+    """Return of each of the shipped weights ``name``, ``folder``, ``size_bytes``, ``params`` and
+    ``macs`` of both forms, ``top1`` (%), ``correct`` and ``total`` of these weights on the test
+    split, ``runs`` of the recipe, ``recipe`` and ``card``.
 
     Raises ``InputError`` where a file of theirs is damaged.
     """

@@ -59,7 +59,7 @@ class TrainedOn:
 
     @cached_property
     def _settings(self) -> DataSettings:
-        """Of the data, as they lead there from here."""
+        """The settings of the data, with the paths that lead there from here."""
         settings = self.recipe.data
         size, channels = self.info.size, len(self.info.mean)
         if channels not in COLOURS:

@@ -90,7 +90,7 @@ def seconds_in_turn(
 
 
 def in_turn(turns: Mapping[str, Callable[[], Found]], repetitions: int) -> dict[str, list[Found]]:
-    """What each of ``turns`` gives, ``repetitions`` times, in the order of ``names_in_turn``."""
+    """Results of each of ``turns``, ``repetitions`` times, in the order of ``names_in_turn``."""
     found: dict[str, list[Found]] = {name: [] for name in turns}
     for name in names_in_turn(list(turns), repetitions):
         found[name].append(turns[name]())

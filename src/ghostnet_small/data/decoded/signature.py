@@ -1,4 +1,4 @@
-"""What tells, without decoding anything, whether images decoded before are still those."""
+"""A signature of images that tells, without decoding any, whether they have changed."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def label_kind(feature: Any) -> str | None:
 
 
 def is_called_label(name: str) -> bool:
-    """Whether a column's name says that it holds labels."""
+    """Return whether a column's name says that it holds labels."""
     return "label" in name.lower()
 
 

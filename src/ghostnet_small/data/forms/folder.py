@@ -169,7 +169,7 @@ def _is_parquet(name: str) -> bool:
 
 
 def _in_no_class(path: Path, folders: list[Path], classes: tuple[str, ...]) -> bool:
-    """Whether the images of a split lie in itself, or in a folder ``images`` that is no class."""
+    """Return whether a split's images lie in itself, or in a folder ``images`` that is no class."""
     if not folders:
         return any(is_image_name(entry.name) for entry in path.iterdir())
     return [folder.name for folder in folders] == [_UNSORTED] and _UNSORTED not in classes
@@ -255,7 +255,7 @@ def _annotated(path: Path, file: Path, classes: tuple[str, ...], passed: PassedO
 
 
 def _unsplit(root: Path, folders: list[Path]) -> InputError | None:
-    """What is raised where the folders of ``root`` seem to be classes and not splits."""
+    """The error to raise where the folders of ``root`` seem to be classes and not splits."""
     if any(word in folder.name.lower() for folder in folders for word in ("train", "test")):
         return None
     named = [folder.name for folder in folders if holds_image(folder)]

@@ -35,7 +35,7 @@ def has_idx(root: Path) -> bool:
 
 
 def is_idx(file: Path) -> bool:
-    """Whether ``file`` is called as the training images of IDX sets are."""
+    """Return whether ``file`` is called as the training images of IDX sets are."""
     match = _IMAGES.fullmatch(file.name)
     return match is not None and match[2] == "train" and file.is_file()
 

@@ -101,7 +101,7 @@ def _files(path: Path) -> list[tuple[Path, str | None]]:
 
 
 def _is_one_array(file: Path) -> bool:
-    """Whether ``file`` holds a single array without a name, as KMNIST's files do."""
+    """Return whether ``file`` holds one array without a name, as KMNIST's files do."""
     with open_npz(file, Allowance()) as npz:
         return npz.names() == ["arr_0"]
 

@@ -1,4 +1,4 @@
-"""How an array that is not read as images or labels can be saved so that it is."""
+"""Cures for an array that is not read: how to save it as images or labels."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from ghostnet_small.errors import InputError
 
 
 def has_parquet(root: Path) -> bool:
-    """Whether a parquet file lies anywhere below ``root``, hidden folders apart.
+    """Return whether a parquet file lies anywhere below ``root``, hidden folders apart.
 
     Beside the class folders of a ``train`` without any, it holds something else: embeddings, say.
     """

@@ -50,7 +50,7 @@ _UNREAD = (
 
 
 def unread_form(root: Path) -> str | None:
-    """What the folder ``root`` holds, that it is not read, and the cure.
+    """Return words on what the folder ``root`` holds, that it is not read, and the cure.
 
     None where nothing is known of what it holds. A folder that has images has another fault,
     whatever lies beside them.
