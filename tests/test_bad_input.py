@@ -440,6 +440,22 @@ def test_a_damaged_state(run: Path, refuse: Refuse) -> None:
     assert "state.safetensors is damaged" in refuse("train", "--resume", run)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data", "--data.source", "PATH"),
+        ("data", "--data.root", "PATH"),
+        ("predict", "ghostnetv3_small_w1.0_cifar10", "PATH"),
+        ("train", "PATH", "--out", "x"),
+        ("train", "--model.weights", "PATH", "--out", "x"),
+        ("distill", '--distill.teachers=["PATH"]', "--out", "x"),
+    ],
+)
+def test_a_home_that_nobody_knows(words: tuple[str, ...], refuse: Refuse) -> None:
+    path = "~nobody-of-that-name/x"
+    assert path in refuse(*(word.replace("PATH", path) for word in words))
+
+
 def test_a_record_of_a_run_that_has_not_ended(run: Path, tmp_path: Path, refuse: Refuse) -> None:
     line = refuse("record", run, tmp_path / "results.jsonl", "--weights-to", tmp_path / "w")
     assert f"train --resume {run}" in line

@@ -141,7 +141,7 @@ def no_temporary_room() -> InputError:
     )
 
 
-def expanded(typed: str) -> Path:
+def expanded(typed: str | Path) -> Path:
     """Return the path that a user typed; ``~`` stays where nobody knows the home that it names."""
     try:
         return Path(typed).expanduser()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ghostnet_small.data.pictures import picture_extensions
 from ghostnet_small.errors import InputError, printable
+from ghostnet_small.files import expanded
 
 # What systems leave in folders, in lower case; hidden files are passed over too.
 _JUNK = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx")
@@ -81,7 +82,7 @@ def list_images(path: str | Path) -> ImageFiles:
 
     Raises ``InputError`` where nothing is there, or no image.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if path.is_file():
         return ImageFiles([path])
     if not path.is_dir():

@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -37,6 +36,7 @@ from ghostnet_small.data.plausible import remark_on_pixels
 from ghostnet_small.data.settings import DataSettings
 from ghostnet_small.data.split import hold_out, limited_rows
 from ghostnet_small.errors import InputError
+from ghostnet_small.files import expanded
 
 logger = logging.getLogger(__name__)  # what a user should know, though nothing is wrong
 
@@ -229,7 +229,7 @@ def _list(settings: DataSettings, only: str | None) -> tuple[Listing, str]:
     """The source's listing, and its name for messages."""
     if settings.root is not None:
         return list_root(settings.root, settings.label_column, "data.root", only), settings.root
-    source, root = settings.source, Path(settings.source).expanduser()
+    source, root = settings.source, expanded(settings.source)
     if is_name(source):
         if not holds_data_set(root):
             return _list_named(settings), source

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from ghostnet_small.data.fitting import same_classes
 from ghostnet_small.errors import InputError
+from ghostnet_small.files import expanded
 from ghostnet_small.hub.models import is_hub_name, read_hub_name
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.network import Network, order_classes
@@ -35,7 +35,7 @@ class Beginning:
 
     def __init__(self, asked: ModelSettings) -> None:
         assert asked.weights is not None
-        path = Path(asked.weights).expanduser()
+        path = expanded(asked.weights)
         # Found once: a model of the hub is asked for then.
         folder = find_weights(path)
         try:

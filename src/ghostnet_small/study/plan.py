@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ghostnet_small.errors import InputError
+from ghostnet_small.files import expanded
 from ghostnet_small.hub.models import CONFIG
 from ghostnet_small.models.registry import check_settings
 from ghostnet_small.models.shipped import find_weights
@@ -145,7 +146,7 @@ def _teacher(name: str, names: Collection[str], out: Path) -> Path:
     """The folder of the run ``name``, or what ``name`` is itself: a folder or a name of weights."""
     if name in names:
         return run_folder(out, name)
-    path = Path(name).expanduser()
+    path = expanded(name)
     folder = find_weights(path)
     if not folder.exists():
         raise InputError(

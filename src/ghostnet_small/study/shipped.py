@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ghostnet_small.errors import InputError
+from ghostnet_small.files import expanded
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 FOLDERS = (_PACKAGE / "recipes", _PACKAGE.parent.parent / "recipes")
@@ -58,7 +59,7 @@ def _shipped() -> dict[str, Path]:
 
 
 def _find(text: str, shipped: Mapping[str, Path], what: str, *starts: str) -> Path:
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.exists():
         return path
     # A checkout's own command must do for an installed wheel too, where no recipes/ lies about.

@@ -28,7 +28,7 @@ from ghostnet_small.distill.targets import (
 )
 from ghostnet_small.distill.teacher import Teacher
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import cache_root
+from ghostnet_small.files import cache_root, expanded
 from ghostnet_small.gpu.features import ready_to_answer
 from ghostnet_small.models.network import order_classes
 from ghostnet_small.models.weights import load
@@ -57,7 +57,7 @@ class Teaching:
         self._check_settings(processes)
         self.teachers = [
             # A folded module puts out what comes before its activation, the student's after it.
-            load_teacher(Path(path).expanduser(), data, device, fold=not self.settings.on_maps)
+            load_teacher(expanded(path), data, device, fold=not self.settings.on_maps)
             for path in self.settings.teachers
         ]
         for teacher in self.teachers:
@@ -238,7 +238,7 @@ class Teaching:
             "views": self.views,
         }
         if self.settings.cache is not None:
-            folder = Path(self.settings.cache).expanduser() / f"teacher-{teacher.digest[:16]}"
+            folder = expanded(self.settings.cache) / f"teacher-{teacher.digest[:16]}"
         else:
             root = cache_root(self.recipe.data.cache)
             if root is None:
