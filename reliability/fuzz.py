@@ -202,7 +202,7 @@ def fuzz(
 
 def _watch(process: int, tally: Tally, until: float, inputs: int) -> tuple[str, int, bool]:
     """Wait for the child to go wrong (how), or for the end; its most memory, and whether it is."""
-    peak, (inherited, _) = 0, resident(os.getpid())
+    peak = 0
     while True:
         ended, status = os.waitpid(process, os.WNOHANG)
         tally.read()
@@ -215,13 +215,12 @@ def _watch(process: int, tally: Tally, until: float, inputs: int) -> tuple[str, 
         hung = tally.began and (
             worked(process) - tally.worked > MOST_SECONDS or now - tally.began > MOST_WAITING
         )
-        full = held - inherited > MOST_BYTES
-        if enough or hung or full:
+        if enough or hung or held > MOST_BYTES:
             os.kill(process, signal.SIGKILL)
             os.waitpid(process, 0)
             how = f"no answer in {MOST_SECONDS:g} s" if hung else "2 GiB of memory"
             # The last input of a run may be cut off, but not one that hangs.
-            return how, peak, bool(enough and not hung and not full)
+            return how, peak, bool(enough and not hung and held <= MOST_BYTES)
         time.sleep(LOOK_SECONDS)
 
 

@@ -18,6 +18,8 @@ from ghostnet_small.study.recipe import known_keys
 NOTEBOOKS = sorted((ROOT / "docs").rglob("*.ipynb"))
 
 
+# On busy cores it takes nearly the usual ten minutes.
+@pytest.mark.timeout(1800)
 def test_site(tmp_path: Path) -> None:
     """One build, the notebook's run in it; what is asked of it is asked in turn."""
     site = tmp_path / "site"

@@ -14,6 +14,8 @@ from docs_ways import Page
 from ghostnet_small.cli import COMMANDS
 
 
+# On busy cores the pages take more than the usual ten minutes.
+@pytest.mark.timeout(1800)
 def test_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One test, for the pages share what they train."""
     make_place(tmp_path)

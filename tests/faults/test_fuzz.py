@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
+import fuzz as fuzz_program
 from fuzz import fuzz, judged, mutated
 from readers import READERS
+from tally import resident
 from trees import pack, unpack
 
 SLOW = ("weights", "state", "parquet", "recipe")
@@ -39,6 +42,15 @@ def test_a_seed_is_read_at_all(tmp_path: Path) -> None:
         reader.read(reader.seeds(seeds)[0], scratch)
 
 
+@pytest.fixture
+def bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds a reader's memory by what this process has, which the reader is forked from, and
+    1 GiB."""
+    held, _ = resident(os.getpid())
+    monkeypatch.setattr(fuzz_program, "MOST_BYTES", held + (1 << 30))
+
+
+@pytest.mark.usefixtures("bounded")
 def test_findings_are_counted_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that raises, and one that ends its process: the count survives both."""
     import ctypes
@@ -62,22 +74,20 @@ def test_findings_are_counted_and_kept(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(list((tmp_path / "keep").glob("*.bin"))) == 2
 
 
+@pytest.mark.usefixtures("bounded")
 def test_a_reader_that_takes_memory_or_hangs_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dataclasses import replace
-
-    import fuzz as program
 
     def hang(data: bytes, scratch: Path) -> None:
         while True:
             pass
 
     def fill(data: bytes, scratch: Path) -> None:
-        bytes(bytearray(b"x") * (3 << 30))
+        bytes(bytearray(b"x") * (64 << 30))
 
-    monkeypatch.setattr(program, "MOST_SECONDS", 0.5)
-    monkeypatch.setattr(program, "MOST_BYTES", 1 << 30)
+    monkeypatch.setattr(fuzz_program, "MOST_SECONDS", 0.5)
     for read, said in ((hang, "no answer in 0.5 s"), (fill, "MemoryError")):
         monkeypatch.setitem(READERS, "pickle", replace(READERS["pickle"], read=read))
         keep = tmp_path / said
