@@ -20,7 +20,7 @@ help:
 	@echo 'make demo-assets       fetch what ghostnet-small demo runs networks with in the browser (once)'
 	@echo 'make wheel             build dist/*.whl, the page of the demo in it'
 	@echo 'make lint              lint and types'
-	@echo 'make check             lint, types and the tests that are quick: for all day (a minute and a half)'
+	@echo 'make check             lint, types and the tests that are quick: for all day'
 	@echo 'make test              lint, types and tests; GHOSTNET_CIFAR10=DIR adds the tests on CIFAR-10'
 	@echo 'make docs              the documentation as a site: build/site/index.html'
 	@echo 'make clean             remove .venv, $(RUN), $(STUDY) and what the tools cache'

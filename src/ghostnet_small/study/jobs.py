@@ -144,7 +144,7 @@ def train_words(
     """
     if state == "missing":
         return ["train", str(recipe_file), "--out", str(job.folder)]
-    here = [word for word in overrides if word[2:].partition("=")[0] in PLACE]
+    here = [word for word in overrides if not keys_of([word]).isdisjoint(PLACE)]
     return ["train", "--resume", str(job.folder), *here]
 
 

@@ -2,9 +2,9 @@
 
 A batch norm's running statistics average over the steps behind. At the start of a training the
 weights move so far in a step that statistics of the step before are of another network, and the
-error multiplies from layer to layer: by the running statistics a validation loss is thousands of
-times the training loss (tests/train/test_early_statistics.py). Later the weights move little, and
-the running statistics are right.
+error multiplies from layer to layer: by the running statistics a loss is more than a hundred times
+that of training (tests/train/test_early_statistics.py). Later the weights move little, and the
+running statistics are right.
 
 Source: arXiv:2105.07576, section 3, "precise batch norm".
 """
