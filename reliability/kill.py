@@ -26,6 +26,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,8 @@ class Process:
                     os.dup2(sys.stdout.fileno(), 2)
                     os.execv(sys.executable, [sys.executable, "-m", "ghostnet_small", *words])
                 status = command(words)
+            except BaseException:
+                traceback.print_exc()  # before the exit below hides it
             finally:
                 os._exit(status)
 
