@@ -109,7 +109,10 @@ def _create(
     """``create_ghostnet`` under timm's words; without classes the head's 1280 features come out,
     and ``deployed`` makes the folded form, which cannot be trained."""
     if global_pool != "avg":
-        raise InputError(f"global_pool is {global_pool!r}; this network has only 'avg'")
+        raise InputError(
+            f"global_pool is {global_pool!r}; this network has only 'avg': take the map before it "
+            "from forward_features"
+        )
     for word, value in others.items():
         # timm's own programs give 0 for what is not wanted.
         if value or word not in _OFF_AT_ZERO:
@@ -126,12 +129,15 @@ def _create(
 def _build(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
     if pretrained:
         options = {**options, **_checked(name, options)}
-    if options.pop("features_only", False):
-        raise InputError(
-            "features_only=True is not supported; call forward_features of the network for its "
-            "last feature map"
-        )
-    model: nn.Module = build_model_with_cfg(_create, name, pretrained, name=name, **options)
+    sizes = 1 + sum(block.stride > 1 for block in ARCHITECTURES[name].blocks)
+    model: nn.Module = build_model_with_cfg(
+        _create,
+        name,
+        pretrained,
+        feature_cfg={"feature_cls": "getter", "out_indices": tuple(range(sizes))},
+        name=name,
+        **options,
+    )
     return model
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -189,3 +190,35 @@ def test_what_cannot_be_made_says_so(name: str, arguments: dict, said: str) -> N
     with pytest.raises(InputError) as raised:
         gns.create_model(name, **arguments)
     assert said in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_graphs_of_torch_fx_and_torchscript_take_any_size(folded: bool) -> None:
+    model = gns.create_model("ghostnetv3_small", width=0.25).eval()
+    if folded:
+        model = gns.reparameterize(model)
+    traced = torch.fx.symbolic_trace(model)
+    with warnings.catch_warnings():
+        # PyTorch advises against TorchScript by now.
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.script(model)
+    with torch.no_grad():
+        # Of 4x4 the last map is 1x1, which an attention gate does not halve.
+        for size in (4, 9, 32):
+            x = torch.randn(2, 3, size, size)
+            expected = model(x)
+            assert relative(traced(x), expected) < 1e-5
+            assert relative(scripted(x), expected) < 1e-5
+
+
+def test_torchvision_extracts_features() -> None:
+    extraction = pytest.importorskip("torchvision.models.feature_extraction")
+    model = gns.create_model("ghostnetv3_small", width=0.25).eval()
+    extractor = extraction.create_feature_extractor(model, ["blocks.4", "head"])
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        found = extractor(x)
+        (expected,) = model.forward_intermediates(x, (1,), intermediates_only=True)
+    block, head = found.values()
+    assert block.shape == (2, 8, 16, 16) and head.shape == (2, 1280, 1, 1)
+    assert relative(block, expected) < 1e-5

@@ -137,6 +137,49 @@ def test_without_classes_the_features_come_out() -> None:
         assert model(x).shape == (2, 5)
 
 
+@pytest.mark.parametrize(("name", "sizes"), [("ghostnetv3_small", 3), ("ghostnetv3", 5)])
+def test_the_last_map_of_each_size(name: str, sizes: int) -> None:
+    whole = timm.create_model(name, width=0.25).eval()
+    maps = timm.create_model(name, width=0.25, features_only=True).eval()
+    maps.model.load_state_dict(whole.state_dict())
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        found = maps(x)
+        last, two = whole.forward_intermediates(x, indices=2)
+        backwards = whole.forward_intermediates(x, indices=(-1, 0), intermediates_only=True)
+        # What follows the deepest map is the rest of the network.
+        rest = whole.forward_head(torch.relu(whole.last(found[-1])))
+        assert torch.equal(rest, whole(x)) and torch.equal(last, whole.forward_features(x))
+    assert [tuple(one.shape) for one in found] == [
+        (2, channels, 32 // reduction, 32 // reduction)
+        for channels, reduction in zip(
+            maps.feature_info.channels(), maps.feature_info.reduction(), strict=True
+        )
+    ]
+    assert maps.feature_info.reduction() == [2**place for place in range(sizes)]
+    assert all(map(torch.equal, two, found[-2:]))
+    assert all(map(torch.equal, backwards, (found[-1], found[0])))
+
+
+@pytest.mark.parametrize("indices", [0, 4, (3,), (-4,), ()])
+def test_maps_that_there_are_not(indices: int | tuple[int, ...]) -> None:
+    model = timm.create_model("ghostnetv3_small", width=0.25).eval()
+    with pytest.raises(ValueError, match="there are 3 feature maps") as raised:
+        model.forward_intermediates(torch.randn(1, 3, 8, 8), indices=indices)
+    assert repr(indices) in str(raised.value)
+
+
+def test_words_of_timm_that_say_what_to_do_instead() -> None:
+    model = timm.create_model("ghostnetv3_small", width=0.25)
+    model.set_grad_checkpointing(False)
+    with pytest.raises(ValueError, match="take a smaller batch"):
+        model.set_grad_checkpointing()
+    with pytest.raises(ValueError, match="take the map before it from forward_features"):
+        model.reset_classifier(0, "")
+    with pytest.raises(ValueError, match="has only 'NCHW'"):
+        model.forward_intermediates(torch.randn(1, 3, 8, 8), output_fmt="NHWC")
+
+
 def test_training_scripts_may_pass_a_dropout_of_zero() -> None:
     off = {"drop_rate": 0.0, "drop_path_rate": 0.0, "drop_block_rate": None, "bn_eps": None}
     timm.create_model("ghostnetv3_small", width=0.25, **off)
@@ -152,7 +195,7 @@ def test_training_scripts_may_pass_a_dropout_of_zero() -> None:
         ({"width_mult": 2}, "width_mult is 2; this network calls it width"),
         ({"act_layer": "silu"}, "act_layer is 'silu'; this network has no such setting: it takes"),
         ({"global_pool": "max"}, "'max'"),
-        ({"features_only": True}, "features_only"),
+        ({"global_pool": ""}, "take the map before it from forward_features"),
         ({"width": -1}, "-1"),
         ({"num_classes": -1}, "-1"),
         ({"in_chans": 0}, "0"),

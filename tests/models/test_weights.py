@@ -255,6 +255,15 @@ def test_weights_of_another_type_are_converted(
             assert torch.equal(found[name], tensor.float())
 
 
+def test_the_default_type_of_pytorch_is_not_asked(saved: Path) -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        model, _ = gns.load(saved)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
 def test_the_fingerprints_of_the_splits_are_kept(tmp_path: Path) -> None:
     model = gns.create_model("ghostnetv3_small", width=0.1, num_classes=3, in_channels=1)
     info = replace(INFO, fingerprints={"train": "a1", "test": "b2"})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import torch.fx
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -117,6 +118,9 @@ class GhostNetV3(Network):
         channels = divisible(architecture.stem * width)
         self.stem = ConvBN(in_channels, channels, 3)
         blocks: list[GhostBottleneck] = []
+        # The last map of each size, as timm tells it.
+        self.feature_info: list[dict[str, Any]] = []
+        reduction = 1
         for number, block in enumerate(architecture.blocks):
             hidden, out = divisible(block.hidden * width), divisible(block.out * width)
             blocks.append(
@@ -130,7 +134,12 @@ class GhostNetV3(Network):
                     gated=number >= UNGATED_BLOCKS,
                 )
             )
-            channels = out
+            channels, reduction = out, reduction * block.stride
+            if self.feature_info and self.feature_info[-1]["reduction"] == reduction:
+                self.feature_info.pop()
+            self.feature_info.append(
+                {"num_chs": channels, "reduction": reduction, "module": f"blocks.{number}"}
+            )
         self.blocks = nn.Sequential(*blocks)
         self.last = ConvBN(channels, self.num_features, 1)
         self.head = nn.Conv2d(self.num_features, HEAD_FEATURES, 1)
@@ -153,13 +162,62 @@ class GhostNetV3(Network):
         """
         # A mean over (2, 3) would hand back a gradient in the default memory format.
         mean = x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
-        if mean.is_cuda and not self.head._forward_hooks:
+        # torch.fx cannot follow a choice by device.
+        traced = isinstance(mean, torch.fx.Proxy)
+        if not traced and mean.is_cuda and not self.head._forward_hooks:
             # One product; a GPU's convolutions have to look for an algorithm first.
             head = functional.linear(mean, self.head.weight.flatten(1), self.head.bias)
         else:
             head = self.head(mean[:, :, None, None]).flatten(1)
         features = functional.relu(head)
         return features if pre_logits else self.classifier(features)
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """The last feature map of each size, and ``forward_features(x)`` before them.
+
+        ``indices`` picks from ``feature_info``, the last so many or by place; ``None`` is all. With
+        ``intermediates_only`` the maps alone. ``norm`` and ``stop_early`` change nothing here: the
+        blocks end in batch norms, and all are computed.
+
+        Raises ``ValueError`` where ``indices`` or ``output_fmt`` do not fit.
+
+        Source: timm's method of that name.
+        """
+        if output_fmt != "NCHW":
+            raise ValueError(f"output_fmt is {output_fmt!r}; this network has only 'NCHW'")
+        there = len(self.feature_info)
+        if indices is None:
+            indices = there
+        picked = range(-indices, 0) if isinstance(indices, int) else indices
+        if not picked or not all(-there <= place < there for place in picked):
+            raise ValueError(
+                f"indices are {indices!r}; there are {there} feature maps: give a number of them, "
+                f"or places from 0 to {there - 1}"
+            )
+        ends = [int(info["module"].removeprefix("blocks.")) for info in self.feature_info]
+        maps, out = [], with_relu(self.stem, x)
+        for number, block in enumerate(self.blocks):
+            out = block(out)
+            if number in ends:
+                maps.append(out)
+        chosen = [maps[place] for place in picked]
+        return chosen if intermediates_only else (with_relu(self.last, out), chosen)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Raises ``ValueError`` where ``enable`` asks for what this network does not have."""
+        if enable:
+            raise ValueError(
+                "set_grad_checkpointing(True): this network is always computed as a whole, for "
+                "its batch norms would count each batch twice; take a smaller batch"
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))
@@ -174,7 +232,10 @@ class GhostNetV3(Network):
         Raises ``ValueError`` where ``global_pool`` is not ``"avg"``, the only one there is.
         """
         if global_pool not in (None, "avg"):
-            raise ValueError(f"global_pool is {global_pool!r}; this network has only 'avg'")
+            raise ValueError(
+                f"global_pool is {global_pool!r}; this network has only 'avg': take the map before "
+                "it from forward_features"
+            )
         self.num_classes = num_classes
         self.config = {**self.config, "num_classes": num_classes}
         if num_classes == 0:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.fx
 from torch import nn
 
 
@@ -30,6 +31,15 @@ class Network(nn.Module):
         """The same network, with the same parameters, as one graph whatever the batch: to be
         exported."""
         return self
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What ``torch.jit.script`` compiles instead: the graph of all modules, without the
+        choices of how to compute each."""
+        traced = torch.fx.symbolic_trace(self)
+        for node in traced.graph.nodes:
+            node.type = None  # TorchScript cannot read annotations that are text
+        traced.recompile()
+        return traced
 
 
 @torch.no_grad()

@@ -151,7 +151,8 @@ def load(path: str | Path, weights: str = "last") -> tuple[Network, ModelInfo]:
     build = partial(create_from, config)
     # Shapes are compared before memory is taken: on the meta device a model costs nothing.
     with torch.device("meta"):
-        model = build().eval()
+        # In the type that images come in, whatever PyTorch's default is.
+        model = build().float().eval()
     deployed = config["form"] == "deployed" and isinstance(model, GhostNetV3)
 
     def check(shapes: Shapes) -> None:
@@ -171,7 +172,7 @@ def load(path: str | Path, weights: str = "last") -> tuple[Network, ModelInfo]:
                 f"{config['width']}; copy it again with its {CONFIG}"
             )
         with torch.random.fork_rng(devices=[]):
-            model = reparameterize(build().eval())  # type: ignore[assignment]
+            model = reparameterize(build().float().eval())  # type: ignore[assignment]
     load_checked(model, tensors, what=what, assign=True)
     return model.requires_grad_(True), info
 

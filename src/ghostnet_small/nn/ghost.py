@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d
+
+
+@torch.fx.wrap
+def halved(x: Tensor) -> Tensor:
+    """Means of 2x2 pixels: ``(N, C, H, W) -> (N, C, H // 2, W // 2)``; ``x`` where it is smaller.
+
+    A leaf to ``torch.fx``, which cannot follow a choice by size.
+    """
+    if min(x.shape[2], x.shape[3]) >= 2:
+        return functional.avg_pool2d(x, 2)
+    return x
 
 
 class AttentionGate(nn.Module):
@@ -28,8 +40,7 @@ class AttentionGate(nn.Module):
         self.vertical = ConvBN(out_channels, out_channels, (5, 1), groups=out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.halves((x.shape[2], x.shape[3])):
-            x = functional.avg_pool2d(x, 2)
+        x = halved(x)
         for layer in self.layers:
             x = layer(x)
         return torch.sigmoid(x)
