@@ -98,6 +98,9 @@ def _classifier_option(parser: argparse.ArgumentParser) -> None:
         help="a run's folder, weights by folder, name or hf-hub:owner/name, or an exported file",
     )
     parser.add_argument("--weights", choices=("last", "best"), help="of a run (last)")
+    parser.add_argument(
+        "--trust", action="store_true", help="run an exported file whatever it asks of the machine"
+    )
 
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
@@ -125,6 +128,7 @@ def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
         overrides=args.overrides,
         fold=args.fold,
         flip=args.flip,
+        trust=args.trust,
         say=remark,
     )
 
@@ -140,7 +144,14 @@ def _predict_options(parser: argparse.ArgumentParser) -> None:
 def _predict(args: argparse.Namespace) -> list[dict[str, Any]]:
     from ghostnet_small.study.prediction import predict
 
-    answers = predict(args.path, args.pictures, top=args.top, weights=args.weights, say=remark)
+    answers = predict(
+        args.path,
+        args.pictures,
+        top=args.top,
+        weights=args.weights,
+        trust=args.trust,
+        say=remark,
+    )
     bad = sum("error" in answer for answer in answers)
     if bad:
         raise Failed(f"{bad} of {len(answers)} pictures cannot be read", 3, value=answers)

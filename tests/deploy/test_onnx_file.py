@@ -165,13 +165,117 @@ def renamed(model: onnx.ModelProto) -> None:
     model.graph.output[0].name = model.graph.node[0].output[0]
 
 
+def loops(model: onnx.ModelProto) -> None:
+    """2^62 turns."""
+    body = onnx.helper.make_graph([], "body", [], [])
+    names = ["turns", "goes", "pictures"]
+    loop = onnx.helper.make_node("Loop", names, ["last"], body=body)
+    model.graph.node.insert(0, loop)
+
+
+def makes_much(model: onnx.ModelProto) -> None:
+    """4.5 GiB from a few bytes."""
+    shape = onnx.helper.make_tensor("much", onnx.TensorProto.INT64, [1], [1_200_000_000])
+    model.graph.initializer.append(shape)
+    model.graph.node.insert(0, onnx.helper.make_node("ConstantOfShape", ["much"], ["out of it"]))
+
+
+def hides_a_graph(model: onnx.ModelProto) -> None:
+    graph = onnx.helper.make_graph([], "inside", [], [])
+    model.graph.node[0].attribute.append(onnx.helper.make_attribute("hidden", graph))
+
+
+def reads_a_file(model: onnx.ModelProto) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/hostname")
+
+
+def has_functions(model: onnx.ModelProto) -> None:
+    function = onnx.helper.make_function("", "Relu", ["x"], ["y"], [], [])
+    model.functions.append(function)
+
+
+def grows(model: onnx.ModelProto) -> None:
+    """By a padding that is no attribute."""
+    far = 1 << 20
+    pads = onnx.helper.make_tensor(
+        "pads", onnx.TensorProto.INT64, [8], [0, 0, 0, 0, 0, 0, far, far]
+    )
+    model.graph.initializer.append(pads)
+    model.graph.node.append(onnx.helper.make_node("Pad", ["pictures", "pads"], ["large"]))
+
+
+def works_on(model: onnx.ModelProto) -> None:
+    """Pools of 2^20 pixels, each of which is as many sums."""
+    large = onnx.helper.make_node(
+        "AveragePool",
+        ["pictures"],
+        ["pooled"],
+        kernel_shape=[4096, 4096],
+        pads=[4095, 4095, 4095, 4095],
+        count_include_pad=1,
+    )
+    model.graph.node.append(large)
+
+
+def unknown(model: onnx.ModelProto) -> None:
+    """A size that only running tells."""
+    model.graph.node.append(onnx.helper.make_node("Cast", ["pictures"], ["whole"], to=7))
+    model.graph.node.append(onnx.helper.make_node("Flatten", ["whole"], ["flat"], axis=0))
+    model.graph.node.append(onnx.helper.make_node("Squeeze", ["flat"], ["sizes"]))
+    model.graph.node.append(onnx.helper.make_node("Reshape", ["pictures", "sizes"], ["odd"]))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (loops, "uses the operator 'Loop'"),
+        (makes_much, "uses the operator 'ConstantOfShape'"),
+        (mistyped, "uses the operator 'Rleu'"),
+        (hides_a_graph, "has a graph inside Conv"),
+        (reads_a_file, "keeps numbers in another file"),
+        (has_functions, "brings functions"),
+        (far_outside, "has 'pads' of Conv far out of range"),
+        (grows, "values in one tensor, more than 268,435,456"),
+        (works_on, "products an image, more than"),
+        (unknown, "does not say how large 'odd' of Reshape is"),
+    ],
+)
+def test_what_a_strangers_graph_asks_for_is_judged_before_it_runs(
+    change: Callable[[onnx.ModelProto], None],
+    said: str,
+    plain: tuple[Sample, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = changed(plain[1], change, tmp_path / "model.onnx")
+
+    def run(*given: object, **options: object) -> None:
+        pytest.fail("the runtime was given the file")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", run)
+    with pytest.raises(InputError, match=re.escape(str(path))) as raised:
+        open_file(path)
+    assert said in str(raised.value) and "--trust" in str(raised.value)
+
+
+def test_a_trusted_file_is_given_to_the_runtime(plain: tuple[Sample, Path], tmp_path: Path) -> None:
+    path = changed(plain[1], makes_much, tmp_path / "model.onnx")
+    with pytest.raises(InputError, match="uses the operator 'ConstantOfShape'"):
+        open_file(path)
+    # It leaves out what nobody asks for.
+    check_answers(open_file(path, trust=True), plain[0])
+
+
 @pytest.mark.parametrize("change", [mistyped, far_outside, renamed])
 def test_a_graph_that_cannot_run_is_refused_when_it_is_opened(
     change: Callable[[onnx.ModelProto], None], plain: tuple[Sample, Path], tmp_path: Path
 ) -> None:
     path = changed(plain[1], change, tmp_path / "model.onnx")
     with pytest.raises(InputError, match=re.escape(str(path)) + " (is no network|takes and)"):
-        open_file(path)
+        open_file(path, trust=True)
 
 
 def test_a_description_that_is_not_the_graphs_is_refused(

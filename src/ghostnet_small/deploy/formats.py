@@ -39,7 +39,8 @@ class Format:
     ``open_file(path, threads)``, and, where ``int8``, ``quantize(network, description,
     calibration, path)``, whose ``calibration`` are training pictures as a session takes them.
     ``ghostnets_only``: it takes no other networks. ``mixed``: ``quantize`` takes a fifth argument
-    as well, names of modules that stay in float32.
+    as well, names of modules that stay in float32. ``checked``: the module has
+    ``check_file(path)``, which refuses what a stranger's file must not do before a runtime sees it.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Format:
     int8: bool = False
     ghostnets_only: bool = False
     mixed: bool = False
+    checked: bool = False
 
     @property
     def install(self) -> str:
@@ -98,6 +100,7 @@ FORMATS = {
             extra="onnx",
             int8=True,
             mixed=True,
+            checked=True,
         ),
         Format(
             "openvino",
@@ -154,21 +157,27 @@ def format_of(path: Path) -> Format | None:
     return next((form for form in FORMATS.values() if path.name.endswith(form.suffix)), None)
 
 
-def open_file(path: Path, threads: int = 1) -> Session:
+def open_file(path: Path, threads: int = 1, *, trust: bool = False) -> Session:
     """The network of an exported file, to run on ``threads`` CPU threads.
 
+    With ``trust`` it may do what no file that ``export`` writes does.
+
     Raises ``InputError`` where the file is of no known format, its runtime is not installed, a
-    companion is missing, or it is damaged or of another version.
+    companion is missing, or it is damaged or of another version; and, without ``trust``, where it
+    was not written by ``export`` as far as can be told.
     """
     form = format_of(path)
     if form is None:
         endings = ", ".join(known.suffix for known in FORMATS.values())
         raise InputError(f"{path} is no exported network; their names end in {endings}")
-    opener: Callable[[Path, int], Session] = form.load().open_file
+    module = form.load()
+    opener: Callable[[Path, int], Session] = module.open_file
     for file in form.files(path):
         if not file.is_file():
             beside = f", or copy it beside {path.name}" if file != path else " first"
             raise InputError(f"{file} is not there; export the run{beside}")
+    if not trust and form.checked:
+        module.check_file(path)
     return opener(path, threads)
 
 

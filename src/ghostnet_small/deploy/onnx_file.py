@@ -15,6 +15,7 @@ from torch import nn
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import KEY, Description, read_description
 from ghostnet_small.deploy.formats import Array
+from ghostnet_small.deploy.onnx_graph import check_graph
 from ghostnet_small.deploy.pieces import in_pieces
 from ghostnet_small.deploy.rewrite import Form, rewrite
 from ghostnet_small.errors import InputError
@@ -156,6 +157,11 @@ def open_file(path: Path, threads: int) -> OnnxSession:
     Raises ``InputError`` where the file is damaged or of another version.
     """
     return OnnxSession(path, threads)
+
+
+def check_file(path: Path) -> None:
+    """Raises ``InputError`` where ``path`` is damaged, or asks for what no export does."""
+    check_graph(_checked(path), path)
 
 
 def _end(body: bytes) -> bytes:

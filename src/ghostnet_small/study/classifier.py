@@ -56,19 +56,19 @@ class Classifier(ABC):
 
 
 def open_classifier(
-    path: Path, *, weights: str | None = None, fold: bool | None = None
+    path: Path, *, weights: str | None = None, fold: bool | None = None, trust: bool = False
 ) -> Classifier:
     """The classifier of a run's folder, of a folder with weights or of an exported file.
 
     Of a run, ``weights`` picks "last" (the default) or "best"; a GhostNet is folded unless
-    ``fold`` is False.
+    ``fold`` is False. An exported file may do what no export does only with ``trust``.
 
     Raises ``InputError`` where ``path`` cannot be read, or is an exported file and an option is
     given that means nothing there.
     """
     if not is_exported(path):
         return TrainedWeights(path, weights or "last", fold is not False)
-    found = ExportedFile(path)
+    found = ExportedFile(path, trust=trust)
     for option, given in (("--weights", weights), ("--fold", fold)):
         if given is not None:
             raise InputError(
@@ -130,10 +130,10 @@ class ExportedFile(Classifier):
 
     any_size = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, trust: bool = False) -> None:
         self.path = path
         self._threads = torch.get_num_threads()
-        self._session = open_file(path, self._threads)
+        self._session = open_file(path, self._threads, trust=trust)
         self._description = found = self._session.description
         self.info = ModelInfo(
             *(found.classes, found.size, found.mean, found.std),
@@ -153,7 +153,7 @@ class ExportedFile(Classifier):
             )
         if train.threads not in (None, self._threads):
             self._threads = train.threads
-            self._session = open_file(self.path, train.threads)
+            self._session = open_file(self.path, train.threads, trust=True)  # as above
 
     def check_size(self, height: int, width: int) -> None:
         """As the base says."""

@@ -33,6 +33,7 @@ def evaluate_classifier(
     overrides: Sequence[str] = (),
     fold: bool | None = None,
     flip: bool = False,
+    trust: bool = False,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """``top1`` (%), ``loss`` (nats), ``correct`` and ``total`` of trained weights or an exported
@@ -43,14 +44,14 @@ def evaluate_classifier(
     ``fingerprint`` is of it alone, and other splits need not be there. A size that ``overrides``
     ask for is kept where the network takes it.
 
-    ``weights`` and ``fold`` as ``open_classifier`` takes them: a network is folded as it is for the
-    figures of a training. With ``flip`` also ``flip_top1`` (%) and ``flip_correct``, of answers
-    averaged with those to the mirror images. ``say`` takes remarks for the user.
+    ``weights``, ``fold`` and ``trust`` as ``open_classifier`` takes them: a network is folded as it
+    is for the figures of a training. With ``flip`` also ``flip_top1`` (%) and ``flip_correct``, of
+    answers averaged with those to the mirror images. ``say`` takes remarks for the user.
 
     Raises ``InputError`` where the weights or the data cannot be read, or the data have classes
     that the weights do not know.
     """
-    classifier = open_classifier(path, weights=weights, fold=fold)
+    classifier = open_classifier(path, weights=weights, fold=fold, trust=trust)
     info = classifier.info
     source = TrainedOn(info, path, overrides, any_size=classifier.any_size, say=say)
     classifier.settle(source.recipe.train)

@@ -28,6 +28,7 @@ def predict(
     *,
     top: int = 5,
     weights: str | None = None,
+    trust: bool = False,
     say: Callable[[str], None],
 ) -> list[dict[str, Any]]:
     """For each picture its ``path``, ``label``, ``probability`` and the ``top`` likeliest classes.
@@ -35,14 +36,14 @@ def predict(
     One that cannot be read has ``error``, which says why, and neither label nor probability (both
     None): the others are answered to all the same.
 
-    ``path`` and ``weights`` as ``open_classifier`` takes them. ``pictures`` are files, and folders
-    that are searched to the bottom. One of another size or colour than the model's is converted,
-    and the first of each is told to ``say``.
+    ``path``, ``weights`` and ``trust`` as ``open_classifier`` takes them. ``pictures`` are files,
+    and folders that are searched to the bottom. One of another size or colour than the model's is
+    converted, and the first of each is told to ``say``.
 
     Raises ``InputError`` where the weights cannot be read or are of neither one channel nor
     three, a folder holds no picture, or no picture at all can be read.
     """
-    classifier = open_classifier(path, weights=weights)
+    classifier = open_classifier(path, weights=weights, trust=trust)
     info = classifier.info
     if len(info.mean) not in COLOURS:
         raise InputError(
