@@ -55,6 +55,7 @@ PAGES = {
         "docs/design",
         "docs/performance",
         "docs/reliability",
+        "docs/security",
         "CHANGELOG",
     ),
 }
