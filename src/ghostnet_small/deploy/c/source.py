@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib import resources
 
 from ghostnet_small.deploy.c.text import Code, comment, string
@@ -10,15 +9,16 @@ from ghostnet_small.deploy.description import KEY, Description
 from ghostnet_small.version import __version__
 
 
-def source_text(description: Description, code: Code, kernels: Sequence[str]) -> str:
-    """The C file: ``kernels`` name files of this room that ``code`` calls."""
+def source_text(description: Description, code: Code) -> str:
+    """The C file."""
+    room = resources.files("ghostnet_small.deploy.c")
     parts = [
         comment(_about(description, code)),
         f"/* {tag(description)} */",
         *(["#include <math.h>"] if description.input == "pixels" else []),
-        *(resources.files("ghostnet_small.deploy.c").joinpath(k).read_text() for k in kernels),
+        *(room.joinpath(name).read_text() for name in _kernels(description)),
         "\n".join(code.instances),
-        *code.tables,
+        *(table.definition() for table in code.tables),
         f"extern {_names(description)};",
         f"{_names(description)} = {{\n    "
         + ",\n    ".join(map(string, description.classes))
@@ -71,6 +71,16 @@ def read_tag(text: str) -> str | None:
     start = f"/* {KEY}: "
     line = next((line for line in text.splitlines() if line.startswith(start)), None)
     return None if line is None else line.removeprefix(start).removesuffix(" */")
+
+
+def _kernels(description: Description) -> list[str]:
+    """The files of this room that the code calls."""
+    kernels = [f"{description.precision}.c"]
+    if description.input == "pixels":
+        kernels += [f"{description.precision}_pixels.c", "softmax.c"]
+    elif description.precision == "int8":
+        kernels.append("int8_floats.c")
+    return kernels
 
 
 def _names(description: Description) -> str:
