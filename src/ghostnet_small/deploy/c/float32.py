@@ -78,7 +78,7 @@ class _Writer:
 
     def table(self, name: str, values: Sequence[float] | Tensor) -> str:
         flat = torch.as_tensor(values).flatten().tolist()
-        self.tables.append(Table("float", name, tuple(numbers(flat))))
+        self.tables.append(Table("float", name, " ".join(numbers(flat))))
         return name
 
     def step(self, number: int, step: Step, picture: str) -> None:
@@ -154,8 +154,8 @@ class _Writer:
         self.lines.append(f"{call};")
 
     def stretch(self, name: str, size: int, stretched: int) -> str:
-        found = tuple(map(str, nearest(size, stretched)))
-        self.tables.append(Table("unsigned char", name, found, places=True))
+        found = map(str, nearest(size, stretched))
+        self.tables.append(Table("unsigned char", name, " ".join(found), places=True))
         return name
 
 

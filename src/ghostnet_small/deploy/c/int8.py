@@ -134,7 +134,7 @@ class _Writer:
         return self.table("gns_byte", name, map(str, nearest(size, stretched)), places=True)
 
     def table(self, kind: str, name: str, values: Iterable[str], *, places: bool = False) -> str:
-        self.tables.append(Table(kind, name, tuple(values), places))
+        self.tables.append(Table(kind, name, " ".join(values), places))
         return name
 
     def step(self, number: int, made: Quantized) -> None:

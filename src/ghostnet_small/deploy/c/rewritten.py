@@ -117,12 +117,11 @@ def _filled(code: Code, source: str) -> Code:
 def _with_numbers(table: Table, name: str, bodies: Mapping[str, str]) -> Table:
     if name not in bodies:
         raise _Altered(f"the table {table.name} is missing")
-    body, count = bodies[name], len(table.numbers)
-    words = body.replace(",", " ").split() if len(body) <= LONGEST * count else []
-    number = _NUMBER.get(table.kind, _NUMBER["int"])
-    if len(words) != count or not all(map(number.fullmatch, words)):
-        raise _Altered(f"the table {name:.40} holds something else than {count} numbers")
-    return replace(table, numbers=tuple(words))
+    body, number = bodies[name], _NUMBER.get(table.kind, _NUMBER["int"])
+    words = body.replace(",", " ").split() if len(body) <= LONGEST * table.count else []
+    if len(words) != table.count or not all(map(number.fullmatch, words)):
+        raise _Altered(f"the table {name:.40} holds something else than {table.count} numbers")
+    return replace(table, numbers=" ".join(words))
 
 
 def _compare(name: str, given: str, made: str) -> None:

@@ -14,20 +14,26 @@ BYTES = {"float": 4, "int": 4}  # of a number, where it is not one
 
 @dataclass(frozen=True)
 class Table:
-    """A constant table: the C type ``kind`` of its numbers, its ``name``, and the ``numbers``.
+    """A constant table: the C type ``kind`` of its numbers, its ``name``, and the ``numbers``, with
+    spaces between them.
 
     ``places``: its numbers are places in memory, which follow from the network's shape.
     """
 
     kind: str
     name: str
-    numbers: tuple[str, ...]
+    numbers: str
     places: bool = False
+
+    @property
+    def count(self) -> int:
+        """Of its numbers."""
+        return self.numbers.count(" ") + 1
 
     def definition(self) -> str:
         """The table in C, from some size on where a line of the cache begins."""
-        body = "\n".join(f"    {line}" for line in _wrapped(self.numbers, WIDTH - 4))
-        storage = "GNS_LARGE" if len(self.numbers) >= LARGE else "GNS_TABLE"
+        body = "\n".join(f"    {line}" for line in _wrapped(self.numbers.split(), WIDTH - 4))
+        storage = "GNS_LARGE" if self.count >= LARGE else "GNS_TABLE"
         return f"{storage} {self.kind} {self.name}[] = {{\n{body}\n}};"
 
 
@@ -48,11 +54,11 @@ class Code:
     @property
     def table_bytes(self) -> int:
         """Of all tables."""
-        return sum(BYTES.get(table.kind, 1) * len(table.numbers) for table in self.tables)
+        return sum(BYTES.get(table.kind, 1) * table.count for table in self.tables)
 
     def shared(self) -> Code:
         """The same code, in which equal tables are one; its name is that of the first."""
-        first: dict[tuple[str, tuple[str, ...]], Table] = {}
+        first: dict[tuple[str, str], Table] = {}
         names = {
             table.name: first.setdefault((table.kind, table.numbers), table).name
             for table in self.tables
