@@ -48,6 +48,7 @@ SLOW = (
     "faults/test_study_kills.py",
     "study/test_ray.py",
     "deploy/test_c_file.py",
+    "deploy/test_c_strangers.py",
     "train/test_processes.py",
     "docs/test_site.py",
     "deploy/test_quantize.py",

@@ -129,4 +129,4 @@ def _compare(name: str, given: str, made: str) -> None:
         return
     pairs = zip_longest(given.split("\n"), made.split("\n"))
     line = next(number for number, (one, other) in enumerate(pairs, 1) if one != other)
-    raise _Altered(f"line {line} of {name} is another")
+    raise _Altered(f"line {line} of {name} differs")
