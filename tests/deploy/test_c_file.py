@@ -229,7 +229,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         open_file(path)
     tag = next(line for line in text.splitlines() if read_tag(line))
     path.write_text(f"{tag}\nint ghostnet_workspace = 4;\n")
-    with pytest.raises(InputError, match="is missing.*; export the run again"):
+    with pytest.raises(InputError, match=r"is too short .*; export the run again"):
         open_file(path)
     path.write_text(text)
     monkeypatch.setenv("PATH", str(tmp_path))

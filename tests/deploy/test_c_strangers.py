@@ -187,6 +187,24 @@ def test_benchmark_and_demo_do_not_run_it(exported: Path, tmp_path: Path, capsys
         assert status == 2
 
 
+def test_a_planted_library_is_not_loaded(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is whole, but another user of the cache has compiled it for this one."""
+    theirs, mark = tmp_path / "theirs", tmp_path / "mark"
+    monkeypatch.setenv("GHOSTNET_CACHE", str(theirs))
+    with monkeypatch.context() as patch:
+        patch.setattr(compiled, "rewritten", lambda path, source, *_: source + code(mark))
+        open_file(exported / "model.c")
+    assert mark.exists() and list(theirs.glob("c/*.so"))
+    mark.unlink()
+    shutil.copytree(theirs, tmp_path / "shared")
+    (tmp_path / "shared").chmod(0o777)
+    monkeypatch.setenv("GHOSTNET_CACHE", str(tmp_path / "shared"))
+    assert open_file(exported / "model.c").description.classes
+    assert not mark.exists()
+
+
 # -- what runs no code by itself, but would write where it should not ----------------------------
 
 
