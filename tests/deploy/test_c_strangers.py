@@ -18,8 +18,11 @@ from export_kit import save_digits
 from ghostnet_small.cli import main
 from ghostnet_small.deploy import c_file
 from ghostnet_small.deploy.c import compiled
+from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.formats import open_file
 from ghostnet_small.errors import InputError
+from ghostnet_small.models.registry import create_model
+from ghostnet_small.nn.fold import reparameterize
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -255,6 +258,17 @@ def test_an_altered_file_is_refused(change: str, name: str, exported: Path, tmp_
     with pytest.raises(InputError, match=r"; export the run again$") as told:
         open_file(path)
     assert str(path) in str(told.value) and "\n" not in str(told.value)
+
+
+def test_no_file_needs_more_memory_than_its_code_counts(tmp_path: Path) -> None:
+    """Beyond, sums of its ints are negative, and what is written lies before the memory."""
+    _, described = deployable(width=0.05, channels=1, size=(8, 8))
+    large = replace(described, size=(2048, 2048), mean=(0.5,) * 200, std=(0.5,) * 200)
+    model = create_model("ghostnetv3_small", width=0.05, num_classes=7, in_channels=200)
+    network = Deployable(reparameterize(model.eval()), large)
+    with pytest.raises(InputError, match=r"working memory.*; take smaller images"):
+        c_file.export(network, large, tmp_path / "model.c")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_altered_header_is_refused(exported: Path, tmp_path: Path) -> None:

@@ -8,10 +8,8 @@ from it, and it must be the same file then.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -35,11 +33,11 @@ _NUMBER = {
     "float": re.compile(r"-?[0-9]{1,10}(\.[0-9]{1,15})?(e[+-][0-9]{2})?f"),
     "int": re.compile(r"-?[0-9]{1,10}"),
 }
-LONGEST = 32  # characters of a number, with what parts it from the next
+LONGEST = 40  # characters of a number, with what parts it from the next
 SHORTEST = 3
 # The training form, which is built first, holds at most so many times the numbers of the file.
 FORMS_RATIO = 4
-_TABLE = ("GNS_TABLE ", "GNS_LARGE ")
+_HEAD = re.compile(r"^GNS_(?:TABLE|LARGE) [\w ]+ (\w+)\[\] = \{$", re.MULTILINE)
 
 
 class _Altered(Exception):
@@ -99,34 +97,30 @@ def _filled(code: Code, source: str) -> Code:
     """``code`` with the numbers of the tables in ``source``, each in its own place."""
     start = f"{code.kind} *memory = workspace;\n"
     # Of equal tables the file has one, so each is known by the name that stands where it is used.
-    used = re.findall(r"\w+", source.rpartition(start)[2])
+    used = (word[0] for word in re.finditer(r"\w+", source.rpartition(start)[2]))
     ours = [word for line in code.lines for word in re.findall(r"\w+", line)]
     names = dict(zip(ours, used, strict=False))
-    bodies = {}
-    for part in source.split("\n\n"):
-        if part.startswith(_TABLE):
-            head, _, body = part.partition("[] = {\n")
-            bodies[head.split()[-1]] = body.removesuffix("\n};")
-    tables = [
-        table if table.places else _with_numbers(table, names.get(table.name, ""), bodies)
-        for table in code.tables
-    ]
-    return replace(code, tables=tables)
+    wanted = {names.get(table.name) for table in code.tables}
+    starts = {head[1]: head.end() for head in _HEAD.finditer(source) if head[1] in wanted}
 
+    def filled(table: Table) -> Table:
+        name = names.get(table.name, table.name)
+        if name not in starts:
+            raise _Altered(f"the table {table.name} is missing")
+        begin = starts[name]
+        end = source.find("\n};", begin, begin + LONGEST * table.count)
+        number = _NUMBER.get(table.kind, _NUMBER["int"])
+        words = source[begin : max(begin, end)].replace(",", " ").split()
+        if len(words) != table.count or not all(map(number.fullmatch, words)):
+            raise _Altered(f"the table {name:.40} holds something else than {table.count} numbers")
+        return replace(table, numbers=" ".join(words))
 
-def _with_numbers(table: Table, name: str, bodies: Mapping[str, str]) -> Table:
-    if name not in bodies:
-        raise _Altered(f"the table {table.name} is missing")
-    body, number = bodies[name], _NUMBER.get(table.kind, _NUMBER["int"])
-    words = body.replace(",", " ").split() if len(body) <= LONGEST * table.count else []
-    if len(words) != table.count or not all(map(number.fullmatch, words)):
-        raise _Altered(f"the table {name:.40} holds something else than {table.count} numbers")
-    return replace(table, numbers=" ".join(words))
+    return replace(code, tables=[t if t.places else filled(t) for t in code.tables])
 
 
 def _compare(name: str, given: str, made: str) -> None:
-    if given == made:
-        return
-    pairs = zip_longest(given.split("\n"), made.split("\n"))
-    line = next(number for number, (one, other) in enumerate(pairs, 1) if one != other)
-    raise _Altered(f"line {line} of {name} differs")
+    if given != made:
+        pairs = enumerate(zip(given, made, strict=False))
+        same = next((k for k, (one, other) in pairs if one != other), min(len(given), len(made)))
+        line = made.count("\n", 0, same) + 1
+        raise _Altered(f"line {line} of {name} differs")

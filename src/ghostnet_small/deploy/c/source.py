@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 
 from ghostnet_small.deploy.c.text import Code, comment, string
 from ghostnet_small.deploy.description import KEY, Description
+from ghostnet_small.errors import InputError
 from ghostnet_small.version import __version__
+
+MOST_BYTES = 2**31 - 1  # of the working memory, which the code counts in ints
 
 
 def source_text(description: Description, code: Code) -> str:
-    """The C file."""
+    """The C file.
+
+    Raises ``InputError`` where it would need more memory than its code can count.
+    """
+    if code.memory_bytes > MOST_BYTES:
+        raise InputError(
+            f"in C the network needs {code.memory_bytes:,} bytes of working memory for one image, "
+            f"and {MOST_BYTES:,} are the most; take smaller images or another format"
+        )
     room = resources.files("ghostnet_small.deploy.c")
     parts = [
         comment(_about(description, code)),
@@ -69,8 +81,8 @@ def tag(description: Description) -> str:
 def read_tag(text: str) -> str | None:
     """The JSON of ``tag`` in a C file's text."""
     start = f"/* {KEY}: "
-    line = next((line for line in text.splitlines() if line.startswith(start)), None)
-    return None if line is None else line.removeprefix(start).removesuffix(" */")
+    found = re.search(rf"^{re.escape(start)}(.*)$", text, re.MULTILINE)
+    return None if found is None else found[1].removesuffix(" */")
 
 
 def _kernels(description: Description) -> list[str]:
