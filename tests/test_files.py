@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import tempfile
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from ghostnet_small.files import (
     cache_root,
     cached_file,
     new_folder,
+    only_ours,
     temporary_folder,
     trim_folder,
     write_atomic,
@@ -127,6 +129,106 @@ def test_a_cache_that_is_not_there_is_done_without(
     with cached_file("deep/a.so", lambda: b"content") as file:
         assert file.read_bytes() == b"content"
     assert not file.exists()
+
+
+def give_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make ``path`` another user's, as far as this one can."""
+    if os.geteuid() == 0:
+        os.chown(path, 4242, -1, follow_symlinks=False)
+        return
+    found = Path.lstat
+
+    def lstat(self: Path) -> os.stat_result:
+        values = list(found(self))
+        if self == path:
+            values[stat.ST_UID] = 4242
+        return os.stat_result(values)
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+
+
+def test_what_others_cannot_change_is_only_ours(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    file = tmp_path / "folder" / "file"
+    file.touch(0o644)
+    (tmp_path / "link").symlink_to("folder")
+    assert only_ours(file) and only_ours(tmp_path / "link/file") and only_ours(tmp_path / "link")
+    # As /tmp: only their owner moves what lies in it.
+    (tmp_path / "folder").chmod(0o1777)
+    assert only_ours(file) and only_ours(tmp_path / "link/file")
+    # But anyone can put something into it.
+    assert not only_ours(tmp_path / "folder") and not only_ours(tmp_path / "link")
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("", 0o777), ("", 0o770), ("folder", 0o702), ("folder/file", 0o666), ("folder/file", 0o620)],
+)
+def test_what_others_can_write_is_not_only_ours(name: str, mode: int, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    file = tmp_path / "folder" / "file"
+    file.touch()
+    (tmp_path / "folder" / "link").symlink_to(file)
+    (tmp_path / name).chmod(mode)
+    assert not only_ours(file) and not only_ours(tmp_path / "folder" / "link")
+
+
+@pytest.mark.parametrize("name", ["folder", "folder/file", "link"])
+def test_what_another_owns_is_not_only_ours(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").touch()
+    (tmp_path / "link").symlink_to("folder")
+    give_away(tmp_path / name, monkeypatch)
+    assert not only_ours(tmp_path / "link" / "file")
+
+
+@pytest.mark.parametrize("name", ["", "deep", "deep/a.so"])
+def test_nothing_is_taken_from_a_cache_that_others_can_write(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    files._say_not_only_ours.cache_clear()
+    root = tmp_path / "cache"
+    monkeypatch.setenv("GHOSTNET_CACHE", str(root))
+    (root / "deep").mkdir(parents=True)
+    (root / "deep/a.so").write_bytes(b"planted")
+    (root / name).chmod(0o777)
+    for _ in range(2):
+        with cached_file("deep/a.so", lambda: b"content") as file:
+            assert file.read_bytes() == b"content" and only_ours(file)
+    # A file is replaced; a folder stays theirs, which is said once.
+    kept = (root / "deep/a.so").read_bytes()
+    assert kept == (b"content" if name == "deep/a.so" else b"planted")
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (name != "deep/a.so")
+    assert all("chmod go-w" in line and "GHOSTNET_CACHE" in line for line in said)
+
+
+def test_a_cache_is_made_for_its_user_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GHOSTNET_CACHE", str(tmp_path / "a/cache"))
+    before = os.umask(0)
+    try:
+        with cached_file("deep/a.so", lambda: b"content") as file:
+            assert only_ours(file)
+    finally:
+        os.umask(before)
+    for name in ("a", "a/cache", "a/cache/deep"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o700
+
+
+def test_a_relative_xdg_folder_counts_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GHOSTNET_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for relative in ("cache", "./cache", "../cache", ""):
+        monkeypatch.setenv("XDG_CACHE_HOME", relative)
+        assert cache_root() == tmp_path / ".cache" / "ghostnet-small"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_root() == tmp_path / "xdg" / "ghostnet-small"
 
 
 def test_a_full_folder_for_temporary_files_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,16 +64,17 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 def cache_root(setting: str | None = None) -> Path | None:
     """The folder of all caches: ``setting``, ``GHOSTNET_CACHE``, or the user's own; None: off.
 
-    A user without a home folder has none, which is said once.
+    A user without a home folder has none, which is said once. A relative ``XDG_CACHE_HOME`` counts
+    for nothing, as the XDG Base Directory Specification says: it would be another in each folder.
     """
     named = setting or os.environ.get("GHOSTNET_CACHE")
     if named == OFF:
         return None
-    home = os.environ.get("XDG_CACHE_HOME")
+    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
     try:
         if named:
             return Path(named).expanduser()
-        return (Path(home) if home else Path.home() / ".cache") / "ghostnet-small"
+        return (home if home.is_absolute() else Path.home() / ".cache") / "ghostnet-small"
     except RuntimeError:
         _say_no_home()
         return None
@@ -87,29 +88,89 @@ def _say_no_home() -> None:
     )
 
 
+def private_folder(path: Path) -> None:
+    """Make the folder ``path`` and those above it, where they are missing, for this user alone."""
+    for folder in (*reversed(path.parents), path):
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def only_ours(path: Path, *, above: bool = False) -> bool:
+    """Return whether nobody but this user and root can change what lies at ``path``, or put
+    something else there.
+
+    All folders above it count, and all links on the way. Of those that all may write in, sticky
+    ones are allowed, such as ``/tmp``: what this user or root has in there, only they can move.
+    ``above``: ``path`` is such a folder above what is asked about.
+    """
+    path = path.absolute()
+    for place in (path, *path.parents):
+        found = place.lstat()
+        inside = above or place != path
+        if stat.S_ISLNK(found.st_mode):
+            kept = only_ours(place.parent / place.readlink(), above=inside)
+        else:
+            shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            kept = not shared or (inside and bool(found.st_mode & stat.S_ISVTX))
+        if not kept or found.st_uid not in (0, os.geteuid()):
+            return False
+    return True
+
+
+@functools.cache
+def _say_not_only_ours(folder: Path) -> None:
+    _log.warning(
+        "others can write in %s or a folder above it, so what is compiled is neither taken from "
+        "there nor kept there, and it is compiled again at each start; take that right from them "
+        "(chmod go-w), or name another folder in GHOSTNET_CACHE",
+        folder,
+    )
+
+
 @contextmanager
 def cached_file(name: str, make: Callable[[], bytes]) -> Iterator[Path]:
-    """The file ``name`` of the cache, of what ``make`` gives where it is not there yet.
+    """The file ``name`` of the cache, which is to be run, of what ``make`` gives where it is not
+    there yet; of a cache that others than this user and root can write in nothing is taken.
 
     Without a cache, or where it cannot be written, the file is a temporary one.
     """
-    root, content = cache_root(), None
-    if root is not None:
-        kept = root / name
-        try:
-            if not kept.exists():
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                content = make()
-                write_atomic(kept, content)
-        except OSError as error:
-            _log.debug("%s is not kept: %s", kept, error)
-        if kept.exists():
-            yield kept
-            return
+    kept, content = _place(name), None
+    try:
+        if kept is not None and not _is_ours(kept):
+            content = make()
+            write_atomic(kept, content)
+            kept.chmod(0o644)
+    except OSError as error:
+        _log.debug("%s is not kept: %s", kept, error)
+    if kept is not None and _is_ours(kept):
+        yield kept
+        return
     with temporary_folder() as folder:
         file = folder / Path(name).name
         file.write_bytes(make() if content is None else content)
         yield file
+
+
+def _place(name: str) -> Path | None:
+    """Where the cache has the file ``name``; None where it cannot have it."""
+    root = cache_root()
+    if root is None:
+        return None
+    kept = root / name
+    try:
+        private_folder(kept.parent)
+        if only_ours(kept.parent):
+            return kept
+        _say_not_only_ours(kept.parent)
+    except OSError as error:
+        _log.debug("%s is not kept: %s", kept, error)
+    return None
+
+
+def _is_ours(kept: Path) -> bool:
+    try:
+        return kept.is_file() and only_ours(kept) and os.access(kept, os.R_OK)
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from c_kit import deployable
 from ghostnet_small.deploy.c.plan import lifetimes, place, plan_of
 from ghostnet_small.deploy.c.quantize import best_step, feed_back
-from ghostnet_small.deploy.c.text import WIDTH, array, comment, numbers
+from ghostnet_small.deploy.c.text import WIDTH, Table, comment, numbers
 
 BLOCKS = st.lists(
     st.tuples(st.integers(0, 50), st.integers(0, 9), st.integers(0, 9)).map(
@@ -59,7 +59,7 @@ def test_numbers_are_exact(value: float) -> None:
 @given(st.lists(st.from_regex(r"-?[0-9]{1,9}(\.[0-9]{1,3}(e-[0-9]{2})?f)?", fullmatch=True)))
 def test_tables_are_wrapped_as_textwrap_does(texts: list[str]) -> None:
     body = textwrap.wrap(", ".join(texts), WIDTH - 4, break_long_words=False)
-    lines = array("float", "t", texts).splitlines()[1:-1]
+    lines = Table("float", "t", " ".join(texts)).definition().splitlines()[1:-1]
     assert [line for line in lines if line] == [f"    {line}" for line in body]
 
 

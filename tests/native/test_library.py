@@ -60,6 +60,24 @@ def test_another_compiler_or_processor_has_its_own(monkeypatch: pytest.MonkeyPat
     assert library._key(["cc"]) != key
 
 
+def test_a_planted_library_is_not_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Another user of a shared cache has put one where this machine's kernels would lie."""
+    monkeypatch.delenv("CC", raising=False)
+    (tmp_path / "cache/kernels").mkdir(parents=True)
+    (tmp_path / "cache").chmod(0o777)
+    planted = tmp_path / f"cache/kernels/float-{library._key(['cc'])}.so"
+    mark = tmp_path / "mark"
+    (tmp_path / "a.c").write_text(
+        "#include <stdlib.h>\n__attribute__((constructor)) static void go(void)\n"
+        f'{{ if (system("touch {mark}")) abort(); }}\n'
+    )
+    words = ["cc", "-shared", "-fPIC", "-o", str(planted), str(tmp_path / "a.c")]
+    assert os.spawnvp(os.P_WAIT, "cc", words) == 0
+    assert library.library(torch.float32) is not None
+    assert not mark.exists()
+    assert channel_moments(torch.ones(4, 2)) is not None
+
+
 def test_needs_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GHOSTNET_CACHE", "off")
     assert library.library(torch.float64) is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ghostnet_small.deploy.c.compiled import loaded
+from ghostnet_small.deploy.c.compiled import loaded, note_written
 from ghostnet_small.deploy.c.float32 import write_float
 from ghostnet_small.deploy.c.grids import picture_grid
 from ghostnet_small.deploy.c.int8 import write_int8
@@ -33,10 +33,7 @@ def export(network: Deployable, description: Description, path: Path) -> None:
     Raises ``InputError`` for a network that is no ``GhostNetV3``.
     """
     plan = plan_of(network.network, description.size)
-    pixels = None
-    if network.pixels:
-        pixels = (network.scale.flatten().tolist(), network.shift.flatten().tolist())
-    _write(path, description, write_float(plan, pixels=pixels))
+    _write(path, description, write_float(plan, pixels=network.normalization()))
 
 
 def quantize(
@@ -65,18 +62,14 @@ def quantize(
         pictures = pictures * network.scale + network.shift
     grid = picture_grid(description.mean, description.std)
     steps, _ = quantize_plan(plan, pictures, grid)
-    _write(path, description, write_int8(plan, steps, grid, pixels=network.pixels))
+    _write(path, description, write_int8(plan, steps, grid, pixels=network.pixels).shared())
 
 
 def _write(path: Path, description: Description, code: Code) -> None:
-    pixels = description.input == "pixels"
-    kernels = [f"{description.precision}.c"]
-    if pixels:
-        kernels += [f"{description.precision}_pixels.c", "softmax.c"]
-    elif description.precision == "int8":
-        kernels.append("int8_floats.c")
-    path.write_text(source_text(description, code, kernels))
-    path.with_suffix(".h").write_text(header_text(description, code))
+    source, header = source_text(description, code), header_text(description, code)
+    path.write_text(source)
+    path.with_suffix(".h").write_text(header)
+    note_written(source, header)
 
 
 class CSession:
@@ -84,18 +77,14 @@ class CSession:
 
     def __init__(self, path: Path, threads: int) -> None:
         try:
-            text = read_text(path, LARGEST)
+            source = read_text(path, LARGEST)
+            header = read_text(path.with_suffix(".h"))
         except UnicodeDecodeError:
             raise InputError(f"{path} is no text, as a C file is; export the run again") from None
-        self.description = read_description(read_tag(text), str(path))
-        library = loaded(path, text, self.description.precision)
-        try:
-            self._run = library.ghostnet_run
-            bytes_needed = ctypes.c_int.in_dll(library, "ghostnet_workspace").value
-        except (AttributeError, ValueError) as error:
-            raise InputError(
-                f"{path} lacks a part of what export writes ({error}); export the run again"
-            ) from None
+        self.description = read_description(read_tag(source), str(path))
+        library = loaded(path, source, header, self.description)
+        self._run = library.ghostnet_run
+        bytes_needed = ctypes.c_int.in_dll(library, "ghostnet_workspace").value
         self._run.argtypes = [ctypes.c_void_p] * 3
         self._run.restype = None
         self._memory = [_aligned(bytes_needed) for _ in range(threads)]
@@ -130,10 +119,10 @@ class CSession:
 def open_file(path: Path, threads: int) -> CSession:
     """A session for ``path``, compiled once and kept in the cache.
 
-    A C file is a program, and it runs with your rights: open none that you would not compile.
+    What is compiled is this program's own code with the numbers of the file's tables.
 
-    Raises ``InputError`` where the file is cut short or of another version, or there is no
-    compiler.
+    Raises ``InputError`` where anything else in the file is not as ``export`` writes it, it is of
+    another version, or there is no compiler.
     """
     return CSession(path, threads)
 

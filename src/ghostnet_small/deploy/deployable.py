@@ -25,6 +25,12 @@ class Deployable(nn.Module):
         self.register_buffer("scale", (1 / (255 * std)).float()[:, None, None])
         self.register_buffer("shift", (-mean / std).float()[:, None, None])
 
+    def normalization(self) -> tuple[list[float], list[float]] | None:
+        """Scale and shift of each channel where pixels go in."""
+        if not self.pixels:
+            return None
+        return self.scale.flatten().tolist(), self.shift.flatten().tolist()
+
     def forward(self, pictures: Tensor) -> Tensor:
         if not self.pixels:
             logits: Tensor = self.network(pictures)

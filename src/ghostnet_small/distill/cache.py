@@ -20,6 +20,7 @@ from ghostnet_small.files import (
     canonical,
     checked_json,
     lock_folder,
+    private_folder,
     signed_json,
     write_atomic,
 )
@@ -120,7 +121,7 @@ class TargetCache:
     @contextmanager
     def filling(self, between: Callable[[], None]) -> Iterator[None]:
         """Only one process fills the folder; others wait, calling ``between``, and find it full."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self.folder)
         while True:
             try:
                 handle = lock_folder(self.folder)

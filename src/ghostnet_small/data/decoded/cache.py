@@ -24,6 +24,7 @@ import numpy as np
 
 from ghostnet_small.data.decoded.decode import Block, Format
 from ghostnet_small.errors import InputError, os_error_text
+from ghostnet_small.files import private_folder
 
 BLOCK_BYTES, BLOCK_ROWS = 2 << 20, 512
 
@@ -233,7 +234,7 @@ def key_of(parts: Sequence[object]) -> str:
 @contextmanager
 def locked(root: Path, key: str) -> Iterator[None]:
     """One process at a time; the lock of one that dies is free. Raises ``OSError``."""
-    root.mkdir(parents=True, exist_ok=True)
+    private_folder(root)
     path = root / f"{key}.lock"
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

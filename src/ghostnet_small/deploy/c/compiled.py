@@ -8,12 +8,15 @@ import os
 import shlex
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
-from ghostnet_small.deploy.description import Precision
+from ghostnet_small.deploy.c.rewritten import rewritten
+from ghostnet_small.deploy.description import Description
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import NO_ROOM, cached_file, no_temporary_room, temporary_folder
 from ghostnet_small.native.library import processor
+from ghostnet_small.version import __version__
 
 FLAGS = ("-std=c99", "-O3", "-fPIC", "-shared")
 # Tried in turn: compilers differ in how they name this machine's processor.
@@ -23,19 +26,39 @@ CONTRACT = {"float32": "-ffp-contract=fast", "int8": "-ffp-contract=off"}
 SECONDS = 600
 
 
-def loaded(path: Path, text: str, precision: Precision) -> ctypes.CDLL:
-    """The library of a C file's ``text``, compiled once and kept in the cache.
+# Texts that this process wrote itself, by their digests: no need to write them once more, and they
+# may be of a network that has no name.
+_written: set[str] = set()
 
-    Raises ``InputError`` where there is no compiler or it refuses the text.
+
+def note_written(source: str, header: str) -> None:
+    """Remember what this process exports."""
+    _written.add(_digest([source, header]))
+
+
+def loaded(path: Path, source: str, header: str, description: Description) -> ctypes.CDLL:
+    """The library of a C file with its header, compiled once and kept in the cache.
+
+    Raises ``InputError`` where ``export`` did not write them so, there is no compiler, or it
+    refuses the text.
     """
     compiler = _compiler(path)
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True).stdout
-    flags = (*FLAGS, CONTRACT[precision])
-    # A folder of caches may serve many machines.
-    words = [*compiler, version, processor(), repr((flags, CHOICES)), text]
-    key = hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
-    with cached_file(f"c/{key}.so", lambda: _compile(path, text, compiler, flags)) as file:
+    flags = (*FLAGS, CONTRACT[description.precision])
+    # A folder of caches may serve many machines. What is in it was compared by this version.
+    words = [*compiler, version, processor(), repr((flags, CHOICES)), __version__, source, header]
+
+    def make() -> bytes:
+        own = _digest([source, header]) in _written
+        text = source if own else rewritten(path, source, header, description)
+        return _compile(path, text, compiler, flags)
+
+    with cached_file(f"c/{_digest(words)[:32]}.so", make) as file:
         return ctypes.CDLL(str(file))
+
+
+def _digest(words: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()
 
 
 def _compiler(path: Path) -> list[str]:

@@ -22,7 +22,7 @@ from ghostnet_small.deploy.c.plan import (
     lifetimes,
     place,
 )
-from ghostnet_small.deploy.c.text import Code, array, numbers
+from ghostnet_small.deploy.c.text import Code, Table, numbers
 
 # Floats that a plane is rounded up to, so that vectors may run over its end.
 ROUND = 16
@@ -51,16 +51,14 @@ def write_float(plan: Plan, *, pixels: tuple[Sequence[float], Sequence[float]] |
         lines=writer.lines,
         kind="float",
         memory_bytes=FLOAT * writer.total,
-        table_bytes=writer.table_bytes,
     )
 
 
 class _Writer:
     def __init__(self, plan: Plan, pixels: bool) -> None:
-        self.tables: list[str] = []
+        self.tables: list[Table] = []
         self.lines: list[str] = []
         self.instances: set[str] = set()
-        self.table_bytes = 0
         lives = lifetimes(plan.steps)
         # A normalised picture is the caller's, and so are the answers.
         for part in (plan.logits, *(() if pixels else (plan.picture,))):
@@ -80,8 +78,7 @@ class _Writer:
 
     def table(self, name: str, values: Sequence[float] | Tensor) -> str:
         flat = torch.as_tensor(values).flatten().tolist()
-        self.table_bytes += FLOAT * len(flat)
-        self.tables.append(array("float", name, numbers(flat)))
+        self.tables.append(Table("float", name, " ".join(numbers(flat))))
         return name
 
     def step(self, number: int, step: Step, picture: str) -> None:
@@ -157,8 +154,8 @@ class _Writer:
         self.lines.append(f"{call};")
 
     def stretch(self, name: str, size: int, stretched: int) -> str:
-        self.table_bytes += stretched
-        self.tables.append(array("unsigned char", name, map(str, nearest(size, stretched))))
+        found = map(str, nearest(size, stretched))
+        self.tables.append(Table("unsigned char", name, " ".join(found), places=True))
         return name
 
 

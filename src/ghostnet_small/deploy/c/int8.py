@@ -38,7 +38,7 @@ from ghostnet_small.deploy.c.plan import (
     place,
 )
 from ghostnet_small.deploy.c.quantize import Layer, Quantized
-from ghostnet_small.deploy.c.text import Code, array, numbers
+from ghostnet_small.deploy.c.text import Code, Table, numbers
 
 # Bytes of a pixel's group.
 PIXEL = 4
@@ -69,7 +69,8 @@ def _groups(part: Map) -> int:
 
 
 def write_int8(plan: Plan, steps: Sequence[Quantized], grid: Grid, *, pixels: bool) -> Code:
-    """The tables and the body of ``ghostnet_run``; ``grid`` is the picture's."""
+    """The tables and the body of ``ghostnet_run``, before equal tables are ``shared``; ``grid`` is
+    the picture's."""
     writer = _Writer(plan)
     channels, area = plan.picture.channels, plan.picture.pixels
     if pixels:
@@ -92,17 +93,14 @@ def write_int8(plan: Plan, steps: Sequence[Quantized], grid: Grid, *, pixels: bo
         lines=writer.lines,
         kind="gns_byte",
         memory_bytes=writer.total,
-        table_bytes=writer.table_bytes,
     )
 
 
 class _Writer:
     def __init__(self, plan: Plan) -> None:
-        self.tables: list[str] = []
+        self.tables: list[Table] = []
         self.lines: list[str] = []
         self.instances: set[str] = set()
-        self.names: dict[tuple[str, tuple[str, ...]], str] = {}
-        self.table_bytes = 0
         lives = lifetimes(plan.steps)
         del lives[plan.logits]
         blocks: list[Map | int] = [*lives, *range(len(plan.steps))]
@@ -119,27 +117,25 @@ class _Writer:
         return f"({kind} *)(void *)({self.at(number, more)})"
 
     def floats(self, name: str, values: Tensor) -> str:
-        return self.table("float", 4, name, numbers(values.float().flatten().tolist()))
+        return self.table("float", name, numbers(values.float().flatten().tolist()))
 
     def ints(self, name: str, values: Tensor) -> str:
         whole = values.round().to(torch.int64).flatten().tolist()
-        return self.table("int", 4, name, map(str, whole))
+        return self.table("int", name, map(str, whole))
 
     def weights(self, name: str, values: Tensor) -> str:
-        return self.table("gns_weight", 1, name, map(str, values.flatten().tolist()))
+        return self.table("gns_weight", name, map(str, values.flatten().tolist()))
 
-    def bytes(self, name: str, values: Tensor | Sequence[int]) -> str:
-        flat = torch.as_tensor(values).round().to(torch.int64).flatten().tolist()
-        return self.table("gns_byte", 1, name, map(str, flat))
+    def bytes(self, name: str, values: Tensor) -> str:
+        flat = values.round().to(torch.int64).flatten().tolist()
+        return self.table("gns_byte", name, map(str, flat))
 
-    def table(self, kind: str, size: int, name: str, values: Iterable[str]) -> str:
-        texts = tuple(values)
-        # Many a table of zeros is like another.
-        if (kind, texts) not in self.names:
-            self.names[kind, texts] = name
-            self.table_bytes += size * len(texts)
-            self.tables.append(array(kind, name, texts))
-        return self.names[kind, texts]
+    def stretch(self, name: str, size: int, stretched: int) -> str:
+        return self.table("gns_byte", name, map(str, nearest(size, stretched)), places=True)
+
+    def table(self, kind: str, name: str, values: Iterable[str], *, places: bool = False) -> str:
+        self.tables.append(Table(kind, name, " ".join(values), places))
+        return name
 
     def step(self, number: int, made: Quantized) -> None:
         step = made.step
@@ -277,8 +273,8 @@ class _Writer:
         places = slots(target)
         first, second = made.layers
         tables = [
-            self.bytes(f"{name}_rows", nearest(source.height, target.height)),
-            self.bytes(f"{name}_columns", nearest(source.width, target.width)),
+            self.stretch(f"{name}_rows", source.height, target.height),
+            self.stretch(f"{name}_columns", source.width, target.width),
             self.weights(f"{name}_across", pack_line(first.weight, places)),
             self.ints(f"{name}_across_bias", spread(first.bias, places)),
             self.floats(f"{name}_across_factor", spread(first.step / made.add.scale, places)),

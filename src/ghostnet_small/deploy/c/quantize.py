@@ -73,6 +73,41 @@ def quantize(plan: Plan, pictures: Tensor, grid: Grid) -> tuple[list[Quantized],
     return steps, run.exact[plan.logits][1].flatten(1)
 
 
+def blank(plan: Plan) -> list[Quantized]:
+    """The plan's steps in 8 bits, as ``quantize`` returns them, with numbers that say nothing."""
+    return [_blank(step) for step in plan.steps]
+
+
+def _blank(step: Step) -> Quantized:
+    def grid(channels: int) -> Grid:
+        return Grid(torch.ones(channels), torch.zeros(channels))
+
+    layers: tuple[nn.Conv2d | nn.Linear, ...] = ()
+    source, target = step.source.channels, step.target.channels
+    match step:
+        case Stem(conv=conv) | Point(conv=conv):
+            layers, target = (conv,), conv.out_channels
+        case Depth(conv=conv, add=add):
+            layers, source = (conv,), conv.out_channels
+            if add is None:
+                target = source
+        case Gate(horizontal=horizontal, vertical=vertical):
+            layers = (horizontal, vertical)
+        case Squeeze(part=part):
+            layers = (part.reduce, part.expand)
+        case Head(head=head, classifier=classifier):
+            layers = (head, classifier)
+    made = tuple(
+        Layer(
+            torch.zeros_like(layer.weight.flatten(1), dtype=torch.int8),
+            torch.zeros(len(layer.weight)),
+            torch.ones(len(layer.weight)),
+        )
+        for layer in layers
+    )
+    return Quantized(step, made, grid(source), grid(target), grid(target), grid(target))
+
+
 class _Calibration:
     def __init__(self, picture: Map, pictures: Tensor, grid: Grid) -> None:
         # Of every map the values as they are in float32, and as quantised.

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from importlib import resources
 
 from ghostnet_small.deploy.c.text import Code, comment, string
 from ghostnet_small.deploy.description import KEY, Description
+from ghostnet_small.errors import InputError
 from ghostnet_small.version import __version__
 
+MOST_BYTES = 2**31 - 1  # of the working memory, which the code counts in ints
 
-def source_text(description: Description, code: Code, kernels: Sequence[str]) -> str:
-    """The C file: ``kernels`` name files of this room that ``code`` calls."""
+
+def source_text(description: Description, code: Code) -> str:
+    """The C file.
+
+    Raises ``InputError`` where it would need more memory than its code can count.
+    """
+    if code.memory_bytes > MOST_BYTES:
+        raise InputError(
+            f"in C the network needs {code.memory_bytes:,} bytes of working memory for one image, "
+            f"and {MOST_BYTES:,} are the most; take smaller images or another format"
+        )
+    room = resources.files("ghostnet_small.deploy.c")
     parts = [
         comment(_about(description, code)),
         f"/* {tag(description)} */",
         *(["#include <math.h>"] if description.input == "pixels" else []),
-        *(resources.files("ghostnet_small.deploy.c").joinpath(k).read_text() for k in kernels),
+        *(room.joinpath(name).read_text() for name in _kernels(description)),
         "\n".join(code.instances),
-        *code.tables,
+        *(table.definition() for table in code.tables),
         f"extern {_names(description)};",
         f"{_names(description)} = {{\n    "
         + ",\n    ".join(map(string, description.classes))
@@ -69,8 +81,18 @@ def tag(description: Description) -> str:
 def read_tag(text: str) -> str | None:
     """The JSON of ``tag`` in a C file's text."""
     start = f"/* {KEY}: "
-    line = next((line for line in text.splitlines() if line.startswith(start)), None)
-    return None if line is None else line.removeprefix(start).removesuffix(" */")
+    found = re.search(rf"^{re.escape(start)}(.*)$", text, re.MULTILINE)
+    return None if found is None else found[1].removesuffix(" */")
+
+
+def _kernels(description: Description) -> list[str]:
+    """The files of this room that the code calls."""
+    kernels = [f"{description.precision}.c"]
+    if description.input == "pixels":
+        kernels += [f"{description.precision}_pixels.c", "softmax.c"]
+    elif description.precision == "int8":
+        kernels.append("int8_floats.c")
+    return kernels
 
 
 def _names(description: Description) -> str:

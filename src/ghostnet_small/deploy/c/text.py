@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 WIDTH = 100
 LARGE = 512  # numbers
+BYTES = {"float": 4, "int": 4}  # of a number, where it is not one
+
+
+@dataclass(frozen=True)
+class Table:
+    """A constant table: the C type ``kind`` of its numbers, its ``name``, and the ``numbers``, with
+    spaces between them.
+
+    ``places``: its numbers are places in memory, which follow from the network's shape.
+    """
+
+    kind: str
+    name: str
+    numbers: str
+    places: bool = False
+
+    @property
+    def count(self) -> int:
+        """Of its numbers."""
+        return self.numbers.count(" ") + 1
+
+    def definition(self) -> str:
+        """The table in C, from some size on where a line of the cache begins."""
+        body = "\n".join(f"    {line}" for line in _wrapped(self.numbers.split(), WIDTH - 4))
+        storage = "GNS_LARGE" if self.count >= LARGE else "GNS_TABLE"
+        return f"{storage} {self.kind} {self.name}[] = {{\n{body}\n}};"
 
 
 @dataclass(frozen=True)
@@ -19,19 +46,25 @@ class Code:
     """
 
     instances: Sequence[str]
-    tables: Sequence[str]
+    tables: Sequence[Table]
     lines: Sequence[str]
     kind: str
     memory_bytes: int
-    table_bytes: int
 
+    @property
+    def table_bytes(self) -> int:
+        """Of all tables."""
+        return sum(BYTES.get(table.kind, 1) * table.count for table in self.tables)
 
-def array(kind: str, name: str, values: Iterable[str]) -> str:
-    """The definition of a constant table, from some size on where a line of the cache begins."""
-    texts = list(values)
-    body = "\n".join(f"    {line}" for line in _wrapped(texts, WIDTH - 4))
-    storage = "GNS_LARGE" if len(texts) >= LARGE else "GNS_TABLE"
-    return f"{storage} {kind} {name}[] = {{\n{body}\n}};"
+    def shared(self) -> Code:
+        """The same code, in which equal tables are one; its name is that of the first."""
+        first: dict[tuple[str, str], Table] = {}
+        names = {
+            table.name: first.setdefault((table.kind, table.numbers), table).name
+            for table in self.tables
+        }
+        lines = [re.sub(r"\w+", lambda word: names.get(word[0], word[0]), k) for k in self.lines]
+        return replace(self, tables=list(first.values()), lines=lines)
 
 
 def _wrapped(texts: Sequence[str], width: int) -> Iterator[str]:

@@ -1,0 +1,126 @@
+"""A given C file, written once more by this program's own hand.
+
+A C file is a program, and whoever passes it on may have changed it. So nothing of a given file is
+compiled: the code is generated from its description, the numbers of its tables alone are taken
+from it, and it must be the same file then.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from ghostnet_small.deploy.c.float32 import write_float
+from ghostnet_small.deploy.c.grids import picture_grid
+from ghostnet_small.deploy.c.int8 import write_int8
+from ghostnet_small.deploy.c.plan import plan_of
+from ghostnet_small.deploy.c.quantize import blank
+from ghostnet_small.deploy.c.source import header_text, source_text
+from ghostnet_small.deploy.c.text import Code, Table
+from ghostnet_small.deploy.deployable import Deployable
+from ghostnet_small.deploy.description import Description
+from ghostnet_small.errors import InputError
+from ghostnet_small.models.registry import ARCHITECTURES, create_ghostnet
+from ghostnet_small.nn.fold import reparameterize
+from ghostnet_small.version import __version__
+
+# As ``Table.numbers`` are written: nothing else may stand in a table.
+_NUMBER = {
+    "float": re.compile(r"-?[0-9]{1,10}(\.[0-9]{1,15})?(e[+-][0-9]{2})?f"),
+    "int": re.compile(r"-?[0-9]{1,10}"),
+}
+LONGEST = 40  # characters of a number, with what parts it from the next
+SHORTEST = 3
+# The training form, which is built first, holds at most so many times the numbers of the file.
+FORMS_RATIO = 4
+_HEAD = re.compile(r"^GNS_(?:TABLE|LARGE) [\w ]+ (\w+)\[\] = \{$", re.MULTILINE)
+
+
+class _Altered(Exception):
+    """Why a file is none that ``export`` writes."""
+
+
+def rewritten(path: Path, source: str, header: str, description: Description) -> str:
+    """Return the C code that ``export`` writes for the ``description`` and the numbers in
+    ``source``, the text of ``path``; ``header`` is that of the file beside it.
+
+    Raises ``InputError`` where the two texts are anything else than what ``export`` writes.
+    """
+    try:
+        code = _filled(_template(source, description), source)
+        if description.precision == "int8":
+            code = code.shared()
+        made = source_text(description, code)
+        _compare(path.name, source, made)
+        _compare(path.with_suffix(".h").name, header, header_text(description, code))
+    except (_Altered, InputError, ValueError, RecursionError) as error:
+        # Of an InputError's cure there is no use here: what it is about stands in a file.
+        why = str(error).split(";")[0].split("\n")[0]
+        raise InputError(
+            f"{path} is not what export of ghostnet-small {__version__} writes ({why:.200}), and "
+            "a program that anyone may have changed is not run; export the run again"
+        ) from None
+    return made
+
+
+def _template(source: str, description: Description) -> Code:
+    """The code of a network as described, with numbers that say nothing."""
+    if description.architecture not in ARCHITECTURES:
+        raise _Altered(f"architecture {description.architecture!r:.40}")
+    build = partial(
+        create_ghostnet,
+        description.architecture,
+        width=description.width,
+        num_classes=len(description.classes),
+        in_channels=description.channels,
+    )
+    # On the meta device a network takes no memory, however large the description says it is.
+    with torch.device("meta"):
+        count = sum(tensor.numel() for tensor in build().state_dict().values())
+    if count > FORMS_RATIO * len(source) / SHORTEST:
+        raise _Altered(f"it is too short for width {description.width:g}")
+    with torch.random.fork_rng(devices=[]):
+        network = reparameterize(build().float().eval())
+    deployable = Deployable(network, description)
+    plan = plan_of(deployable.network, description.size)
+    if description.precision == "float32":
+        return write_float(plan, pixels=deployable.normalization())
+    grid = picture_grid(description.mean, description.std)
+    return write_int8(plan, blank(plan), grid, pixels=deployable.pixels)
+
+
+def _filled(code: Code, source: str) -> Code:
+    """``code`` with the numbers of the tables in ``source``, each in its own place."""
+    start = f"{code.kind} *memory = workspace;\n"
+    # Of equal tables the file has one, so each is known by the name that stands where it is used.
+    used = (word[0] for word in re.finditer(r"\w+", source.rpartition(start)[2]))
+    ours = [word for line in code.lines for word in re.findall(r"\w+", line)]
+    names = dict(zip(ours, used, strict=False))
+    wanted = {names.get(table.name) for table in code.tables}
+    starts = {head[1]: head.end() for head in _HEAD.finditer(source) if head[1] in wanted}
+
+    def filled(table: Table) -> Table:
+        name = names.get(table.name, table.name)
+        if name not in starts:
+            raise _Altered(f"the table {table.name} is missing")
+        begin = starts[name]
+        end = source.find("\n};", begin, begin + LONGEST * table.count)
+        number = _NUMBER.get(table.kind, _NUMBER["int"])
+        words = source[begin : max(begin, end)].replace(",", " ").split()
+        if len(words) != table.count or not all(map(number.fullmatch, words)):
+            raise _Altered(f"the table {name:.40} holds something else than {table.count} numbers")
+        return replace(table, numbers=" ".join(words))
+
+    return replace(code, tables=[t if t.places else filled(t) for t in code.tables])
+
+
+def _compare(name: str, given: str, made: str) -> None:
+    if given != made:
+        pairs = enumerate(zip(given, made, strict=False))
+        same = next((k for k, (one, other) in pairs if one != other), min(len(given), len(made)))
+        line = made.count("\n", 0, same) + 1
+        raise _Altered(f"line {line} of {name} differs")
