@@ -16,12 +16,12 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import chdir, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.launcher import FOLLOWS
+from ghostnet_small.launcher import FOLLOWS, PYTHON
 from ghostnet_small.study.jobs import TOGETHER_ON_GPU, Job, Sharing
 from ghostnet_small.study.recipe import Recipe
 from ghostnet_small.study.turns import Launch, Process
@@ -47,7 +47,9 @@ def ray_engine(out: Path, address: str | None = None) -> Iterator[RayEngine]:
     where = address or os.environ.get("RAY_ADDRESS") or "auto"
     _check_address(where)
     try:
-        ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR)
+        # Its workers import from the folder in which this is called.
+        with chdir("/"):
+            ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(_no_cluster(where, reason)) from None
@@ -214,7 +216,7 @@ def _train(words: list[str], log: str, place: str) -> int:
         file.write(f"$ ghostnet-small {shlex.join(words)}\n")
         file.flush()
         process = subprocess.Popen(
-            [sys.executable, "-m", "ghostnet_small", *words],
+            [*PYTHON, "-m", "ghostnet_small", *words],
             # However this worker ends, its end of the pipe is closed, and the training saves.
             stdin=subprocess.PIPE,
             stdout=file,
