@@ -19,6 +19,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.files import (
     canonical,
     checked_json,
+    inner_folder,
     lock_folder,
     signed_json,
     write_atomic,
@@ -120,7 +121,8 @@ class TargetCache:
     @contextmanager
     def filling(self, between: Callable[[], None]) -> Iterator[None]:
         """Only one process fills the folder; others wait, calling ``between``, and find it full."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        inner_folder(self.folder)
         while True:
             try:
                 handle = lock_folder(self.folder)

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import lock_folder
+from ghostnet_small.files import lock_folder, open_log
 from ghostnet_small.launcher import FOLLOWS, PYTHON, available_cores
 from ghostnet_small.study.jobs import Job, Sharing, share
 from ghostnet_small.study.recipe import Recipe
@@ -42,7 +42,7 @@ def local_trainings(lock: int) -> Iterator[Launch]:
     theirs, ours = os.pipe()
 
     def launch(job: Job, words: Sequence[str], log: Path) -> Process:
-        with log.open("a") as file:
+        with open_log(log) as file:
             file.write(f"$ ghostnet-small {shlex.join(words)}\n")
             file.flush()
             return subprocess.Popen(

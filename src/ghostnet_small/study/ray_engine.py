@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ghostnet_small.errors import InputError
+from ghostnet_small.files import open_log
 from ghostnet_small.launcher import FOLLOWS, PYTHON
 from ghostnet_small.study.jobs import TOGETHER_ON_GPU, Job, Sharing
 from ghostnet_small.study.recipe import Recipe
@@ -203,7 +204,7 @@ class _Task:
             return -signal.SIGKILL
 
     def _write(self, line: str) -> None:
-        with suppress(OSError), self.log.open("a") as file:
+        with suppress(OSError), open_log(self.log) as file:
             file.write(f"{line}\n")
 
 
@@ -212,7 +213,7 @@ class _Task:
 
 def _train(words: list[str], log: str, place: str) -> int:
     """Run the command in the folder ``place``; its exit status."""
-    with Path(log).open("a") as file:
+    with open_log(Path(log)) as file:
         file.write(f"$ ghostnet-small {shlex.join(words)}\n")
         file.flush()
         process = subprocess.Popen(

@@ -216,7 +216,7 @@ class _Helper:
     """A process that decodes what it is sent."""
 
     def __init__(self) -> None:
-        # Without the entry of an interactive session, which means whatever folder is the current one.
+        # Without the empty entry of an interactive session, which means the current folder.
         path = [entry for entry in sys.path if entry]
         # In a session of its own: a Ctrl-C is for this process, which then closes the pipe.
         self.process = subprocess.Popen(
