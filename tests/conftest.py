@@ -46,6 +46,7 @@ SLOW = (
     "deploy/test_executorch_file.py",
     "test_cli.py",
     "faults/test_study_kills.py",
+    "faults/test_strange_folder.py",
     "study/test_ray.py",
     "deploy/test_c_file.py",
     "train/test_processes.py",
