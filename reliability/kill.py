@@ -39,6 +39,7 @@ from PIL import Image
 
 from ghostnet_small.cli import main as command
 from ghostnet_small.errors import InputError
+from ghostnet_small.launcher import PYTHON
 from ghostnet_small.tensorfile import read_tensors
 
 EPOCHS = 2
@@ -89,7 +90,7 @@ class Process:
                 if own:
                     os.dup2(sys.stdout.fileno(), 1)
                     os.dup2(sys.stdout.fileno(), 2)
-                    os.execv(sys.executable, [sys.executable, "-m", "ghostnet_small", *words])
+                    os.execv(PYTHON[0], [*PYTHON, "-m", "ghostnet_small", *words])
                 status = command(words)
             except BaseException:
                 traceback.print_exc()  # before the exit below hides it

@@ -49,6 +49,7 @@ SLOW = (
     "deploy/test_executorch_file.py",
     "test_cli.py",
     "faults/test_study_kills.py",
+    "faults/test_strange_folder.py",
     "study/test_ray.py",
     "deploy/test_c_file.py",
     "deploy/test_c_strangers.py",

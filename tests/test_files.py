@@ -14,10 +14,13 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.files import (
     cache_root,
     cached_file,
+    inner_folder,
     new_folder,
     only_ours,
+    open_log,
     temporary_folder,
     trim_folder,
+    work_folder,
     write_atomic,
 )
 
@@ -52,12 +55,47 @@ def test_what_a_killed_process_left_is_no_obstacle(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a"]
 
 
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
-    (tmp_path / "real").write_text("old")
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    """A folder that was unpacked holds links to files of whoever unpacked it."""
+    mine = tmp_path / "mine"
+    mine.write_text("old")
+    mine.chmod(0o600)
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for name in ("report.md", ".a.partial", "run.log", ".new.partial", ".partial"):
+        (theirs / name).symlink_to(mine)
+    (theirs / "pictures").symlink_to(tmp_path)
+    for write in (
+        lambda: write_atomic(theirs / "report.md", "new"),
+        lambda: open_log(theirs / "run.log"),
+        lambda: inner_folder(theirs / "pictures"),
+    ):
+        with pytest.raises(InputError, match=r"theirs/.* is a link to .*; remove it, or give"):
+            write()
+    # The names that parts of files and of folders have are taken, and not followed.
+    write_atomic(theirs / "a", "new")
+    with new_folder(theirs / "new") as partial, work_folder(theirs) as work:
+        (partial / "b").touch()
+        (work / "b").touch()
+    assert (theirs / "a").read_text() == "new" and not (theirs / "a").is_symlink()
+    assert (theirs / "new" / "b").exists() and not (theirs / "new").is_symlink()
+    assert mine.read_text() == "old" and mine.stat().st_mode & 0o777 == 0o600
+    assert sorted(os.listdir(tmp_path)) == ["mine", "theirs"]
+
+
+def test_a_folder_may_be_reached_through_a_link(tmp_path: Path) -> None:
+    """Such as one that the user typed."""
+    (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    write_atomic(tmp_path / "link", "new")
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "real").read_text() == "new"
+    write_atomic(tmp_path / "link" / "a", "new")
+    assert (tmp_path / "real" / "a").read_text() == "new" and (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.timeout(30)
+def test_a_log_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "run.log")
+    with pytest.raises(OSError, match=r"run\.log"):
+        open_log(tmp_path / "run.log")
 
 
 def test_a_new_folder_is_whole_or_absent(tmp_path: Path) -> None:

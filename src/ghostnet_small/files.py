@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ghostnet_small.errors import InputError
 
@@ -30,18 +30,19 @@ _log = logging.getLogger(__name__)
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Replace ``path`` by ``data`` (text as UTF-8): a crash leaves the old file or the new one.
 
-    The folder must exist. A symbolic link is followed: the file it names is replaced. Two
-    writers of one path must not run at a time.
+    The folder must exist. Two writers of one path must not run at a time.
 
-    Raises ``OSError`` with the path and the cure where the disk is full or the place cannot be
-    written; the old file is as it was.
+    Raises ``InputError`` where ``path`` is a link; ``OSError`` with the path and the cure where the
+    disk is full or the place cannot be written. The old file is as it was.
     """
-    path = path.resolve()
     # Beside the target, for a rename is atomic within one file system only. The name is fixed,
-    # so that what a killed process left is overwritten by the next one rather than piling up.
+    # so that what a killed process left is removed by the next one rather than piling up.
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        check_no_link(path)
+        partial.unlink(missing_ok=True)
+        # "x": a new file. One that is there, such as a stranger's link, is never opened.
+        with partial.open("xb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
@@ -59,6 +60,39 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             ) from error
         raise
     sync(path.parent)
+
+
+def check_no_link(path: Path) -> None:
+    """Raises ``InputError`` where ``path`` is a symbolic link.
+
+    Folders come from strangers, and a link in one leads wherever they like.
+    """
+    if path.is_symlink():
+        raise InputError(
+            f"{path} is a link to {os.readlink(path)}, and nothing is written through a link; "
+            "remove it, or give the place that it leads to"
+        )
+
+
+def no_follow(path: str, flags: int) -> int:
+    """An ``opener`` of ``open`` that fails at a link, and does not wait at a pipe."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+
+
+def open_log(path: Path) -> TextIO:
+    """Open ``path`` to append text to it; raises ``InputError`` where it is a link."""
+    check_no_link(path)
+    return open(path, "a", opener=no_follow)
+
+
+def inner_folder(path: Path) -> Path:
+    """Make the folder ``path``, inside one that may be a stranger's, where it is missing.
+
+    Raises ``InputError`` where it is a link.
+    """
+    check_no_link(path)
+    path.mkdir(exist_ok=True)
+    return path
 
 
 def cache_root(setting: str | None = None) -> Path | None:
@@ -260,9 +294,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     """A folder to fill, which becomes ``path`` at the end; after an error there is neither."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    # What a killed process left.
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    _fresh_folder(partial)
     try:
         yield partial
         os.rename(partial, path)
@@ -287,9 +319,7 @@ def work_folder(folder: Path) -> Iterator[Path]:
         raise InputError(f"another process writes into {folder}; wait for its end") from None
     partial = folder / ".partial"
     try:
-        # What a killed process left.
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
+        _fresh_folder(partial)
         yield partial
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -297,6 +327,15 @@ def work_folder(folder: Path) -> Iterator[Path]:
             with suppress(OSError):
                 folder.rmdir()
         os.close(handle)
+
+
+def _fresh_folder(path: Path) -> None:
+    """Make ``path`` an empty folder: what a killed process left goes, and so does a link."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+    path.mkdir()
 
 
 def move_files(files: Sequence[Path], folder: Path) -> None:

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from dataclasses import dataclass
 
 from ghostnet_small.errors import InputError
+
+# A Python to start. -P: it imports nothing from the current folder, which may be a stranger's.
+PYTHON = (sys.executable or "python", "-P")
 
 # Set for a training that was started among several: it ends when its standard input does.
 FOLLOWS = "GHOSTNET_FOLLOWS"

@@ -232,10 +232,46 @@ def test_hanging_clients_stop_nobody(server: DemoServer, monkeypatch: pytest.Mon
             client.close()
 
 
+@pytest.mark.parametrize("limit", ("MOST_CONNECTIONS", "MOST_OF_ADDRESS"))
+def test_half_open_connections_keep_nobody_out(
+    limit: str, server: DemoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest gives way at once: nobody waits until its time is over."""
+    monkeypatch.setattr(module, limit, 3)
+    held = [connect(server) for _ in range(9)]
+    try:
+        assert ask(server, "GET /").status == 200
+        assert held[0].recv(1) == b""
+        # The newest are still there.
+        held[-1].sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert held[-1].recv(12) == b"HTTP/1.1 200"
+    finally:
+        for client in held:
+            client.close()
+
+
+def test_one_address_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_OF_ADDRESS", 2)
+    with running(TABLE) as server:
+        here = ("127.0.0.1", server.server_port)
+        with socket.create_connection(here, 10, ("127.0.0.2", 0)) as other:
+            held = [connect(server) for _ in range(9)]
+            other.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert other.recv(12) == b"HTTP/1.1 200"
+            for client in held:
+                client.close()
+
+
 def test_connections_have_a_limit(server: DemoServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer under way is not cut short for another client."""
     monkeypatch.setattr(module, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(server, "table", {"/": Resource(bytes(64 << 20), "text/plain")})
     held = [connect(server) for _ in range(3)]
     try:
+        for client in held:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            # The request was whole; the rest of the answer is more than waits on the way.
+            assert client.recv(12) == b"HTTP/1.1 200"
         with connect(server) as one_more:
             assert one_more.recv(1) == b""
     finally:
@@ -243,7 +279,7 @@ def test_connections_have_a_limit(server: DemoServer, monkeypatch: pytest.Monkey
             client.close()
     for _ in range(500):
         try:
-            assert ask(server, "GET /").status == 200
+            assert ask(server, "HEAD /").status == 200
             break
         except (AssertionError, ConnectionError):
             time.sleep(0.01)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ghostnet_small.errors import InputError
 from ghostnet_small.study.report.comparison import compare
 from ghostnet_small.study.report.css import CSS
 from ghostnet_small.study.report.record import StudyRecord
@@ -87,6 +88,21 @@ def test_what_is_handed_back(tmp_path: Path) -> None:
         ("base", 2.0),
         ("kd", 2.0),
     ]
+
+
+@pytest.mark.parametrize("name", ["report.md", "report.html", "plots", "plots/accuracy-dark.svg"])
+def test_a_link_in_a_strangers_study_is_refused(name: str, tmp_path: Path) -> None:
+    """Before anything is written."""
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    mine.mkdir()
+    (mine / ".bashrc").write_text("old")
+    (theirs / name).parent.mkdir(parents=True)
+    (theirs / name).symlink_to(mine if name == "plots" else mine / ".bashrc")
+    before = sorted(theirs.rglob("*"))
+    with pytest.raises(InputError, match=f"{name} is a link to {mine}"):
+        write_report(full(), theirs)
+    assert (mine / ".bashrc").read_text() == "old" and len(list(mine.iterdir())) == 1
+    assert sorted(theirs.rglob("*")) == before
 
 
 def test_the_page_is_balanced_and_its_ids_are_its_own(written: Path) -> None:

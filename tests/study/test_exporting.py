@@ -92,6 +92,29 @@ def test_files_that_were_run_and_compared(
     assert np.allclose(session(pictures.numpy()), logits, rtol=1e-4, atol=1e-5)
 
 
+def test_a_folder_of_exports_that_is_a_link_must_be_typed(
+    fakes: Any, export: Export, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (weights / "export").symlink_to(mine)
+    with pytest.raises(InputError, match=f"export is a link to {mine}"):
+        export()
+    monkeypatch.chdir(weights)
+    with pytest.raises(InputError, match=f"export is a link to {mine}"):
+        export_weights(Path(gns.list_weights()[0]), formats=["good"], say=print)
+    assert names(mine) == []
+    export(out=weights / "export")
+    assert names(mine) == FLOAT
+    # A file's name is given anew, and no link of that name is followed.
+    (tmp_path / "notes").write_text("old")
+    for name in FLOAT:
+        (mine / name).unlink()
+        (mine / name).symlink_to(tmp_path / "notes")
+    export(out=mine, force=True)
+    assert (tmp_path / "notes").read_text() == "old" and not (mine / FLOAT[0]).is_symlink()
+
+
 def test_pixels_in_and_probabilities_out(fakes: Any, export: Export, weights: Path) -> None:
     value = export(formats=["good"], input="pixels")
     assert value["input"] == "pixels" and value["files"][0]["relative_error"] < 1e-4

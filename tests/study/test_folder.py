@@ -14,6 +14,7 @@ from ghostnet_small.cli import main
 from ghostnet_small.errors import InputError
 from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.recipe import Recipe, read_recipe
+from ghostnet_small.study.run import resume
 from small_run import WORDS
 
 RECIPE = read_recipe(None, ["--name", "tiny", "--train.epochs", "2"])
@@ -55,6 +56,24 @@ def test_a_folder_that_exists_is_never_written_into(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="folder"):
         RunFolder(tmp_path / "file" / "run").check_free()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["empty", "file", "run"]
+
+
+def test_a_link_in_a_strangers_run_is_refused_before_it_goes_on(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "notes").write_text("old")
+    folder = made(tmp_path / "run")
+    for name in ("last", "pictures", "metrics.jsonl", "state.safetensors", "place.json"):
+        link = folder.path / name
+        link.symlink_to(mine if "." not in name else mine / "notes")
+        with pytest.raises(InputError, match=f"{name} is a link to {mine}"):
+            resume(folder.path, [], watcher=None, stop_signal=lambda: None)  # type: ignore[arg-type]
+        link.unlink()
+    assert [file.read_text() for file in mine.iterdir()] == ["old"]
+    # The folder itself may be a link, which the user typed.
+    (tmp_path / "link").symlink_to(folder.path)
+    with closing(RunFolder.open(tmp_path / "link")) as typed:
+        typed.lock()
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:

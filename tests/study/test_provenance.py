@@ -71,3 +71,17 @@ def test_the_repository_of_the_working_directory_does_not_matter(
 def test_no_git_means_no_commit(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert source_commit(package) == (None, None)
+
+
+def test_settings_of_a_strangers_repository_run_nothing(package: Path) -> None:
+    """The program may be installed in a folder of the repository, which its index knows of."""
+    root = package.parent.parent
+    program = root / "run"
+    program.write_text(f"#!/bin/sh\ntouch {root}/sprung-$1\ncat\n")
+    program.chmod(0o755)
+    for key in ("core.fsmonitor", "filter.f.clean", "filter.f.process", "core.sshCommand"):
+        git(root, "config", key, f"{program} {key.rpartition('.')[2]}")
+    (root / ".gitattributes").write_text("*.py filter=f\n")
+    (package / "version.py").write_text("2\n")
+    assert source_commit(package)[1] is True
+    assert not list(root.glob("sprung*"))

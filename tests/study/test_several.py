@@ -50,6 +50,27 @@ def finish(job: Job, top1: float = 50.0) -> None:
     folder.save_summary({"last": last, "wall_seconds": 60.0})
 
 
+@pytest.mark.parametrize("name", ["logs", "recipes", "s0", "logs/s0.log"])
+def test_links_in_a_strangers_folder_are_refused(name: str, tmp_path: Path) -> None:
+    mine, out = tmp_path / "mine", tmp_path / "out"
+    made_run = Job("s0", mine, made(mine, [0])[0].recipe)
+    finish(made_run)
+    (mine / "notes").write_text("old")
+    (out / name).parent.mkdir(parents=True)
+    (out / name).symlink_to(mine / "notes" if name.endswith("log") else mine)
+    before = {file: file.stat().st_mtime_ns for file in mine.rglob("*")}
+    with pytest.raises(InputError, match=f"{name} is a link to {mine}"):
+        train_several(
+            made(out, [0, 1]),
+            out,
+            together=1,
+            overrides=(),
+            watcher=SeveralProgress(Console(file=io.StringIO())),
+            stop_signal=lambda: None,
+        )
+    assert {file: file.stat().st_mtime_ns for file in mine.rglob("*")} == before
+
+
 # The plan ------------------------------------------------------------------------------------
 
 

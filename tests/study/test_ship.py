@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import ghostnet_small as gns
 import small_run
 from ghostnet_small import cli
 from ghostnet_small.models import shipped
+from ghostnet_small.study.card import model_card
 from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.records import read_records
-from ghostnet_small.study.ship import runs_of
+from ghostnet_small.study.ship import facts_of, runs_of
 from ghostnet_small.study.shipped_records import list_shipped, shipped_facts
 
 
@@ -53,6 +55,31 @@ def _ship(run: Path, *more: str) -> tuple[int, Path, Path]:
     # ``write_bundle`` has tests of its own, and takes its time.
     status = cli.main(["ship", str(run), str(results), "--to", str(to), "--no-demo", *more])
     return status, to, results
+
+
+def test_what_strangers_call_things_stays_text_in_a_card(run: Path) -> None:
+    """No link, no picture, no markup, and nothing ends the block of the recipe."""
+    name = "a|![b](http://e.example/c.png)<img src=x>\n# d www.e.example ```` e"
+    shown = r"a\|!\[b\](http\://e.example/c.png)&lt;img src=x&gt; # d www\.e.example \`\`\`\` e"
+    model, info = gns.load(run)
+    recipe = {**info.recipe, "name": name}
+    recipe["data"] = {**recipe["data"], "source": name, "root": f"/home/{name}"}
+    info = dataclasses.replace(info, classes=(name, *info.classes[1:]), recipe=recipe)
+    record = RunFolder.open(run).finished()
+    record["recipe"]["name"] = record["device"]["name"] = record["libraries"]["torch"] = name
+    record["data"]["fingerprint"] = record["commit"] = "```` |"
+    found = {key.removeprefix("test_"): value for key, value in record["last"].items()}
+    per_class = [{"class": name, "precision": 1.0, "recall": 1.0, "pictures": 1}]
+    evaluation = {**found, "split": name, "per_class": per_class}
+    card = model_card("title", model.config, info, facts_of(record, [record], evaluation))
+    matter, _, rest = card.removeprefix("---\n").partition("---\n")
+    text, fence, block = rest.partition("\n`````yaml\n")
+    block, _, text_after = block.partition("\n`````\n")
+    assert fence and yaml.safe_load(block)["name"] == name and yaml.safe_load(matter)
+    for part in ("http:", "www.", "![b", "<img", "\n# d"):
+        assert part not in text + text_after
+    # Class (twice), recipe, split (twice), device and version; of the folder its last name.
+    assert text.count(shown) == 7 and text.count("| ````` ```` \\| ````` |") == 2
 
 
 def test_weights_ship_under_a_name_that_everything_takes(

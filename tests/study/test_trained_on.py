@@ -12,13 +12,16 @@ import pytest
 import torch
 
 import ghostnet_small as gns
+from export_kit import use_fakes
 from ghostnet_small.data.sources import load_data
+from ghostnet_small.deploy.formats import open_file
 from ghostnet_small.errors import InputError
 from ghostnet_small.study.evaluation import evaluate_classifier
+from ghostnet_small.study.exporting import export_weights
 from ghostnet_small.study.folder import RunFolder
-from ghostnet_small.study.place import PLACE, placed, read_places
+from ghostnet_small.study.place import PLACE, exported_data, placed, read_places
 from ghostnet_small.study.prediction import predict
-from ghostnet_small.study.recipe import Recipe, resolve_recipe
+from ghostnet_small.study.recipe import Recipe, read_recipe, resolve_recipe
 from ghostnet_small.study.trained_on import TrainedOn
 from makers import (
     class_label,
@@ -307,6 +310,30 @@ def test_weights_that_left_their_run_know_their_data(
     assert "the test split is not that of the training" in said[0]
     for file in (tmp_path / "copy").iterdir():
         assert str(first).encode() not in file.read_bytes()
+
+
+def test_an_exported_file_tells_no_absolute_path(run: Path, home: Path, tmp_path: Path) -> None:
+    """In the run's folder it is evaluated on the run's data all the same."""
+    run = Path(shutil.copytree(run, tmp_path / "run"))
+    with use_fakes():
+        for out in (run / "export", tmp_path / "out"):
+            export_weights(run, out, formats=["good"], say=print)
+        assert str(home.parent) not in (run / "export/model.good").read_text()
+        assert evaluated(run / "export/model.good")["total"] == 6
+        # Elsewhere its data must be named.
+        told = open_file(tmp_path / "out/model.good").description.data
+        assert told["root"] is None and told["source"] == read_recipe().data.source
+        assert evaluated(tmp_path / "out/model.good", home)["total"] == 6
+
+
+def test_what_exported_files_say_of_the_data() -> None:
+    for told, expected in (
+        ({"source": "cifar10", "root": "/home/me/x"}, {"source": "cifar10", "root": None}),
+        ({"source": "/home/me/pets", "root": None}, {"source": "pets", "root": None}),
+        ({"source": "a/b", "root": "~/pets"}, {"source": "a/b", "root": None}),
+        ({"source": "data/pets", "cache": "/x"}, {"source": "data/pets", "cache": None}),
+    ):
+        assert exported_data({**told, "size": 8}) == {**expected, "size": 8}
 
 
 def test_calibration_reads_the_training_s_data(projects: tuple[Path, Path]) -> None:

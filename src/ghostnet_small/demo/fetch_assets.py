@@ -22,6 +22,7 @@ from ghostnet_small.demo.runtime import (
 )
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import move_files, work_folder
+from ghostnet_small.launcher import PYTHON
 
 # Any one wheel of the version: the licence's text is the same in all.
 WHEEL = (
@@ -44,7 +45,7 @@ def fetch(folder: Path = ASSETS) -> None:
     with tempfile.TemporaryDirectory(prefix="ghostnet-small-") as name:
         made = Path(name)
         _run([_npm(), "pack", "--silent", f"{NAME}@{VERSION}", "--pack-destination", name], made)
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet"]
+        pip = [*PYTHON, "-m", "pip", "--disable-pip-version-check", "download", "--quiet"]
         _run([*pip, *WHEEL, "--dest", name, f"onnxruntime=={VERSION}"], made)
         contents = {**_packed(made), **_notices(made)}
     for file, content in contents.items():

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from ghostnet_small.errors import InputError, os_error_text
 
 # Seconds for a request to arrive, and from then on for its answer to leave.
 ARRIVAL, DEPARTURE = 10.0, 120.0
-MOST_CONNECTIONS = 128
+MOST_CONNECTIONS, MOST_OF_ADDRESS = 128, 64
 POLL = 0.2  # seconds
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
 ANY = ("0.0.0.0", "::")
@@ -75,6 +76,16 @@ class Resource(NamedTuple):
 Table = Mapping[str, Resource]
 
 
+@dataclass
+class Connection:
+    """A client's ``address``, and until when it may take its time; ``whole``: its request is
+    there."""
+
+    address: str
+    until: float
+    whole: bool = False
+
+
 class DemoServer(ThreadingHTTPServer):
     """Serves ``table``, paths to resources, at ``host``; ``port`` 0 takes any that is free.
 
@@ -95,7 +106,7 @@ class DemoServer(ThreadingHTTPServer):
         self.table: Table = {}
         self.names = {*LOCAL, _in_url(host).lower()}
         self.any_address = host in ANY
-        self._deadlines: dict[socket.socket, float] = {}
+        self._open: dict[socket.socket, Connection] = {}  # the oldest first
         self._guard = threading.Lock()
         try:
             (family, *_, address), *_ = socket.getaddrinfo(
@@ -146,11 +157,19 @@ class DemoServer(ThreadingHTTPServer):
         return self.any_address and _is_address(name.strip("[]"))
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """In a thread of its own, unless there are too many."""
+        """In a thread of its own. Of too many, the oldest whose request is not whole gives way."""
+        address = str(client_address[0])
         with self._guard:
-            full = len(self._deadlines) >= MOST_CONNECTIONS
+            of_it = [one for one, client in self._open.items() if client.address == address]
+            rivals = of_it if len(of_it) >= MOST_OF_ADDRESS else list(self._open)
+            full = rivals is of_it or len(rivals) >= MOST_CONNECTIONS
+            if full:
+                halves = [one for one in rivals if not self._open[one].whole]
+                for oldest in halves[:1]:
+                    self._drop(oldest)
+                full = not halves
             if not full:
-                self._deadlines[request] = time.monotonic() + ARRIVAL
+                self._open[request] = Connection(address, time.monotonic() + ARRIVAL)
         if full:
             self.shutdown_request(request)
         else:
@@ -160,23 +179,29 @@ class DemoServer(ThreadingHTTPServer):
         """A request is whole, and its answer has its own time."""
         request.settimeout(DEPARTURE)
         with self._guard:
-            self._deadlines[request] = time.monotonic() + DEPARTURE
+            # It may have been dropped just now.
+            if client := self._open.get(request):
+                client.until, client.whole = time.monotonic() + DEPARTURE, True
 
     def shutdown_request(self, request: Any) -> None:
         """As the base does."""
         with self._guard:
-            self._deadlines.pop(request, None)
+            self._open.pop(request, None)
         super().shutdown_request(request)
 
     def drop_late(self) -> None:
         """End the connections whose time is over, wherever their threads wait."""
         now = time.monotonic()
         with self._guard:
-            late = [one for one, until in self._deadlines.items() if until < now]
-            for one in late:
-                # It may have ended just now.
-                with suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
+            for one in [one for one, client in self._open.items() if client.until < now]:
+                self._drop(one)
+
+    def _drop(self, request: socket.socket) -> None:
+        """End a connection; its thread, which waits for it, closes it."""
+        del self._open[request]
+        # It may have ended just now.
+        with suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that is gone is nothing to tell; anything else is told in a line."""

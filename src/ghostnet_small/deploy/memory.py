@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ghostnet_small.deploy.formats import format_of, open_file
+from ghostnet_small.launcher import PYTHON
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 CALLS = 3
@@ -56,7 +57,7 @@ def peak_memory(path: Path, batches: Sequence[int], threads: int) -> dict[int, M
     words = [str(number) for number in (threads, *sorted(batches))]
     try:
         done = subprocess.run(
-            [sys.executable, "-m", __name__, str(path), *words],
+            [*PYTHON, "-m", __name__, str(path), *words],
             capture_output=True,
             text=True,
             timeout=SECONDS,

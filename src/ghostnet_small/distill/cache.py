@@ -18,6 +18,7 @@ from torch import Tensor
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import (
     canonical,
+    check_no_link,
     checked_json,
     lock_folder,
     private_folder,
@@ -121,6 +122,7 @@ class TargetCache:
     @contextmanager
     def filling(self, between: Callable[[], None]) -> Iterator[None]:
         """Only one process fills the folder; others wait, calling ``between``, and find it full."""
+        check_no_link(self.folder)
         private_folder(self.folder)
         while True:
             try:

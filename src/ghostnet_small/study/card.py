@@ -14,7 +14,10 @@ from ghostnet_small.study.recipe_file import yaml_text
 from ghostnet_small.study.table_cells import (
     both_forms_text,
     device_text,
+    markdown_block,
+    markdown_code,
     markdown_table,
+    markdown_text,
     recipe_name,
     spread,
     time_text,
@@ -101,12 +104,13 @@ def _title(name: str, config: Facts, info: ModelInfo, facts: Facts | None) -> st
 
 def _accuracy(facts: Facts) -> str:
     found, runs = facts["evaluation"], facts["runs"]
+    split = markdown_text(found["split"])
     rows = [
         [
-            f"{found['split']} top-1",
+            f"{split} top-1",
             f"{found['top1']:.2f} % ({found['correct']:,} of {found['total']:,})",
         ],
-        [f"{found['split']} loss", f"{found['loss']:.4f} nats"],
+        [f"{split} loss", f"{found['loss']:.4f} nats"],
         ["balanced accuracy", f"{found['balanced_accuracy']:.2f} %"],
         ["expected calibration error", f"{100 * found['calibration_error']:.2f} %"],
     ]
@@ -125,7 +129,7 @@ def _per_class(facts: Facts) -> str:
     found = facts["evaluation"]["per_class"][:MOST_CLASSES]
     rows = [
         [
-            _plain(one["class"]),
+            markdown_text(one["class"]),
             *(f"{one[key]:.1f} %" for key in ("precision", "recall")),
             f"{one['pictures']:,}",
         ]
@@ -138,23 +142,23 @@ def _training(info: ModelInfo, facts: Facts) -> str:
     record = facts["record"]
     data = record["data"]
     rows = [
-        ["recipe", _plain(recipe_name(record))],
-        ["data", f"{_source(info)}, read from {facts['read_from']}"],
+        ["recipe", markdown_text(recipe_name(record))],
+        ["data", markdown_text(f"{_source(info)}, read from {facts['read_from']}")],
         *(
             [f"{split} pictures", f"{data[f'{split}_images']:,}"]
             for split in ("train", "validation", "test")
         ),
-        ["fingerprint of the data", f"`{data['fingerprint'][:16]}`"],
+        ["fingerprint of the data", markdown_code(data["fingerprint"][:16])],
         ["epochs", f"{len(record['epochs'])}"],
-        ["device", device_text(record["device"])],
+        ["device", markdown_text(device_text(record["device"]))],
         ["time", time_text(record["wall_seconds"])],
-        ["commit", f"`{commit_text(record['commit'], record['dirty'])}`"],
-        ["PyTorch", record["libraries"]["torch"]],
+        ["commit", markdown_code(commit_text(record["commit"], record["dirty"]))],
+        ["PyTorch", markdown_text(record["libraries"]["torch"])],
     ]
     recipe = yaml_text(changed_settings(portable_recipe(info.recipe)))
     return (
         f"## Training\n\n{markdown_table(['', ''], rows)}\n\nThe recipe, less what it leaves at "
-        f"its defaults:\n\n```yaml\n{recipe}```"
+        f"its defaults:\n\n{markdown_block(recipe, 'yaml')}"
     )
 
 
@@ -207,13 +211,8 @@ def _source(info: ModelInfo) -> str:
 
 def _classes(classes: Sequence[str]) -> str:
     more = f", ... ({len(classes)} in all)" if len(classes) > MOST_CLASSES else ""
-    return ", ".join(map(_plain, classes[:MOST_CLASSES])) + more
+    return ", ".join(map(markdown_text, classes[:MOST_CLASSES])) + more
 
 
 def _numbers(values: Sequence[float]) -> str:
     return ", ".join(f"{value:.4f}" for value in values)
-
-
-def _plain(text: str) -> str:
-    """A class's name in a table of Markdown."""
-    return text.replace("\\", "\\\\").replace("|", r"\|").replace("\n", " ")

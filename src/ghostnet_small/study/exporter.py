@@ -25,6 +25,7 @@ from ghostnet_small.study.checking import CheckFailed, data_if_there
 from ghostnet_small.study.classifier import feed, first_line
 from ghostnet_small.study.export_check import Reference
 from ghostnet_small.study.option_values import CALIBRATION
+from ghostnet_small.study.place import exported_data
 from ghostnet_small.study.quantizing import Quantizer
 from ghostnet_small.study.trained_on import TrainedOn
 
@@ -86,9 +87,8 @@ class Exporter:
         if self.data is None and self.int8 is None:
             self.targets = [one for one in self.targets if one.precision == "float32"]
         self.calibration, self.fine_tune = calibration, fine_tune
-        self.description = describe(
-            self.model, self.info, input=self.input, data=source.recipe.as_dict()["data"]
-        )
+        data = exported_data(source.recipe.as_dict()["data"])
+        self.description = describe(self.model, self.info, input=self.input, data=data)
         # A copy is of the class of what it was made of.
         folded: Network = reparameterize(self.model)  # type: ignore[assignment]
         whole = Deployable(folded.whole(), self.description)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ghostnet_small.deploy.description import Input
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import check_folder, move_files, work_folder
+from ghostnet_small.files import check_folder, check_no_link, move_files, work_folder
 from ghostnet_small.study.checking import CheckFailed
 from ghostnet_small.study.evaluation import SETTINGS as EVALUATION_SETTINGS
 from ghostnet_small.study.exporter import Exporter, Target
@@ -97,8 +97,15 @@ def export_weights(
 
 def default_folder(path: Path) -> Path:
     """Where the files of ``path`` go: ``path/export``, or ``export/NAME`` of a name, which has no
-    folder of the user's."""
-    return path / EXPORT_FOLDER if path.exists() else Path(EXPORT_FOLDER) / path.name
+    folder of the user's.
+
+    Raises ``InputError`` where that is a link: a run's folder may be a stranger's.
+    """
+    inner = Path(EXPORT_FOLDER)
+    folders = [path / inner] if path.exists() else [inner, inner / path.name]
+    for folder in folders:
+        check_no_link(folder)
+    return folders[-1]
 
 
 def _check_free(targets: list[Target], out: Path, force: bool) -> None:

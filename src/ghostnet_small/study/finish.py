@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from ghostnet_small.data.dataset import ImageData, Split
+from ghostnet_small.files import inner_folder
 from ghostnet_small.nn.complexity import both_forms, by_quantity
 from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.pictures import draw_confusion, draw_curves, draw_mistakes
@@ -77,7 +78,7 @@ def finish(
     }
 
     def write() -> None:
-        folder.pictures.mkdir(exist_ok=True)
+        inner_folder(folder.pictures)
         draw_curves(rows, folder.pictures / "curves.png")
         if found is not None:
             _draw_answers(found, data, name, folder)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import (
     check_free,
+    check_no_link,
     checked_json,
     lock_folder,
     new_folder,
@@ -32,6 +33,11 @@ METRICS = "metrics.jsonl"
 BEGINNING = "beginning.json"
 STATE = "state.safetensors"
 PREVIOUS = "state.previous.safetensors"
+# What the sessions of a training write.
+REPLACED = (
+    *(PLACE, METRICS, STATE, PREVIOUS, "summary.json", "classes.json"),
+    *("last", "best", "pictures"),
+)
 
 
 class RunFolder:
@@ -75,8 +81,11 @@ class RunFolder:
     def lock(self, patience: float = 0.0) -> None:
         """Keep other processes from training here, until ``close`` or this process's end.
 
-        Raises ``InputError`` where another one trains here for ``patience`` seconds more.
+        Raises ``InputError`` where another one trains here for ``patience`` seconds more, or where
+        what will be written is a link.
         """
+        for name in REPLACED:
+            check_no_link(self.path / name)
         try:
             self._handle = lock_folder(self.path, patience)
         except BlockingIOError:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import read_text
+from ghostnet_small.files import check_no_link, read_text
 from ghostnet_small.hub.models import CARD
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.weights import ModelInfo
@@ -36,6 +36,8 @@ def hub_card(
     facts = shipped_facts(folder) or _of_run(path, folder)
     card = folder / CARD
     if facts is None and card.is_file():
+        # What a stranger's link leads to is not for the hub.
+        check_no_link(card)
         try:
             return read_text(card)
         except UnicodeDecodeError:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import check_free
+from ghostnet_small.files import check_free, check_no_link
 from ghostnet_small.study.folder import RunFolder, is_run
 from ghostnet_small.study.recipe import PLACE, Recipe, keys_of, read_recipe
 
@@ -94,12 +94,13 @@ def check_place(out: Path) -> None:
 def states(jobs: Sequence[Job]) -> dict[Job, State]:
     """How each job stands.
 
-    Raises ``InputError`` where a folder is no run, or one of another recipe.
+    Raises ``InputError`` where a folder is no run, one of another recipe, or a link.
     """
     return {job: _state(job) for job in jobs}
 
 
 def _state(job: Job) -> State:
+    check_no_link(job.folder)
     folder = RunFolder(job.folder)
     if not is_run(job.folder):
         folder.check_free()

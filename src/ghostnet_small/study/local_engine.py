@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import lock_folder
-from ghostnet_small.launcher import FOLLOWS, available_cores
+from ghostnet_small.files import lock_folder, open_log
+from ghostnet_small.launcher import FOLLOWS, PYTHON, available_cores
 from ghostnet_small.study.jobs import Job, Sharing, share
 from ghostnet_small.study.recipe import Recipe
 from ghostnet_small.study.turns import Launch, Process
@@ -43,11 +42,11 @@ def local_trainings(lock: int) -> Iterator[Launch]:
     theirs, ours = os.pipe()
 
     def launch(job: Job, words: Sequence[str], log: Path) -> Process:
-        with log.open("a") as file:
+        with open_log(log) as file:
             file.write(f"$ ghostnet-small {shlex.join(words)}\n")
             file.flush()
             return subprocess.Popen(
-                [sys.executable, "-m", "ghostnet_small", *words],
+                [*PYTHON, "-m", "ghostnet_small", *words],
                 stdin=theirs,
                 stdout=file,
                 stderr=subprocess.STDOUT,

@@ -16,7 +16,7 @@ from ghostnet_small.data.hub.named import is_name
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import OFF, checked_json, expanded
 from ghostnet_small.hub.models import is_hub_name
-from ghostnet_small.study.recipe import Recipe, keys_of
+from ghostnet_small.study.recipe import Recipe, keys_of, read_recipe
 
 PLACE = "place.json"
 _CACHES = ("data.cache", "distill.cache")
@@ -56,6 +56,30 @@ def read_places(path: Path) -> Places:
                 "the data with --data.root"
             ) from None
     return {}
+
+
+def exported_data(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's room ``data`` as an exported file has it: without absolute paths, which are
+    of the machine that it was made on. Of a source that is one, the last name is left."""
+    found = {
+        key: None if isinstance(value, str) and value.startswith(("/", "~")) else value
+        for key, value in data.items()
+    }
+    if found.get("source") is None and data.get("source") is not None:
+        found["source"] = Path(data["source"]).name
+    return found
+
+
+def with_run_data(recipe: Recipe, file: Path) -> Recipe:
+    """Return ``recipe``, of an exported file, with the absolute paths of the run around it."""
+    for folder in file.absolute().parents[:2]:
+        if (folder / "recipe.yaml").is_file():
+            room = read_recipe(folder / "recipe.yaml").as_dict()["data"]
+            names = ("source", "root")
+            if all(exported_data(room)[name] == getattr(recipe.data, name) for name in names):
+                own = {name: room[name] for name in names}
+                return replace(recipe, data=replace(recipe.data, **own))
+    return recipe
 
 
 def placed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -12,6 +13,8 @@ from typing import Any
 
 import torch
 
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import read_bytes
 from ghostnet_small.version import __version__
 
 LIBRARIES = ("torchvision", "timm", "datasets", "numpy", "pillow", "scikit-learn")
@@ -71,10 +74,37 @@ def source_commit(package: Path | None = None) -> tuple[str | None, bool | None]
     if _git(folder, "ls-files", "--error-unmatch", "version.py") is None:
         return None, None
     commit = _git(folder, "rev-parse", "HEAD")
-    changes = _git(folder, "status", "--porcelain", "--", ".")
-    if commit is None or changes is None:
+    changed = _changed(folder)
+    if commit is None or changed is None:
         return None, None
-    return commit, bool(changes)
+    return commit, changed
+
+
+def _changed(folder: Path) -> bool | None:
+    """Whether the files of ``folder`` differ from those of its commit; None where git fails.
+
+    ``git status`` says it too, and runs the filters that the repository's settings name.
+    """
+    committed = _git(folder, "ls-tree", "-r", "-z", "HEAD", ".")
+    present = _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard", ".")
+    if committed is None or present is None:
+        return None
+    # "MODE blob HASH\tNAME"
+    entries = [entry.partition("\t") for entry in committed.split("\0") if entry]
+    hashes = {name: about.split()[-1] for about, _, name in entries}
+    if set(present.split("\0")) - {""} != set(hashes):
+        return True
+    return any(_blob(folder / name, len(found)) != found for name, found in hashes.items())
+
+
+def _blob(file: Path, digits: int) -> str | None:
+    """The name that git gives to what is in ``file``, by a hash of so many digits."""
+    try:
+        content = read_bytes(file)
+    except (OSError, InputError):
+        return None
+    kind = hashlib.sha1 if digits == 40 else hashlib.sha256
+    return kind(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -82,11 +112,15 @@ def _git(folder: Path, *arguments: str) -> str | None:
     # Within a git hook these name the repository that was committed to, whatever the folder.
     unset = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
     environment = {key: value for key, value in os.environ.items() if key not in unset}
+    # The repository may be a stranger's, in which this program was installed: its settings name no
+    # program to run, neither as a monitor of files nor to fetch an object that is missing.
+    environment["GIT_ALLOW_PROTOCOL"] = "none"
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
+            ["git", "-c", "core.fsmonitor=false", "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             timeout=30,
             env=environment,
         )

@@ -16,12 +16,13 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import chdir, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.launcher import FOLLOWS
+from ghostnet_small.files import open_log
+from ghostnet_small.launcher import FOLLOWS, PYTHON
 from ghostnet_small.study.jobs import TOGETHER_ON_GPU, Job, Sharing
 from ghostnet_small.study.recipe import Recipe
 from ghostnet_small.study.turns import Launch, Process
@@ -47,7 +48,9 @@ def ray_engine(out: Path, address: str | None = None) -> Iterator[RayEngine]:
     where = address or os.environ.get("RAY_ADDRESS") or "auto"
     _check_address(where)
     try:
-        ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR)
+        # Its workers import from the folder in which this is called.
+        with chdir("/"):
+            ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(_no_cluster(where, reason)) from None
@@ -201,7 +204,7 @@ class _Task:
             return -signal.SIGKILL
 
     def _write(self, line: str) -> None:
-        with suppress(OSError), self.log.open("a") as file:
+        with suppress(OSError), open_log(self.log) as file:
             file.write(f"{line}\n")
 
 
@@ -210,11 +213,11 @@ class _Task:
 
 def _train(words: list[str], log: str, place: str) -> int:
     """Run the command in the folder ``place``; its exit status."""
-    with Path(log).open("a") as file:
+    with open_log(Path(log)) as file:
         file.write(f"$ ghostnet-small {shlex.join(words)}\n")
         file.flush()
         process = subprocess.Popen(
-            [sys.executable, "-m", "ghostnet_small", *words],
+            [*PYTHON, "-m", "ghostnet_small", *words],
             # However this worker ends, its end of the pipe is closed, and the training saves.
             stdin=subprocess.PIPE,
             stdout=file,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import check_free, write_atomic
+from ghostnet_small.files import check_free, inner_folder, write_atomic
 from ghostnet_small.study.beginning import check_beginnings
 from ghostnet_small.study.folder import RunFolder, is_run
 from ghostnet_small.study.jobs import Job, Sharing, means, result, states, train_words
@@ -83,7 +83,7 @@ def run_study(
             raise InputError(f"another process has begun a study in {out}; give the command again")
         write_study(study, out)
         for name in ("runs", "recipes"):
-            (out / name).mkdir(exist_ok=True)
+            inner_folder(out / name)
         record = Records(study, out, watcher)
         with engine.trainings(lock) as launch:
             _run(study, out, sharing, overrides, launch, record, stop_signal)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import write_atomic
+from ghostnet_small.files import inner_folder, write_atomic
 from ghostnet_small.launcher import launched
 from ghostnet_small.models.registry import check_settings
 from ghostnet_small.study.beginning import check_beginnings
@@ -99,7 +99,7 @@ def _commands(
     waiting: Mapping[Job, State], recipes: Path, sharing: Sharing, overrides: Sequence[str]
 ) -> dict[Job, list[str]]:
     """The words that take each job to its end; writes the recipes that they name."""
-    recipes.mkdir(exist_ok=True)
+    inner_folder(recipes)
     for job, state in waiting.items():
         if state == "missing":
             # The recipe of now: the user's own may have changed when a waiting job's turn comes.

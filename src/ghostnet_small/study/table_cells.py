@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
+
+# What GitHub's Markdown gives a meaning to, bare addresses too; `<`, `>` and `&` become entities
+# before.
+_SPECIAL = re.compile(r"([\\`*_\[\]|~$]|:(?=//)|(?<=www)\.)", re.IGNORECASE)
 
 
 def markdown_table(titles: list[str], rows: list[list[str]]) -> str:
     """A table of Markdown."""
     lines = [titles, ["---"] * len(titles), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def markdown_text(text: str) -> str:
+    """``text`` of a stranger's as a part of a line of Markdown that shows it and obeys nothing."""
+    return _SPECIAL.sub(r"\\\1", escape(" ".join(text.splitlines()), quote=False))
+
+
+def markdown_code(text: str) -> str:
+    """``text`` as code within a line, also in a table."""
+    fence, pad = "`" * (_longest(text) + 1), " " if "`" in text else ""
+    inner = " ".join(text.splitlines()).replace("|", r"\|")
+    return f"{fence}{pad}{inner}{pad}{fence}"
+
+
+def markdown_block(text: str, language: str) -> str:
+    """Lines of ``text`` as a block of code, which nothing in it ends."""
+    fence = "`" * max(3, _longest(text) + 1)
+    return f"{fence}{language}\n{text}{fence}"
+
+
+def _longest(text: str) -> int:
+    """Backticks in a row."""
+    return max(map(len, re.findall("`+", text)), default=0)
 
 
 def cell(value: Any) -> str:

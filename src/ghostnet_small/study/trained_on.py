@@ -13,7 +13,7 @@ from ghostnet_small.data.settings import DataSettings
 from ghostnet_small.data.sources import OneSplit, load_data, load_split
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.weights import ModelInfo
-from ghostnet_small.study.place import placed, read_places
+from ghostnet_small.study.place import placed, read_places, with_run_data
 from ghostnet_small.study.recipe import Recipe, keys_of, resolve_recipe
 
 # Settings that say which data; any other but these and the cache's say how they are cut or shaped.
@@ -78,8 +78,10 @@ class TrainedOn:
                 f"data.{name} {value} is not what {self.path} takes, {size_text(size)} in "
                 f"{channels} channels; leave it out"
             )
-        places = read_places(self.path)
-        return placed(self.recipe, places, overrides=self.overrides, say=self.say).data
+        recipe, places = self.recipe, read_places(self.path)
+        if self.path.is_file() and self.given.isdisjoint(("data.root", "data.source")):
+            recipe = with_run_data(recipe, self.path)
+        return placed(recipe, places, overrides=self.overrides, say=self.say).data
 
     @cached_property
     def _fit(self) -> Fit:

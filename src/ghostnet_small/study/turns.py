@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ghostnet_small.errors import printable
+from ghostnet_small.files import inner_folder
 from ghostnet_small.study.jobs import Job
 from ghostnet_small.train.interfaces import Interrupted
 
@@ -71,7 +72,7 @@ def run_jobs(
 
     Raises ``Interrupted`` once all have ended where ``stop_signal`` gave a number.
     """
-    logs.mkdir(exist_ok=True)
+    inner_folder(logs)
     queue = list(jobs)
     running: dict[Job, Process] = {}
     begun: dict[Job, int] = {}

@@ -24,7 +24,7 @@ import numpy as np
 
 from ghostnet_small.data.decoded.decode import Block, Format
 from ghostnet_small.errors import InputError, os_error_text
-from ghostnet_small.files import private_folder
+from ghostnet_small.files import no_follow, private_folder
 
 BLOCK_BYTES, BLOCK_ROWS = 2 << 20, 512
 
@@ -153,7 +153,10 @@ class CacheFolder:
     @contextmanager
     def writer(self, layout: Layout) -> Iterator[Callable[[int, Block], None]]:
         """A function that writes a block, and then that it is whole."""
-        with self.pixels.open("r+b", buffering=0) as pixels, self.kinds.open("r+b") as kinds:
+        with (
+            open(self.pixels, "r+b", buffering=0, opener=no_follow) as pixels,
+            open(self.kinds, "r+b", opener=no_follow) as kinds,
+        ):
 
             def write(number: int, block: Block) -> None:
                 rows = layout.block(number)
@@ -187,7 +190,7 @@ class CacheFolder:
         text = json.dumps(values)
         # The first line break ends what a crash may have left of a line.
         line = f"\n{zlib.crc32(text.encode()):08x} {text}\n"
-        handle = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        handle = no_follow(str(self.log), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             if os.write(handle, line.encode()) < len(line.encode()):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.log))
@@ -237,7 +240,7 @@ def locked(root: Path, key: str) -> Iterator[None]:
     private_folder(root)
     path = root / f"{key}.lock"
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = no_follow(str(path), os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             # The one before may have removed the file that was waited for.

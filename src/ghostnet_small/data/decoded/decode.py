@@ -28,7 +28,7 @@ from PIL import Image
 
 from ghostnet_small.data.pictures import read_picture
 from ghostnet_small.errors import InputError
-from ghostnet_small.launcher import available_cores
+from ghostnet_small.launcher import PYTHON, available_cores
 
 Source = Path | bytes | np.ndarray | InputError
 HELPER_SECONDS = 3.0  # of decoding, at least, for each helper: starting one takes as long
@@ -216,10 +216,11 @@ class _Helper:
     """A process that decodes what it is sent."""
 
     def __init__(self) -> None:
-        path = [entry or os.getcwd() for entry in sys.path]
+        # Without the empty entry of an interactive session, which means the current folder.
+        path = [entry for entry in sys.path if entry]
         # In a session of its own: a Ctrl-C is for this process, which then closes the pipe.
         self.process = subprocess.Popen(
-            [sys.executable or "python", "-c", _HELPER, json.dumps(path)],
+            [*PYTHON, "-c", _HELPER, json.dumps(path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

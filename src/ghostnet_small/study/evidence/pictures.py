@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ghostnet_small.errors import InputError
+from ghostnet_small.files import inner_folder
 from ghostnet_small.study.evidence.drawn import draw_accuracy, draw_curves
 from ghostnet_small.study.evidence.facts import read_facts
 from ghostnet_small.study.evidence.fields import mean_of
@@ -69,7 +70,7 @@ def render_pictures(text: str, document: Path, results: Path, *, draw: bool) -> 
         shown = PICTURES[kind](results, words)
         file = results / FOLDER / f"{_slug(asked)}.png"
         if draw:
-            file.parent.mkdir(exist_ok=True)
+            inner_folder(file.parent)
             shown.draw(file)
         link = Path(os.path.relpath(file, document.parent)).as_posix()
         return f"<!-- picture: {asked} -->\n\n![{shown.words}]({link})\n\n{found['end']}"

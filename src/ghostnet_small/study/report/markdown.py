@@ -6,9 +6,8 @@ import re
 from html import escape
 
 from ghostnet_small.study.report.page import Page, Plot, Table
+from ghostnet_small.study.table_cells import markdown_text
 
-# What GitHub's Markdown gives a meaning to; `<`, `>` and `&` become entities before.
-_SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
 # At the start of a line: a heading, a list, a quotation or a rule.
 _LEADING = re.compile(r"^(\d+)([.)])|^([-+#=])")
 
@@ -16,7 +15,9 @@ _LEADING = re.compile(r"^(\d+)([.)])|^([-+#=])")
 def markdown(page: Page, folder: str) -> str:
     """The whole document; its plots are ``folder/NAME-light.svg`` and ``-dark.svg``."""
     blocks = [f"# {_line(page.title)}", *map(_line, page.about)]
-    blocks += [_list([f"**{_cell(name)}**: {_cell(text)}" for name, text in page.facts])]
+    blocks += [
+        _list([f"**{markdown_text(name)}**: {markdown_text(text)}" for name, text in page.facts])
+    ]
     blocks += ["**Findings**", _list([_line(one) for one in page.findings])]
     for section in page.sections:
         blocks += [f"## {_line(section.title)}", *map(_line, section.text)]
@@ -24,15 +25,15 @@ def markdown(page: Page, folder: str) -> str:
             blocks += _table(part) if isinstance(part, Table) else [_plot(part, folder)]
     if page.small:
         versions = ", ".join(f"{name} {text}" for name, text in page.small)
-        blocks.append(f"<sub>Made from the rows of the runs alone. {_cell(versions)}</sub>")
+        blocks.append(f"<sub>Made from the rows of the runs alone. {markdown_text(versions)}</sub>")
     return "\n\n".join(blocks) + "\n"
 
 
 def _table(table: Table) -> list[str]:
     marks = ["---:" if column.numeric else "---" for column in table.columns]
-    lines = [[_cell(column.title) for column in table.columns], marks]
+    lines = [[markdown_text(column.title) for column in table.columns], marks]
     for number, row in enumerate(table.rows):
-        cells = [_cell(text) for text in row]
+        cells = [markdown_text(text) for text in row]
         strong = [(number, place) in table.strong for place in range(len(row))]
         pairs = zip(cells, strong, strict=True)
         lines.append([f"**{text}**" if bold else text for text, bold in pairs])
@@ -45,7 +46,8 @@ def _plot(plot: Plot, folder: str) -> str:
     # A line break would end the block of HTML; Markdown is not read inside of it.
     return (
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
-        f'<img alt="{escape(plot.words)}" src="{light}"></picture>\n\n_{_cell(plot.caption)}_'
+        f'<img alt="{escape(plot.words)}" src="{light}"></picture>\n\n'
+        f"_{markdown_text(plot.caption)}_"
     )
 
 
@@ -53,13 +55,9 @@ def _list(items: list[str]) -> str:
     return "\n".join(f"- {item}" for item in items)
 
 
-def _cell(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", escape(text, quote=False))
-
-
 def _line(text: str) -> str:
     """A paragraph's text, none of which begins a block of another kind."""
-    return _LEADING.sub(lambda found: _kept(found), _cell(text))
+    return _LEADING.sub(lambda found: _kept(found), markdown_text(text))
 
 
 def _kept(found: re.Match[str]) -> str:
