@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from ghostnet_small import plain_yaml
 from ghostnet_small.errors import InputError
 from ghostnet_small.plain_yaml import YAMLError, load_words, load_yaml
 from ghostnet_small.study.recipe import known_keys, read_recipe, resolve_recipe
+from memory_kit import at_most
 
 # 301 characters, 1 GiB of lists; one level more is 4 GiB.
 BOMB = "[&a [x,x,x,x,x,x,x,x],&b [*a,*a,*a,*a,*a,*a,*a,*a]"
@@ -61,12 +61,8 @@ def test_what_would_grow_is_refused(case: str, load: Callable[[str], Any], bound
 
 @pytest.fixture
 def bounded() -> Iterator[None]:
-    """At most 768 MiB more than is used; what takes more fails here and not the machine."""
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    before = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (used + (768 << 20), before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_DATA, before)
+    with at_most(768):
+        yield
 
 
 # Where text is the value of a setting, it was read as YAML a second time.

@@ -227,6 +227,9 @@ def _matches(file: str, pattern: str) -> bool:
         if hidden != asked:
             return False
 
+    if wanted[-1] == "**":  # a file must be left for it
+        wanted = (*wanted, "*")
+
     def with_none(reached: set[int]) -> set[int]:
         """Also what is reached where ** stands for no folder."""
         for number, word in enumerate(wanted):
