@@ -217,8 +217,10 @@ def _plain(key: str, value: Any) -> Any:
     if isinstance(read, list) and not _is_names(key):
         read = [read_number(item) if isinstance(item, str) else item for item in read]
     simple = (str, *_NUMBERS) if _is_names(key) and isinstance(read, list) else _NUMBERS
-    if not all(isinstance(one, simple) for one in (read if isinstance(read, list) else [read])):
-        raise InputError(_wrong(key, value))
+    for one in read if isinstance(read, list) else [read]:
+        # No float holds a number without end.
+        if not isinstance(one, simple) or (isinstance(one, int) and abs(one) >= 1 << 64):
+            raise InputError(_wrong(key, value))
     return read
 
 
