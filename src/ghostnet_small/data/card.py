@@ -151,6 +151,9 @@ def check_columns(where: str, described: Any) -> None:
         if isinstance(names, dict):
             # ``datasets`` makes a list of all numbers up to the largest one.
             count = max(map(_number, names), default=0)
+            names = list(names.values())
+        if isinstance(names, list) and any(isinstance(name, list | dict) for name in names):
+            raise InputError(f"{where}: a column has class names that are no text; write them out")
         if isinstance(count, int) and count > MOST_CLASSES:
             raise InputError(
                 f"{where}: a column has {count:,} classes; at most {MOST_CLASSES:,} are read"

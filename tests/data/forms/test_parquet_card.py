@@ -162,6 +162,10 @@ CARDS = {
         "}]}",
         "99,999,999,999 classes",
     ),
+    "names that are none": (
+        "dataset_info: {features: [{name: label, dtype: {class_label: {names: {'0': {a: b}}}}}]}",
+        "class names that are no text",
+    ),
     "names of a file": (
         "dataset_info: {features: [{name: label, dtype: {class_label: {names_file: /etc/hostname}}"
         "}]}",
