@@ -16,6 +16,7 @@ from safetensors.torch import save
 import data_readers
 import export_readers
 import ghostnet_small as gns
+import study_readers
 from ghostnet_small.data.sources import DataSettings, load_data
 from ghostnet_small.deploy.formats import FORMATS
 from ghostnet_small.errors import InputError
@@ -275,6 +276,21 @@ READERS = {
         export_readers.read_program,
         ("torch.ops.aten.", '"as_int":', '"use_pickle":true', "1e999", "null"),
         1 << 17,
+    ),
+    "study": Reader(
+        study_readers.study_seeds,
+        study_readers.read_study_folder,
+        ("strategy", "published", "\n==== f results.jsonl", "1e999", "NaN", "null", "[]"),
+        1 << 16,
+    ),
+    "card": Reader(
+        study_readers.card_seeds,
+        study_readers.read_card_folder,
+        (
+            *("data_files: ", "data_dir: ", "../", "ftp://", "features: ", "class_label", "names"),
+            *("num_classes: 99999999999", "names_file: /etc/hostname", "**/*", "&a ", "*a"),
+        ),
+        1 << 14,
     ),
     "records": Reader(_record_seeds, _read_records, ("1e999", "NaN", "null", "{}"), 1 << 15),
 }

@@ -11,13 +11,14 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "src" / "ghostnet_small"
 
-LEAVES = {"errors", "version", "files", "tensorfile", "launcher", "hub"}
+LEAVES = {"errors", "version", "files", "plain_yaml", "tensorfile", "launcher", "hub"}
 # What each room may import besides itself. A new room has to be entered here.
 ROOMS = {
     "errors": set(),
     "launcher": {"errors"},
     "version": set(),
     "files": {"errors"},
+    "plain_yaml": set(),
     "tensorfile": {"errors", "files"},
     "hub": {"errors", "files"},
     "native": LEAVES,

@@ -15,7 +15,7 @@ from readers import READERS
 from tally import resident
 from trees import pack, unpack
 
-SLOW = ("weights", "state", "parquet", "recipe")
+SLOW = ("weights", "state", "parquet", "recipe", "study", "card")
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -15,7 +15,7 @@ from ghostnet_small.study.recipe import Recipe, flatten, resolve_recipe
 from ghostnet_small.study.recipe_file import read_yaml, recipe_text
 
 FILE = "study.yaml"
-LARGEST = 64 << 20  # bytes
+LARGEST = 16 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -202,30 +202,45 @@ def read_study(out: Path) -> Study | None:
         return None
     values = read_yaml(file, what="study", largest=LARGEST)
     try:
-        published = values["published"]
         return Study(
-            values["name"],
-            values["about"],
-            values["baseline"],
-            published and Published(published["source"], published["top1"]),
+            _of(str, values["name"]),
+            _of(str, values["about"]),
+            _of((str, type(None)), values["baseline"]),
+            None if values["published"] is None else _published(values["published"]),
             tuple(_run(name, run, values["settings"]) for name, run in values["runs"].items()),
         )
-    except (KeyError, TypeError, AttributeError, InputError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
             f"{file} is no study that this program wrote ({error}); copy it again, or give another "
             "--out"
         ) from None
 
 
+def _of(kind: Any, value: Any) -> Any:
+    """``value``, where it is of ``kind``."""
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{str(value)[:100]!r} is of another type")
+    return value
+
+
+def _published(values: Mapping[str, Any]) -> Published:
+    number = (int, float)
+    top1 = {
+        _of(str, strategy): {_of(number, width): _of(number, top1) for width, top1 in row.items()}
+        for strategy, row in values["top1"].items()
+    }
+    return Published(_of(str, values["source"]), top1)
+
+
 def _run(name: str, values: Mapping[str, Any], common: Mapping[str, Any]) -> PlannedRun:
     return PlannedRun(
-        name,
-        values["strategy"],
-        values["width"],
-        values["seed"],
+        _of(str, name),
+        _of((str, type(None)), values["strategy"]),
+        _of((int, float), values["width"]),
+        _of(int, values["seed"]),
         resolve_recipe(merged(common, values["settings"])),
-        tuple(values["needs"]),
-        tuple(values["teachers"]),
+        tuple(_of(str, need) for need in values["needs"]),
+        tuple(_of(str, teacher) for teacher in values["teachers"]),
     )
 
 

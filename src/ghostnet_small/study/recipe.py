@@ -6,8 +6,10 @@ import argparse
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import re
+import types
 import typing
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +23,7 @@ from ghostnet_small.data.sources import DataSettings
 from ghostnet_small.distill.settings import DistillSettings
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.settings import ModelSettings
-from ghostnet_small.study.recipe_file import read_names, read_yaml
+from ghostnet_small.study.recipe_file import read_names, read_number, read_value, read_yaml
 from ghostnet_small.study.recipe_words import unknown, words
 from ghostnet_small.train.optim import OptimizerSettings
 from ghostnet_small.train.schedule import ScheduleSettings
@@ -165,44 +167,64 @@ def resolve_recipe(
     taken, rest = take_settings(overrides, known_keys())
     if rest:
         raise InputError(f"{rest[0]!r} is no setting; write settings as --train.epochs 30")
-    texts, given, taken = _texts(given, taken)
-    parser = _parser()
-    try:
-        config = parser.parse_object(given)
-        config = parser.parse_args(taken, namespace=config)
-    except ArgumentError as error:
-        raise InputError(_explain(error, given, taken)) from None
+    words = {word[2:].partition("=")[0]: word.partition("=")[2] for word in taken}
+    typed = {key: _typed(key, text) for key, text in words.items()}
+    in_file = {key: _plain(key, value) for key, value in flatten(given).items()}
+    texts, config, parser = Namespace(), Namespace(), _parser()
+    sources = [(in_file, flatten(given)), (typed, words)]
+    for values, written_as in sources if words else sources[:1]:
+        for key in [key for key, value in values.items() if isinstance(value, str)]:
+            # It is checked, and jsonargparse would read it once more as YAML, without bounds: a
+            # folder called "1e3" as a number.
+            texts[key] = values.pop(key)
+        try:
+            config = parser.parse_object(_nested(values), config)
+        except ArgumentError as error:
+            raise InputError(_explain(error, written_as)) from None
+        for key in values:
+            texts.pop(key, None)
     config.update(texts)
     rooms = {room: _make_room(room, kind, config[room]) for room, kind in _rooms().items()}
     _check_null("name", config["name"])
     return Recipe(name=config["name"], **rooms)
 
 
-def _texts(given: dict[str, Any], taken: list[str]) -> tuple[Namespace, dict[str, Any], list[str]]:
-    """The settings that are text or null, as they are written, apart from all others.
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The opposite of ``flatten``."""
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        room, _, name = key.rpartition(".")
+        (nested.setdefault(room, {}) if room else nested)[name] = value
+    return nested
 
-    jsonargparse would read their text once more as YAML, a folder called "1e3" as a number, and
-    on the command line a class called no as false.
+
+def _typed(key: str, text: str) -> Any:
+    """The value of a setting on the command line, where null is always meant as such."""
+    return None if text == "null" else _plain(key, text)
+
+
+def _plain(key: str, value: Any) -> Any:
+    """The value of a setting, of which text stays only where it is a text, a choice or a name.
+
+    Raises ``InputError`` for other text, and for what no setting takes.
     """
-    texts, rest = (
-        Namespace(),
-        {room: dict(v) if isinstance(v, dict) else v for room, v in given.items()},
-    )
-    for key, value in flatten(given).items():
-        if _kind(key) == (str | None) and isinstance(value, str):
-            texts[key] = value
-            room, _, name = key.partition(".")
-            del rest[room][name]
-    others = []
-    for word in taken:
-        key, _, value = word[2:].partition("=")
-        if _kind(key) == (str | None):
-            texts[key] = None if value == "null" else value
-        elif _is_names(key) and (names := read_names(value)) is not None:
-            texts[key] = names
-        else:
-            others.append(word)
-    return texts, rest, others
+    read = value
+    if isinstance(value, str):
+        if _is_text(key) or value in _choices(_kind(key)):
+            return value
+        names = read_names(value) if _is_names(key) else None
+        read = list(names) if names is not None else read_value(value)
+    if isinstance(read, list) and not _is_names(key):
+        read = [read_number(item) if isinstance(item, str) else item for item in read]
+    simple = (str, *_NUMBERS) if _is_names(key) and isinstance(read, list) else _NUMBERS
+    for one in read if isinstance(read, list) else [read]:
+        # No float holds a number without end.
+        if not isinstance(one, simple) or (isinstance(one, int) and abs(one) >= 1 << 64):
+            raise InputError(_wrong(key, value))
+    return read
+
+
+_NUMBERS = (bool, int, float, type(None))
 
 
 def keys_of(overrides: Sequence[str]) -> set[str]:
@@ -296,22 +318,34 @@ def check_keys(written: Mapping[str, Any], where: str) -> None:
                 raise InputError(unknown(f"key {key!r} in {where}", key, known_keys()))
 
 
-def _explain(error: Exception, written: Mapping[str, Any], taken: Sequence[str]) -> str:
+def _explain(error: Exception, written_as: Mapping[str, Any]) -> str:
     """jsonargparse's complaint about a value, in the words of someone who writes recipes."""
     said = " ".join(str(error).split())
     found = re.search(r'key "([\w.]+)"', said)
     if found is None or found[1] not in known_keys():
         return said
-    key = found[1]
-    room, _, name = key.rpartition(".")
-    value: Any = written.get(room, {}).get(name) if room else written.get(name)
-    for word in taken:
-        if word.startswith(f"--{key}="):
-            value = word.partition("=")[2]
+    return _wrong(found[1], written_as.get(found[1]))
+
+
+def _wrong(key: str, value: Any) -> str:
     quote = ""
     if _is_names(key) and isinstance(value, list):
         quote = "; quote each name that YAML takes for something else: no, yes, null, 0"
     return f"{key} is {value!r}; it must be {_wanted(key)}{quote}"
+
+
+def _is_text(key: str) -> bool:
+    """Return whether a setting is any text."""
+    return _kind(key) in (str, str | None)
+
+
+def _choices(kind: Any) -> tuple[Any, ...]:
+    """The words that a setting may be."""
+    if typing.get_origin(kind) is typing.Literal:
+        return typing.get_args(kind)
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return tuple(itertools.chain(*map(_choices, typing.get_args(kind))))
+    return ()
 
 
 def _is_names(key: str) -> bool:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_text
+from ghostnet_small.plain_yaml import LARGEST, YAMLError, dump_yaml, load_words, load_yaml
 
-LARGEST = 1 << 20  # bytes
+LONGEST_VALUE = 1 << 16  # characters of a setting that is no text
 _DIGEST = "# digest: "
 
 What = Literal["recipe", "study", "facts", "queue"]
@@ -40,16 +40,14 @@ def read_yaml(path: Path, *, what: What = "recipe", largest: int = LARGEST) -> d
     try:
         text = read_text(path, largest)
         _check_digest(text, path, what)
-        written = yaml.load(text, Loader=_Loader)
+        written = load_yaml(text, largest)
     except OSError as error:
         raise InputError(
             f"{what} {path} cannot be read ({error.strerror}); give a YAML file, such as "
             f"{EXAMPLES[what]}"
         ) from None
-    except InputError:
-        raise
-    except Exception as error:  # PyYAML's constructors raise almost any type on odd scalars
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except (YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
         raise InputError(f"{what} {path} is no YAML: {reason[:500]}") from None
     if not isinstance(written, dict):
         raise InputError(
@@ -64,13 +62,32 @@ def read_names(text: str) -> tuple[str, ...] | None:
     None where ``text`` is no list of words.
     """
     try:
-        # Which of all words are numbers, null or false is left out of this loader.
-        written = yaml.load(text, Loader=yaml.BaseLoader)
-    except Exception:  # PyYAML raises many types
+        written = load_words(text)
+    except YAMLError:
         return None
     if not isinstance(written, list) or not all(isinstance(word, str) for word in written):
         return None
     return tuple(written)
+
+
+def read_value(text: str) -> Any:
+    """What ``text``, the value of one setting, says in YAML; ``text`` where that is nothing."""
+    value = read_number(text)
+    if not isinstance(value, str) or not text.strip():
+        return value
+    try:
+        return load_yaml(text, LONGEST_VALUE)
+    except YAMLError:
+        return text
+
+
+def read_number(text: str) -> int | float | str:
+    """The number that ``text`` is as people write it, in which 010 is 10; else ``text``."""
+    if re.fullmatch(r"[-+.\deE]+", text):
+        for number in (int, float):
+            with suppress(ValueError):
+                return number(text)
+    return text
 
 
 def recipe_text(values: Mapping[str, Any]) -> str:
@@ -83,7 +100,7 @@ def recipe_text(values: Mapping[str, Any]) -> str:
 
 def yaml_text(values: Mapping[str, Any]) -> str:
     """Plain values as YAML that ``read_yaml`` reads as the same values."""
-    return str(yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+    return dump_yaml(dict(values))
 
 
 def _with_digest(text: str) -> str:
@@ -97,43 +114,3 @@ def _check_digest(text: str, path: Path, what: What) -> None:
             f"{what} {path} was changed since it was written, for its digest is another; copy it "
             "again, or delete its line '# digest' if you changed it by hand"
         )
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which ``1e-3`` is a number: YAML 1.1 wants ``1.0e-3``, and nobody writes that.
-
-    Nothing is said twice by an alias: ten lines of aliases of aliases would be a value, and a
-    message, of gigabytes.
-    """
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        # YAML would take the last of two and forget the first: of a study, a whole run.
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if isinstance(key, str) and keys.count(key) > 1:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key!r} comes twice; give each key once",
-                    problem_mark=node.start_mark,
-                )
-        return super().construct_mapping(node, deep)
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            raise yaml.MarkedYAMLError(
-                problem=f"the alias *{event.anchor} is not allowed; write its value out",
-                problem_mark=event.start_mark,
-            )
-        return super().compose_node(parent, index)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes the text "1e3" with quotes, for ``_Loader`` takes it for a number without."""
-
-
-for _kind in (_Loader, _Dumper):
-    _kind.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-        list("-+0123456789"),
-    )

@@ -9,6 +9,8 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.study.planned import FILE, read_study
 from ghostnet_small.study.records import read_records, read_rows
 from ghostnet_small.study.report.record import StudyRecord
+from ghostnet_small.study.report.runs import sequence, text
+from ghostnet_small.study.report.words import NONE
 from ghostnet_small.study.report.write import write_report
 from ghostnet_small.study.runner import FAILED, RESULTS
 
@@ -54,5 +56,5 @@ def study_record(folder: Path) -> StudyRecord:
 
 def _reason(row: dict[str, Any]) -> str:
     """Why a run failed, and the last that it said."""
-    lines = row.get("last_lines") or []
-    return f"{row['reason']}: {lines[-1]}" if lines else str(row["reason"])
+    lines, reason = sequence(row, "last_lines"), text(row, "reason") or NONE
+    return f"{reason}: {lines[-1]}" if lines else reason

@@ -6,8 +6,10 @@ They are in one file so as to share one process, whose start is most of their ti
 
 from __future__ import annotations
 
+import json
 import os
 import resource
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -432,9 +434,73 @@ def test_rows_are_read_one_at_a_time(tmp_path: Path) -> None:
     cells += [{"bytes": None, "path": str(file)}, {"bytes": None, "path": None}]
     names = RowNames("set train", len(cells))
     dataset = datasets.Dataset.from_dict({"image": cells})
-    pictures = ArrowPictures(dataset, "image", names, "hub 0")
+    pictures = ArrowPictures(dataset, "image", names, "hub 0", files={str(file)})
     assert len(pictures) == 8
     assert pictures[5] == contents[5] and pictures[2:4] == contents[2:4]
     assert pictures[6] == contents[0]  # which is a file's
     with pytest.raises(InputError, match="set train row 7: image holds no picture"):
         pictures[7]
+    with file.open("wb") as large:
+        large.truncate(65 << 20)
+    with pytest.raises(InputError, match="is larger than"):
+        pictures[6]
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "/dev/zero", "{}/../x.png", "http://x/y.png"])
+def test_a_cell_names_no_file_of_this_machine(tmp_path: Path, path: str) -> None:
+    (tmp_path / "x.png").write_bytes(b"secret")
+    path = path.format(tmp_path / "x.png")
+    dataset = datasets.Dataset.from_dict({"image": [{"bytes": None, "path": path}]})
+    files = {str(tmp_path / "y.png")}
+    pictures = ArrowPictures(dataset, "image", RowNames("set", 1), "hub 0", files=files)
+    with pytest.raises(InputError) as caught:
+        pictures[0]
+    assert f"set row 0: image names {path!r}, which is no file of the data set" in str(caught.value)
+
+
+def test_a_set_that_names_files_of_this_machine(
+    server: HubServer, client: HubClient, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(make_pictures(1)[0])
+    names = tmp_path / "names"
+    names.write_text("secret\nword\n")
+    table = pa.table(
+        {"image": [{"bytes": None, "path": str(secret)}] * 4, "label": ["a", "b", "a", "b"]}
+    )
+    cells = tmp_path / "cells"
+    cells.mkdir()
+    parquet.write_table(table, cells / "train-0.parquet")
+    server.repositories["o/cells"] = Repository(files_of(cells))
+    error = client.data("o/cells", "--data.label_column", "label").error
+    assert f"names {str(secret)!r}, which is no file of the data set" in error
+
+    make_rows(tmp_path / "rows", "train-0.parquet", label=[0, 1, 1])
+    rows = files_of(tmp_path / "rows")
+    label = {"_type": "ClassLabel", "names_file": str(names)}
+    about = {"huggingface": json.dumps({"info": {"features": {"label": label}}})}
+    described = parquet.read_table(tmp_path / "rows/train-0.parquet")
+    described = described.replace_schema_metadata(about)
+    parquet.write_table(described, tmp_path / "rows/train-0.parquet")
+    server.repositories["o/described"] = Repository(files_of(tmp_path / "rows"))
+    error = client.data("o/described").error
+    assert f"takes its class names from a file ({str(names)!r})" in error
+
+    card = f"features: [{{name: label, dtype: {{class_label: {{names_file: {names}}}}}}}]"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0)
+        address = f"ftp://127.0.0.1:{listening.getsockname()[1]}/x.parquet"
+        cards = {
+            f"dataset_info: {{{card}}}": "takes its class names from a file",
+            f"configs: [{{config_name: a, data_files: '{address}'}}]": f"card names {address!r}",
+            f"configs: [{{config_name: a, data_files: {tmp_path}/cells/*}}]": "its card names",
+            "configs: [{config_name: a, data_dir: ../../other}]": "card names '../../other'",
+            "configs: [{config_name: a, data_files: hf://datasets/o/cells/*}]": "its card names",
+            "a: &a [x]\nb: *a": "the alias *a is not allowed",
+        }
+        for number, (text, said) in enumerate(cards.items()):
+            readme = f"---\n{text}\n---\n".encode()
+            server.repositories[f"o/card{number}"] = Repository({**rows, "README.md": readme})
+            assert said in client.data(f"o/card{number}").error
+        with pytest.raises(BlockingIOError):
+            listening.accept()

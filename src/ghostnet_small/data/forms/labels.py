@@ -45,7 +45,7 @@ def read_part(file: str, column: str) -> LabelPart:
     from pyarrow import parquet
 
     table = parquet.read_table(file, columns=[column], use_threads=False, partitioning=None)
-    feature = read_features(parquet.read_schema(file))[column]
+    feature = read_features(parquet.read_schema(file), file)[column]
     return LabelPart(file, feature, table.column(0).to_pylist())
 
 

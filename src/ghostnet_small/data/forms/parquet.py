@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+from ghostnet_small.data.card import CARD_FILES, read_card
 from ghostnet_small.data.forms.columns import (
     Features,
     find_label_column,
@@ -42,30 +42,36 @@ def list_parquet(root: Path, label_column: str | None) -> Listing:
     """The pictures below ``root``, still encoded, each named by its parquet file and row.
 
     The splits are found as ``datasets`` finds them: by a ``README.md`` with ``configs``, else by
-    the files' names. Classes are the names of a ClassLabel, else the training split's labels in
-    order; a file that numbers the same names otherwise is mapped by name. Nothing is written into
-    ``root`` and nothing is fetched.
+    the files' names, among the files that lie below ``root``. Classes are the names of a
+    ClassLabel, else the training split's labels in order; a file that numbers the same names
+    otherwise is mapped by name. Nothing is written into ``root`` and nothing is fetched.
 
     Raises ``InputError`` for files that cannot be read or contradict each other, and columns that
     cannot be told.
     """
-    import datasets  # slow to import, and only needed here
-    from pyarrow import parquet
+    from pyarrow import parquet  # slow to import, and only needed here
 
     where = str(root)
-    with tempfile.TemporaryDirectory() as cache, _one_line_errors(root):
-        builder = datasets.load_dataset_builder(str(root.resolve()), cache_dir=cache)
-        files = {str(split): list(paths) for split, paths in builder.config.data_files.items()}
-        names = known_splits(files, where)
+    with _one_line_errors(root):
+        told = read_card(where, _own_files(root, [n for n in CARD_FILES if (root / n).is_file()]))
+        there = sorted(
+            file.relative_to(root).as_posix() for file in root.rglob("*.parquet") if file.is_file()
+        )
+        splits = told.splits(there)
+        names = known_splits(splits, where)
+        files = {
+            theirs: list(map(str, _own_files(root, splits[theirs]).values()))
+            for theirs in names.values()
+        }
         rows = {ours: _row_names(files[theirs]) for ours, theirs in names.items()}
-        card: Features = builder.info.features or {}
+        card: Features = told.features()
         # A file without rows may have columns of any type, pandas' null among them.
         filled = {ours: _filled(names) for ours, names in rows.items()}
         main = main_split(names)
         if not filled[main]:
             raise no_rows(where, main)
         first = filled[main][0]
-        features = read_features(parquet.read_schema(first))
+        features = read_features(parquet.read_schema(first), first)
         features |= {name: kind for name, kind in card.items() if name in features}
         image = find_picture_column(where, features)
         label = find_label_column(where, features, image, label_column)
@@ -80,6 +86,27 @@ def list_parquet(root: Path, label_column: str | None) -> Listing:
     return replace(listing, origin=origin_of("parquet", image, label))
 
 
+def _own_files(root: Path, names: Sequence[str]) -> dict[str, Path]:
+    """The files ``names`` below ``root``.
+
+    Raises ``InputError`` for one that is a link out of it.
+    """
+    root = root.resolve()
+    most = root
+    for folder in (root, *root.parents):
+        # The hub's cache keeps a set's files beside its snapshots, which are links.
+        if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("datasets--"):
+            most = folder.parent.parent
+    found = {name: root / name for name in names}
+    for file in found.values():
+        if not file.resolve().is_relative_to(most):
+            raise InputError(
+                f"{file} is a link to {file.resolve()}, outside of the data set; copy that file "
+                "into its place"
+            )
+    return found
+
+
 @contextmanager
 def _one_line_errors(root: Path) -> Iterator[None]:
     """Failures of ``datasets`` and ``pyarrow`` as one line, without their own log lines."""
@@ -92,12 +119,6 @@ def _one_line_errors(root: Path) -> Iterator[None]:
         raise
     except Exception as error:  # both libraries raise many types for a damaged directory
         reason = " ".join(str(error).split()) or type(error).__name__
-        if reason.startswith("Config name is missing"):
-            raise InputError(
-                f"{root} holds several data sets ({reason}); give the folder of one of them"
-            ) from error
-        if any(sign in str(root.resolve()) for sign in "*?[]"):
-            reason += "; a folder name with one of * ? [ ] cannot be read"
         raise InputError(
             f"{root} cannot be read as a Hugging Face data set ({reason}); check its files, or "
             "give a directory with train/<class>/*.png"

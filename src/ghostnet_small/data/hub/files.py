@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ghostnet_small.data.card import CARD_FILES, read_card
 from ghostnet_small.data.listing import known_splits
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import checked_json, signed_json, write_atomic
@@ -108,7 +109,19 @@ def _current_plan(
 
 def _new_plan(repository: str, subset: str | None, info: Any) -> HubPlan:
     import datasets
+    from huggingface_hub import hf_hub_download
 
+    # Before ``datasets`` follows it: that would open addresses, and files of this machine.
+    read_card(
+        f"data set {repository}",
+        {
+            entry.rfilename: Path(
+                hf_hub_download(repository, entry.rfilename, repo_type="dataset", revision=info.sha)
+            )
+            for entry in info.siblings or ()
+            if entry.rfilename in CARD_FILES
+        },
+    )
     # By its commit, so that nothing changes under way.
     builder = datasets.load_dataset_builder(repository, subset, revision=info.sha)
     start = f"hf://datasets/{repository}@{info.sha}/"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ghostnet_small.data.card import check_schema
 from ghostnet_small.data.forms.columns import (
     find_label_column,
     find_picture_column,
@@ -20,6 +22,7 @@ from ghostnet_small.data.hub.errors import data_set_errors
 from ghostnet_small.data.hub.files import HubPlan, fetch_plan
 from ghostnet_small.data.listing import LazyRows, Listing, RowNames, known_splits, main_split
 from ghostnet_small.errors import InputError
+from ghostnet_small.files import read_bytes
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,13 @@ def list_named(
     names = {ours: RowNames(f"{named.repository} {ours}", len(rows[ours])) for ours in rows}
     parts = {ours: _label_parts(plan, paths, theirs[ours], rows[ours], label) for ours in rows}
     images = {
-        ours: ArrowPictures(split, image, names[ours], f"{plan.signature(theirs[ours])} {image}")
+        ours: ArrowPictures(
+            split,
+            image,
+            names[ours],
+            f"{plan.signature(theirs[ours])} {image}",
+            files={str(paths[file]) for file in plan.splits[theirs[ours]]},
+        )
         for ours, split in rows.items()
     }
     listing = list_labelled(
@@ -121,6 +130,8 @@ def _read(plan: HubPlan, paths: dict[str, Path], names: dict[str, str]) -> dict[
     import datasets
     from datasets.data_files import DataFilesDict, DataFilesList
 
+    for file in paths.values():
+        _check_columns(plan.module, file)
     data_files = DataFilesDict()
     for split, files in plan.splits.items():
         # The commit stands for the content, so that rows are written once for each.
@@ -143,14 +154,41 @@ def _read(plan: HubPlan, paths: dict[str, Path], names: dict[str, str]) -> dict[
         ) from error
 
 
+def _check_columns(module: str, file: Path) -> None:
+    """Raises ``InputError`` for columns that ``check_columns`` refuses, before ``datasets`` makes
+    them."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    with suppress(pa.ArrowException, OSError):  # ``datasets`` says it of a damaged file
+        if module == "parquet":
+            check_schema(str(file), parquet.read_schema(file))
+        if module == "arrow":
+            with pa.memory_map(str(file)) as mapped:
+                try:
+                    schema = pa.ipc.open_stream(mapped).schema
+                except pa.ArrowInvalid:
+                    schema = pa.ipc.open_file(mapped).schema
+            check_schema(str(file), schema)
+
+
 class ArrowPictures(LazyRows[bytes]):
     """The encoded pictures of a ``datasets.Dataset``, read from its mapped file one at a time.
 
-    ``signature`` stands for their content. Raises ``InputError`` for a row without a picture.
+    ``signature`` stands for their content. A cell may name one of ``files``, whose content is the
+    picture then. Raises ``InputError`` for a row without a picture.
     """
 
-    def __init__(self, dataset: Any, column: str, names: Sequence[str], signature: str) -> None:
-        self.names, self.column, self.signature = names, column, signature
+    def __init__(
+        self,
+        dataset: Any,
+        column: str,
+        names: Sequence[str],
+        signature: str,
+        *,
+        files: Container[str],
+    ) -> None:
+        self.names, self.column, self.signature, self.files = names, column, signature, files
         self._cells = dataset.data.column(column)
 
     def __len__(self) -> int:
@@ -159,8 +197,15 @@ class ArrowPictures(LazyRows[bytes]):
     def row(self, number: int) -> bytes:
         cell = self._cells[number].as_py()
         if isinstance(cell, dict):
-            # A folder's pictures stay in their files.
-            content = cell["bytes"] or (cell["path"] and Path(cell["path"]).read_bytes())
+            content, path = cell["bytes"], cell["path"]
+            if not content and path:
+                # A folder's pictures stay in their files. Any other path is the set's own word.
+                if path not in self.files:
+                    raise InputError(
+                        f"{self.names[number]}: {self.column} names {path[:200]!r}, which is no "
+                        "file of the data set; the data set must hold its pictures"
+                    )
+                content = read_bytes(Path(path))
             if content:
                 return content
         raise InputError(

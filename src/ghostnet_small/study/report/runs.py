@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,9 +102,10 @@ def look(row: Mapping[str, Any], *keys: str) -> Any:
 def number(row: Mapping[str, Any], *keys: str) -> float | None:
     """The finite number under ``keys``, else None."""
     value = look(row, *keys)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value
+    # Neither NaN nor a whole number that no float holds.
+    return value if abs(value) <= sys.float_info.max else None
 
 
 def text(row: Mapping[str, Any], *keys: str) -> str | None:

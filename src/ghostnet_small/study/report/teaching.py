@@ -211,7 +211,8 @@ def _weighted(teacher: Mapping[str, Any]) -> str:
 def _setting(value: Any) -> str:
     if value is None:
         return NONE
-    return f"{value:g}" if isinstance(value, int | float) else text({"": value}, "") or NONE
+    figure = number({"": value}, "")
+    return f"{figure:g}" if figure is not None else text({"": value}, "") or NONE
 
 
 def _is_map(value: Any) -> bool:
