@@ -288,7 +288,7 @@ READERS = {
         study_readers.read_card_folder,
         (
             *("data_files: ", "data_dir: ", "../", "ftp://", "features: ", "class_label", "names"),
-            *("num_classes: 99999999999", "names_file: /etc/hostname", "**/*", "&a ", "*a"),
+            *("'99999999999': a", "**/*", "&a ", "*a"),
         ),
         1 << 14,
     ),

@@ -16,7 +16,7 @@ from ghostnet_small.plain_yaml import YAMLError, load_words, load_yaml
 from ghostnet_small.study.recipe import known_keys, read_recipe, resolve_recipe
 from memory_kit import at_most
 
-# 301 characters, 1 GiB of lists; one level more is 4 GiB.
+# Some hundred characters, whose values take gigabytes once they are printed or copied.
 BOMB = "[&a [x,x,x,x,x,x,x,x],&b [*a,*a,*a,*a,*a,*a,*a,*a]"
 for _one, _next in zip("bcdefgh", "cdefghi", strict=True):
     BOMB += f",&{_next} [" + ",".join([f"*{_one}"] * 8) + "]"

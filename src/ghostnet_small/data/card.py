@@ -94,7 +94,7 @@ def read_card(where: str, files: Mapping[str, Path]) -> Card:
             text = _text(files[name])
             values |= _yaml(_block(text) if name == README else text, files[name])
     legacy = _json(files[LEGACY]) if LEGACY in files else {}
-    check_columns(where, [values.get("configs"), values.get("dataset_info"), legacy])
+    check_columns(where, [values.get("configs"), values.get("dataset_info")])
     configs = values.get("configs") or []
     if not isinstance(configs, list) or not all(
         isinstance(one, dict) and isinstance(one.get("config_name"), str) for one in configs
@@ -132,8 +132,8 @@ def check_inside(where: str, path: Any) -> None:
 
 
 def check_columns(where: str, described: Any) -> None:
-    """Raises ``InputError`` where columns' types, as plain values, name a file of class names,
-    which ``datasets`` would read wherever it lies, or more classes than there can be."""
+    """Raises ``InputError`` where class names, as plain values, have numbers that are too large:
+    ``datasets`` makes a list of all numbers up to the largest one."""
     left = [described]
     while left:
         value = left.pop()
@@ -142,31 +142,12 @@ def check_columns(where: str, described: Any) -> None:
         if not isinstance(value, dict):
             continue
         left += value.values()
-        if value.get("names_file") is not None:
+        names = value.get("names")
+        count = max(map(_number, names), default=0) if isinstance(names, dict) else 0
+        if count > MOST_CLASSES:
             raise InputError(
-                f"{where}: a column takes its class names from a file "
-                f"({str(value['names_file'])[:200]!r}), which is not read; write the names out"
+                f"{where}: a class has the number {count:,}; number the classes from 0 on"
             )
-        count, names = value.get("num_classes"), value.get("names")
-        if isinstance(names, dict):
-            # ``datasets`` makes a list of all numbers up to the largest one.
-            count = max(map(_number, names), default=0)
-            names = list(names.values())
-        if isinstance(names, list) and any(isinstance(name, list | dict) for name in names):
-            raise InputError(f"{where}: a column has class names that are no text; write them out")
-        if isinstance(count, int) and count > MOST_CLASSES:
-            raise InputError(
-                f"{where}: a column has {count:,} classes; at most {MOST_CLASSES:,} are read"
-            )
-
-
-def check_schema(where: str, schema: Any) -> None:
-    """``check_columns`` of what Hugging Face's metadata in an Arrow ``schema`` say."""
-    try:
-        described = json.loads((schema.metadata or {}).get(b"huggingface", b"null"))
-    except (ValueError, RecursionError):
-        return  # nobody can read it
-    check_columns(where, described)
 
 
 def _number(key: Any) -> int:

@@ -7,24 +7,20 @@ from typing import Any
 
 import torch
 
-from ghostnet_small.data.card import check_schema
 from ghostnet_small.errors import InputError
 
 Features = dict[str, Any]  # column name -> datasets' feature
 
 
-def read_features(schema: Any, file: str) -> Features:
-    """The types of the columns of ``file``, of which its Hugging Face metadata may say more.
+def read_features(schema: Any) -> Features:
+    """The types of a parquet file's columns, of which its Hugging Face metadata may say more.
 
     A dictionary column (pandas' categorical) has the type of its values, and one that ``datasets``
     does not know the name of its Arrow type.
-
-    Raises ``InputError`` for metadata that ``check_columns`` refuses.
     """
     import datasets
     import pyarrow as pa
 
-    check_schema(file, schema)
     found: Features = {}
     for field in schema:
         if pa.types.is_dictionary(field.type):

@@ -45,7 +45,7 @@ def read_part(file: str, column: str) -> LabelPart:
     from pyarrow import parquet
 
     table = parquet.read_table(file, columns=[column], use_threads=False, partitioning=None)
-    feature = read_features(parquet.read_schema(file), file)[column]
+    feature = read_features(parquet.read_schema(file))[column]
     return LabelPart(file, feature, table.column(0).to_pylist())
 
 
@@ -63,6 +63,11 @@ def join_parts(
     filled = [part for split in parts.values() for part in split if len(part.values)]
     own = [part for part in filled if part.names is not None]
     names = getattr(card, "names", None) or (own[0].names if own else None)
+    for given in [names or [], *(part.names or [] for part in own)]:
+        if any(isinstance(name, list | dict) for name in given):
+            raise InputError(
+                f"{where}: column {column} has class names that are no text; write them as text"
+            )
     renamed = bool(own) and all(part.names == own[0].names for part in own)
     meaning: dict[str, list[str] | None] = {}  # of the numbers in each file
     for part in filled:

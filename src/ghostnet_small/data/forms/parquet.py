@@ -71,7 +71,7 @@ def list_parquet(root: Path, label_column: str | None) -> Listing:
         if not filled[main]:
             raise no_rows(where, main)
         first = filled[main][0]
-        features = read_features(parquet.read_schema(first), first)
+        features = read_features(parquet.read_schema(first))
         features |= {name: kind for name, kind in card.items() if name in features}
         image = find_picture_column(where, features)
         label = find_label_column(where, features, image, label_column)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Container, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ghostnet_small.data.card import check_schema
 from ghostnet_small.data.forms.columns import (
     find_label_column,
     find_picture_column,
@@ -130,8 +128,6 @@ def _read(plan: HubPlan, paths: dict[str, Path], names: dict[str, str]) -> dict[
     import datasets
     from datasets.data_files import DataFilesDict, DataFilesList
 
-    for file in paths.values():
-        _check_columns(plan.module, file)
     data_files = DataFilesDict()
     for split, files in plan.splits.items():
         # The commit stands for the content, so that rows are written once for each.
@@ -152,24 +148,6 @@ def _read(plan: HubPlan, paths: dict[str, Path], names: dict[str, str]) -> dict[
             f"the rows of data set {plan.repository} in {builder.cache_dir} cannot be read "
             f"({reason}); delete that folder and start again"
         ) from error
-
-
-def _check_columns(module: str, file: Path) -> None:
-    """Raises ``InputError`` for columns that ``check_columns`` refuses, before ``datasets`` makes
-    them."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    with suppress(pa.ArrowException, OSError):  # ``datasets`` says it of a damaged file
-        if module == "parquet":
-            check_schema(str(file), parquet.read_schema(file))
-        if module == "arrow":
-            with pa.memory_map(str(file)) as mapped:
-                try:
-                    schema = pa.ipc.open_stream(mapped).schema
-                except pa.ArrowInvalid:
-                    schema = pa.ipc.open_file(mapped).schema
-            check_schema(str(file), schema)
 
 
 class ArrowPictures(LazyRows[bytes]):
