@@ -1,19 +1,24 @@
 """Readers of exported files that are fuzzed, and what each is fed to begin with.
 
-Not among them: a C file, which is a program by intention, and the files of ncnn, OpenVINO and
-ExecuTorch.
+Not among them: the files of ncnn, OpenVINO and ExecuTorch, which those libraries read.
 """
 
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
+import ghostnet_small as gns
+from ghostnet_small.deploy import c_file
+from ghostnet_small.deploy.c.rewritten import rewritten
+from ghostnet_small.deploy.c.source import read_tag
 from ghostnet_small.deploy.deployable import Deployable
-from ghostnet_small.deploy.description import Description, Input
+from ghostnet_small.deploy.description import Description, Input, read_description
 from ghostnet_small.deploy.formats import FORMATS
 from ghostnet_small.study.classifier import open_classifier
 from trees import clear, pack, unpack
@@ -70,3 +75,36 @@ def read_onnx(data: bytes, scratch: Path) -> None:
     file = scratch / "model.onnx"
     file.write_bytes(data)
     _ask(file)
+
+
+def c_seeds(scratch: Path) -> list[bytes]:
+    """The narrowest network in C, float32 and int8, each with its header."""
+    torch.manual_seed(0)
+    model = gns.create_model("ghostnetv3_small", width=0.01, num_classes=3, in_channels=1).eval()
+    about = Description(
+        "ghostnetv3_small", 0.01, tuple("abc"), (8, 8), (0.3,), (0.4,), "float32", "normalized", {}
+    )
+    network = Deployable(gns.reparameterize(model), about).eval()
+    images = np.random.default_rng(0).normal(size=(4, 1, 8, 8)).astype(np.float32)
+    path, seeds = scratch / "model.c", []
+    c_file.export(network, about, path)
+    seeds.append(_c_parts(path))
+    c_file.quantize(network, replace(about, precision="int8"), images, path)
+    return [*seeds, _c_parts(path)]
+
+
+def _c_parts(path: Path) -> bytes:
+    return pack([("f", file.name, file.read_bytes()) for file in (path, path.with_suffix(".h"))])
+
+
+def read_c(data: bytes, scratch: Path) -> None:
+    """Up to the text that would be compiled."""
+    folder = scratch / "c"
+    clear(folder)
+    unpack(data, folder)
+    path = folder / "model.c"
+    texts = [
+        file.read_bytes().decode(errors="replace") if file.is_file() else ""
+        for file in (path, path.with_suffix(".h"))
+    ]
+    rewritten(path, *texts, read_description(read_tag(texts[0]), str(path)))

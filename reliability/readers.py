@@ -277,6 +277,12 @@ READERS = {
         ("torch.ops.aten.", '"as_int":', '"use_pickle":true', "1e999", "null"),
         1 << 17,
     ),
+    "c": Reader(
+        export_readers.c_seeds,
+        export_readers.read_c,
+        ("0x7fffffff", "1e38f", "};\n", '#include "', "*/", '"width": '),
+        1 << 19,
+    ),
     "study": Reader(
         study_readers.study_seeds,
         study_readers.read_study_folder,

@@ -15,7 +15,7 @@ from readers import READERS
 from tally import resident
 from trees import pack, unpack
 
-SLOW = ("weights", "state", "parquet", "recipe", "study", "card")
+SLOW = ("weights", "state", "parquet", "recipe", "study", "card", "c")
 
 
 @pytest.mark.parametrize("name", READERS)
