@@ -286,3 +286,13 @@ def test_matching_takes_each_part_once() -> None:
     assert _matches(long, "/".join(["**"] * 100) + "/x.parquet")
     assert not _matches(long, "**/" * 100 + "*a" * 100 + "b")
     assert cards.MOST_PATTERNS == 1000
+
+
+def test_a_file_that_tells_another_number_of_rows(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Damaged:
+        num_rows = 3
+
+    monkeypatch.setattr(parquet, "read_metadata", lambda _: Damaged)
+    assert "it holds 2 rows and says 3" in error_of(root)

@@ -18,7 +18,13 @@ from ghostnet_small.data.forms.columns import (
     origin_of,
     read_features,
 )
-from ghostnet_small.data.forms.labels import join_parts, list_labelled, no_rows, read_part
+from ghostnet_small.data.forms.labels import (
+    LabelPart,
+    join_parts,
+    list_labelled,
+    no_rows,
+    read_part,
+)
 from ghostnet_small.data.forms.parquet_rows import ParquetPictures, broken_file
 from ghostnet_small.data.listing import FileRowNames, Listing, known_splits, main_split
 from ghostnet_small.errors import InputError
@@ -76,7 +82,7 @@ def list_parquet(root: Path, label_column: str | None) -> Listing:
         image = find_picture_column(where, features)
         label = find_label_column(where, features, image, label_column)
         _check_columns([*chain(*filled.values())], first, (image, label))
-        parts = {ours: [read_part(file, label) for file in files] for ours, files in filled.items()}
+        parts = {ours: [_part(file, label) for file in files] for ours, files in filled.items()}
     listing = list_labelled(
         join_parts(where, label, parts, card.get(label)),
         rows,
@@ -144,6 +150,16 @@ def _filled(names: FileRowNames) -> list[str]:
     """The files of a split that have rows."""
     ends = [0, *names.ends]
     return [file for number, file in enumerate(names.files) if ends[number + 1] > ends[number]]
+
+
+def _part(file: str, label: str) -> LabelPart:
+    """The labels of a file; finds one whose head tells another number of rows."""
+    from pyarrow import parquet
+
+    part, told = read_part(file, label), parquet.read_metadata(file).num_rows
+    if len(part.values) != told:
+        raise broken_file(file, f"it holds {len(part.values):,} rows and says {told:,}")
+    return part
 
 
 def _check_columns(files: list[str], first: str, wanted: tuple[str, str]) -> None:
