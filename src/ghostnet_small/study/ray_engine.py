@@ -54,12 +54,13 @@ def ray_engine(out: Path, address: str | None = None) -> Iterator[RayEngine]:
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(_no_cluster(where, reason)) from None
-    try:
-        # Ray prints what befalls its nodes on standard output, which is for this command's results.
-        with redirect_stdout(sys.stderr):
+    # Ray prints what befalls its nodes on standard output, which is for this command's results,
+    # also while it is shut down.
+    with redirect_stdout(sys.stderr):
+        try:
             yield RayEngine(ray, out)
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def _check_address(where: str) -> None:
