@@ -175,7 +175,7 @@ class ArrowPictures(LazyRows[bytes]):
     def row(self, number: int) -> bytes:
         cell = self._cells[number].as_py()
         if isinstance(cell, dict):
-            content, path = cell["bytes"], cell["path"]
+            content, path = cell.get("bytes"), cell.get("path")
             if not content and path:
                 # A folder's pictures stay in their files. Any other path is the set's own word.
                 if path not in self.files:
