@@ -461,7 +461,7 @@ def test_a_cell_names_no_file_of_this_machine(tmp_path: Path, path: str) -> None
 def test_a_cell_of_other_types_is_no_picture(cell: dict[str, Any]) -> None:
     dataset = datasets.Dataset.from_dict({"image": [cell]})
     pictures = ArrowPictures(dataset, "image", RowNames("set", 1), "hub 0", files=set())
-    with pytest.raises(InputError, match="set row 0: image (holds no picture|names)"):
+    with pytest.raises(InputError, match=r"set row 0: image (holds no picture|names)"):
         pictures[0]
 
 

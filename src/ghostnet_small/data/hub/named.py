@@ -180,8 +180,8 @@ class ArrowPictures(LazyRows[bytes]):
                 # A folder's pictures stay in their files. Any other path is the set's own word.
                 if str(path) not in self.files:
                     raise InputError(
-                        f"{self.names[number]}: {self.column} names {str(path)[:200]!r}, which is no "
-                        "file of the data set; the data set must hold its pictures"
+                        f"{self.names[number]}: {self.column} names {str(path)[:200]!r}, which is "
+                        "no file of the data set; the data set must hold its pictures"
                     )
                 content = read_bytes(Path(str(path)))
             if content and isinstance(content, bytes):  # text would be taken for a file's name
