@@ -457,6 +457,14 @@ def test_a_cell_names_no_file_of_this_machine(tmp_path: Path, path: str) -> None
     assert f"set row 0: image names {path!r}, which is no file of the data set" in str(caught.value)
 
 
+@pytest.mark.parametrize("cell", [{"bytes": "/etc/hostname"}, {"path": [1]}, {"path": 3}, {"a": 1}])
+def test_a_cell_of_other_types_is_no_picture(cell: dict[str, Any]) -> None:
+    dataset = datasets.Dataset.from_dict({"image": [cell]})
+    pictures = ArrowPictures(dataset, "image", RowNames("set", 1), "hub 0", files=set())
+    with pytest.raises(InputError, match=r"set row 0: image (holds no picture|names)"):
+        pictures[0]
+
+
 def test_a_set_that_names_files_of_this_machine(
     server: HubServer, client: HubClient, tmp_path: Path
 ) -> None:

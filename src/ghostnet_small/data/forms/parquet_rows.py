@@ -44,7 +44,7 @@ class ParquetPictures(LazyRows[bytes]):
         except Exception as error:  # pyarrow raises its own types and OSError
             reason = " ".join(str(error).split()) or type(error).__name__
             raise broken_file(self.names.files[file], reason) from error
-        content = cell["bytes"] if isinstance(cell, dict) else cell
+        content = cell.get("bytes") if isinstance(cell, dict) else cell
         if not isinstance(content, bytes):
             raise InputError(
                 f"{self.names[number]}: {self.column} holds no picture bytes; save the data set "

@@ -175,16 +175,16 @@ class ArrowPictures(LazyRows[bytes]):
     def row(self, number: int) -> bytes:
         cell = self._cells[number].as_py()
         if isinstance(cell, dict):
-            content, path = cell["bytes"], cell["path"]
+            content, path = cell.get("bytes"), cell.get("path")
             if not content and path:
                 # A folder's pictures stay in their files. Any other path is the set's own word.
-                if path not in self.files:
+                if str(path) not in self.files:
                     raise InputError(
-                        f"{self.names[number]}: {self.column} names {path[:200]!r}, which is no "
-                        "file of the data set; the data set must hold its pictures"
+                        f"{self.names[number]}: {self.column} names {str(path)[:200]!r}, which is "
+                        "no file of the data set; the data set must hold its pictures"
                     )
-                content = read_bytes(Path(path))
-            if content:
+                content = read_bytes(Path(str(path)))
+            if content and isinstance(content, bytes):  # text would be taken for a file's name
                 return content
         raise InputError(
             f"{self.names[number]}: {self.column} holds no picture; the data set lacks it"
