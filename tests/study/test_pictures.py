@@ -15,6 +15,7 @@ from PIL import Image
 
 from ghostnet_small.study import lettering, pictures
 from ghostnet_small.study.pictures import draw_confusion, draw_curves, draw_mistakes
+from small_run import train
 
 
 @pytest.fixture
@@ -159,3 +160,14 @@ def test_a_font_that_has_the_letters_is_found(tmp_path: Path, drawn: list[Figure
     assert [label.get_text() for label in labels] == ["\u2316", "dog"]
     assert labels[0].get_fontfamily() == ["DejaVu Sans", "STIXGeneral"]
     assert not (tmp_path / "classes.txt").exists()
+
+
+def test_a_runs_pictures_are_drawn_by_no_matplotlibrc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a file may lie in any folder that the program is started in."""
+    monkeypatch.setitem(matplotlib.rcParams, "axes.facecolor", "#ff0000")
+    assert train(tmp_path / "run") == 0
+    pixels = np.asarray(Image.open(tmp_path / "run/pictures/curves.png").convert("RGB"))
+    assert not (pixels == (255, 0, 0)).all(-1).any()
+    assert matplotlib.rcParams["axes.facecolor"] == "#ff0000"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import matplotlib
 import torch
 
 from ghostnet_small.data.dataset import ImageData, Split
@@ -79,9 +80,13 @@ def finish(
 
     def write() -> None:
         inner_folder(folder.pictures)
-        draw_curves(rows, folder.pictures / "curves.png")
+        # Not by the matplotlibrc of whatever folder this is.
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            draw_curves(rows, folder.pictures / "curves.png")
+            if found is not None:
+                _draw_answers(found, data, name, folder)
         if found is not None:
-            _draw_answers(found, data, name, folder)
             folder.save_classes(per_class)
         folder.save_summary(summary)
 
