@@ -39,7 +39,7 @@ def test_a_process_that_fails_is_told_of(tmp_path: Path, monkeypatch: pytest.Mon
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\necho out of luck >&2\nexit 7\n")
     program.chmod(0o755)
-    monkeypatch.setattr(memory.sys, "executable", str(program))
+    monkeypatch.setattr(memory, "PYTHON", (str(program),))
     with pytest.raises(NotMeasured, match=r"opened model\.pt2 ended with status 7: out of luck"):
         peak_memory(tmp_path / "model.pt2", [1], 1)
     program.write_text("#!/bin/sh\nsleep 9\n")
