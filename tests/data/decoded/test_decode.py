@@ -124,7 +124,7 @@ def test_a_helper_that_dies_costs_nothing(
 
 
 def test_without_helpers_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    monkeypatch.setattr(decode, "PYTHON", ("/no/such/python",))
     kept = Kept([grey(row) for row in range(20)])
     kept.run(helpers=2)
     assert kept.values() == list(range(20))
