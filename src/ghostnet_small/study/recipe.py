@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import json
 import re
+import sys
 import types
 import typing
 from collections.abc import Collection, Mapping, Sequence
@@ -218,13 +219,14 @@ def _plain(key: str, value: Any) -> Any:
         read = [read_number(item) if isinstance(item, str) else item for item in read]
     simple = (str, *_NUMBERS) if _is_names(key) and isinstance(read, list) else _NUMBERS
     for one in read if isinstance(read, list) else [read]:
-        # No float holds a number without end.
-        if not isinstance(one, simple) or (isinstance(one, int) and abs(one) >= 1 << 64):
+        # Somewhere it becomes a float, which the largest whole numbers do not fit into.
+        if not isinstance(one, simple) or (isinstance(one, int) and abs(one) > LARGEST_FLOAT):
             raise InputError(_wrong(key, value))
     return read
 
 
 _NUMBERS = (bool, int, float, type(None))
+LARGEST_FLOAT = sys.float_info.max
 
 
 def keys_of(overrides: Sequence[str]) -> set[str]:
