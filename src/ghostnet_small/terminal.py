@@ -19,7 +19,7 @@ MOST_CLASSES, WORST_CLASSES = 30, 10
 UNEQUAL = 3
 
 WIDEST = 1 << 16  # characters of a line that is no terminal's
-MOST_MESSAGES = 5  # of pictures that were left out
+MOST_MESSAGES = 10  # of pictures that were left out
 # What was found of a data set, beside its images.
 ORIGIN = ("form", "image_column", "label_column", "repository", "commit")
 

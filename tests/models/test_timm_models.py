@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 from timm.data import resolve_data_config
+from timm.optim import create_optimizer_v2
 from torch import nn
 
 import ghostnet_small as gns
@@ -167,6 +168,23 @@ def test_maps_that_there_are_not(indices: int | tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="there are 3 feature maps") as raised:
         model.forward_intermediates(torch.randn(1, 3, 8, 8), indices=indices)
     assert repr(indices) in str(raised.value)
+
+
+def test_layer_decay_goes_by_depth() -> None:
+    model = timm.create_model("ghostnetv3_small", width=0.25)
+    optimizer = create_optimizer_v2(model, opt="adamw", lr=1.0, layer_decay=0.5)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    scales: dict[str, set[float]] = {}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            part = ".".join(names[parameter].split(".")[:2])
+            part = part if part.startswith("blocks") else part.partition(".")[0]
+            scales.setdefault(part, set()).add(group["lr_scale"])
+    order = ["stem", *(f"blocks.{number}" for number in range(10)), "classifier"]
+    found = [scale for part in order for scale in scales[part]]
+    # One scale a part, each twice that of the part before; the last convolution goes with a block.
+    assert scales["last"] == scales["blocks.9"] and scales["head"] == scales["classifier"]
+    assert found == [0.5**place for place in range(len(order) - 1, -1, -1)]
 
 
 def test_words_of_timm_that_say_what_to_do_instead() -> None:

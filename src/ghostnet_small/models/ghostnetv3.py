@@ -211,6 +211,10 @@ class GhostNetV3(Network):
         chosen = [maps[place] for place in picked]
         return chosen if intermediates_only else (with_relu(self.last, out), chosen)
 
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Patterns of the parameters' names, layer by layer, as timm's layer decay takes them."""
+        return {"stem": r"^stem", "blocks": [(r"^blocks\.(\d+)", None), (r"^last", (99999,))]}
+
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Raises ``ValueError`` where ``enable`` asks for what this network does not have."""
         if enable:
