@@ -43,7 +43,7 @@ from matplotlib.figure import Figure  # noqa: E402
 from ghostnet_small.native import library as native  # noqa: E402
 
 _HERE = Path(__file__).parent
-# The files whose tests take longest (seven seconds and more), the longest first. They begin first,
+# The files whose tests take longest (three seconds and more), the longest first. They begin first,
 # so that all workers end together, and `make check` leaves them out. `--durations=0` measures them.
 SLOW = tuple((_HERE / "slow.txt").read_text().split())
 assert all((_HERE / name).is_file() for name in SLOW)
