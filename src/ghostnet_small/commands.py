@@ -99,7 +99,9 @@ def _classifier_option(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--weights", choices=("last", "best"), help="of a run (last)")
     parser.add_argument(
-        "--trust", action="store_true", help="run an exported file whatever it asks of the machine"
+        "--trust",
+        action="store_true",
+        help="run an exported .onnx file whatever it asks of the machine",
     )
 
 

@@ -185,7 +185,7 @@ def cached_file(name: str, make: Callable[[], bytes]) -> Iterator[Path]:
 
 
 def _place(name: str) -> Path | None:
-    """Where the cache has the file ``name``; None where it cannot have it."""
+    """Return the place of the file ``name`` in the cache; None where it cannot be there."""
     root = cache_root()
     if root is None:
         return None

@@ -9,7 +9,7 @@ import yaml
 
 LARGEST = 1 << 20  # characters
 DEEPEST = 32  # lists and mappings in each other
-MOST_NODES = 200_000  # values and keys; PyYAML takes about 1 kB for each
+MOST_NODES = 200_000  # values and keys
 LONGEST_TAG = 100
 LONGEST_NUMBER = 1000  # digits; PyYAML reads 1:1:1 in base 60, in quadratic time
 LONGEST_KEY = 8  # digits of a number that is a key

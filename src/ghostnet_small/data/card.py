@@ -25,7 +25,7 @@ MOST_EMPTY_LINES = 1000
 
 @dataclass(frozen=True)
 class Card:
-    """What a data set's files say of it; ``where`` is what messages call it.
+    """The claims of a data set's files about it; ``where`` is its name in messages.
 
     ``configs`` are the sets that it holds, as ``README.md`` lists them; ``infos`` the columns of
     each in YAML's form, ``legacy`` those in JSON's.

@@ -1,4 +1,4 @@
-"""What a stranger's ONNX graph may ask of the machine, judged before a runtime sees it.
+"""Checks of a stranger's ONNX graph, before a runtime sees it.
 
 A digest says that a file is whole, not who wrote it, and a few hundred bytes can describe a loop
 of 2^62 turns or a tensor of terabytes.
@@ -26,8 +26,7 @@ OPERATORS = frozenset(
         "Resize Shape Sigmoid Slice Softmax Split Sqrt Squeeze Sub Tanh Transpose Unsqueeze"
     ).split()
 )
-# For one image: the values of one tensor (1 GiB of float32), and the products of all nodes. The
-# shipped network takes 2^20 values at most and 2^26 products.
+# For one image: the values of one tensor (1 GiB of float32), and the products of all nodes.
 MOST_VALUES, MOST_WORK = 1 << 28, 1 << 40
 MOST_NODES = 100_000
 # A padding, a stride, an axis.

@@ -24,7 +24,7 @@ from ghostnet_small.deploy.layouts import (
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.nn.bottleneck import GhostBottleneck, SqueezeExcite
 from ghostnet_small.nn.fold import plain_conv
-from ghostnet_small.nn.ghost import AttentionGate, GhostModule
+from ghostnet_small.nn.ghost import AttentionGate, GhostModule, is_halved
 
 Size = tuple[int, int]
 
@@ -164,7 +164,7 @@ class RewrittenGate(nn.Module):
         assert isinstance(project, nn.Conv2d)
         assert isinstance(across, nn.Conv2d) and isinstance(down, nn.Conv2d)
         self.size = size
-        self.halves = gate.halves(size)
+        self.halves = is_halved(*size)
         inner = (size[0] // 2, size[1] // 2) if self.halves else size
         self.project = dense(project, source, target)
         self.filters: nn.Module = nn.Sequential(depthwise(across, target), depthwise(down, target))

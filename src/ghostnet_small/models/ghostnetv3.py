@@ -213,6 +213,7 @@ class GhostNetV3(Network):
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Patterns of the parameters' names, layer by layer, as timm's layer decay takes them."""
+        # 99999 is timm's word for "with the layer before".
         return {"stem": r"^stem", "blocks": [(r"^blocks\.(\d+)", None), (r"^last", (99999,))]}
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:

@@ -33,8 +33,8 @@ class Network(nn.Module):
         return self
 
     def __prepare_scriptable__(self) -> nn.Module:
-        """What ``torch.jit.script`` compiles instead: the graph of all modules, without the
-        choices of how to compute each."""
+        """Return the module that ``torch.jit.script`` compiles instead: the graph of all modules,
+        without the choices of how to compute each."""
         traced = torch.fx.symbolic_trace(self)
         for node in traced.graph.nodes:
             node.type = None  # TorchScript cannot read annotations that are text

@@ -21,7 +21,7 @@ from ghostnet_small.native.ghosts import Gate
 from ghostnet_small.nn.bottleneck import SqueezeExcite, squeeze_excite
 from ghostnet_small.nn.branches import Branches, Folded, branches_of, fold, unfold
 from ghostnet_small.nn.chain import Chain, chain_of
-from ghostnet_small.nn.ghost import GhostModule, ghost_by_parts
+from ghostnet_small.nn.ghost import GhostModule, ghost_by_parts, is_halved
 from ghostnet_small.nn.merged import foldable
 from ghostnet_small.nn.parts import apply, matching
 from ghostnet_small.nn.rep_conv import RepConv2d
@@ -127,7 +127,7 @@ def ghost_of(ghost: GhostModule, x: Tensor, size: Size) -> Ghost | None:
     relu = isinstance(ghost.act, nn.ReLU)
     if ghost.gate is None:
         return Ghost(primary, cheap, relu, None, False)
-    halves = ghost.gate.halves(size)
+    halves = is_halved(*size)
     shape = (size[0] // 2, size[1] // 2) if halves else size
     gate = chain_of(ghost.gate.layers, x, shape, chains.SIGMOID)
     return None if gate is None else Ghost(primary, cheap, relu, gate, halves)

@@ -12,13 +12,18 @@ from torch.nn import functional
 from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d
 
 
+def is_halved(height: int, width: int) -> bool:
+    """Return whether an attention gate halves maps of so many pixels first."""
+    return min(height, width) >= 2
+
+
 @torch.fx.wrap
 def halved(x: Tensor) -> Tensor:
     """Means of 2x2 pixels: ``(N, C, H, W) -> (N, C, H // 2, W // 2)``; ``x`` where it is smaller.
 
     A leaf to ``torch.fx``, which cannot follow a choice by size.
     """
-    if min(x.shape[2], x.shape[3]) >= 2:
+    if is_halved(x.shape[2], x.shape[3]):
         return functional.avg_pool2d(x, 2)
     return x
 
@@ -49,11 +54,6 @@ class AttentionGate(nn.Module):
     def layers(self) -> tuple[nn.Module, ...]:
         """Those between the pooling and the sigmoid."""
         return self.project, self.horizontal, self.vertical
-
-    @staticmethod
-    def halves(size: tuple[int, int]) -> bool:
-        """Whether pictures of ``size`` are halved first."""
-        return min(size) >= 2
 
 
 class GhostModule(nn.Module):

@@ -81,7 +81,7 @@ def source_commit(package: Path | None = None) -> tuple[str | None, bool | None]
 
 
 def _changed(folder: Path) -> bool | None:
-    """Whether the files of ``folder`` differ from those of its commit; None where git fails.
+    """Return whether the files of ``folder`` differ from those of its commit; None where git fails.
 
     ``git status`` says it too, and runs the filters that the repository's settings name.
     """

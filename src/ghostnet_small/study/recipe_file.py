@@ -71,7 +71,7 @@ def read_names(text: str) -> tuple[str, ...] | None:
 
 
 def read_value(text: str) -> Any:
-    """What ``text``, the value of one setting, says in YAML; ``text`` where that is nothing."""
+    """Return the YAML value of one setting's ``text``, or ``text`` itself where it is no YAML."""
     value = read_number(text)
     if not isinstance(value, str) or not text.strip():
         return value

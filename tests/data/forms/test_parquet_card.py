@@ -54,7 +54,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """What was connected to, or looked up; nothing is."""
+    """Addresses that were connected to or looked up, while nothing is reached."""
     asked: list[Any] = []
 
     def refuse(*words: Any, **_: Any) -> Any:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 from ghostnet_small.data.card import CARD_FILES, read_card
@@ -76,13 +76,16 @@ def list_parquet(root: Path, label_column: str | None) -> Listing:
         main = main_split(names)
         if not filled[main]:
             raise no_rows(where, main)
-        first = filled[main][0]
+        first = next(iter(filled[main]))
         features = read_features(parquet.read_schema(first))
         features |= {name: kind for name, kind in card.items() if name in features}
         image = find_picture_column(where, features)
         label = find_label_column(where, features, image, label_column)
         _check_columns([*chain(*filled.values())], first, (image, label))
-        parts = {ours: [_part(file, label) for file in files] for ours, files in filled.items()}
+        parts = {
+            ours: [_part(file, label, count) for file, count in files.items()]
+            for ours, files in filled.items()
+        }
     listing = list_labelled(
         join_parts(where, label, parts, card.get(label)),
         rows,
@@ -146,19 +149,17 @@ def _row_names(files: list[str]) -> FileRowNames:
     return FileRowNames(files, counts)
 
 
-def _filled(names: FileRowNames) -> list[str]:
-    """The files of a split that have rows."""
-    ends = [0, *names.ends]
-    return [file for number, file in enumerate(names.files) if ends[number + 1] > ends[number]]
+def _filled(names: FileRowNames) -> dict[str, int]:
+    """The files of a split that have rows, and how many each."""
+    counts = (end - start for start, end in pairwise([0, *names.ends]))
+    return {file: count for file, count in zip(names.files, counts, strict=True) if count}
 
 
-def _part(file: str, label: str) -> LabelPart:
-    """The labels of a file; finds one whose head tells another number of rows."""
-    from pyarrow import parquet
-
-    part, told = read_part(file, label), parquet.read_metadata(file).num_rows
-    if len(part.values) != told:
-        raise broken_file(file, f"it holds {len(part.values):,} rows and says {told:,}")
+def _part(file: str, label: str, count: int) -> LabelPart:
+    """The labels of a file; finds one that does not hold the ``count`` rows that its head tells."""
+    part = read_part(file, label)
+    if len(part.values) != count:
+        raise broken_file(file, f"it holds {len(part.values):,} rows and says {count:,}")
     return part
 
 

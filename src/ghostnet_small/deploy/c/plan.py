@@ -11,7 +11,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.nn.bottleneck import GhostBottleneck, SqueezeExcite
 from ghostnet_small.nn.fold import is_folded
-from ghostnet_small.nn.ghost import AttentionGate, GhostModule
+from ghostnet_small.nn.ghost import GhostModule, is_halved
 
 
 @dataclass(eq=False)
@@ -169,7 +169,7 @@ def _ghost(
     gate: Map | None = None
     if ghost.gate is not None:
         source = x
-        if AttentionGate.halves((x.height, x.width)):
+        if is_halved(x.height, x.width):
             source = Map(f"{name}.gate.pool", x.channels, x.height // 2, x.width // 2)
             yield Pool(f"{name}.gate.pool", x, source)
         project = _conv(ghost.gate.project)

@@ -27,7 +27,7 @@ class Table:
 
     @property
     def count(self) -> int:
-        """Of its numbers."""
+        """Return how many numbers it has."""
         return self.numbers.count(" ") + 1
 
     def definition(self) -> str:
@@ -53,7 +53,7 @@ class Code:
 
     @property
     def table_bytes(self) -> int:
-        """Of all tables."""
+        """Return the size of all tables."""
         return sum(BYTES.get(table.kind, 1) * table.count for table in self.tables)
 
     def shared(self) -> Code:
