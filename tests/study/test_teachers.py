@@ -16,7 +16,8 @@ from engine_kit import Silent
 from ghostnet_small.cli import main
 from ghostnet_small.errors import InputError
 from ghostnet_small.models import teachers
-from ghostnet_small.models.teachers import TEACHERS, TimmNetwork
+from ghostnet_small.models.teachers import TEACHERS
+from ghostnet_small.models.timm_network import TimmNetwork
 from ghostnet_small.study import run as study
 from ghostnet_small.study.about_model import describe_model
 from ghostnet_small.study.recipe import Recipe, read_recipe
