@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,9 @@ def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix == SUFFIX:
         return read_tensors(path)[0]
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles by other programs
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split()).split(". ")[0][:120] or type(error).__name__
         raise InputError(

@@ -131,7 +131,9 @@ class Training:
     @property
     def averaged(self) -> nn.Module:
         """The model to evaluate and keep: the average of weights where there is one."""
-        return self.early.fitted(self.ema.model if self.ema else self.model, self.counters.step)
+        model = self.ema.model if self.ema else self.model
+        # Frozen statistics are those of other images, which the layers behind are used to.
+        return model if self.frozen else self.early.fitted(model, self.counters.step)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that ``restore`` needs: named tensors and plain values."""
