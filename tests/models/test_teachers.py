@@ -77,7 +77,11 @@ def test_shapes_of_what_is_fitted(name: str) -> None:
         "width": 1.0,
         "num_classes": 10,
         "in_channels": 3,
-        "upsample": 224 if name == "efficientnetv2_s" else None,
+        **(
+            {"upsample": 224, "interpolation": "bilinear"}
+            if name == "efficientnetv2_s"
+            else {"upsample": None}
+        ),
     }
     # A checkpoint has tensors and counters only: nothing may be drawn in a forward.
     assert not [part for part in model.modules() if isinstance(part, nn.Dropout) and part.p]

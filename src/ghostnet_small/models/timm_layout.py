@@ -131,9 +131,10 @@ def from_timm(config: Mapping[str, Any], what: str) -> dict[str, Any]:
     told = config.get("pretrained_cfg", config)
     arguments = config.get("model_args") or {}
     name = config["architecture"]
-    known = name if name in ARCHITECTURES else _TIMM_NAMES.get(name, f"{PREFIX}{name}")
+    ours = name in ARCHITECTURES
+    known = name if ours else _TIMM_NAMES.get(name, f"{PREFIX}{name}")
     try:
-        if known != name:
+        if not ours:
             teacher_of(known)
     except InputError as error:
         raise UnknownNetwork(
@@ -141,7 +142,7 @@ def from_timm(config: Mapping[str, Any], what: str) -> dict[str, Any]:
             f"({', '.join(NAMES)}), nor of timm: {error}"
         ) from None
     unknown = sorted(
-        set(arguments) - (_ARGUMENTS if known == name else {"num_classes", "in_chans"})
+        set(arguments) - (_ARGUMENTS if ours else {"num_classes", "in_chans"})
     )
     if unknown or arguments.get("global_pool", "avg") != "avg":
         raise UnknownNetwork(
@@ -151,7 +152,7 @@ def from_timm(config: Mapping[str, Any], what: str) -> dict[str, Any]:
     channels, height, width = told["input_size"]
     channels = arguments.get("in_chans", channels)
     upsample = None
-    if known != name:
+    if not ours:
         if height != width:
             raise ValueError(f"its pictures are not square, {width}x{height}")
         upsample = height
