@@ -108,6 +108,7 @@ LATER = (
     "augment.mix_probability",
     "train.sampler",
     "train.class_weights",
+    "distill.answers",
 )
 
 
