@@ -12,17 +12,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ghostnet_small.data.augment import Augmentation
+from ghostnet_small.data.dataset import ImageData
+from ghostnet_small.data.split import stratified_rows
 from ghostnet_small.deploy.direct import FORMS, build, exported
 from ghostnet_small.distill.teacher import Teacher
 from ghostnet_small.study.classifier import first_line
+from ghostnet_small.train.feed import Feed
+from ghostnet_small.train.processes import ALONE
+from ghostnet_small.train.settings import TrainSettings
 
 _log = logging.getLogger(__name__)
 
 EAGER = "eager float32"
 # Images that a form is judged by, and those of a turn, in which each form is timed once.
 IMAGES, TURN = 512, 64
-# The images with the same top-1, in %, and the mean share of their probability, softened as the
-# recipe says, that lies on other classes.
+# The images with the same top-1, in %, and the mean share of their probability that lies on other
+# classes.
 LEAST_SAME, MOST_MOVED = 99.0, 0.01
 
 
@@ -119,12 +125,28 @@ def compare_forms(
     ]
 
 
+def first_views(
+    data: ImageData, augment: Augmentation, settings: TrainSettings, device: torch.device
+) -> Tensor:
+    """The first view of ``IMAGES`` training images, of each class its share: uint8
+    ``(N, C, H, W)``."""
+    train = data.train
+    count = min(IMAGES, len(train))
+    rows = stratified_rows(train.labels.cpu(), count, seed=0, least=0, spare=0)
+    some = replace(data, train=train.take(rows.to(train.labels.device)))
+    return next(Feed(some, augment, settings, device, ALONE).whole_view(0, count)).views
+
+
 def difference(found: Tensor, exact: Tensor, temperature: float) -> tuple[float, float, float]:
-    """``same_top1``, ``moved`` and ``most_moved`` of ``Compared``, of two sets of logits
-    ``(N, K)``."""
+    """Return ``same_top1``, ``moved`` and ``most_moved`` of ``Compared``, of two sets of logits
+    ``(N, K)``.
+
+    Of an image that moves more at ``temperature`` than at 1, the one counts, else the other:
+    recipes of other temperatures share the targets.
+    """
     same = (found.argmax(1) == exact.argmax(1)).double().mean()
-    one, other = ((logits.double() / temperature).softmax(1) for logits in (found, exact))
-    moved = (one - other).abs().sum(1) / 2
+    softened = [[(z.double() / t).softmax(1) for z in (found, exact)] for t in (1.0, temperature)]
+    moved = torch.stack([(one - other).abs().sum(1) / 2 for one, other in softened]).amax(0)
     return 100 * float(same), float(moved.mean()), float(moved.max())
 
 

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.classes import list_classes
 from ghostnet_small.data.dataset import ImageData, Split, size_text
 from ghostnet_small.data.fitting import same_classes
-from ghostnet_small.data.split import stratified_rows
 from ghostnet_small.distill.cache import TargetCache, key_digest
 from ghostnet_small.distill.losses import share_above, target_entropy
 from ghostnet_small.distill.maps import MapLosses
@@ -33,7 +32,7 @@ from ghostnet_small.files import cache_root, expanded
 from ghostnet_small.gpu.features import ready_to_answer
 from ghostnet_small.models.network import order_classes
 from ghostnet_small.models.weights import load
-from ghostnet_small.study.answers import IMAGES, compare_forms, fastest
+from ghostnet_small.study.answers import compare_forms, fastest, first_views
 from ghostnet_small.study.recipe import Recipe
 from ghostnet_small.tensorfile import tensors_digest
 from ghostnet_small.train.engine import Training
@@ -145,10 +144,9 @@ class Teaching:
             nonlocal said
             if self.settings.answers == "float32":
                 return teacher
-            views = self._some_views(feed)
-            found = fastest(
-                compare_forms(teacher, views, self.settings.temperature, between=between)
-            )
+            views = first_views(self.data, self.augment, feed.settings, self.device)
+            compared = compare_forms(teacher, views, self.settings.temperature, between=between)
+            found = fastest(compared)
             cache.note_fill({"from_view": cache.missing()[0], **found.about()})
             said = f"{what} by {found}"
             return replace(teacher, network=found.network)
@@ -161,15 +159,6 @@ class Teaching:
             between=between,
             ready=ready,
         )
-
-    def _some_views(self, feed: Feed) -> Tensor:
-        """The first view of training images of each class, which forms are compared on."""
-        train = self.data.train
-        count = min(IMAGES, len(train))
-        rows = stratified_rows(train.labels.cpu(), count, seed=0, least=0, spare=0)
-        some = replace(self.data, train=train.take(rows.to(train.labels.device)))
-        few = Feed(some, self.augment, feed.settings, self.device, feed.processes)
-        return next(few.whole_view(0, count)).views
 
     def about(
         self, training: Training, found: Evaluation | None, split: Split | None
