@@ -81,8 +81,14 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("form", ["torch float32", "torch bfloat16"])
+# Random ghost modules make their logits of differences that bfloat16 cannot tell.
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        *((name, "torch float32") for name in NETWORKS),
+        *((name, "torch bfloat16") for name in NETWORKS if name != "ghost modules"),
+    ],
+)
 def test_torch_computes_the_same_and_leaves_the_network_alone(name: str, form: str) -> None:
     network = NETWORKS[name]()
     before = copy.deepcopy(network.state_dict())
