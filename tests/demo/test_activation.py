@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import ghostnet_small as gns
 from ghostnet_small.demo.activation import CAM, GRAD_CAM, activation_maps
 from ghostnet_small.models.network import Network
-from ghostnet_small.models.teachers import TimmNetwork
+from ghostnet_small.models.timm_network import TimmNetwork
 from networks import randomize_network, relative
 
 

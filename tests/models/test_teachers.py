@@ -16,10 +16,10 @@ from torch import nn
 
 import ghostnet_small as gns
 from ghostnet_small.errors import InputError
-from ghostnet_small.models import teachers
+from ghostnet_small.models import timm_network
 from ghostnet_small.models.network import Network
-from ghostnet_small.models.teachers import TEACHERS, TimmNetwork
-from ghostnet_small.models.timm_layout import timm_name
+from ghostnet_small.models.teachers import TEACHERS
+from ghostnet_small.models.timm_network import TimmNetwork
 from ghostnet_small.models.weights import CONFIG, WEIGHTS
 from ghostnet_small.nn.complexity import both_forms
 
@@ -77,7 +77,11 @@ def test_shapes_of_what_is_fitted(name: str) -> None:
         "width": 1.0,
         "num_classes": 10,
         "in_channels": 3,
-        "upsample": 224 if name == "efficientnetv2_s" else None,
+        **(
+            {"upsample": 224, "interpolation": "bilinear"}
+            if name == "efficientnetv2_s"
+            else {"upsample": None}
+        ),
     }
     # A checkpoint has tensors and counters only: nothing may be drawn in a forward.
     assert not [part for part in model.modules() if isinstance(part, nn.Dropout) and part.p]
@@ -143,11 +147,11 @@ def test_evaluation_goes_by_parts(
     x = seeded(5, 1, side, side)
     with torch.no_grad():
         whole = model(x)
-        monkeypatch.setattr(teachers, name, 2 * 32 * 32 + 5)
+        monkeypatch.setattr(timm_network, name, 2 * 32 * 32 + 5)
         sizes: list[int] = []
         hook = model.network.register_forward_hook(lambda m, i, out: sizes.append(len(out)))
         parts = model(x)
-        monkeypatch.setattr(teachers, name, 1)
+        monkeypatch.setattr(timm_network, name, 1)
         model(x[:2])
     assert sizes == [2, 2, 1, 1, 1]
     assert torch.allclose(parts, whole, rtol=1e-5, atol=1e-6)
@@ -175,7 +179,7 @@ def test_a_round_trip(tmp_path: Path, name: str, words: dict[str, Any]) -> None:
     gns.save_model(model.eval(), INFO, tmp_path)
     config = json.loads((tmp_path / CONFIG).read_text())
     # With its published stem it is timm's own network, and called so.
-    called = name if model.upsample is None else timm_name(name)
+    called = name if model.upsample is None else TEACHERS[name].base_name
     assert (config["architecture"], config["form"]) == (called, "training")
     loaded, info = gns.load(tmp_path)
     assert info == INFO and isinstance(loaded, TimmNetwork) and loaded.config == model.config

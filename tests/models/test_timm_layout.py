@@ -93,7 +93,7 @@ def test_timm_refuses_a_teacher_with_a_stem_for_tiny_pictures(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"architecture": "resnet18d"}, "'resnet18d', which is none of this program's networks"),
+        ({"architecture": "resnet19d"}, "'resnet19d', which is none of this program's networks"),
         ({"architecture": ["x"]}, "does not describe weights"),
         ({"model_args": {"width": 0.25, "stem_type": "deep"}}, "with stem_type"),
         ({"model_args": {"width": "wide"}}, "width is 'wide'"),

@@ -332,7 +332,7 @@ def test_what_is_no_model_of_ours(
     config = json.loads(files["config.json"])
     theirs = {key: config[key] for key in ("architecture", "num_classes", "label_names")}
     theirs |= {key: config[key] for key in ("model_args", "pretrained_cfg")}
-    other = {**theirs, "architecture": "vit_base_patch16_224"}
+    other = {**theirs, "architecture": "vit_base_patch15_224"}
     odd = {**theirs, "model_args": {"width": 1.0, "act_layer": "gelu"}}
     large = {
         **theirs,
@@ -358,7 +358,7 @@ def test_what_is_no_model_of_ours(
     # What timm wrote of a network that is ours, with the names of its classes.
     assert client.run("info", "hf-hub:o/timm", "--json").value["params"]["deployed"] == 374174
     for name, words in {
-        "o/vit": "'vit_base_patch16_224', which is none of this program's networks",
+        "o/vit": "'vit_base_patch15_224', which is none of this program's networks",
         "o/odd": "builds ghostnetv3_small with act_layer",
         "o/large": "size 9999x9999 is not allowed",
         "o/no-list": "does not describe weights",

@@ -9,8 +9,9 @@ import pytest
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.weights import CONFIG
+from ghostnet_small.study.growth import differences
 from ghostnet_small.study.plan import plan_study
-from ghostnet_small.study.planned import Study, differences, read_study, write_study
+from ghostnet_small.study.planned import Study, read_study, write_study
 from ghostnet_small.study.shipped import find_study, shipped_studies
 
 WHOLE = """
@@ -153,7 +154,9 @@ CHANGES = {
 def test_what_makes_another_study(case: str, tmp_path: Path) -> None:
     old, new, expected = CHANGES[case]
     assert old in WHOLE
-    found = differences(planned(WHOLE, tmp_path), planned(WHOLE.replace(old, new, 1), tmp_path))
+    found = differences(
+        planned(WHOLE, tmp_path), planned(WHOLE.replace(old, new, 1), tmp_path), tmp_path
+    )
     assert len(found) == len(expected)
     if expected:
         assert expected[0] in found[0]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.network import Network
-from ghostnet_small.models.teachers import TimmNetwork
+from ghostnet_small.models.timm_network import TimmNetwork
 
 # How far the mean of the maps may be from what the logits say, relative to the largest logit.
 BOUND = 1e-4

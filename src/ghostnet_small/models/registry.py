@@ -11,8 +11,9 @@ from typing import Any
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GHOSTNETV3, GHOSTNETV3_SMALL, GhostNetV3
 from ghostnet_small.models.network import Network
-from ghostnet_small.models.settings import ModelSettings
-from ghostnet_small.models.teachers import TEACHERS, check_timm, create_teacher
+from ghostnet_small.models.settings import Interpolation, ModelSettings
+from ghostnet_small.models.teachers import PREFIX, TEACHERS, is_timm, teacher_of
+from ghostnet_small.models.timm_network import create_timm
 
 ARCHITECTURES = {"ghostnetv3_small": GHOSTNETV3_SMALL, "ghostnetv3": GHOSTNETV3}
 NAMES = (*ARCHITECTURES, *TEACHERS)
@@ -22,28 +23,34 @@ MAX_WIDTH = 100.0
 UPSAMPLES = (8, 1024)
 
 
+def is_known(name: object) -> bool:
+    """Return whether ``name`` is a network's, as far as can be told without timm."""
+    return isinstance(name, str) and (name in NAMES or is_timm(name))
+
+
 def check_model(
-    name: str, width: float, *, pretrained: bool = False, upsample: int | None = None
+    name: str, width: float, *, pretrained: bool | str = False, upsample: int | None = None
 ) -> None:
     """Raises ``InputError`` where ``create_model`` would: for a name that is not known, or for
     what the network of that name does not have; and where a teacher's timm is missing."""
-    if not isinstance(name, str) or name not in NAMES:
+    if not is_known(name):
         near = difflib.get_close_matches(str(name), NAMES, n=1, cutoff=0.0)[0]
         raise InputError(
-            f"model {name!r} is not known; did you mean {near!r}? Known are {', '.join(NAMES)}"
+            f"model {name!r:.80} is not known; did you mean {near!r}? Known are "
+            f"{', '.join(NAMES)}, and {PREFIX}NAME for any classifier of timm"
         )
     if not (_is_a(Real, width) and 0 < width <= MAX_WIDTH):
         raise InputError(
             f"width is {width!r:.40}; it must be a number above 0 and at most {MAX_WIDTH:g}, such "
             "as 1.0 or 2.8"
         )
-    if name in TEACHERS:
+    if is_timm(name):
         _check_teacher(name, width, upsample)
         return
     if pretrained:
         raise InputError(
-            f"pretrained is {pretrained!r}; it is for teachers of timm: leave it false, and start "
-            f"{name} from trained weights with model.weights"
+            f"pretrained is {pretrained!r:.80}; it is for networks of timm: leave it false, and "
+            f"start {name} from trained weights with model.weights"
         )
     if upsample is not None:
         raise InputError(
@@ -60,6 +67,12 @@ def check_settings(asked: ModelSettings) -> None:
             "of them out"
         )
     check_model(asked.name, asked.width, pretrained=asked.pretrained, upsample=asked.upsample)
+    for name, unused in (("interpolation", "bilinear"), ("dropout", 0), ("drop_path", 0)):
+        if not is_timm(asked.name) and getattr(asked, name) != unused:
+            raise InputError(
+                f"model.{name} {getattr(asked, name)} is for networks of timm, and {asked.name} is "
+                f"none; leave it at {unused}"
+            )
 
 
 def _check_teacher(name: str, width: float, upsample: int | None) -> None:
@@ -71,7 +84,7 @@ def _check_teacher(name: str, width: float, upsample: int | None) -> None:
             f"upsample is {upsample!r:.40}; it must be {smallest} to {largest} pixels, such as "
             "224, or null"
         )
-    check_timm(name)
+    teacher_of(name)
 
 
 def create_model(
@@ -80,29 +93,35 @@ def create_model(
     width: float = 1.0,
     num_classes: int = 10,
     in_channels: int = 3,
-    pretrained: bool = False,
+    pretrained: bool | str = False,
     upsample: int | None = None,
+    interpolation: Interpolation = "bilinear",
+    dropout: float = 0.0,
+    drop_path: float = 0.0,
 ) -> Network:
     """A fresh network in training form: ``(N, in_channels, H, W) -> (N, num_classes)``.
 
     ``name`` is ``ghostnetv3_small``, ``ghostnetv3`` (the original with the stem at stride 1,
-    GN-D in the paper), whose channels ``width`` scales, or a teacher of timm, such as
-    ``resnet18``. A teacher may start from timm's ``pretrained`` weights, and bring pictures to
-    ``upsample`` pixels a side; ``None`` shows them as they are, and 224 pixels to
-    ``efficientnetv2_s``.
+    GN-D in the paper), whose channels ``width`` scales, or a network of timm: a teacher, such as
+    ``resnet18``, or ``timm/NAME[.TAG]``. These may start from ``pretrained`` weights, timm's or
+    those in a file, and bring images to ``upsample`` pixels a side; ``None`` shows them as they are
+    where a stem for tiny images is known. ``ModelSettings`` says what the other arguments are.
 
     Raises ``InputError`` for an unknown name, a width that is not above 0 and at most 100, fewer
-    than one class or channel, what the network does not have, or weights that cannot be fetched.
+    than one class or channel, what the network does not have, or weights that cannot be had.
     """
     check_model(name, width, pretrained=pretrained, upsample=upsample)
     num_classes, in_channels = _whole(num_classes, in_channels)
-    if name in TEACHERS:
-        return create_teacher(
+    if is_timm(name):
+        return create_timm(
             name,
             num_classes=num_classes,
             in_channels=in_channels,
             pretrained=pretrained,
             upsample=None if upsample is None else int(upsample),
+            interpolation=interpolation,
+            dropout=dropout,
+            drop_path=drop_path,
         )
     return create_ghostnet(name, width=width, num_classes=num_classes, in_channels=in_channels)
 
@@ -115,6 +134,7 @@ def create_from(config: Mapping[str, Any]) -> Network:
         num_classes=config["num_classes"],
         in_channels=config["in_channels"],
         upsample=config.get("upsample"),
+        interpolation=config.get("interpolation") or "bilinear",
     )
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
+from ghostnet_small.errors import InputError
 from ghostnet_small.nn.forms import RepConvForm
+
+Interpolation = Literal["bilinear", "bicubic"]
 
 
 @dataclass(frozen=True)
@@ -12,26 +17,45 @@ class ModelSettings:
     """Which network.
 
     Args:
-        name: "ghostnetv3_small" or "ghostnetv3", or a teacher of timm: "resnet18", "resnet34",
-            "resnet50", "vgg13_bn", "densenet121", "densenet161", "inception_v3" or
-            "efficientnetv2_s".
+        name: "ghostnetv3_small" or "ghostnetv3"; a teacher of the paper's comparison: "resnet18",
+            "resnet34", "resnet50", "vgg13_bn", "densenet121", "densenet161", "inception_v3" or
+            "efficientnetv2_s"; or "timm/NAME" or "timm/NAME.TAG", any classifier that timm has.
         width: multiplier of the channels; a teacher has none.
         rep_conv: how the training form is computed, "merged" (one convolution with a folded
             kernel, faster) or "branches" (each on its own); the same function up to rounding.
-        pretrained: start a teacher from timm's ImageNet weights, fetched at first use; set
-            data.mean and data.std to those of the weights.
+        pretrained: start a network of timm from pretrained weights: true for those that timm has
+            under its TAG, fetched at first use, or a file of them (.safetensors, or a state dict
+            that torch.save wrote). Where data.mean and data.std are null, they are those of the
+            weights.
         weights: start from trained weights: a run's folder, one of weights, the name of those that
             come with the program, or ``hf-hub:owner/name``. They must be of this network and width,
             and not folded. The classifier starts afresh where the classes are others; where the
             pictures have another number of channels, those of the first convolution are summed and
             shared out.
-        upsample: side in pixels that pictures are upsampled to inside a teacher, which then keeps
-            its published stem; null: as they are, but 224 for efficientnetv2_s.
+        upsample: side in pixels that images are upsampled to inside a network of timm, which then
+            keeps its published stem; null: as they are where a stem for tiny images is known
+            (resnet18, resnet34, resnet50, vgg13_bn, densenet121, densenet161, inception_v3), else
+            224, or the side that the network is built for.
+        interpolation: of upsampling, "bilinear" or "bicubic".
+        dropout: share of the features before the classifier of a network of timm that a step
+            leaves out.
+        drop_path: likewise, of the residual blocks, growing from 0 at the first to this at the last
+            (stochastic depth, arXiv:1603.09382).
     """
 
     name: str = "ghostnetv3_small"
     width: float = 1.0
     rep_conv: RepConvForm = "merged"
-    pretrained: bool = False
+    pretrained: bool | str = False
     weights: str | None = None
     upsample: int | None = None
+    interpolation: Interpolation = "bilinear"
+    dropout: float = 0.0
+    drop_path: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises ``InputError`` for a value outside its range."""
+        for name in ("dropout", "drop_path"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and 0 <= value < 1):
+                raise InputError(f"{name} {value!r} is not allowed; give 0 up to below 1")

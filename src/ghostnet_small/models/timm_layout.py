@@ -7,7 +7,7 @@ timm reads ``architecture``, ``num_classes``, ``num_features``, ``label_names``,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor
 
@@ -15,14 +15,17 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import Architecture, GhostNetV3
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.registry import ARCHITECTURES, NAMES
-from ghostnet_small.models.teachers import TEACHERS, TimmNetwork
+from ghostnet_small.models.settings import Interpolation
+from ghostnet_small.models.teachers import PREFIX, TEACHERS, teacher_of
+from ghostnet_small.models.timm_network import TimmNetwork
 
 SMALLEST = 8  # pixels of a picture's side that a GhostNet takes
 # More of them would fill the memory.
 MOST_CLASSES, MOST_CHANNELS = 1_000_000, 1000
 # ``model_args`` of timm that are known here; a GhostNet has but one pool.
 _ARGUMENTS = {"width", "deployed", "num_classes", "in_chans", "global_pool"}
-_TIMM_NAMES = {teacher.timm_name.partition(".")[0]: name for name, teacher in TEACHERS.items()}
+_TIMM_NAMES = {teacher.base_name: name for name, teacher in TEACHERS.items()}
+_OUR_NAME = "model_name"
 
 
 class UnknownNetwork(InputError):
@@ -89,8 +92,10 @@ def timm_keys(
         shown = input_size if upsample is None else (config["in_channels"], upsample, upsample)
         about = {"pretrained_cfg": _pictures(config["num_classes"], shown, mean, std, license)}
         if upsample is not None:
-            about["architecture"] = timm_name(config["architecture"])
+            about["architecture"] = teacher_of(config["architecture"]).base_name
+            about[_OUR_NAME] = config["architecture"]
             assert isinstance(model, TimmNetwork)
+            about["pretrained_cfg"]["interpolation"] = model.interpolation
             known: Any = model.network.pretrained_cfg
             parts = ("first_conv", "classifier")  # what timm fits to other channels and classes
             about["pretrained_cfg"] |= {part: known[part] for part in parts}
@@ -105,21 +110,17 @@ def saved_state(model: Network) -> dict[str, Tensor]:
     return model.state_dict()
 
 
-def timm_name(teacher: str) -> str:
-    """timm's name of a teacher, without a tag."""
-    return TEACHERS[teacher].timm_name.partition(".")[0]
-
-
-def our_name(architecture: Any) -> Any:
-    """This program's name of a teacher that timm calls ``architecture``; of others, that itself."""
-    return _TIMM_NAMES.get(architecture, architecture)
+def our_name(config: Mapping[str, Any]) -> Any:
+    """This program's name of the network in ``config``, where timm's may stand."""
+    architecture = config["architecture"]
+    return config.get(_OUR_NAME) or _TIMM_NAMES.get(architecture, architecture)
 
 
 def from_timm(config: Mapping[str, Any], what: str) -> dict[str, Any]:
     """This program's keys of ``config``, which has timm's only.
 
-    A network of ``ARCHITECTURES`` is read as ``timm_models`` builds it. A teacher of timm has its
-    published stem, which is that of a teacher here that brings pictures to a size: to the very one
+    A network of ``ARCHITECTURES`` is read as ``timm_models`` builds it. Any other of timm has its
+    published stem, which is that of a network here that brings images to a size: to the very one
     that timm shows it. Classes without names get their numbers.
 
     Raises ``UnknownNetwork`` where the network is none that is known here, or is built in a way
@@ -130,14 +131,18 @@ def from_timm(config: Mapping[str, Any], what: str) -> dict[str, Any]:
     told = config.get("pretrained_cfg", config)
     arguments = config.get("model_args") or {}
     name = config["architecture"]
-    known = name if name in ARCHITECTURES else _TIMM_NAMES.get(name)
-    if known is None:
+    ours = name in ARCHITECTURES
+    known = name if ours else _TIMM_NAMES.get(name, f"{PREFIX}{name}")
+    try:
+        if not ours:
+            teacher_of(known)
+    except InputError as error:
         raise UnknownNetwork(
             f"{what} describes {name!r:.80}, which is none of this program's networks "
-            f"({', '.join(NAMES)}); load it with timm.create_model"
-        )
+            f"({', '.join(NAMES)}), nor of timm: {error}"
+        ) from None
     unknown = sorted(
-        set(arguments) - (_ARGUMENTS if known == name else {"num_classes", "in_chans"})
+        set(arguments) - (_ARGUMENTS if ours else {"num_classes", "in_chans"})
     )
     if unknown or arguments.get("global_pool", "avg") != "avg":
         raise UnknownNetwork(
@@ -147,7 +152,7 @@ def from_timm(config: Mapping[str, Any], what: str) -> dict[str, Any]:
     channels, height, width = told["input_size"]
     channels = arguments.get("in_chans", channels)
     upsample = None
-    if known in TEACHERS:
+    if not ours:
         if height != width:
             raise ValueError(f"its pictures are not square, {width}x{height}")
         upsample = height
@@ -160,6 +165,7 @@ def from_timm(config: Mapping[str, Any], what: str) -> dict[str, Any]:
         "num_classes": classes,
         "in_channels": channels,
         "upsample": upsample,
+        "interpolation": _interpolation(told),
         "form": "deployed" if arguments.get("deployed") else "training",
         "classes": _labels(config.get("label_names", told.get("label_names")), classes),
         "size": [height, width],
@@ -186,6 +192,11 @@ def _pictures(
         "std": tuple(std),
         **({} if license is None else {"license": license}),
     }
+
+
+def _interpolation(told: Mapping[str, Any]) -> Any:
+    named = told.get("interpolation")
+    return named if named in get_args(Interpolation) else "bilinear"
 
 
 def _per_channel(values: Any, channels: int) -> list[Any]:

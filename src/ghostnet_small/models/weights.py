@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.published import check_shape, load_checked
 from ghostnet_small.models.registry import create_from
+from ghostnet_small.models.settings import Interpolation
 from ghostnet_small.models.shipped import find_weights, known_weights
 from ghostnet_small.models.timm_layout import (
     UnknownNetwork,
@@ -235,6 +236,13 @@ def weights_folder(path: Path, weights: str) -> Path:
     )
 
 
+def _interpolation(config: Mapping[str, Any]) -> str:
+    named = config.get("interpolation", "bilinear")
+    if named not in get_args(Interpolation):
+        raise ValueError(f"interpolation {named!r:.40} is not known")
+    return str(named)
+
+
 def _read_config(path: Path) -> tuple[dict[str, Any], ModelInfo]:
     try:
         config = checked_json(path)
@@ -257,10 +265,11 @@ def _read_config(path: Path) -> tuple[dict[str, Any], ModelInfo]:
         if len(info.mean) != channels or len(info.classes) != classes:
             raise ValueError("its channels or classes contradict each other")
         return {k: config[k] for k in ("width", "form")} | {
-            "architecture": our_name(config["architecture"]),
+            "architecture": our_name(config),
             "num_classes": classes,
             "in_channels": channels,
             "upsample": config.get("upsample"),
+            "interpolation": _interpolation(config),
         }, info
     except UnknownNetwork:
         raise

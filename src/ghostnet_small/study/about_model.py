@@ -9,7 +9,7 @@ import torch
 
 from ghostnet_small.data.decoded.pixels import MIN_SIZE
 from ghostnet_small.errors import InputError
-from ghostnet_small.models.registry import NAMES, create_from
+from ghostnet_small.models.registry import create_from, is_known
 from ghostnet_small.models.shipped import find_weights
 from ghostnet_small.models.weights import load
 from ghostnet_small.nn.complexity import both_forms, by_quantity
@@ -34,7 +34,7 @@ def describe_model(
     Raises ``InputError`` where ``name`` is neither a network nor a folder of weights, a folder's
     weights are asked to be of another shape, or the pictures are too small for the network.
     """
-    if name not in NAMES and (folder := find_weights(Path(name))).exists():
+    if not is_known(name) and (folder := find_weights(Path(name))).exists():
         asked = {
             "model.width": width,
             "model.upsample": upsample,

@@ -14,9 +14,11 @@ from ghostnet_small.files import expanded
 from ghostnet_small.hub.models import is_hub_name, read_hub_name
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.network import Network, order_classes
+from ghostnet_small.models.pretrained import pretrained_on
 from ghostnet_small.models.settings import ModelSettings
 from ghostnet_small.models.shipped import find_weights
-from ghostnet_small.models.teachers import TEACHERS, TimmNetwork
+from ghostnet_small.models.teachers import teacher_of
+from ghostnet_small.models.timm_network import TimmNetwork
 from ghostnet_small.models.weights import load
 from ghostnet_small.nn.fold import is_folded
 from ghostnet_small.study.hub_origin import origin_of
@@ -94,6 +96,19 @@ class Beginning:
             )
 
 
+def about_pretrained(asked: ModelSettings, model: Network) -> dict[str, Any]:
+    """What a record says of the pretrained weights that ``model`` has, as ``asked``: by their
+    digest, a file of them and timm's own are the same."""
+    own, fresh = model.state_dict(), _classifier(model)
+    return {
+        "name": asked.name,
+        "pretrained_on": pretrained_on(teacher_of(asked.name)),
+        "architecture": model.config["architecture"],
+        "width": 1.0,
+        "weights_sha256": tensors_digest({n: t for n, t in own.items() if n not in fresh}, {}),
+    }
+
+
 def check_beginnings(jobs: Mapping[Job, State]) -> None:
     """Raises ``InputError`` where one of ``jobs`` that have not begun cannot start from the weights
     that its recipe names; one that has needs them no more."""
@@ -120,7 +135,7 @@ def _check(network: Network, asked: ModelSettings) -> None:
             f"--model.width {config['width']}, or other weights"
         )
     if isinstance(network, TimmNetwork):
-        wanted = TEACHERS[asked.name].upsample if asked.upsample is None else asked.upsample
+        wanted = teacher_of(asked.name).upsample if asked.upsample is None else asked.upsample
         if network.upsample != wanted:
             shown = "null" if network.upsample is None else network.upsample
             raise InputError(
@@ -131,9 +146,8 @@ def _check(network: Network, asked: ModelSettings) -> None:
 
 def _classifier(model: Network) -> list[str]:
     """The names of the last layer's tensors."""
-    last = model.last_layer()
-    (start,) = (name for name, module in model.named_modules() if module is last)
-    return [f"{start}.{name}" for name in last.state_dict()]
+    last = {id(tensor) for tensor in model.last_layer().parameters()}
+    return [name for name, tensor in model.named_parameters() if id(tensor) in last]
 
 
 def _channels(weight: Tensor, channels: int) -> Tensor:

@@ -29,8 +29,11 @@ def network_of(
         width=asked.width,
         num_classes=len(data.classes),
         in_channels=data.channels,
-        pretrained=asked.pretrained and fetch,
+        pretrained=asked.pretrained if fetch else False,
         upsample=asked.upsample,
+        interpolation=asked.interpolation,
+        dropout=asked.dropout,
+        drop_path=asked.drop_path,
     )
     if beginning is not None:
         beginning.fill(model, data.classes)

@@ -20,7 +20,10 @@ from ghostnet_small.study.recipe import Recipe, keys_of, read_recipe
 
 PLACE = "place.json"
 _CACHES = ("data.cache", "distill.cache")
-KEYS = ("data.root", "data.source", "model.weights", "distill.teachers", *_CACHES)
+KEYS = (
+    *("data.root", "data.source", "model.weights", "model.pretrained", "distill.teachers"),
+    *_CACHES,
+)
 
 Places = dict[str, str]
 
@@ -155,4 +158,6 @@ def _typed(recipe: Recipe, key: str) -> list[str]:
         # A name goes before a directory of that name, unless that holds a data set.
         named = value == "digits" or (is_name(value) and not holds_data_set(expanded(value)))
         return [] if named or recipe.data.root is not None else [value]
-    return [value] if isinstance(value, str) else list(value or ())
+    if isinstance(value, str):
+        return [value]
+    return list(value) if isinstance(value, tuple) else []  # true or false: no file is named

@@ -115,7 +115,10 @@ def with_threads_of(study: Study, before: Study) -> Study:
     have at first, and one that was added since is compared with the others.
     """
     had = {run.name: run.recipe.train.threads for run in before.runs}
-    shared = set(had.values())
+    # A recipe that says its own threads is no measure for one that leaves them open.
+    shared = {
+        had[run.name] for run in study.runs if run.name in had and run.recipe.train.threads is None
+    }
     added = shared.pop() if len(shared) == 1 else None
     return _threads_filled(study, {run.name: had.get(run.name, added) for run in study.runs})
 
@@ -126,37 +129,6 @@ def _threads_filled(study: Study, threads: Mapping[str, int | None]) -> Study:
         return replace(run, recipe=replace(run.recipe, train=train))
 
     return replace(study, runs=tuple(map(one, study.runs)))
-
-
-def differences(before: Study, now: Study) -> list[str]:
-    """What makes ``now`` another study: not where it takes place, nor what a report says of it,
-    nor runs that were added."""
-    if before.name != now.name:
-        return [f"name {before.name!r} -> {now.name!r}"]
-    was, new = ({run.name: run for run in study.runs} for study in (before, now))
-    found = [f"{name} is in the old one only" for name in was if name not in new]
-    for name in was:
-        if name in new:
-            found += [f"{name}: {change}" for change in _changes(was[name], new[name])]
-    return found
-
-
-def _changes(was: PlannedRun, new: PlannedRun) -> list[str]:
-    # Teachers from outside are a place, like data: they may have been moved.
-    one, other = (
-        [name if name in run.needs else "(outside)" for name in run.teachers] for run in (was, new)
-    )
-    # Which they are is told below, not only how many.
-    changes = [
-        change
-        for change in was.recipe.changes(new.recipe)
-        if not change.startswith("distill.teachers ")
-    ]
-    if was.strategy != new.strategy:
-        changes.append(f"strategy {was.strategy} -> {new.strategy}")
-    if one != other:
-        changes.append(f"teachers {', '.join(was.teachers)} -> {', '.join(new.teachers)}")
-    return changes
 
 
 def write_study(study: Study, out: Path) -> None:

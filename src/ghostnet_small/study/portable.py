@@ -51,6 +51,8 @@ def portable_recipe(written: Mapping[str, Any], fingerprint: str | None = None) 
         data["source"] = KNOWN.get(fingerprint or "", called)
     if isinstance(model, dict) and model.get("weights") is not None:
         plain["model"]["weights"] = _portable_name(str(model["weights"]), None)
+    if isinstance(model, dict) and isinstance(model.get("pretrained"), str):
+        plain["model"]["pretrained"] = True
     return plain
 
 
@@ -77,7 +79,7 @@ def portable_record(record: Mapping[str, Any]) -> dict[str, Any]:
     called by a folder."""
     read = record["data"]["fingerprint"]
     portable = {**record, "recipe": portable_recipe(record["recipe"], read)}
-    if "beginning" in record:
+    if "pretrained_on" not in record.get("beginning", {"pretrained_on": None}):
         name = _portable_name(record["beginning"]["name"], "a run")
         portable["beginning"] = {**record["beginning"], "name": name}
     if "distill" in record:

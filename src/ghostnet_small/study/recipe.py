@@ -67,7 +67,7 @@ class Recipe:
 
     def changes(self, other: Recipe) -> list[str]:
         """``train.epochs 30 -> 40`` and so on: what would make ``other``'s result another."""
-        was, now = flatten(self.as_dict()), flatten(other.as_dict())
+        was, now = (_placeless(flatten(recipe.as_dict())) for recipe in (self, other))
         different = (key for key in was if was[key] != now[key] and key not in PLACE)
         changes = [f"{key} {was[key]!r} -> {now[key]!r}" for key in different]
         # Where teachers lie is of the place, and how many there are is not.
@@ -99,6 +99,10 @@ PLACE = (
 LATER = (
     "model.pretrained",
     "model.upsample",
+    "model.interpolation",
+    "model.dropout",
+    "model.drop_path",
+    "optimizer.backbone_rate",
     "data.class_names",
     "data.subset",
     "data.revision",
@@ -118,7 +122,7 @@ def terms(written: Mapping[str, Any]) -> dict[str, Any]:
     A setting that came after the first records counts where it is used, so that they stay
     comparable and keep their hashes.
     """
-    unused, given = flatten(Recipe().as_dict()), flatten(written)
+    unused, given = flatten(Recipe().as_dict()), _placeless(flatten(written))
     teachers = given.get("distill.teachers") or []
     decide = {
         key: value
@@ -131,6 +135,13 @@ def terms(written: Mapping[str, Any]) -> dict[str, Any]:
     if given.get("model.weights") is not None:
         decide["model.weights"] = True
     return decide | ({"distill.teachers": len(teachers)} if teachers else {})
+
+
+def _placeless(flat: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's flat values, in which a file of pretrained weights is no more than that there are
+    some: where it lies is of the place, and its tensors have a digest of their own."""
+    pretrained = flat.get("model.pretrained")
+    return flat if pretrained is None else flat | {"model.pretrained": bool(pretrained)}
 
 
 def flatten(written: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,6 +227,8 @@ def _plain(key: str, value: Any) -> Any:
             return value
         names = read_names(value) if _is_names(key) else None
         read = list(names) if names is not None else read_value(value)
+        if str in typing.get_args(_kind(key)) and not isinstance(read, bool):
+            return value  # true or false, or any text
     if isinstance(read, list) and not _is_names(key):
         read = [read_number(item) if isinstance(item, str) else item for item in read]
     simple = (str, *_NUMBERS) if _is_names(key) and isinstance(read, list) else _NUMBERS

@@ -13,12 +13,15 @@ from typing import Any
 
 import torch
 
+from ghostnet_small.data.dataset import ImageData
 from ghostnet_small.data.sources import load_data
 from ghostnet_small.errors import InputError
 from ghostnet_small.launcher import train_command
+from ghostnet_small.models.pretrained import mean_std
 from ghostnet_small.models.registry import check_settings
+from ghostnet_small.models.teachers import teacher_of
 from ghostnet_small.models.weights import ModelInfo
-from ghostnet_small.study.beginning import Beginning
+from ghostnet_small.study.beginning import Beginning, about_pretrained
 from ghostnet_small.study.finish import finish
 from ghostnet_small.study.folder import RunFolder
 from ghostnet_small.study.network import network_of
@@ -212,13 +215,16 @@ def _prepare(
     processes.check_same(lambda: data.fingerprint, "their data")
     if data.left_out is not None:
         _log.warning(data.left_out)
+    if recipe.model.pretrained:
+        with processes.agreed():
+            data = _as_pretrained(recipe, data)
     folder.info = ModelInfo(
         *(data.classes, data.size, data.mean, data.std),
         recipe=recipe.as_dict(),
         fingerprints=data.fingerprints,
     )
     torch.manual_seed(recipe.train.seed)
-    model = processes.main_first(lambda: network_of(recipe, data, fetch=fresh, beginning=beginning))
+    model = processes.main_first(lambda: network_of(there, data, fetch=fresh, beginning=beginning))
     prepared = put_together(
         there,
         data,
@@ -229,7 +235,19 @@ def _prepare(
         stop_signal=stop_signal,
         processes=processes,
     )
+    if fresh and recipe.model.pretrained:
+        return replace(prepared, beginning=about_pretrained(recipe.model, model))
     return prepared if beginning is None else replace(prepared, beginning=beginning.about)
+
+
+def _as_pretrained(recipe: Recipe, data: ImageData) -> ImageData:
+    """``data`` with the normalisation that the pretrained weights are used to, unless the recipe
+    gives another."""
+    mean, std = recipe.data.mean, recipe.data.std
+    if mean is None or std is None:
+        usual = mean_std(teacher_of(recipe.model.name), data.channels)
+        mean, std = usual[0] if mean is None else mean, usual[1] if std is None else std
+    return replace(data, mean=mean, std=std)
 
 
 def _train_to_the_end(

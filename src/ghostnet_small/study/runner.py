@@ -8,6 +8,7 @@ finished run), ``failed.jsonl`` (for each that is not, and why).
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,13 +18,12 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.files import check_free, inner_folder, write_atomic
 from ghostnet_small.study.beginning import check_beginnings
 from ghostnet_small.study.folder import RunFolder, is_run
+from ghostnet_small.study.growth import added, differences
 from ghostnet_small.study.jobs import Job, Sharing, means, result, states, train_words
 from ghostnet_small.study.local_engine import alone_in
 from ghostnet_small.study.planned import (
-    FILE,
     PlannedRun,
     Study,
-    differences,
     read_study,
     with_threads,
     with_threads_of,
@@ -34,6 +34,8 @@ from ghostnet_small.study.recipe_file import recipe_text
 from ghostnet_small.study.records import Record, read_rows, write_rows
 from ghostnet_small.study.several_progress import ending
 from ghostnet_small.study.turns import Launch, Watcher, run_jobs
+
+_log = logging.getLogger(__name__)  # what a user should know, though nothing is wrong
 
 RESULTS, FAILED = "results.jsonl", "failed.jsonl"
 TRIES = 3  # of a run that is ended from outside
@@ -79,8 +81,11 @@ def run_study(
     study = with_threads(study, sharing.threads)
     out.mkdir(parents=True, exist_ok=True)
     with alone_in(out) as lock:
-        if before is None and (out / FILE).exists():
-            raise InputError(f"another process has begun a study in {out}; give the command again")
+        # Another process may have been at work until now, and have added runs.
+        if read_study(out) != before:
+            raise InputError(
+                f"another process has changed the study in {out} meanwhile; give the command again"
+            )
         write_study(study, out)
         for name in ("runs", "recipes"):
             inner_folder(out / name)
@@ -146,12 +151,15 @@ def found_study(study: Study, out: Path) -> Study | None:
         if any(not path.name.startswith(".") for path in out.iterdir()):
             raise InputError(f"--out {out} holds files, and no study; give a new folder")
         return None
-    changes = differences(before, study)
+    changes = differences(before, study, out)
     if changes:
         raise InputError(
-            f"--out {out} holds another study ({_some(changes)}); give the study and the "
-            "settings that it was begun with, or another --out"
+            f"--out {out} holds another study ({_some(changes)}); runs may be added to a study, "
+            "and none be changed or left out: give the study and the settings that it was begun "
+            "with, or another --out"
         )
+    if new := added(before, study):
+        _log.warning("%d runs are added to the study in %s: %s", len(new), out, _some(new))
     return before
 
 

@@ -19,7 +19,7 @@ from torch.nn import functional
 from ghostnet_small.data.decoded.pixels import MIN_SIZE
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.registry import create_ghostnet
-from ghostnet_small.models.teachers import TEACHERS
+from ghostnet_small.models.teachers import is_timm
 from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.nn.forms import RepConvForm, set_rep_conv
 from ghostnet_small.study.checking import CheckFailed
@@ -117,7 +117,7 @@ def compare_training_steps(
         raise InputError(
             f"train.batch_size {batch} leaves a single picture to batch norm; give at least 2"
         )
-    if recipe.model.name in TEACHERS:
+    if is_timm(recipe.model.name):
         raise InputError(
             f"model.name {recipe.model.name} has one form, and forms are compared here; give "
             "ghostnetv3_small or ghostnetv3"

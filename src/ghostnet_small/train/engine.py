@@ -6,6 +6,7 @@ so a checkpoint holds tensors and counters only.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from ghostnet_small.train.feed import Feed, Step
 from ghostnet_small.train.interfaces import Interrupted, NotFinite, Store, Watcher
 from ghostnet_small.train.learner import Learner
 from ghostnet_small.train.objective import Batch, Objective
-from ghostnet_small.train.optim import OptimizerSettings, build_optimizer
+from ghostnet_small.train.optim import OptimizerSettings, backbone_of, build_optimizer, freeze
 from ghostnet_small.train.pending import Pending
 from ghostnet_small.train.processes import ALONE, MainStore, Processes, digest
 from ghostnet_small.train.recorded import recorder_for
@@ -91,7 +92,9 @@ class Training:
         self.for_evaluation = for_evaluation
         judged = ("validation", "test") if settings.monitor_test else ("validation",)
         self.data = data.on(device, *judged)
-        recorder = None if companion is not None else recorder_for(settings, accelerator, processes)
+        recorder = None
+        if companion is None and not getattr(model, "draws", False):
+            recorder = recorder_for(settings, accelerator, processes)
         self.feed = Feed(data, augment, settings, device, processes, ask if recorder else None)
         self.steps_per_epoch = self.feed.steps
         self.steps = self.steps_per_epoch * settings.epochs
@@ -101,7 +104,13 @@ class Training:
         self.early = EarlyStatistics(data.train, data.mean, data.std, settings.memory_format)
         self.companion = companion if companion is None else companion.to(device)
         trained = nn.ModuleList([self.model, *([companion] if companion is not None else [])])
-        self.optimizer = build_optimizer(trained, optimizer)
+        backbone: list[nn.Parameter] = []
+        self.frozen: list[nn.Module] = []
+        if optimizer.backbone_rate != 1:
+            backbone = backbone_of(model)
+        if optimizer.backbone_rate == 0:
+            self.frozen = freeze(model, backbone)
+        self.optimizer = build_optimizer(trained, optimizer, backbone)
         self.learner = Learner(
             self.model,
             trained,
@@ -122,7 +131,9 @@ class Training:
     @property
     def averaged(self) -> nn.Module:
         """The model to evaluate and keep: the average of weights where there is one."""
-        return self.early.fitted(self.ema.model if self.ema else self.model, self.counters.step)
+        model = self.ema.model if self.ema else self.model
+        # Frozen statistics are those of other images, which the layers behind are used to.
+        return model if self.frozen else self.early.fitted(model, self.counters.step)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that ``restore`` needs: named tensors and plain values."""
@@ -171,6 +182,8 @@ class Training:
         if first == self.steps_per_epoch:
             return
         self.learner.forward.train()
+        for module in self.frozen:
+            module.eval()
         started = time.monotonic() - self.counters.epoch_seconds
         for number, step in enumerate(self.feed.epoch(epoch, first), first + 1):
             self._step(step)
@@ -188,6 +201,10 @@ class Training:
 
     def _step(self, step: Step) -> None:
         rate = self._rate(self.counters.step)
+        if getattr(self.model, "draws", False):
+            # What a step draws depends on nothing before it, so that a resumed run draws the same.
+            place = (self.settings.seed, self.counters.step, self.processes.rank)
+            torch.manual_seed(int.from_bytes(hashlib.sha256(repr(place).encode()).digest()[:8]))
         for loss, correct, pictures in self.learner(step, rate):
             self.pending.add(self.counters.step, rate, loss, correct, pictures)
         self.processes.average_statistics(self.model)

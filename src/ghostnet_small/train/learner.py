@@ -12,6 +12,7 @@ from ghostnet_small.data.dataset import ImageData, normalize
 from ghostnet_small.train.device import wrap
 from ghostnet_small.train.feed import Step
 from ghostnet_small.train.objective import Batch, Objective
+from ghostnet_small.train.optim import SHARE
 from ghostnet_small.train.processes import Processes
 from ghostnet_small.train.recorded import Found, RecordedStep, Recorder
 from ghostnet_small.train.settings import TrainSettings
@@ -58,7 +59,7 @@ class Learner:
         if self.recorded is not None and self.recorded.takes(first):
             return [(*self.recorded(first, rate), len(first.targets))]
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get(SHARE, 1.0)
         found = []
         for batch in step.parts:
             # The gradient is that of the mean over all processes, taken with the last part.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -16,6 +17,7 @@ OptimizerName = Literal["sgd", "adamw"]
 # momentum number by number in memory, so all must have one memory format: autograd and
 # ``restore_optimizer`` see to that, and a test holds it.
 FUSED = ("cpu", "cuda")
+SHARE = "share"  # of the learning rate, that a group of parameters has
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class OptimizerSettings:
         momentum: of SGD.
         nesterov: of SGD.
         betas: of AdamW.
+        backbone_rate: rate of all layers before the classifier, as a share of the learning rate;
+            0 freezes them, with the statistics of their batch norms.
     """
 
     name: OptimizerName = "sgd"
@@ -39,6 +43,7 @@ class OptimizerSettings:
     momentum: float = 0.9
     nesterov: bool = True
     betas: tuple[float, float] = (0.9, 0.999)
+    backbone_rate: float = 1.0
 
     def __post_init__(self) -> None:
         """Raises ``InputError`` for a value outside its range."""
@@ -50,6 +55,11 @@ class OptimizerSettings:
             raise InputError(
                 f"weight_decay {self.weight_decay!r} is not allowed; give a number of at least 0"
             )
+        if not (math.isfinite(self.backbone_rate) and self.backbone_rate >= 0):
+            raise InputError(
+                f"backbone_rate {self.backbone_rate!r} is not allowed; give 1 (as the classifier), "
+                "less, or 0 (frozen)"
+            )
         for name, value in (("momentum", self.momentum), *(("betas", b) for b in self.betas)):
             if not 0 <= value < 1:
                 raise InputError(f"{name} {value!r} is not allowed; give 0 <= {name} < 1")
@@ -57,23 +67,48 @@ class OptimizerSettings:
             raise InputError("nesterov needs a momentum above 0; set nesterov to false")
 
 
-def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """An optimiser over the parameters of ``model``, in two groups: decayed and not.
+def backbone_of(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters of all layers but the last, which gives the logits."""
+    network: Any = model
+    last = {id(parameter) for parameter in network.last_layer().parameters()}
+    return [parameter for parameter in model.parameters() if id(parameter) not in last]
+
+
+def freeze(model: nn.Module, backbone: Iterable[nn.Parameter]) -> list[nn.Module]:
+    """Make the parameters of ``backbone`` need no gradient; returns the modules to be kept in
+    evaluation mode while the rest of ``model`` is in training: all that hold nothing else."""
+    apart: set[int] = {id(parameter.requires_grad_(False)) for parameter in backbone}
+    within = ((module, [id(p) for p in module.parameters()]) for module in model.modules())
+    return [module for module, own in within if own and apart.issuperset(own)]
+
+
+def build_optimizer(
+    model: nn.Module, settings: OptimizerSettings, backbone: Iterable[nn.Parameter] = ()
+) -> torch.optim.Optimizer:
+    """An optimiser over the parameters of ``model``, in groups: decayed and not, those of the
+    ``backbone`` apart where they have another rate, or none where they are frozen.
 
     A parameter of one dimension is a norm's or a bias. A step is one kernel for all parameters
     where PyTorch has it: hundreds of small tensors otherwise cost more than their arithmetic.
     """
-    decayed: list[nn.Parameter] = []
-    spared: list[nn.Parameter] = []
+    apart = {id(parameter) for parameter in backbone} if settings.backbone_rate != 1 else set()
+    kinds: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
+        slower = id(parameter) in apart
+        if slower and settings.backbone_rate == 0:
+            continue
         decays = parameter.ndim > 1 or settings.decay_norm_and_bias
-        (decayed if decays else spared).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": settings.weight_decay},
-        {"params": spared, "weight_decay": 0.0},
+        kinds.setdefault((not slower, decays), []).append(parameter)
+    groups: list[dict[str, Any]] = [
+        {
+            "params": kinds[whole, decays],
+            "weight_decay": settings.weight_decay if decays else 0.0,
+            SHARE: 1.0 if whole else settings.backbone_rate,
+        }
+        for whole, decays in sorted(kinds, reverse=True)
     ]
-    groups = [group for group in groups if group["params"]]
-    fused = all(parameter.device.type in FUSED for parameter in (*decayed, *spared))
+    devices = {parameter.device.type for group in groups for parameter in group["params"]}
+    fused = devices <= set(FUSED)
     if settings.name == "adamw":
         return torch.optim.AdamW(
             groups,
@@ -81,7 +116,7 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.opti
             betas=settings.betas,
             fused=fused,
             # The kernel is the same; a step may then be recorded (``recorded.py``).
-            capturable=all(p.device.type == "cuda" for p in (*decayed, *spared)),
+            capturable=devices == {"cuda"},
         )
     return torch.optim.SGD(
         groups,

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ghostnet_small.files import OFF
 from ghostnet_small.train.objective import Batch
+from ghostnet_small.train.optim import SHARE
 from ghostnet_small.train.processes import Processes
 from ghostnet_small.train.settings import TrainSettings
 
@@ -119,7 +120,7 @@ class RecordedStep:
     ) -> None:
         self.work, self.recorder, self.optimizer = work, recorder, optimizer
         self.pictures = pictures
-        self.rate = torch.zeros((), device=device)
+        self.rates = [torch.zeros((), device=device) for _ in optimizer.param_groups]
         self.begin()
 
     def begin(self) -> None:
@@ -136,10 +137,9 @@ class RecordedStep:
         """A step on ``batch`` at the learning ``rate``."""
         assert self.takes(batch)
         self._load(batch)
-        self.rate.fill_(rate)
         # Each time: an ordinary step on a smaller batch puts a number there.
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate
+        for group, own in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = own.fill_(rate * group.get(SHARE, 1.0))
         if self.left == 0:
             self._record()
         self.left -= 1

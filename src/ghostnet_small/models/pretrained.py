@@ -1,0 +1,188 @@
+"""A file of pretrained weights for a network of timm, read and checked name by name."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import expanded
+from ghostnet_small.models.teachers import Teacher
+from ghostnet_small.tensorfile import read_tensors
+
+SUFFIX = ".safetensors"
+# Under these names training programs keep a state among other things.
+_STATES = ("state_dict_ema", "model_ema", "state_dict", "model")
+_COUNTERS = "num_batches_tracked"
+_DATA_SETS = {"in1k": "ImageNet-1k", "in12k": "ImageNet-12k"} | dict.fromkeys(
+    ("in21k", "in22k"), "ImageNet-21k"
+)
+
+_log = logging.getLogger(__name__)  # what a user should know, though nothing is wrong
+
+
+def mean_std(teacher: Teacher, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The mean and std of a channel, 0 to 1, that timm's weights of ``teacher`` were trained under;
+    of grey images the means of those.
+
+    Raises ``InputError`` for other images than grey or coloured ones.
+    """
+    told = _known(teacher)
+    if channels == 1:
+        return (sum(told.mean) / len(told.mean),), (sum(told.std) / len(told.std),)
+    if channels != len(told.mean):
+        raise InputError(
+            f"the images have {channels} channels, and the pretrained weights of "
+            f"{teacher.timm_name} a mean and std for {len(told.mean)}; give data.mean and data.std"
+        )
+    return tuple(told.mean), tuple(told.std)
+
+
+def pretrained_on(teacher: Teacher) -> str:
+    """What the weights of ``teacher`` were pretrained on, as far as timm's tag says:
+    "ImageNet-1k", or the tag itself."""
+    tag = str(_known(teacher).tag)
+    found = [name for part, name in _DATA_SETS.items() if part in tag.split("_")]
+    return " and ".join(dict.fromkeys(found)) or tag
+
+
+def _known(teacher: Teacher) -> Any:
+    """timm's ``PretrainedCfg`` of a network's weights."""
+    import timm
+
+    known = timm.get_pretrained_cfg(teacher.timm_name)
+    if known is None or known.mean is None:
+        raise InputError(
+            f"timm has no weights of {teacher.timm_name}; train it with model.pretrained false, or "
+            "choose a network that has some: timm.list_pretrained()"
+        )
+    return known
+
+
+def read_pretrained(path: str, teacher: Teacher) -> dict[str, Any]:
+    """Return what timm is to take in place of its own weights: the tensors in ``path`` under the
+    network's names, and how many classes they know.
+
+    The file is a safetensors file, or what ``torch.save`` wrote of a state dict. Where its names
+    are not the network's, the tensors are taken in order, if all shapes and last parts of names
+    (weight, bias, running_mean ...) agree; that is told. Counters of batches may be absent.
+
+    Raises ``InputError`` where it cannot be read, is no state dict, or is of another network: with
+    the first tensor that differs.
+    """
+    import timm
+
+    state = _read(expanded(path))
+    with torch.device("meta"):
+        network: Any = timm.create_model(teacher.timm_name)
+    own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    classifiers = network.pretrained_cfg.get("classifier") or ()
+    last = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
+    what = f"model.pretrained {path}"
+    found = {name: tensor for name, tensor in state.items() if not name.endswith(_COUNTERS)}
+    wanted = {name: shape for name, shape in own.items() if not name.endswith(_COUNTERS)}
+    if set(found) != set(wanted):
+        found = _in_order(found, wanted, last, path, teacher)
+    for name, shape in wanted.items():
+        if not _agree(found[name], name, shape, last):
+            raise InputError(
+                f"{what} is of another network than {teacher.timm_name}: {name} has shape "
+                f"{tuple(found[name].shape)}, the network's is {shape}; give the weights of "
+                "model.name"
+            )
+    counted = {name: torch.zeros((), dtype=torch.long) for name in own if name not in wanted}
+    classes = {len(found[f"{name}.weight"]) for name in last if f"{name}.weight" in found}
+    overlay: dict[str, Any] = {"state_dict": {**found, **counted}, "label_offset": 0}
+    return overlay | ({"num_classes": classes.pop()} if len(classes) == 1 else {})
+
+
+def _in_order(
+    found: Mapping[str, Tensor],
+    wanted: Mapping[str, tuple[int, ...]],
+    last: tuple[str, ...],
+    path: str,
+    teacher: Teacher,
+) -> dict[str, Tensor]:
+    """The tensors ``found`` under the names ``wanted``, one by one."""
+    what = f"model.pretrained {path} is of another network than {teacher.timm_name}"
+    unknown = next((name for name in found if name not in wanted), None)
+    if path.endswith(SUFFIX) or unknown is None:
+        name = unknown or next(name for name in wanted if name not in found)
+        raise InputError(
+            f"{what}: {name!r:.80} is {'unknown' if unknown else 'missing'}; give the weights of "
+            "model.name, under timm's names (a safetensors file has no order to go by)"
+        )
+    for (theirs, tensor), (ours, shape) in zip(found.items(), wanted.items(), strict=False):
+        same_end = theirs.rpartition(".")[2] == ours.rpartition(".")[2]
+        if not (same_end and _agree(tensor, ours, shape, last)):
+            raise InputError(
+                f"{what}: {theirs!r:.80} has shape {tuple(tensor.shape)}, where the network has "
+                f"{ours} of shape {shape}; give the weights of model.name"
+            )
+    if len(found) != len(wanted):
+        raise InputError(
+            f"{what}: it has {len(found)} tensors, the network {len(wanted)}; give the weights of "
+            "model.name"
+        )
+    pairs = dict(zip(wanted, found, strict=True))
+    ours, theirs = next(iter(pairs.items()))
+    _log.warning(
+        "the %d tensors of %s have other names than timm's %s; they are taken in order, from %s as "
+        "%s, for all shapes agree",
+        *(len(pairs), path, teacher.base_name, theirs, ours),
+    )
+    return {ours: found[theirs] for ours, theirs in pairs.items()}
+
+
+def _agree(tensor: Tensor, name: str, shape: tuple[int, ...], last: tuple[str, ...]) -> bool:
+    """Whether a tensor has the shape of the network's, but for the number of classes."""
+    if name.rpartition(".")[0] in last:
+        return tuple(tensor.shape[1:]) == shape[1:]
+    return tuple(tensor.shape) == shape
+
+
+def _is_dense(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout is torch.strided
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors in a file, in its order."""
+    if not path.is_file():
+        raise InputError(
+            f"model.pretrained {path} is not a file; give one of weights (.safetensors, or what "
+            "torch.save wrote), or true for timm's own"
+        )
+    if path.suffix == SUFFIX:
+        return read_tensors(path)[0]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles by other programs
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split()).split(". ")[0][:120] or type(error).__name__
+        raise InputError(
+            f"model.pretrained {path} cannot be read as a state dict ({reason}); give a "
+            ".safetensors file, or a state dict that torch.save wrote"
+        ) from None
+    for name in _STATES:
+        if isinstance(found, dict) and isinstance(found.get(name), dict):
+            found = found[name]
+            break
+    if not (
+        isinstance(found, dict)
+        and found
+        and all(isinstance(k, str) and _is_dense(v) for k, v in found.items())
+    ):
+        raise InputError(
+            f"model.pretrained {path} holds no state dict, names with a tensor each; give one that "
+            "torch.save(model.state_dict(), FILE) wrote"
+        )
+    # As a network that was trained in several processes is saved.
+    return {name.removeprefix("module."): tensor for name, tensor in found.items()}
