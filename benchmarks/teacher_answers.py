@@ -51,13 +51,13 @@ def trained(path: Path, overrides: Sequence[str]) -> tuple[Teacher, Tensor]:
     return Teacher(path.name, network, info.mean, info.std, "", {}), views
 
 
-def random(name: str, upsample: int | None) -> tuple[Teacher, Tensor]:
+def random(name: str, **settings: Any) -> tuple[Teacher, Tensor]:
     """An architecture with the statistics of noise, and noise."""
     data = made_up_data(IMAGES, 0)
     views = data.train.images[:]
     torch.manual_seed(0)
-    words = {} if upsample is None else {"upsample": upsample}
-    model = create_model(name, num_classes=len(data.classes), in_channels=len(data.mean), **words)
+    shape = {"num_classes": len(data.classes), "in_channels": len(data.mean)}
+    model = create_model(name, **shape, **settings)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
@@ -73,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("teacher", metavar="TEACHER")
     parser.add_argument("--random", action="store_true", help="TEACHER names an architecture")
     parser.add_argument("--upsample", type=int, metavar="S", help="with --random: model.upsample")
+    parser.add_argument("--interpolation", default="bilinear", help="likewise (bilinear)")
     parser.add_argument("--threads", type=int, default=1, help="(1)")
     parser.add_argument("--images", type=int, default=IMAGES, help=f"at most ({IMAGES})")
     parser.add_argument("--temperature", type=float, default=4.0, help="(4)")
@@ -80,7 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked, overrides = parser.parse_known_args(argv)
     torch.set_num_threads(asked.threads)
     if asked.random:
-        teacher, views = random(asked.teacher, asked.upsample)
+        teacher, views = random(
+            asked.teacher, upsample=asked.upsample, interpolation=asked.interpolation
+        )
     else:
         teacher, views = trained(Path(asked.teacher), overrides)
     compared = compare_forms(teacher, views[: asked.images], asked.temperature)
@@ -92,9 +95,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             "threads": asked.threads,
             "form": one.name,
             "images/s": round(statistics.median(one.rates), 1),
-            "of eager float32": round(statistics.median(one.ratios), 2),
-            "least": round(min(one.ratios), 2),
-            "most": round(max(one.ratios), 2),
+            "times eager float32: median [least-most]": (
+                f"{statistics.median(one.ratios):.2f} [{min(one.ratios):.2f}-{max(one.ratios):.2f}]"
+            ),
             "n": len(one.ratios),
             "images": one.images,
             "same top-1, %": round(one.same_top1, 2),
