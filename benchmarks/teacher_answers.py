@@ -64,7 +64,9 @@ def random(name: str, **settings: Any) -> tuple[Teacher, Tensor]:
     with torch.no_grad():
         model.train()(normalize(views[:16], data.mean, data.std))
     network = ready_to_answer(model.eval(), CPU)
-    return Teacher(f"{name}, random", network, data.mean, data.std, "", {}), views
+    side = model.config.get("upsample")
+    shown = name if side is None else f"{name} at {side}x{side}"
+    return Teacher(f"{shown}, random", network, data.mean, data.std, "", {}), views
 
 
 def main(argv: Sequence[str] | None = None) -> int:
