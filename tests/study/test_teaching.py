@@ -6,7 +6,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
 
 import ghostnet_small as gns
 from distill_kit import refused
@@ -21,13 +22,16 @@ from engine_kit import Silent, measured
 from ghostnet_small.cli import main
 from ghostnet_small.data.dataset import normalize
 from ghostnet_small.data.sources import load_data
+from ghostnet_small.deploy.direct import DirectForm, Run
 from ghostnet_small.distill.cache import TargetCache
 from ghostnet_small.distill.maps import MapLosses
 from ghostnet_small.distill.teacher import Teacher
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.weights import ModelInfo, save_model
 from ghostnet_small.nn.fold import reparameterize
+from ghostnet_small.study import answers, teaching
 from ghostnet_small.study import run as study
+from ghostnet_small.study.answers import EAGER, Compared
 from ghostnet_small.study.recipe import Recipe, read_recipe
 from ghostnet_small.study.teaching import Teaching, load_teacher
 from ghostnet_small.tensorfile import read_tensors, tensors_digest
@@ -45,6 +49,7 @@ WORDS = [
 ]
 DIGITS = tuple(map(str, range(10)))
 CPU = torch.device("cpu")
+HINTS = "--distill.hints=[blocks.4=blocks.4]"
 
 Stop = Callable[[], int | None]
 
@@ -343,6 +348,115 @@ def test_seeds_share_what_is_kept(
     start(recipe_of(*words, "--augment.flip", "random"), tmp_path / "flipped")
     assert asked == [48] * 4
     assert len(caches(one_cache / "targets")) == len(before) + 2
+
+
+@pytest.fixture
+def forms(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """One form beside eager float32, whose logits are doubled; it is taken where the list, of the
+    forms that are, ends in its name."""
+    taken = [EAGER]
+
+    def build(program: ExportedProgram, threads: int) -> Run:
+        graph = program.module()
+        return lambda x: 2 * graph(x)
+
+    def chosen(compared: Sequence[Compared]) -> Compared:
+        return next(one for one in compared if one.name == taken[-1])
+
+    monkeypatch.setattr(answers, "FORMS", {"doubled": DirectForm(build)})
+    monkeypatch.setattr(teaching, "fastest", chosen)
+    return taken
+
+
+def test_the_form_that_was_chosen_answers_and_is_recorded(
+    teacher: Path, tmp_path: Path, forms: list[str]
+) -> None:
+    said: list[str] = []
+
+    class Listener(Silent):
+        def preparing(self, what: str, done: int, total: int) -> None:
+            said.append(f"{what} {done}/{total}")
+
+    pages, rows = [], []
+    for form in (EAGER, "doubled"):
+        forms.append(form)
+        kept = tmp_path / form
+        words = [taught_by(teacher), "--distill.answers", "fastest", f"--distill.cache={kept}"]
+        summary = study.start(
+            recipe_of(*words), tmp_path / f"of {form}", watcher=Listener(), stop_signal=never
+        )
+        (folder,) = caches(kept)
+        pages.append(kept_page(folder))
+        (row,) = summary["distill"]["teachers"]
+        rows += row["answers"]
+        # Another run with these targets, which asks nobody, says the same.
+        again = start(recipe_of(*words, "--train.seed", "1"), tmp_path / f"again {form}")
+        assert again["distill"]["teachers"][0]["answers"] == row["answers"]
+    assert torch.allclose(pages[1].float(), 2 * pages[0].float(), rtol=1e-2, atol=1e-2)
+    assert [row["form"] for row in rows] == [EAGER, "doubled"]
+    assert rows[0]["same_top1"] == rows[1]["same_top1"] == 100.0
+    assert rows[0]["moved"] == 0.0 < rows[1]["moved"] <= rows[1]["most_moved"] <= 1.0
+    for row in rows:
+        assert row["from_view"] == 0 and row["images"] == 48 and row["threads"] >= 1
+        assert row["images_per_s"] > 0 and row["eager_images_per_s"] > 0
+    assert said[1].startswith(f"targets of teacher by {EAGER} (") and said[1].endswith("views 2/2")
+    assert said[3].startswith("targets of teacher by doubled (")
+    assert "same top-1 100.0 %" in said[3] and EAGER in said[3]
+
+
+def kept_page(folder: Path) -> Tensor:
+    return TargetCache(folder, {}, views=2, rows=48, classes=10).page(0)
+
+
+def test_float32_is_computed_and_kept_as_ever(
+    whole: tuple[Path, dict[str, Any]],
+    teacher: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(teaching, "compare_forms", None)
+    kept = tmp_path / "kept"
+    words = [taught_by(teacher), "--distill.answers", "float32", f"--distill.cache={kept}"]
+    summary = start(recipe_of(*words), tmp_path / "run")
+    assert_same_run(tmp_path / "run", whole[0])
+    assert "answers" not in summary["distill"]
+    assert "answers" not in summary["distill"]["teachers"][0]
+    (folder,) = caches(kept)
+    assert "answers" not in json.loads((folder / "key.json").read_text())
+    assert not (folder / "fills.json").exists()
+    # What was kept in another way is another's.
+    refused(
+        lambda: start(recipe_of(*words, "--distill.answers", "fastest"), tmp_path / "other"),
+        "answers None, here 'fastest'",
+    )
+
+
+def test_a_fill_goes_on_in_the_form_of_another_machine(
+    teacher: Path, tmp_path: Path, forms: list[str]
+) -> None:
+    kept, out = tmp_path / "kept", tmp_path / "run"
+    words = (f"--distill.cache={kept}", "--distill.answers", "fastest")
+    # Polls: the graph, the form, a turn of two answers, a view; then it stops.
+    cut(out, 5, teacher, words=words)
+    (folder,) = caches(kept)
+    first = (folder / "view-00000.f16").read_bytes()
+    assert not (folder / "view-00001.f16").exists()
+    forms.append("doubled")
+    (row,) = resume(out)["distill"]["teachers"]
+    assert (folder / "view-00000.f16").read_bytes() == first
+    assert [(f["from_view"], f["form"]) for f in row["answers"]] == [(0, EAGER), (1, "doubled")]
+    # Damage costs the note, not the run.
+    (folder / "fills.json").write_text("{")
+    (row,) = start(recipe_of(taught_by(teacher), *words), tmp_path / "more")["distill"]["teachers"]
+    assert row["answers"] == []
+
+
+@pytest.mark.parametrize(
+    "words", [["--distill.targets", "live"], ["--distill.targets", "live", HINTS]]
+)
+def test_live_teachers_answer_in_float32(words: list[str], tmp_path: Path) -> None:
+    asked_for = [taught_by(tmp_path), "--distill.answers", "fastest", *words]
+    refused(lambda: recipe_of(*asked_for), "answers 'fastest'", "targets cached")
 
 
 def test_of_more_views_than_epochs_only_those_that_are_shown(

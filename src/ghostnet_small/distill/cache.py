@@ -26,7 +26,7 @@ from ghostnet_small.files import (
     write_atomic,
 )
 
-KEY = "key.json"
+KEY, FILLS = "key.json", "fills.json"
 DIGEST_BYTES = 32
 LOOK_SECONDS = 0.2
 
@@ -118,6 +118,18 @@ class TargetCache:
         data = kept.numpy().tobytes()
         self._mapped.pop(view, None)
         write_atomic(self._path(view), hashlib.sha256(data).digest() + data)
+
+    def note_fill(self, about: Mapping[str, Any]) -> None:
+        """Keep ``about``, what answers from now on, beside the views; for who is ``filling``."""
+        fills = [*self.fills(), dict(about)]
+        write_atomic(self.folder / FILLS, signed_json({"fills": fills}))
+
+    def fills(self) -> list[dict[str, Any]]:
+        """All that ``note_fill`` kept, in its order; none where that is gone or damaged."""
+        try:
+            return list(checked_json(self.folder / FILLS)["fills"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
 
     @contextmanager
     def filling(self, between: Callable[[], None]) -> Iterator[None]:

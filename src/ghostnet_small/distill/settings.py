@@ -12,6 +12,7 @@ from ghostnet_small.errors import InputError
 Loss = Literal["kd", "dkd", "dist", "logit_standardized"]
 Mean = Literal["probabilities", "logits"]
 Targets = Literal["cached", "live"]
+Answers = Literal["float32", "fastest"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ class DistillSettings:
             its logits as float16; "live" asks it at every step.
         cache: the folder that keeps cached targets; null: one below the cache of decoded pictures,
             found by what the targets depend on.
+        answers: how teachers compute cached targets on a CPU: "float32", or "fastest", the fastest
+            of bfloat16 and the runtimes that are installed whose answers to training images are
+            those of float32 within stated bounds.
         view_seed: of the views that the teachers are shown; null: the student's own, which is what
             distillation is about. Another one shows them other crops of the same pictures, to
             measure what that costs (cached targets only).
@@ -64,6 +68,7 @@ class DistillSettings:
     intra_weight: float = 1.0
     targets: Targets = "cached"
     cache: str | None = None
+    answers: Answers = "float32"
     view_seed: int | None = None
     attention: tuple[str, ...] = ()
     attention_weight: float = 1000.0
@@ -95,6 +100,11 @@ class DistillSettings:
             raise InputError(
                 "targets 'cached' keeps logits and no feature maps, which attention and hints "
                 "compare; give targets live, or leave attention and hints out"
+            )
+        if self.answers == "fastest" and self.targets == "live":
+            raise InputError(
+                "answers 'fastest' is for targets cached: live teachers answer in float32; give "
+                "targets cached, or answers float32"
             )
         if self.view_seed is not None:
             check_seed(self.view_seed, "view_seed")

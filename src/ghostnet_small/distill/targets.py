@@ -97,8 +97,11 @@ def fill(
     *,
     progress: Callable[[int, int], None],
     between: Callable[[], None],
+    ready: Callable[[Teacher], Teacher] = lambda teacher: teacher,
 ) -> None:
     """Ask ``teacher`` for every view that ``cache`` lacks; what is there already stays.
+
+    Where there is something to ask, ``ready`` first gives the teacher the form that answers.
 
     ``progress`` is told how many of all views are there; ``between`` runs before each batch and
     may raise. Killed at any moment, it goes on at the view where it was.
@@ -107,6 +110,8 @@ def fill(
         return
     with cache.filling(between):
         missing = cache.missing()
+        if missing:
+            teacher = ready(teacher)
         for view in missing:
             parts = []
             for batch in feed.whole_view(view, BATCH):

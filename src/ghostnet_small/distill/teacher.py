@@ -39,8 +39,9 @@ class Teacher:
     def logits(self, views: Tensor) -> Tensor:
         """Its answers, float32 ``(N, K)``, to uint8 views ``(N, C, H, W)`` on its device.
 
-        Always in float32, whatever the student computes in, so that answers that were kept and
-        answers of now are the same.
+        Whatever the student computes in, the views are normalised in float32, and the network is
+        asked in it: answers that were kept and answers of now are the same, unless
+        ``distill.answers`` chose another form of the network.
         """
         assert not self.network.training
         with torch.autocast(views.device.type, enabled=False):

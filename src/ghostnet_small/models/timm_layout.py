@@ -141,9 +141,7 @@ def from_timm(config: Mapping[str, Any], what: str) -> dict[str, Any]:
             f"{what} describes {name!r:.80}, which is none of this program's networks "
             f"({', '.join(NAMES)}), nor of timm: {error}"
         ) from None
-    unknown = sorted(
-        set(arguments) - (_ARGUMENTS if ours else {"num_classes", "in_chans"})
-    )
+    unknown = sorted(set(arguments) - (_ARGUMENTS if ours else {"num_classes", "in_chans"}))
     if unknown or arguments.get("global_pool", "avg") != "avg":
         raise UnknownNetwork(
             f"{what} builds {name} with {', '.join(unknown) or 'another global_pool'}, which this "

@@ -112,6 +112,7 @@ LATER = (
     "augment.mix_probability",
     "train.sampler",
     "train.class_weights",
+    "distill.answers",
 )
 
 

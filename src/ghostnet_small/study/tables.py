@@ -176,7 +176,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "cifar10-cpu": training_table,
     "fashion-mnist-cpu": training_table,
     **dict.fromkeys(
-        ("large-sets", "decoding", "costs-of-size", "kills", "fuzz", "together"),
+        ("large-sets", "decoding", "costs-of-size", "kills", "fuzz", "together", "teacher-answers"),
         measurement_table,
     ),
     "step-parts": step_parts_table,

@@ -32,6 +32,7 @@ from ghostnet_small.files import cache_root, expanded
 from ghostnet_small.gpu.features import ready_to_answer
 from ghostnet_small.models.network import order_classes
 from ghostnet_small.models.weights import load
+from ghostnet_small.study.answers import compare_forms, fastest, first_views
 from ghostnet_small.study.recipe import Recipe
 from ghostnet_small.tensorfile import tensors_digest
 from ghostnet_small.train.engine import Training
@@ -123,16 +124,41 @@ class Teaching:
             feed = Feed(self.data, self.augment, settings, self.device, processes)
         # Without caches the targets are live, and there is nothing to fill.
         for number, (cache, teacher) in enumerate(zip(self.caches, self.teachers), 1):  # noqa: B905
-            many = f" {number} of {len(self.teachers)}" if len(self.teachers) > 1 else ""
-            fill(
-                cache,
-                teacher,
-                feed,
-                progress=lambda done, total, many=many: progress(  # type: ignore[misc]
-                    f"targets of teacher{many}, views", done, total
-                ),
-                between=between,
-            )
+            what = "targets of teacher"
+            if len(self.teachers) > 1:
+                what += f" {number} of {len(self.teachers)}"
+            self._fill(cache, teacher, feed, what, progress, between)
+
+    def _fill(
+        self,
+        cache: TargetCache,
+        teacher: Teacher,
+        feed: Feed,
+        what: str,
+        progress: Callable[[str, int, int], None],
+        between: Callable[[], None],
+    ) -> None:
+        said = what
+
+        def ready(teacher: Teacher) -> Teacher:
+            nonlocal said
+            if self.settings.answers == "float32":
+                return teacher
+            views = first_views(self.data, self.augment, feed.settings, self.device)
+            compared = compare_forms(teacher, views, self.settings.temperature, between=between)
+            found = fastest(compared)
+            cache.note_fill({"from_view": cache.missing()[0], **found.about()})
+            said = f"{what} by {found}"
+            return replace(teacher, network=found.network)
+
+        fill(
+            cache,
+            teacher,
+            feed,
+            progress=lambda done, total: progress(f"{said}, views", done, total),
+            between=between,
+            ready=ready,
+        )
 
     def about(
         self, training: Training, found: Evaluation | None, split: Split | None
@@ -154,8 +180,11 @@ class Teaching:
         report: dict[str, Any] = {
             key: value
             for key, value in self.recipe.as_dict()["distill"].items()
-            if key not in ("teachers", "teacher_shares", "cache", "targets")
+            if key not in ("teachers", "teacher_shares", "cache", "targets", "answers")
         }
+        if self.settings.answers == "fastest":
+            for row, cache in zip(rows, self.caches, strict=True):
+                row["answers"] = cache.fills()
         report |= {"mode": self.settings.targets, "teachers": rows}
         report["targets"] = self._about_targets(training)
         if found is None or split is None:
@@ -237,6 +266,9 @@ class Teaching:
             "fill": tuple(round(255 * mean) for mean in self.data.mean),
             "views": self.views,
         }
+        if self.settings.answers == "fastest":
+            # Whichever form that is: another machine goes on with these views.
+            key["answers"] = "fastest"
         if self.settings.cache is not None:
             folder = expanded(self.settings.cache) / f"teacher-{teacher.digest[:16]}"
         else:
