@@ -18,7 +18,7 @@ class Network(nn.Module):
 
     config: dict[str, Any]
     draws = False
-    """Whether training draws random numbers within the network, as dropout does."""
+    """True where training draws random numbers within the network, as dropout does."""
 
     def last_layer(self) -> nn.Module:
         """Return the layer that gives the logits; each row of its tensors is for one class."""

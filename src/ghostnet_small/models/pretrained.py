@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)  # what a user should know, though nothing is
 
 
 def mean_std(teacher: Teacher, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The mean and std of a channel, 0 to 1, that timm's weights of ``teacher`` were trained under;
+    """Return the mean and std of a channel, 0 to 1, that timm's weights of ``teacher`` were trained under;
     of grey images the means of those.
 
     Raises ``InputError`` for other images than grey or coloured ones.
@@ -51,7 +51,7 @@ def mean_std(teacher: Teacher, channels: int) -> tuple[tuple[float, ...], tuple[
 
 
 def pretrained_on(teacher: Teacher) -> str:
-    """What the weights of ``teacher`` were pretrained on, as far as timm's tag says:
+    """Return the data that the weights of ``teacher`` were pretrained on, as far as timm's tag tells:
     "ImageNet-1k", or the tag itself."""
     tag = str(_known(teacher).tag)
     found = [name for part, name in _DATA_SETS.items() if part in tag.split("_")]
@@ -147,7 +147,7 @@ def _in_order(
 
 
 def _agree(tensor: Tensor, name: str, shape: tuple[int, ...], last: tuple[str, ...]) -> bool:
-    """Whether a tensor has the shape of the network's, but for the number of classes."""
+    """Return whether a tensor has the shape of the network's, but for the number of classes."""
     if name.rpartition(".")[0] in last:
         return tuple(tensor.shape[1:]) == shape[1:]
     return tuple(tensor.shape) == shape

@@ -97,7 +97,7 @@ class Beginning:
 
 
 def about_pretrained(asked: ModelSettings, model: Network) -> dict[str, Any]:
-    """What a record says of the pretrained weights that ``model`` has, as ``asked``: by their
+    """Return what a record says of the pretrained weights that ``model`` has, as ``asked``: by their
     digest, a file of them and timm's own are the same."""
     own, fresh = model.state_dict(), _classifier(model)
     return {
