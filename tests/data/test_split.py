@@ -65,5 +65,8 @@ def test_limit_bounds() -> None:
 def test_hold_out_bounds() -> None:
     with pytest.raises(InputError, match=r"0\.9 holds out 9 of 10 .*2 classes must keep one"):
         hold_out(labels_of(5, 5), 0.9, seed=0)
-    with pytest.raises(InputError, match=r"0\.01 of 10 training pictures is none"):
+    with pytest.raises(InputError, match=r"0\.01 of 10 training images is none; give 0\.1 or more"):
         hold_out(labels_of(5, 5), 0.01, seed=0)
+    # Where each class has one image, none can be held out.
+    with pytest.raises(InputError, match=r"0\.1 of 2 training images is none; give 0 to train"):
+        hold_out(labels_of(1, 1), 0.1, seed=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +200,12 @@ def spoilt(how: str, folder: Path) -> str:
     if how == "no state dict":
         return write(folder / "w.pth", {"a": 1})
     path = folder / "w.pth"
-    if how == "harmful":
+    if how == "compressed":
+        stored = zipfile.ZipFile(write(folder / "stored.pth", state))
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in stored.namelist():
+                archive.writestr(name, stored.read(name))
+    elif how == "harmful":
         path.write_bytes(pickle.dumps(Harmful()))
     elif how == "cut short":
         write(path, state)
@@ -217,6 +223,7 @@ def spoilt(how: str, folder: Path) -> str:
         ("no order", "no order to go by"),
         ("no state dict", "holds no state dict"),
         ("harmful", "cannot be read as a state dict"),
+        ("compressed", "compressed archive"),
         ("cut short", "cannot be read as a state dict"),
     ],
 )

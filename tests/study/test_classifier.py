@@ -148,9 +148,9 @@ def test_a_picture_of_another_size_or_colour_is_told_once(
         Image.new(mode, (size, size)).save(name)
     assert len(predict(file, names, say=said.append)) == 4
     assert said == [
-        f"{names[1]} is in colour; it and others are converted to the grey that the model was "
+        f"{names[1]} is in colour; it and any others are converted to the grey that the model was "
         "trained on",
-        f"{names[2]} is 9x9 pixels; it and others are resized to the 8x8 that the model was "
+        f"{names[2]} is 9x9 pixels; it and any others are resized to the 8x8 that the model was "
         "trained on",
     ]
 

@@ -300,6 +300,20 @@ def test_what_cannot_be_planned(case: str, tmp_path: Path, monkeypatch: pytest.M
     assert [path.name for path in tmp_path.iterdir()] == ["file.yaml"]
 
 
+def test_a_file_of_pretrained_weights_is_for_the_runs_that_start_from_such(tmp_path: Path) -> None:
+    text = """
+recipe: quickstart-digits
+runs:
+  teacher: {settings: {model: {name: timm/test_efficientnet, pretrained: true}}}
+students:
+  strategies: {kd: {teachers: [teacher]}}
+"""
+    study = planned(text, tmp_path, "--model.pretrained=w.pth")
+    assert [run.recipe.model.pretrained for run in study.runs] == ["w.pth", False]
+    # Where they lie makes no other study.
+    assert differences(planned(text, tmp_path), study, tmp_path / "out") == []
+
+
 def test_a_recipe_with_teachers_of_its_own(tmp_path: Path) -> None:
     recipe = tmp_path / "r.yaml"
     recipe.write_text("distill: {teachers: [x]}")

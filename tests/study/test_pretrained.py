@@ -156,6 +156,15 @@ def test_bad_settings(file: Path, tmp_path: Path, words: list[str], said: str) -
     assert not (tmp_path / "run").exists()
 
 
+def test_layers_that_nothing_has_trained_are_not_frozen(file: Path, tmp_path: Path) -> None:
+    frozen = ["--optimizer.backbone_rate", "0"]
+    with pytest.raises(InputError, match=r"give model\.pretrained or model\.weights"):
+        start(read_recipe(None, [*WORDS, *frozen]), tmp_path / "run")
+    fitted = [*WORDS, *frozen, "--model.name", "resnet18", "--model.upsample", "null"]
+    with pytest.raises(InputError, match="the stem of resnet18 for tiny images"):
+        start(read_recipe(None, [*fitted, "--model.pretrained", str(file)]), tmp_path / "run")
+
+
 def test_settings_that_a_ghostnet_has_not(tmp_path: Path) -> None:
     for words in (["--model.drop_path", "0.1"], ["--model.interpolation", "bicubic"]):
         with pytest.raises(InputError, match="is for networks of timm"):

@@ -76,9 +76,11 @@ def hold_out(labels: Tensor, share: float, *, seed: int) -> tuple[Tensor, Tensor
     total, classes = len(labels), int(labels.max()) + 1
     count = round(share * total)
     if count == 0:
+        # One can be held out only where each class keeps one.
+        more = f"give {1 / total:.2g} or more, or" if total > classes else "give"
         raise InputError(
-            f"data.validation {share} of {total} training pictures is none; raise it, or give 0 "
-            "to train without a validation split"
+            f"data.validation {share} of {total} training images is none; {more} 0 to train "
+            "without a validation split"
         )
     if count > total - classes:
         raise InputError(

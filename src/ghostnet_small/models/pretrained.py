@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from ghostnet_small.tensorfile import read_tensors
 SUFFIX = ".safetensors"
 # Under these names training programs keep a state among other things.
 _STATES = ("state_dict_ema", "model_ema", "state_dict", "model")
+_UNREADABLE = (
+    *(pickle.UnpicklingError, zipfile.BadZipFile),
+    *(RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError),
+)
 _COUNTERS = "num_batches_tracked"
 _DATA_SETS = {"in1k": "ImageNet-1k", "in12k": "ImageNet-12k"} | dict.fromkeys(
     ("in21k", "in22k"), "ImageNet-21k"
@@ -162,10 +167,15 @@ def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix == SUFFIX:
         return read_tensors(path)[0]
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                # PyTorch would unpack what it never packs, to any size.
+                if any(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist()):
+                    raise ValueError("it is a compressed archive, which torch.save does not write")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickles by other programs
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+    except _UNREADABLE as error:
         reason = " ".join(str(error).split()).split(". ")[0][:120] or type(error).__name__
         raise InputError(
             f"model.pretrained {path} cannot be read as a state dict ({reason}); give a "

@@ -39,7 +39,7 @@ def lettering(classes: Sequence[str]) -> Lettering:
     shown = [printable(name) for name in classes]
     family = _family(frozenset("".join(shown)))
     drawn = [name if _covered(name, family) else f"#{number}" for number, name in enumerate(shown)]
-    note = "" if drawn == shown else f"#n: no font here has the name's letters, see {LIST}"
+    note = "" if drawn == shown else f"#n: no font here, see {LIST}"
     return Lettering(tuple(drawn), family, note)
 
 

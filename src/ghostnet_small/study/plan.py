@@ -91,6 +91,9 @@ def _runs(
     entry: Entry, written: Mapping[str, Any], overrides: Sequence[str]
 ) -> Iterator[PlannedRun]:
     """A run for each width and seed of ``entry``, as yet without its teachers' folders."""
+    if not (written.get("model") or {}).get("pretrained"):
+        # Where pretrained weights lie is said for those runs that start from such.
+        overrides = [word for word in overrides if keys_of([word]) != {"model.pretrained"}]
     for width in entry.widths or (None,):
         for seed in entry.seeds or (None,):
             name, words = entry.name, list(overrides)

@@ -120,10 +120,10 @@ class Fitting:
         """uint8 ``(C, H, W)``."""
         channels, *size = picture_form(file)
         if tuple(size) != self.size:
-            was = f"{file} is {size_text(size)} pixels; it and others are"
+            was = f"{file} is {size_text(size)} pixels; it and any others are"
             self._tell("size", resized(was, self.size))
         if channels != self.channels:
-            was = f"{file} is in {COLOURS[channels]}; it and others are"
+            was = f"{file} is in {COLOURS[channels]}; it and any others are"
             self._tell("colour", converted(was, self.channels))
         return read_picture(file, channels=self.channels, size=self.size)
 

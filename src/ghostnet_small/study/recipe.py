@@ -227,7 +227,7 @@ def _plain(key: str, value: Any) -> Any:
             return value
         names = read_names(value) if _is_names(key) else None
         read = list(names) if names is not None else read_value(value)
-        if str in typing.get_args(_kind(key)) and not isinstance(read, bool):
+        if {bool, str} <= set(typing.get_args(_kind(key))) and not isinstance(read, bool):
             return value  # true or false, or any text
     if isinstance(read, list) and not _is_names(key):
         read = [read_number(item) if isinstance(item, str) else item for item in read]

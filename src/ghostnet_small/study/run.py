@@ -199,6 +199,7 @@ def _prepare(
     there = there or recipe
     with processes.agreed():
         check_settings(recipe.model)
+        _check_frozen(recipe)
         beginning = None
         if fresh and recipe.model.weights is not None:
             beginning = Beginning(there.model)
@@ -238,6 +239,24 @@ def _prepare(
     if fresh and recipe.model.pretrained:
         return replace(prepared, beginning=about_pretrained(recipe.model, model))
     return prepared if beginning is None else replace(prepared, beginning=beginning.about)
+
+
+def _check_frozen(recipe: Recipe) -> None:
+    """Raises ``InputError`` where layers would be frozen that nothing has trained."""
+    asked = recipe.model
+    if recipe.optimizer.backbone_rate != 0 or asked.weights is not None:
+        return
+    what = "optimizer.backbone_rate 0 would freeze"
+    if not asked.pretrained:
+        raise InputError(
+            f"{what} layers that nothing has trained; give model.pretrained or model.weights, or a "
+            "backbone_rate above 0"
+        )
+    if asked.upsample is None and teacher_of(asked.name).fit is not None:
+        raise InputError(
+            f"{what} the stem of {asked.name} for tiny images, which starts afresh; give "
+            "model.upsample, or a backbone_rate above 0"
+        )
 
 
 def _as_pretrained(recipe: Recipe, data: ImageData) -> ImageData:

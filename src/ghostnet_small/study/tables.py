@@ -128,7 +128,10 @@ def _measured(measured: Sequence[Record]) -> str:
 
 
 def _recipe(runs: Sequence[Record]) -> str:
-    return recipe_name(runs[0]).replace("|", r"\|")
+    # Other data than the row's training images: no row may be read without it.
+    data = runs[0].get("beginning", {}).get("pretrained_on")
+    pretrained = f" (pre-trained on {data})" if data else ""
+    return f"{recipe_name(runs[0])}{pretrained}".replace("|", r"\|")
 
 
 def _params(runs: Sequence[Record]) -> str:
@@ -175,6 +178,7 @@ ORIGIN = ("device", "commit")
 TABLES: dict[str, Callable[[Path], str]] = {
     "cifar10-cpu": training_table,
     "fashion-mnist-cpu": training_table,
+    "teachers-cpu": training_table,
     **dict.fromkeys(
         ("large-sets", "decoding", "costs-of-size", "kills", "fuzz", "together", "teacher-answers"),
         measurement_table,
