@@ -19,7 +19,6 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +40,10 @@ CPU = torch.device("cpu")
 LEAST = 2.0
 
 
-def trained(path: Path, overrides: Sequence[str]) -> tuple[Teacher, Tensor]:
+def trained(path: Path, root: str | None) -> tuple[Teacher, Tensor]:
     """The teacher in ``path``, and the first view of images that it was trained on."""
     model, info = load(path)
+    overrides = [] if root is None else [f"--data.root={root}"]
     source = TrainedOn(info, path, overrides, say=lambda remark: print(remark, file=sys.stderr))
     recipe = source.recipe
     views = first_views(source.whole(), recipe.augment, recipe.train, CPU)
@@ -69,10 +69,11 @@ def random(name: str, **settings: Any) -> tuple[Teacher, Tensor]:
     return Teacher(f"{shown}, random", network, data.mean, data.std, "", {}), views
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Measure, print, and say by the exit status whether the claim holds."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("teacher", metavar="TEACHER")
+    parser.add_argument("--data.root", metavar="DIR", dest="root", help="where its images are now")
     parser.add_argument("--random", action="store_true", help="TEACHER names an architecture")
     parser.add_argument("--upsample", type=int, metavar="S", help="with --random: model.upsample")
     parser.add_argument("--interpolation", default="bilinear", help="likewise (bilinear)")
@@ -80,14 +81,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=IMAGES, help=f"at most ({IMAGES})")
     parser.add_argument("--temperature", type=float, default=4.0, help="(4)")
     parser.add_argument("--record", type=Path, metavar="FILE.jsonl", help="append the rows")
-    asked, overrides = parser.parse_known_args(argv)
+    asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     if asked.random:
         teacher, views = random(
             asked.teacher, upsample=asked.upsample, interpolation=asked.interpolation
         )
     else:
-        teacher, views = trained(Path(asked.teacher), overrides)
+        teacher, views = trained(Path(asked.teacher), asked.root)
     compared = compare_forms(teacher, views[: asked.images], asked.temperature)
     chosen = fastest(compared)
     for one in compared:
