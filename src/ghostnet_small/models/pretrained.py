@@ -34,8 +34,8 @@ _log = logging.getLogger(__name__)  # what a user should know, though nothing is
 
 
 def mean_std(teacher: Teacher, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the mean and std of a channel, 0 to 1, that timm's weights of ``teacher`` were trained under;
-    of grey images the means of those.
+    """Return a channel's mean and std, 0 to 1, that timm's weights of ``teacher`` were trained
+    under; of grey images the means of those.
 
     Raises ``InputError`` for other images than grey or coloured ones.
     """
@@ -51,8 +51,8 @@ def mean_std(teacher: Teacher, channels: int) -> tuple[tuple[float, ...], tuple[
 
 
 def pretrained_on(teacher: Teacher) -> str:
-    """Return the data that the weights of ``teacher`` were pretrained on, as far as timm's tag tells:
-    "ImageNet-1k", or the tag itself."""
+    """Return the data that the weights of ``teacher`` were pretrained on, as far as timm's tag
+    tells: "ImageNet-1k", or the tag itself."""
     tag = str(_known(teacher).tag)
     found = [name for part, name in _DATA_SETS.items() if part in tag.split("_")]
     return " and ".join(dict.fromkeys(found)) or tag

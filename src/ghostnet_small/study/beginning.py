@@ -97,8 +97,10 @@ class Beginning:
 
 
 def about_pretrained(asked: ModelSettings, model: Network) -> dict[str, Any]:
-    """Return what a record says of the pretrained weights that ``model`` has, as ``asked``: by their
-    digest, a file of them and timm's own are the same."""
+    """Return what a record says of the pretrained weights that ``model`` has, as ``asked``.
+
+    By their digest, a file of them and timm's own are the same.
+    """
     own, fresh = model.state_dict(), _classifier(model)
     return {
         "name": asked.name,

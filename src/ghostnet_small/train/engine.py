@@ -104,12 +104,8 @@ class Training:
         self.early = EarlyStatistics(data.train, data.mean, data.std, settings.memory_format)
         self.companion = companion if companion is None else companion.to(device)
         trained = nn.ModuleList([self.model, *([companion] if companion is not None else [])])
-        backbone: list[nn.Parameter] = []
-        self.frozen: list[nn.Module] = []
-        if optimizer.backbone_rate != 1:
-            backbone = backbone_of(model)
-        if optimizer.backbone_rate == 0:
-            self.frozen = freeze(model, backbone)
+        backbone = backbone_of(model) if optimizer.backbone_rate != 1 else []
+        self.frozen = freeze(model, backbone) if optimizer.backbone_rate == 0 else []
         self.optimizer = build_optimizer(trained, optimizer, backbone)
         self.learner = Learner(
             self.model,
