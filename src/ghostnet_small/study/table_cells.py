@@ -83,6 +83,14 @@ def device_text(device: Mapping[str, Any]) -> str:
     return f"{device['name']}, {device['threads']} thread{'' if device['threads'] == 1 else 's'}"
 
 
+def recipe_cell(record: Mapping[str, Any]) -> str:
+    """Return ``recipe_name`` for a Markdown table, with the data that its network was pre-trained
+    on: no row may be read without it."""
+    data = record.get("beginning", {}).get("pretrained_on")
+    pretrained = f" (pre-trained on {data})" if data else ""
+    return f"{recipe_name(record)}{pretrained}".replace("|", r"\|")
+
+
 def recipe_name(record: Mapping[str, Any]) -> str:
     """What tables call a record's recipe: its name, or the beginning of its hash."""
     return str(record["recipe"].get("name") or record["recipe_hash"][:8])

@@ -25,7 +25,7 @@ from ghostnet_small.study.table_cells import (
     cell,
     markdown_table,
     mean_text,
-    recipe_name,
+    recipe_cell,
 )
 
 _TABLE = re.compile(
@@ -128,10 +128,7 @@ def _measured(measured: Sequence[Record]) -> str:
 
 
 def _recipe(runs: Sequence[Record]) -> str:
-    # Other data than the row's training images: no row may be read without it.
-    data = runs[0].get("beginning", {}).get("pretrained_on")
-    pretrained = f" (pre-trained on {data})" if data else ""
-    return f"{recipe_name(runs[0])}{pretrained}".replace("|", r"\|")
+    return recipe_cell(runs[0])
 
 
 def _params(runs: Sequence[Record]) -> str:

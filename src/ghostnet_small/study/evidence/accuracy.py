@@ -20,10 +20,10 @@ from ghostnet_small.study.evidence.rows import (
 from ghostnet_small.study.records import read_records
 from ghostnet_small.study.report.runs import look
 from ghostnet_small.study.report.words import spread
-from ghostnet_small.study.table_cells import markdown_table, recipe_name
+from ghostnet_small.study.table_cells import markdown_table, recipe_cell
 
 RUNS: dict[str, Callable[[Rows], str]] = {
-    "recipe": lambda runs: recipe_name(runs[0]).replace("|", r"\|"),
+    "recipe": lambda runs: recipe_cell(runs[0]),
     "set": FIELDS["set"],
     "training images": FIELDS["train_images"],
     "epochs": FIELDS["epochs"],
