@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 
 import pytest
@@ -101,7 +102,7 @@ def test_torch_computes_the_same_and_leaves_the_network_alone(name: str, form: s
     with torch.no_grad():
         exact, found = network(x), direct_form(x)
     assert found.dtype == torch.float32 and found.shape == exact.shape
-    bound = 1e-5 if form == "torch float32" else 0.05
+    bound = 1e-4 if form == "torch float32" else 0.05
     assert (found - exact).abs().max() <= bound * exact.abs().max()
 
 
@@ -109,12 +110,14 @@ def test_torch_computes_the_same_and_leaves_the_network_alone(name: str, form: s
 def test_a_runtime_computes_the_same(form: str) -> None:
     if not all(map(direct.find_spec, FORMS[form].modules)):
         pytest.skip("not installed")
+    if FORMS[form].bfloat16 and (not direct.has_bfloat16() or "ONEDNN_MAX_CPU_ISA" in os.environ):
+        pytest.skip("no arithmetic in bfloat16")
     network = Net(1).eval()
     x = images(PIECE + 3)
     with torch.no_grad():
         # Of two pieces: the memory of one's answers must not be that of the next.
         exact, found = network(x), build(FORMS[form], exported(network, IMAGE, 1), 1)(x)
-    bound = 1e-5 if form.endswith("float32") else 0.05
+    bound = 1e-4 if form.endswith("float32") else 0.05
     assert (found - exact).abs().max() <= bound * exact.abs().max()
 
 

@@ -23,7 +23,8 @@ SMALLEST = 8  # pixels of a picture's side that a GhostNet takes
 # More of them would fill the memory.
 MOST_CLASSES, MOST_CHANNELS = 1_000_000, 1000
 # ``model_args`` of timm that are known here; a GhostNet has but one pool.
-_ARGUMENTS = {"width", "deployed", "num_classes", "in_chans", "global_pool"}
+_GHOSTNETS = {"width", "deployed"}
+_ARGUMENTS = _GHOSTNETS | {"num_classes", "in_chans", "global_pool"}
 _TIMM_NAMES = {teacher.base_name: name for name, teacher in TEACHERS.items()}
 _OUR_NAME = "model_name"
 
@@ -141,7 +142,7 @@ def from_timm(config: Mapping[str, Any], what: str) -> dict[str, Any]:
             f"{what} describes {name!r:.80}, which is none of this program's networks "
             f"({', '.join(NAMES)}), nor of timm: {error}"
         ) from None
-    unknown = sorted(set(arguments) - (_ARGUMENTS if ours else {"num_classes", "in_chans"}))
+    unknown = sorted(set(arguments) - (_ARGUMENTS if ours else _ARGUMENTS - _GHOSTNETS))
     if unknown or arguments.get("global_pool", "avg") != "avg":
         raise UnknownNetwork(
             f"{what} builds {name} with {', '.join(unknown) or 'another global_pool'}, which this "
