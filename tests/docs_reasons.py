@@ -10,6 +10,9 @@ NOT_RUN = {
         "a set with several labels; tests/data/test_sources.py has one"
     ),
     "ghostnet-small data --data.source cifar10": "from the hub; tests/data/hub has one of its own",
+    "tools/evidence/run-in-background headline DIR": (
+        "days of training; tests/test_evidence_tools.py starts it with another program"
+    ),
     "ghostnet-small export runs/NAME": "all formats; tests/deploy has each",
     "ghostnet-small predict runs/NAME/export/model.c picture.png": (
         "compiles a file once more; own-pictures.md does"

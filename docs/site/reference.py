@@ -28,7 +28,7 @@ API = {
     "package": ("The package", PACKAGE),
     "networks": (
         "Networks",
-        *("ghostnet_small.models.ghostnetv3", "ghostnet_small.models.teachers"),
+        *("ghostnet_small.models.ghostnetv3", "ghostnet_small.models.timm_network"),
     ),
     "folding": (
         "Folding, parameters and MACs",
