@@ -105,6 +105,8 @@ def test_interpolation_is_that_of_an_image_upsampled_before() -> None:
         (NAME, {"pretrained": "nowhere.pth"}, "nowhere.pth is not a file"),
         ("timm/vgg11", {"drop_path": 0.1}, "timm cannot build timm/vgg11 with .*drop_path_rate"),
         ("timmy/resnet18", {}, "timm/NAME for any classifier of timm"),
+        (NAME, {"interpolation": "cubic"}, "must be one of bilinear, bicubic"),
+        ("ghostnetv3_small", {"dropout": 0.5}, "dropout is 0.5; it is for networks of timm"),
     ],
 )
 def test_what_cannot_be_made_says_so(name: str, words: dict[str, Any], said: str) -> None:

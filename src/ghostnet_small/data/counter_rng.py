@@ -14,6 +14,7 @@ from ghostnet_small.errors import InputError
 ROUNDS = 10
 WORD = 0xFFFFFFFF
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+STEP_STREAM = 1 << 17  # far from the streams of views and orders
 KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 
 
@@ -62,6 +63,12 @@ def philox(index: Tensor, view: int | Tensor, stream: int, seed: int) -> Tensor:
         torch.full_like(index, stream),
     )
     return philox_words(counter, (seed & WORD, seed >> 32))
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """Return a 64-bit seed for what PyTorch draws in one step of a training, in one process."""
+    first, second, *_ = philox(torch.tensor([rank]), step, STEP_STREAM, seed)[0].tolist()
+    return int(first) << 32 | int(second)
 
 
 def below(words: Tensor, n: int) -> Tensor:

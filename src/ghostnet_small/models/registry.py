@@ -6,7 +6,7 @@ import difflib
 import operator
 from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, get_args
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GHOSTNETV3, GHOSTNETV3_SMALL, GhostNetV3
@@ -29,7 +29,14 @@ def is_known(name: object) -> bool:
 
 
 def check_model(
-    name: str, width: float, *, pretrained: bool | str = False, upsample: int | None = None
+    name: str,
+    width: float,
+    *,
+    pretrained: bool | str = False,
+    upsample: int | None = None,
+    interpolation: str = "bilinear",
+    dropout: float = 0.0,
+    drop_path: float = 0.0,
 ) -> None:
     """Raises ``InputError`` where ``create_model`` would: for a name that is not known, or for
     what the network of that name does not have; and where a teacher's timm is missing."""
@@ -45,7 +52,7 @@ def check_model(
             "as 1.0 or 2.8"
         )
     if is_timm(name):
-        _check_teacher(name, width, upsample)
+        _check_teacher(name, width, upsample, interpolation)
         return
     if pretrained:
         raise InputError(
@@ -57,6 +64,16 @@ def check_model(
             f"upsample is {upsample!r:.40}; {name} takes pictures as they are: leave it out, or "
             "resize them with data.size"
         )
+    for word, value, unused in (
+        ("interpolation", interpolation, "bilinear"),
+        ("dropout", dropout, 0),
+        ("drop_path", drop_path, 0),
+    ):
+        if value != unused:
+            raise InputError(
+                f"{word} is {value!r:.40}; it is for networks of timm, and {name} is none: leave "
+                f"it at {unused}"
+            )
 
 
 def check_settings(asked: ModelSettings) -> None:
@@ -66,16 +83,18 @@ def check_settings(asked: ModelSettings) -> None:
             f"model.weights {asked.weights} and model.pretrained are both to start from; leave one "
             "of them out"
         )
-    check_model(asked.name, asked.width, pretrained=asked.pretrained, upsample=asked.upsample)
-    for name, unused in (("interpolation", "bilinear"), ("dropout", 0), ("drop_path", 0)):
-        if not is_timm(asked.name) and getattr(asked, name) != unused:
-            raise InputError(
-                f"model.{name} {getattr(asked, name)} is for networks of timm, and {asked.name} is "
-                f"none; leave it at {unused}"
-            )
+    check_model(
+        asked.name,
+        asked.width,
+        pretrained=asked.pretrained,
+        upsample=asked.upsample,
+        interpolation=asked.interpolation,
+        dropout=asked.dropout,
+        drop_path=asked.drop_path,
+    )
 
 
-def _check_teacher(name: str, width: float, upsample: int | None) -> None:
+def _check_teacher(name: str, width: float, upsample: int | None, interpolation: str) -> None:
     if width != 1:
         raise InputError(f"width is {width!r}; {name} comes in one width: leave it at 1.0")
     smallest, largest = UPSAMPLES
@@ -83,6 +102,11 @@ def _check_teacher(name: str, width: float, upsample: int | None) -> None:
         raise InputError(
             f"upsample is {upsample!r:.40}; it must be {smallest} to {largest} pixels, such as "
             "224, or null"
+        )
+    if interpolation not in get_args(Interpolation):
+        raise InputError(
+            f"interpolation is {interpolation!r:.40}; it must be one of "
+            f"{', '.join(get_args(Interpolation))}"
         )
     teacher_of(name)
 
@@ -110,7 +134,15 @@ def create_model(
     Raises ``InputError`` for an unknown name, a width that is not above 0 and at most 100, fewer
     than one class or channel, what the network does not have, or weights that cannot be had.
     """
-    check_model(name, width, pretrained=pretrained, upsample=upsample)
+    check_model(
+        name,
+        width,
+        pretrained=pretrained,
+        upsample=upsample,
+        interpolation=interpolation,
+        dropout=dropout,
+        drop_path=drop_path,
+    )
     num_classes, in_channels = _whole(num_classes, in_channels)
     if is_timm(name):
         return create_timm(

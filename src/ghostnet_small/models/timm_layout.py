@@ -164,7 +164,7 @@ def from_timm(config: Mapping[str, Any], what: str) -> dict[str, Any]:
         "num_classes": classes,
         "in_channels": channels,
         "upsample": upsample,
-        "interpolation": _interpolation(told),
+        "interpolation": None if ours else _interpolation(told),
         "form": "deployed" if arguments.get("deployed") else "training",
         "classes": _labels(config.get("label_names", told.get("label_names")), classes),
         "size": [height, width],

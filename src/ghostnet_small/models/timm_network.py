@@ -1,4 +1,4 @@
-"""A network of timm behind the house's door, fresh or pretrained."""
+"""A network of timm with the interface of a GhostNet, fresh or pretrained."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PART_PIXELS, UPSAMPLED_PART_PIXELS = 1 << 18, 1 << 20
 
 
 class TimmNetwork(Network):
-    """A network of timm behind the house's door: ``(N, C, H, W) -> logits (N, K)``.
+    """A network of timm with the interface of a GhostNet: ``(N, C, H, W) -> logits (N, K)``.
 
     With ``upsample``, images are brought to so many pixels a side first, after their
     normalisation: a teacher sees the very view that its student sees. The state has timm's names

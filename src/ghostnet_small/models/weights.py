@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +20,6 @@ from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.published import check_shape, load_checked
 from ghostnet_small.models.registry import create_from
-from ghostnet_small.models.settings import Interpolation
 from ghostnet_small.models.shipped import find_weights, known_weights
 from ghostnet_small.models.timm_layout import (
     UnknownNetwork,
@@ -31,7 +30,7 @@ from ghostnet_small.models.timm_layout import (
     timm_keys,
 )
 from ghostnet_small.nn.fold import is_folded, reparameterize
-from ghostnet_small.tensorfile import Shapes, read_tensors, write_tensors
+from ghostnet_small.tensorfile import Shapes, read_tensors, tensors_digest, write_tensors
 
 KINDS = ("last", "best")
 # Pixels of a picture that a model may ask to be fed: hostile weights must not make ``predict``
@@ -178,6 +177,11 @@ def load(path: str | Path, weights: str = "last") -> tuple[Network, ModelInfo]:
     return model.requires_grad_(True), info
 
 
+def weights_digest(model: Network) -> str:
+    """Return the SHA-256 of a model's tensors and what they are of, as records keep it."""
+    return tensors_digest(model.state_dict(), {"config": model.config})
+
+
 def _check_fits(model: Network, info: ModelInfo) -> None:
     """Raises ``InputError`` where ``info`` is of another number of classes or channels."""
     classes, channels = model.config["num_classes"], model.config["in_channels"]
@@ -236,13 +240,6 @@ def weights_folder(path: Path, weights: str) -> Path:
     )
 
 
-def _interpolation(config: Mapping[str, Any]) -> str:
-    named = config.get("interpolation", "bilinear")
-    if named not in get_args(Interpolation):
-        raise ValueError(f"interpolation {named!r:.40} is not known")
-    return str(named)
-
-
 def _read_config(path: Path) -> tuple[dict[str, Any], ModelInfo]:
     try:
         config = checked_json(path)
@@ -269,7 +266,7 @@ def _read_config(path: Path) -> tuple[dict[str, Any], ModelInfo]:
             "num_classes": classes,
             "in_channels": channels,
             "upsample": config.get("upsample"),
-            "interpolation": _interpolation(config),
+            "interpolation": config.get("interpolation"),
         }, info
     except UnknownNetwork:
         raise

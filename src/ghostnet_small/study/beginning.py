@@ -19,7 +19,7 @@ from ghostnet_small.models.settings import ModelSettings
 from ghostnet_small.models.shipped import find_weights
 from ghostnet_small.models.teachers import teacher_of
 from ghostnet_small.models.timm_network import TimmNetwork
-from ghostnet_small.models.weights import load
+from ghostnet_small.models.weights import load, weights_digest
 from ghostnet_small.nn.fold import is_folded
 from ghostnet_small.study.hub_origin import origin_of
 from ghostnet_small.study.jobs import Job, State
@@ -46,13 +46,12 @@ class Beginning:
             raise InputError(f"model.weights {asked.weights}: {error}") from None
         _check(self.network, asked)
         config = self.network.config
-        digest = tensors_digest(self.network.state_dict(), {"config": config})
         self.about: dict[str, Any] = {
             "name": asked.weights,
             "recipe": self.info.recipe.get("name", ""),
             "architecture": config["architecture"],
             "width": config.get("width"),
-            "weights_sha256": digest,
+            "weights_sha256": weights_digest(self.network),
             **origin_of(folder, read_hub_name(path) if is_hub_name(path) else None),
         }
 

@@ -12,11 +12,10 @@ from ghostnet_small.data.hub.named import is_name
 from ghostnet_small.data.settings import DataSettings
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import expanded
-from ghostnet_small.models.weights import load
+from ghostnet_small.models.weights import load, weights_digest
 from ghostnet_small.study.folder import RunFolder, is_run
 from ghostnet_small.study.planned import PlannedRun, Study, run_folder
 from ghostnet_small.study.report.runs import look, sequence
-from ghostnet_small.tensorfile import tensors_digest
 
 Digest = Callable[[str], str | None]
 
@@ -106,4 +105,4 @@ def _digest(path: str) -> str | None:
         network, _ = load(expanded(path))
     except InputError:
         return None
-    return tensors_digest(network.state_dict(), {"config": network.config})
+    return weights_digest(network)

@@ -31,10 +31,9 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.files import cache_root, expanded
 from ghostnet_small.gpu.features import ready_to_answer
 from ghostnet_small.models.network import order_classes
-from ghostnet_small.models.weights import load
+from ghostnet_small.models.weights import load, weights_digest
 from ghostnet_small.study.answers import compare_forms, fastest, first_views
 from ghostnet_small.study.recipe import Recipe
-from ghostnet_small.tensorfile import tensors_digest
 from ghostnet_small.train.engine import Training
 from ghostnet_small.train.evaluate import Evaluation, evaluate
 from ghostnet_small.train.feed import Feed
@@ -300,7 +299,7 @@ def load_teacher(
         model, info = load(path)
     except InputError as error:
         raise InputError(f"teacher {path}: {error}") from None
-    digest = tensors_digest(model.state_dict(), {"config": model.config})
+    digest = weights_digest(model)
     order = same_classes(data.classes, info.classes)
     if order is None:
         raise InputError(

@@ -6,7 +6,6 @@ so a checkpoint holds tensors and counters only.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ghostnet_small.data.augment import Augmentation
+from ghostnet_small.data.counter_rng import step_seed
 from ghostnet_small.data.dataset import ImageData, Split
 from ghostnet_small.errors import InputError
 from ghostnet_small.train.checkpoint import Counters, by_part, optimizer_tensors, restore_optimizer
@@ -92,8 +92,8 @@ class Training:
         self.for_evaluation = for_evaluation
         judged = ("validation", "test") if settings.monitor_test else ("validation",)
         self.data = data.on(device, *judged)
-        recorder = None
-        if companion is None and not getattr(model, "draws", False):
+        recorder, self.draws = None, getattr(model, "draws", False)
+        if companion is None and not self.draws:
             recorder = recorder_for(settings, accelerator, processes)
         self.feed = Feed(data, augment, settings, device, processes, ask if recorder else None)
         self.steps_per_epoch = self.feed.steps
@@ -197,10 +197,10 @@ class Training:
 
     def _step(self, step: Step) -> None:
         rate = self._rate(self.counters.step)
-        if getattr(self.model, "draws", False):
-            # What a step draws depends on nothing before it, so that a resumed run draws the same.
-            place = (self.settings.seed, self.counters.step, self.processes.rank)
-            torch.manual_seed(int.from_bytes(hashlib.sha256(repr(place).encode()).digest()[:8]))
+        if self.draws:
+            # It depends on nothing before, so that a resumed run draws the same.
+            seed = step_seed(self.settings.seed, self.counters.step, self.processes.rank)
+            torch.manual_seed(seed)
         for loss, correct, pictures in self.learner(step, rate):
             self.pending.add(self.counters.step, rate, loss, correct, pictures)
         self.processes.average_statistics(self.model)

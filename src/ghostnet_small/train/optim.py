@@ -91,7 +91,7 @@ def build_optimizer(
     A parameter of one dimension is a norm's or a bias. A step is one kernel for all parameters
     where PyTorch has it: hundreds of small tensors otherwise cost more than their arithmetic.
     """
-    apart = {id(parameter) for parameter in backbone} if settings.backbone_rate != 1 else set()
+    apart = {id(parameter) for parameter in backbone}
     kinds: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         slower = id(parameter) in apart
