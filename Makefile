@@ -116,7 +116,7 @@ test: lint
 	$(PYTEST)
 
 docs: .venv/.docs
-	.venv/bin/python docs/site/build.py --out build/site
+	.venv/bin/python tools/site/build.py --out build/site
 
 clean:
 	rm -rf .venv $(RUN) $(STUDY) build dist .pytest_cache .mypy_cache .ruff_cache

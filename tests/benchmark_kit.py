@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from export_kit import DIGITS, FakeModule, use_fakes
+from ghostnet_small.benchmark import deploy_comparison, deploy_speed
 from ghostnet_small.cli import main
-from ghostnet_small.deploy.memory import Memory, NotMeasured
+from ghostnet_small.deploy.peak_memory import Memory, NotMeasured
 from ghostnet_small.models.registry import create_ghostnet
 from ghostnet_small.models.weights import ModelInfo, save_model
-from ghostnet_small.study import deploy_comparison, deploy_speed
 from networks import randomize_network
 
 PICTURES = 40  # in the test split

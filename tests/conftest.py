@@ -40,7 +40,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from ghostnet_small.native import library as native  # noqa: E402
+from ghostnet_small.fast.cpu.kernels import library as native  # noqa: E402
 
 _HERE = Path(__file__).parent
 # The files whose tests take longest (three seconds and more), the longest first. They begin first,
@@ -100,7 +100,7 @@ def quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     def save(figure: Figure, path: Path) -> None:
         write_atomic(path, b"\x89PNG")
 
-    monkeypatch.setattr("ghostnet_small.study.pictures.save_png", save)
+    monkeypatch.setattr("ghostnet_small.run.run_plots.save_png", save)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def no_pictures() -> Iterator[None]:
     """Runs have none: drawing them takes longer than all else of a small one."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("draw_curves", "draw_confusion", "draw_mistakes"):
-            patch.setattr(f"ghostnet_small.study.finish.{name}", lambda *drawn: None)
+            patch.setattr(f"ghostnet_small.run.finish.{name}", lambda *drawn: None)
         yield
 
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from engine_kit import CLASSES, made_data, made_split
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.dataset import ImageData, Split, normalize
-from ghostnet_small.distill.cache import TargetCache
 from ghostnet_small.distill.settings import DistillSettings
+from ghostnet_small.distill.target_cache import TargetCache
 from ghostnet_small.distill.targets import CachedTargets, LiveTargets, combination, fill
 from ghostnet_small.distill.teacher import Teacher
 from ghostnet_small.errors import InputError

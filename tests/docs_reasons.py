@@ -11,7 +11,7 @@ NOT_RUN = {
     ),
     "ghostnet-small data --data.source cifar10": "from the hub; tests/data/hub has one of its own",
     "tools/evidence/run-in-background headline DIR": (
-        "days of training; tests/test_evidence_tools.py starts it with another program"
+        "days of training; tests/evidence/test_run_in_background.py starts it with another program"
     ),
     "ghostnet-small export runs/NAME": "all formats; tests/deploy has each",
     "ghostnet-small predict runs/NAME/export/model.c picture.png": (
@@ -21,21 +21,21 @@ NOT_RUN = {
 
 # Commands that are only parsed, and recipes in them only resolved.
 LONG = {
-    "ship": "evaluates on a whole test split; tests/study/test_ship.py ships",
-    "search": "a round's runs; tests/study/evidence/test_search.py records some",
-    "queue": "plans every study; tests/study/evidence/test_queue_page.py writes it",
-    "push": "to the hub; tests/study/test_hub.py has one of its own",
-    "pull": "from the hub; tests/study/test_hub.py has one of its own",
+    "ship": "evaluates on a whole test split; tests/evidence/test_ship.py ships",
+    "search": "a round's runs; tests/evidence/test_search.py records some",
+    "queue": "plans every study; tests/evidence/test_queue_page.py writes it",
+    "push": "to the hub; tests/publish/test_push_pull.py has one of its own",
+    "pull": "from the hub; tests/publish/test_push_pull.py has one of its own",
     "demo": "serves until it is stopped; tests/demo asks it for its pages",
-    "benchmark train": "a benchmark; tests/study/test_train_speed.py runs it short",
-    "benchmark distill": "a benchmark; tests/study/test_distill_speed.py runs it short",
-    "benchmark deploy": "a benchmark; tests/study/test_deploy_speed.py runs it short",
+    "benchmark train": "a benchmark; tests/benchmark/test_train_speed.py runs it short",
+    "benchmark distill": "a benchmark; tests/benchmark/test_distill_speed.py runs it short",
+    "benchmark deploy": "a benchmark; tests/benchmark/test_deploy_speed.py runs it short",
 }
 
 # Commands that name what begins so are only parsed, and blocks of Python only compiled.
 ELSEWHERE = {
-    "hf-hub:": "the hub; tests/study/test_hub.py has one of its own",
-    "local-dir:": "a folder that pull wrote; tests/study/test_hub.py has one",
+    "hf-hub:": "the hub; tests/publish/test_push_pull.py has one of its own",
+    "local-dir:": "a folder that pull wrote; tests/publish/test_push_pull.py has one",
 }
 
 # Programs whose options are parsed by their own parsers, and their files looked for.

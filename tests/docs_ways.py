@@ -25,12 +25,12 @@ from docs_blocks import ROOT, Block
 from docs_programs import launcher, script
 from docs_reasons import ELSEWHERE, LONG, NAMES, NOT_RUN, PARSED_PROGRAMS, RUN_PROGRAMS, SYNOPSES
 from ghostnet_small import cli
-from ghostnet_small.command import Command, Commands
-from ghostnet_small.commands import COMMANDS
-from ghostnet_small.study.exporting import default_folder
-from ghostnet_small.study.plan import plan_study
-from ghostnet_small.study.recipe import Recipe, read_recipe
-from ghostnet_small.study.shipped import find_recipe, find_study
+from ghostnet_small.cli.command import Command, Commands
+from ghostnet_small.cli.commands import COMMANDS
+from ghostnet_small.recipe.recipe import Recipe, read_recipe
+from ghostnet_small.recipe.shipped_recipes import find_recipe, find_study
+from ghostnet_small.study.planning import plan_study
+from ghostnet_small.use.export import default_folder
 
 # Options given later win. Small batches, for a teacher whose norms have seen only a few gives
 # logits beyond float16.
@@ -122,7 +122,7 @@ def train(page: Page, words: list[str], args: argparse.Namespace) -> None:
     taught = [*(getattr(args, "teachers", None) or ()), *map(Path, recipe.distill.teachers)]
     assert all(folder.is_dir() for folder in taught), f"{words}: no such teachers"
     if args.seeds or args.widths:
-        return  # tests/test_cli_several.py has several runs
+        return  # tests/cli/test_several.py has several runs
     root = recipe.data.root
     kind = "digits" if root is None and recipe.data.source == "digits" else "DIR"
     if root not in (None, "DIR"):
@@ -170,7 +170,7 @@ def parsed(words: list[str]) -> tuple[argparse.Namespace, str]:
     """A command's words read by its own parser, recipes and settings too; and its name."""
     found: list[tuple[argparse.Namespace, str]] = []
     with contextlib.redirect_stdout(io.StringIO()):
-        cli._dispatch(words, _only_read(COMMANDS, found))
+        program._dispatch(words, _only_read(COMMANDS, found))
     if not found and any(word.startswith("--help") for word in words):
         return argparse.Namespace(), "help"
     ((args, name),) = found

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ghostnet_small.study.plan import plan_study
-from ghostnet_small.study.planned import PlannedRun, write_study
-from ghostnet_small.study.recipe import Recipe, resolve_recipe
-from ghostnet_small.study.records import write_rows
+from ghostnet_small.recipe.recipe import Recipe, resolve_recipe
+from ghostnet_small.run.records import write_rows
+from ghostnet_small.study.planning import plan_study
+from ghostnet_small.study.study_plan import PlannedRun, write_study
 
 CPU = {"kind": "cpu", "name": "A CPU", "threads": 2}
 H100 = {"kind": "cuda", "name": "NVIDIA H100 80GB HBM3", "threads": 8}

@@ -18,8 +18,8 @@ import ghostnet_small as gns
 from ghostnet_small.deploy.description import Description, read_description
 from ghostnet_small.deploy.formats import FORMATS, Array, Format
 from ghostnet_small.errors import InputError
-from ghostnet_small.study import checking
-from ghostnet_small.study.recipe import read_recipe
+from ghostnet_small.recipe.recipe import read_recipe
+from ghostnet_small.use import agreement
 from networks import randomize_network
 
 DIGITS = tuple(str(digit) for digit in range(10))
@@ -112,7 +112,7 @@ def use_fakes() -> Iterator[tuple[FakeModule, FakeModule]]:
         for name, module, int8 in (("good", good, False), ("odd", odd, True))
     }
     # Afterwards the formats are in their order again, which monkeypatch would not see to.
-    with patch.dict(FORMATS, forms, clear=True), patch.object(checking, "PICTURES", 40):
+    with patch.dict(FORMATS, forms, clear=True), patch.object(agreement, "PICTURES", 40):
         yield good, odd
 
 

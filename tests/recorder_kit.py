@@ -13,12 +13,12 @@ from torch import Tensor
 from distill_kit import both_targets, make_feed, make_teacher
 from engine_kit import made_data
 from ghostnet_small.data.augment import Augmentation
-from ghostnet_small.distill.objective import distillation
+from ghostnet_small.distill.distillation import distillation
 from ghostnet_small.distill.settings import DistillSettings
 from ghostnet_small.train import engine
 from ghostnet_small.train.objective import cross_entropy
 from ghostnet_small.train.optim import OptimizerSettings
-from ghostnet_small.train.recorded import Found
+from ghostnet_small.train.recorded_steps import Found
 from ghostnet_small.train.schedule import learning_rate
 
 ADAMW = OptimizerSettings(name="adamw", learning_rate=0.01)

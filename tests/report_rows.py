@@ -7,7 +7,7 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
-from ghostnet_small.study.report.record import Published, StudyRecord
+from ghostnet_small.report.study_rows import Published, StudyRecord
 
 VOID = {"meta", "br", "img", "source", "hr", "link", "input"}
 HOSTILE = 'a<script>alert("x")</script>|*b*_c_`d`$e$&amp;\n# f [g](h)\\'

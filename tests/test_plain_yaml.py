@@ -13,7 +13,7 @@ import yaml
 from ghostnet_small import plain_yaml
 from ghostnet_small.errors import InputError
 from ghostnet_small.plain_yaml import YAMLError, load_words, load_yaml
-from ghostnet_small.study.recipe import known_keys, read_recipe, resolve_recipe
+from ghostnet_small.recipe.recipe import known_keys, read_recipe, resolve_recipe
 from memory_kit import at_most
 
 # Some hundred characters, whose values take gigabytes once they are printed or copied.

@@ -94,9 +94,9 @@ def test_help_names_every_target() -> None:
 
 
 def test_benchmark() -> None:
-    assert "python benchmarks/batch_making.py" in README
+    assert "python tools/benchmarks/batch_making.py" in README
     done = subprocess.run(
-        [sys.executable, "benchmarks/batch_making.py", "--batch", "8", "--repeats", "2"],
+        [sys.executable, "tools/benchmarks/batch_making.py", "--batch", "8", "--repeats", "2"],
         cwd=ROOT,
         capture_output=True,
         text=True,

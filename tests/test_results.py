@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from evidence.ship import ROUNDING
+from evidence.tables import render_tables
 from ghostnet_small import cli
 from ghostnet_small.data.dataset import normalize
 from ghostnet_small.demo.opened import open_bundle
 from ghostnet_small.models.weights import load
-from ghostnet_small.study.card import model_card
-from ghostnet_small.study.classifier import open_classifier
-from ghostnet_small.study.portable import portable_record
-from ghostnet_small.study.recipe import terms
-from ghostnet_small.study.records import read_records
-from ghostnet_small.study.reporting import report_study
-from ghostnet_small.study.ship import ROUNDING, runs_of
-from ghostnet_small.study.shipped_records import shipped_facts
-from ghostnet_small.study.tables import render_tables
+from ghostnet_small.publish.card import model_card, runs_of
+from ghostnet_small.publish.weight_records import shipped_facts
+from ghostnet_small.recipe.recipe import terms
+from ghostnet_small.recipe.shareable import portable_record
+from ghostnet_small.report.study_report import report_study
+from ghostnet_small.run.records import read_records
+from ghostnet_small.use.classifier import open_classifier
 from makers import uneven_pictures
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +42,7 @@ def test_there_are_tables() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 def test_tables_are_generated_from_the_records(document: Path) -> None:
     assert render_tables(ROOT / document, RESULTS, check=True), (
-        f"{document} differs from its records; run: ghostnet-small tables {document}"
+        f"{document} differs from its records; run: python tools/maintain.py tables {document}"
     )
 
 
@@ -89,7 +89,9 @@ def test_weights_have_the_record_and_the_card_that_ship_writes(folder: Path) -> 
     assert facts is not None
     records = read_records(RESULTS / facts["results"])
     (record,) = [one for one in records if terms(one["recipe"]) == terms(info.recipe)]
-    again = f"write it again with: ghostnet-small ship {folder.relative_to(ROOT)} ... --force"
+    again = (
+        f"write it again with: python tools/maintain.py ship {folder.relative_to(ROOT)} ... --force"
+    )
     assert facts["record"] == portable_record(record), again
     assert facts["runs"] == runs_of(record, records), again
     assert abs(facts["evaluation"]["correct"] - record["last"]["test_correct"]) <= ROUNDING

@@ -44,7 +44,7 @@ def test_a_wheel_runs_without_its_checkout(tmp_path: Path) -> None:
     Image.new("RGB", (32, 32), "navy").save(tmp_path / "picture.png")
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from ghostnet_small.study.shipped import find_recipe\n"
+        "from ghostnet_small.recipe.shipped_recipes import find_recipe\n"
         "print(find_recipe('quickstart-digits'))\n"
         "print(find_recipe('recipes/teachers/resnet18-cifar10.yaml'))\n"
         "from ghostnet_small.cli import main\n"

@@ -24,7 +24,7 @@ from ghostnet_small.cli import main
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.registry import create_model
-from ghostnet_small.study import run
+from ghostnet_small.run import start
 from ghostnet_small.tensorfile import write_tensors
 from ghostnet_small.train import evaluate as evaluation
 from ghostnet_small.train.evaluate import evaluate
@@ -283,14 +283,14 @@ def commands(folder: Path, rank: int) -> None:
     command("unknown", "train", *CLI, "--train.batch_sizes", "15", "--out", str(folder / "none"))
     command("evaluate", "evaluate", str(folder / "run"))
 
-    read, leave = run.load_data, rank == 1
+    read, leave = start.load_data, rank == 1
 
     def unreadable(*_: Any) -> Any:
         raise InputError("this picture is damaged; copy it again")
 
-    run.load_data = unreadable if leave else read
+    start.load_data = unreadable if leave else read
     command("unreadable", "train", *CLI, "--out", str(folder / "none"))
-    run.load_data = read
+    start.load_data = read
 
     def lost(self: TrainingProgress, *state: Any) -> None:
         if leave:

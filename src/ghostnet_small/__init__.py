@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ghostnet_small.models.network import Network
     from ghostnet_small.models.published import load_published_state_dict
     from ghostnet_small.models.registry import create_model
-    from ghostnet_small.models.shipped import list_weights
+    from ghostnet_small.models.shipped_weights import list_weights
     from ghostnet_small.models.weights import ModelInfo, load, save_model
     from ghostnet_small.nn.fold import reparameterize
 
@@ -35,7 +35,7 @@ _MODULES = {
     "ModelInfo": "models.weights",
     "Network": "models.network",
     "create_model": "models.registry",
-    "list_weights": "models.shipped",
+    "list_weights": "models.shipped_weights",
     "load": "models.weights",
     "load_published_state_dict": "models.published",
     "reparameterize": "nn.fold",

@@ -16,7 +16,7 @@ from ghostnet_small.files import read_text
 from ghostnet_small.hub.models import CONFIG, WEIGHTS
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.registry import ARCHITECTURES, create_ghostnet
-from ghostnet_small.models.shipped import shipped_weights
+from ghostnet_small.models.shipped_weights import shipped_weights
 from ghostnet_small.models.timm_layout import pretrained_cfg
 from ghostnet_small.nn.fold import reparameterize
 

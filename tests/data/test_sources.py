@@ -14,7 +14,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from ghostnet_small.data.dataset import Fit, ImageData
-from ghostnet_small.data.forms.parquet_rows import ParquetPictures
+from ghostnet_small.data.formats.parquet_rows import ParquetPictures
 from ghostnet_small.data.listing import FileRowNames
 from ghostnet_small.data.sources import DataSettings, OneSplit, load_data, load_split
 from ghostnet_small.errors import InputError

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ghostnet_small.demo.drawings import CLOTHES, DIGITS, THINGS, draw, examples
-from ghostnet_small.study.prediction import predict
+from ghostnet_small.use.prediction import predict
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ghostnet_small.demo.chosen import INT8
 from ghostnet_small.demo.opened import Bundle
-from ghostnet_small.study.prediction import predict
+from ghostnet_small.use.prediction import predict
 from page_kit import MODEL, Demo, cifar10_pictures, encoded, made_picture
 
 RED, BLUE = made_picture(0), made_picture(6)

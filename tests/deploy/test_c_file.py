@@ -275,7 +275,7 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
 @needs_cifar
 def test_int8_on_cifar10(tmp_path: Path) -> None:
     from ghostnet_small.data.sources import load_data
-    from ghostnet_small.study.trained_on import recipe_of
+    from ghostnet_small.use.training_data import recipe_of
 
     model, info = load(WEIGHTS)
     data = load_data(recipe_of(info, WEIGHTS, ["--data.root", os.environ["GHOSTNET_CIFAR10"]]).data)

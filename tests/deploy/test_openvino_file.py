@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from deploy_kit import CASES, Sample, check_answers, export, flipped
+from ghostnet_small.deploy.batches import PIECE
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.formats import FORMATS, open_file, relative_error
-from ghostnet_small.deploy.pieces import PIECE
 from ghostnet_small.errors import InputError
 
 if FORMATS["openvino"].missing():

@@ -15,9 +15,9 @@ from ghostnet_small.deploy import fine_tune as fine_tune_module
 from ghostnet_small.deploy.fake_quant import quantize_in_float
 from ghostnet_small.deploy.fine_tune import fine_tune
 from ghostnet_small.deploy.formats import FORMATS, open_file
-from ghostnet_small.deploy.places import Places
 from ghostnet_small.deploy.ranges import ranges_of
 from ghostnet_small.deploy.sensitivity import measure_relief, parts_of
+from ghostnet_small.deploy.taps import Places
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.weights import load
 from ghostnet_small.nn.fold import reparameterize

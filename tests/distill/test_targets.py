@@ -29,7 +29,7 @@ from engine_kit import CLASSES, make_training
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.dataset import normalize
 from ghostnet_small.distill import targets as targets_module
-from ghostnet_small.distill.objective import distillation
+from ghostnet_small.distill.distillation import distillation
 from ghostnet_small.distill.settings import DistillSettings
 from ghostnet_small.distill.targets import CachedTargets, LiveTargets, combination, fill
 from ghostnet_small.train.feed import Feed

@@ -13,7 +13,7 @@ import pytest
 
 from docs_blocks import ROOT, pages
 from docs_links import broken_links, well_formed
-from ghostnet_small.study.recipe import known_keys
+from ghostnet_small.recipe.recipe import known_keys
 
 NOTEBOOKS = sorted((ROOT / "docs").rglob("*.ipynb"))
 
@@ -24,7 +24,7 @@ def test_site(tmp_path: Path) -> None:
     """One build, the notebook's run in it; what is asked of it is asked in turn."""
     site = tmp_path / "site"
     done = subprocess.run(
-        [sys.executable, "docs/site/build.py", "--out", str(site), "--work", str(tmp_path)],
+        [sys.executable, "tools/site/build.py", "--out", str(site), "--work", str(tmp_path)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -11,7 +11,7 @@ from docs_blocks import Block, blocks, loose_commands, pages, text_of
 from docs_place import make_folder_of, make_place
 from docs_reasons import GRANTED, LONG, NOT_RUN
 from docs_ways import Page
-from ghostnet_small.cli import COMMANDS
+from ghostnet_small.cli.program import COMMANDS
 
 
 # On busy cores the pages take more than the usual ten minutes.
@@ -74,7 +74,7 @@ WRONG = {
     "```sh\nrm -rf runs\n```\n": "no way to run 'rm -rf runs'",
     "```sh\nghostnet-small info ghostnetv3_small --widht 1.0\n```\n": "--widht",
     "```sh\nghostnet-small info ghostnetv4\n```\n": "ended with 2",
-    "```sh\npython benchmarks/none.py --fast\n```\n": "none.py",
+    "```sh\npython tools/benchmarks/none.py --fast\n```\n": "none.py",
     "```sh\ntorchrun --nproc_per_node 2 -m ghostnet_small train --outt runs/a\n```\n": "--outt",
     "```sh\npip install 'ghostnet-small[everything]'\n```\n": "everything",
     "```python\nassert 1 == 2, 'sums'\n```\n": "sums",

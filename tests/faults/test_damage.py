@@ -14,7 +14,7 @@ import torch
 import ghostnet_small as gns
 from ghostnet_small.cli import main
 from ghostnet_small.errors import InputError
-from ghostnet_small.study.folder import PREVIOUS, STATE, RunFolder
+from ghostnet_small.run.run_folder import PREVIOUS, STATE, RunFolder
 from ghostnet_small.tensorfile import read_tensors
 from small_run import WORDS, resume, weights_of
 

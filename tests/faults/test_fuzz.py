@@ -1,4 +1,4 @@
-"""Every reader under some changed inputs; ``reliability/fuzz.py`` does it for hours."""
+"""Every reader under some changed inputs; ``tools/reliability/fuzz.py`` does it for hours."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ from PIL import Image
 import ghostnet_small as gns
 from ghostnet_small.cli import main
 from ghostnet_small.errors import InputError
-from ghostnet_small.study.prediction import predict
-from ghostnet_small.study.recipe import read_recipe
-from ghostnet_small.study.records import read_rows
+from ghostnet_small.recipe.recipe import read_recipe
+from ghostnet_small.run.records import read_rows
+from ghostnet_small.use.prediction import predict
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,7 @@ def test_a_large_size_is_predicted_a_few_at_a_time(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights that ask for pictures of 2048 x 2048 get one at a time, not five hundred."""
-    from ghostnet_small.study import classifier, prediction
+    from ghostnet_small.use import classifier, prediction
 
     config = json.loads((weights / "config.json").read_text())
     del config["digest"]

@@ -1,4 +1,4 @@
-"""Killed at random moments, a training loses nothing; ``reliability/kill.py`` does it 200 times."""
+"""A training killed at random moments loses nothing; ``tools/reliability/kill.py``: 200 times."""
 
 from __future__ import annotations
 

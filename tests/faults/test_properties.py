@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import checked_json, signed_json, write_atomic
-from ghostnet_small.study.recipe import Recipe, flatten, read_recipe, resolve_recipe
-from ghostnet_small.study.recipe_file import recipe_text
+from ghostnet_small.recipe.recipe import Recipe, flatten, read_recipe, resolve_recipe
+from ghostnet_small.recipe.recipe_file import recipe_text
 from ghostnet_small.tensorfile import read_tensors, write_tensors
 
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

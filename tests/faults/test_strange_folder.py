@@ -17,13 +17,14 @@ from pathlib import Path
 
 import pytest
 
-from ghostnet_small.cli import _summaries
-from ghostnet_small.commands import COMMANDS
+from ghostnet_small.cli.commands import COMMANDS
+from ghostnet_small.cli.program import _summaries
+from maintain import COMMANDS as MAINTENANCE
 from makers import make_folder
 from small_run import WORDS
 from small_study import SETTINGS
 
-SOURCE = Path(__file__).parents[2] / "src"
+ROOT = Path(__file__).parents[2]
 STUDY = f"name: tiny{SETTINGS}students:\n  strategies: {{plain: {{seeds: [0]}}}}\n"
 SMALL = "--model.width 0.05 --train.batch_size 4 --train.device cpu --train.threads 1"
 
@@ -81,16 +82,17 @@ LINKED = {
 PROGRAM = """
 import json, sys
 from ghostnet_small.cli import main
+from maintain import COMMANDS, main as maintain
 from ghostnet_small.data.decoded.decode import _Helper, Format
 from ghostnet_small.demo.server import DemoServer
-from ghostnet_small.study import pictures
+from ghostnet_small.run import run_plots
 
 DemoServer.serve = lambda self: None
-pictures.save_png = lambda figure, path: pictures.write_atomic(path, b"PNG")
+run_plots.save_png = lambda figure, path: run_plots.write_atomic(path, b"PNG")
 statuses = {}
 for words in json.loads(sys.argv[1]):
     print("$", *words, file=sys.stderr, flush=True)
-    statuses[" ".join(words)] = main(words)
+    statuses[" ".join(words)] = (maintain if words[0] in COMMANDS else main)(words)
 with _Helper() as helper:
     block = helper.decode([open("picture.png", "rb").read()], ["a"], Format(1, 8, 1, 8, 8))
 statuses["helper"] = 0 if block.kinds.tolist() == [1] else 1
@@ -112,7 +114,17 @@ def place(tmp_path: Path) -> Path:
     for name in ("queue.yaml", "other.yaml"):
         (strange / name).write_text(f"runs: {{a: {about}}}\n")
     names = {*sys.stdlib_module_names, *packages_distributions(), "ghostnet_small", "sitecustomize"}
-    names |= {"usercustomize", "gpu", "study", "small_run", "pkg_resources", "triton", "ray", "pip"}
+    names |= {
+        "usercustomize",
+        "evidence",
+        "maintain",
+        "run",
+        "small_run",
+        "pkg_resources",
+        "triton",
+        "ray",
+        "pip",
+    }
     for name in filter(str.isidentifier, names):
         mark = tmp_path / "marks" / name
         (strange / f"{name}.py").write_text(f"open({str(mark)!r}, 'w').close()\nraise SystemExit\n")
@@ -126,7 +138,7 @@ def place(tmp_path: Path) -> Path:
 def run(place: Path, commands: list[list[str]]) -> tuple[dict[str, int], str]:
     environment = {
         **os.environ,
-        "PYTHONPATH": str(SOURCE),
+        "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT / "tools"))),
         "HF_HUB_OFFLINE": "1",
     }
     done = subprocess.run(
@@ -172,7 +184,8 @@ def link_all(made: Path, mine: Path, linked: Path) -> None:
 @pytest.mark.timeout(1500)
 def test_no_command_imports_or_changes_what_it_must_not(place: Path) -> None:
     words_of = WORKING | TRYING
-    assert set(words_of) == {name for name, _ in _summaries(COMMANDS)}, "a command has no words"
+    every = {name for name, _ in _summaries({**COMMANDS, **MAINTENANCE})}
+    assert set(words_of) == every, "a command has no words"
     commands = {name: [*name.split(), *words.split()] for name, words in words_of.items()}
     before = content_of(place / "mine")
     statuses, said = run(place, list(commands.values()))

@@ -1,4 +1,4 @@
-"""Teachers of timm: built and fitted, saved and loaded, refused. tests/study/test_teachers.py
+"""Teachers of timm: built and fitted, saved and loaded, refused. tests/run/test_teachers.py
 trains one."""
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from timm.models import save_for_hf
 import ghostnet_small as gns
 import ghostnet_small.timm_models
 from ghostnet_small.errors import InputError
-from ghostnet_small.study.card import model_card
+from ghostnet_small.publish.card import model_card
 from networks import randomize_network
 
 SMALL = {"pretrained_cfg_overlay": {"input_size": (3, 64, 64)}}

@@ -7,12 +7,12 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ghostnet_small.study.report.comparison import Comparison, compare
-from ghostnet_small.study.report.plots.accuracy import draw_accuracy
-from ghostnet_small.study.report.plots.cost import draw_cost
-from ghostnet_small.study.report.plots.curves import draw_curves
-from ghostnet_small.study.report.plots.differences import draw_differences
-from ghostnet_small.study.report.plots.draw import (
+from ghostnet_small.report.comparison import Comparison, compare
+from ghostnet_small.report.plots.accuracy_plot import draw_accuracy
+from ghostnet_small.report.plots.cost_plot import draw_cost
+from ghostnet_small.report.plots.curves_plot import draw_curves
+from ghostnet_small.report.plots.differences_plot import draw_differences
+from ghostnet_small.report.plots.draw import (
     PAGE,
     apart,
     coloured,
@@ -23,8 +23,8 @@ from ghostnet_small.study.report.plots.draw import (
     short,
     to_svg,
 )
-from ghostnet_small.study.report.plots.width import draw_width
-from ghostnet_small.study.report.theme import LIGHT, SENTINELS
+from ghostnet_small.report.plots.width_plot import draw_width
+from ghostnet_small.report.theme import LIGHT, SENTINELS
 from report_rows import distilled, published, row, study
 
 Draw = Callable[..., Figure | None]

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.study.report.comparison import compare
-from ghostnet_small.study.report.css import CSS
-from ghostnet_small.study.report.record import StudyRecord
-from ghostnet_small.study.report.theme import DARK, LIGHT
-from ghostnet_small.study.report.write import write_report
+from ghostnet_small.report.comparison import compare
+from ghostnet_small.report.css import CSS
+from ghostnet_small.report.study_rows import StudyRecord
+from ghostnet_small.report.theme import DARK, LIGHT
+from ghostnet_small.report.write import write_report
 from report_rows import HOSTILE, Reader, distilled, markdown_tables, published, row, study
 
 FAILED = [{"run": "kd-9", "status": "failed", "reason": "the loss was no number"}]
@@ -283,7 +283,7 @@ def test_a_report_of_hardly_anything_is_written(rows: list[dict[str, Any]], tmp_
 
 def test_real_rows_make_a_report(tmp_path: Path) -> None:
     """The committed rows, which know of no study, stand as runs without a strategy."""
-    from ghostnet_small.study.records import read_rows
+    from ghostnet_small.run.records import read_rows
 
     rows = read_rows(Path(__file__).parents[2] / "results" / "cifar10-cpu.jsonl")
     study = StudyRecord("CIFAR-10", "", "base", None, rows, [], len(rows))

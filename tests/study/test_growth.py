@@ -19,24 +19,24 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.settings import ModelSettings
 from ghostnet_small.models.weights import ModelInfo, save_model
-from ghostnet_small.study import turns
-from ghostnet_small.study.beginning import Beginning
-from ghostnet_small.study.folder import RunFolder
+from ghostnet_small.recipe.recipe import Recipe
+from ghostnet_small.run.initial_weights import Beginning
+from ghostnet_small.run.run_folder import RunFolder
+from ghostnet_small.study import scheduler
 from ghostnet_small.study.growth import differences
-from ghostnet_small.study.jobs import Job, Sharing
 from ghostnet_small.study.local_engine import LocalEngine, alone_in
-from ghostnet_small.study.plan import plan_study
-from ghostnet_small.study.planned import (
+from ghostnet_small.study.planning import plan_study
+from ghostnet_small.study.runner import found_study, run_study
+from ghostnet_small.study.scheduler import Launch
+from ghostnet_small.study.study_plan import (
     Study,
     read_study,
     with_threads,
     with_threads_of,
     write_study,
 )
-from ghostnet_small.study.recipe import Recipe
-from ghostnet_small.study.runner import found_study, run_study
 from ghostnet_small.study.study_progress import StudyProgress
-from ghostnet_small.study.turns import Launch
+from ghostnet_small.study.training_job import Job, Sharing
 from small_study import SETTINGS, plain_rows
 
 OUT = Path("out")
@@ -100,7 +100,7 @@ class Killed(Here):
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(turns, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(scheduler, "LOOK_SECONDS", 0)
     return tmp_path
 
 

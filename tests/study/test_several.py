@@ -15,9 +15,13 @@ from rich.console import Console
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import write_atomic
-from ghostnet_small.study import turns
-from ghostnet_small.study.folder import RunFolder
-from ghostnet_small.study.jobs import (
+from ghostnet_small.recipe.recipe import read_recipe
+from ghostnet_small.run.run_folder import RunFolder
+from ghostnet_small.study import scheduler
+from ghostnet_small.study.scheduler import run_jobs
+from ghostnet_small.study.several import train_several
+from ghostnet_small.study.several_progress import SeveralProgress, ending
+from ghostnet_small.study.training_job import (
     Job,
     Sharing,
     by_width,
@@ -29,10 +33,6 @@ from ghostnet_small.study.jobs import (
     variants,
     with_threads,
 )
-from ghostnet_small.study.recipe import read_recipe
-from ghostnet_small.study.several import train_several
-from ghostnet_small.study.several_progress import SeveralProgress, ending
-from ghostnet_small.study.turns import run_jobs
 from ghostnet_small.train.interfaces import Interrupted
 
 EPOCHS = "--train.epochs=2"
@@ -269,7 +269,7 @@ class Silent:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(scheduler, "LOOK_SECONDS", 0)
 
 
 def run(

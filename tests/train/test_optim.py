@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ghostnet_small import fast
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.registry import create_model
-from ghostnet_small.nn.forms import RepConvForm, set_rep_conv
+from ghostnet_small.models.settings import Compute
 from ghostnet_small.train.optim import OptimizerName, OptimizerSettings, build_optimizer
 
 
@@ -100,14 +101,14 @@ def test_nesterov_needs_a_momentum() -> None:
 @pytest.mark.parametrize("form", ["branches", "merged"])
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_one_kernel_for_all_parameters_gives_what_a_loop_over_them_gives(
-    form: RepConvForm, name: OptimizerName
+    form: Compute, name: OptimizerName
 ) -> None:
     """It reads gradients as they lie in memory: one of another memory format would be taken for
     another one, without a word."""
     torch.manual_seed(0)
     model = create_model("ghostnetv3_small", width=0.5).train()
     model.to(memory_format=torch.channels_last)
-    set_rep_conv(model, form)
+    fast.use(model, form)
     loop = copy.deepcopy(model)
     settings = OptimizerSettings(name=name, learning_rate=0.01)
     fused, slow = build_optimizer(model, settings), build_optimizer(loop, settings)

@@ -21,8 +21,8 @@ from ghostnet_small.cli import main
 from ghostnet_small.data.dataset import normalize
 from ghostnet_small.errors import InputError
 from ghostnet_small.launcher import Launch, launched
-from ghostnet_small.study import run as study
-from ghostnet_small.study.recipe import read_recipe
+from ghostnet_small.recipe.recipe import read_recipe
+from ghostnet_small.run import start as study
 from ghostnet_small.tensorfile import read_tensors
 from ghostnet_small.train.device import make_accelerator
 from ghostnet_small.train.interfaces import Interrupted

@@ -11,14 +11,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine_kit import CLASSES, made_data, make_training
-from ghostnet_small.distill.objective import distillation
+from ghostnet_small import fast
+from ghostnet_small.distill.distillation import distillation
 from ghostnet_small.distill.settings import DistillSettings
 from ghostnet_small.models.registry import create_model
-from ghostnet_small.nn.forms import RepConvForm, set_rep_conv
+from ghostnet_small.models.settings import Compute
 from ghostnet_small.train.engine import Training
 from ghostnet_small.train.objective import class_weights, cross_entropy
 from ghostnet_small.train.optim import OptimizerSettings
-from ghostnet_small.train.recorded import WARM_UP
+from ghostnet_small.train.recorded_steps import WARM_UP
 from recorder_kit import ADAMW, MIXED, PLAIN, Again, recording
 
 __all__ = ["recording"]  # a fixture
@@ -79,7 +80,7 @@ LOSSES: dict[str, DistillSettings | None] = {
 
 
 def recordable_training(
-    loss: str, precision: str = "fp32", form: RepConvForm = "merged", **options: Any
+    loss: str, precision: str = "fp32", form: Compute = "merged", **options: Any
 ) -> Training:
     data = made_data()
     weights = class_weights(data.train.labels, data.classes, "balanced")
@@ -90,7 +91,7 @@ def recordable_training(
         objective = distillation(objective, options["ask"], settings)
     torch.manual_seed(0)
     model = create_model("ghostnetv3_small", width=0.25, num_classes=CLASSES)
-    set_rep_conv(model, form)
+    fast.use(model, form)
     return make_training(
         model=model, data=data, objective=objective, precision=precision, epochs=3, **options
     )
@@ -108,7 +109,7 @@ def test_nothing_in_a_step_looks_at_values(
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("form", ["merged", "branches"])
 def test_nothing_in_a_network_looks_at_values(
-    form: RepConvForm, precision: str, recording: Again
+    form: Compute, precision: str, recording: Again
 ) -> None:
     watch_a_step(recordable_training("labels", precision, form))
 

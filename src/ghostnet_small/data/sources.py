@@ -28,8 +28,8 @@ from ghostnet_small.data.fitting import (
     keeps_its_names,
     to_classes_of,
 )
-from ghostnet_small.data.forms.digits import list_digits
-from ghostnet_small.data.forms.find import holds_data_set, layouts, list_root, refuse_label_column
+from ghostnet_small.data.formats.digits import list_digits
+from ghostnet_small.data.formats.find import holds_data_set, layouts, list_root, refuse_label_column
 from ghostnet_small.data.hub.named import SHORT_NAMES, is_name, list_named, nearest_name
 from ghostnet_small.data.listing import Listing, no_training_split
 from ghostnet_small.data.plausible import remark_on_pixels

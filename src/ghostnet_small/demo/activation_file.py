@@ -17,9 +17,9 @@ from ghostnet_small.deploy.formats import Array
 from ghostnet_small.deploy.onnx_file import INPUT, content, onnx_model, options
 from ghostnet_small.files import write_atomic
 from ghostnet_small.models.weights import ModelInfo
-from ghostnet_small.study.checking import CheckFailed, allowance, shown
-from ghostnet_small.study.classifier import feed
-from ghostnet_small.study.portable import portable_recipe
+from ghostnet_small.recipe.shareable import portable_recipe
+from ghostnet_small.use.agreement import CheckFailed, allowance, shown
+from ghostnet_small.use.classifier import feed
 
 # Of a picture's maps, relative to its largest value.
 BOUND = 1e-4

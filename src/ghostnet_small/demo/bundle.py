@@ -19,7 +19,7 @@ from ghostnet_small.files import (
 )
 from ghostnet_small.models.network import Network
 from ghostnet_small.nn.fold import reparameterize
-from ghostnet_small.study.exporting import ExportFailed, export_weights
+from ghostnet_small.use.export import ExportFailed, export_weights
 from ghostnet_small.version import __version__
 
 COMPARED = ("relative_error", "agreement", "top1", "kept_in_float")

@@ -13,9 +13,9 @@ from ghostnet_small.files import read_bytes
 from ghostnet_small.hub.models import WEIGHTS
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.weights import ModelInfo, load, weights_folder
-from ghostnet_small.study.folder import RunFolder, is_run
-from ghostnet_small.study.portable import portable_recipe
-from ghostnet_small.study.shipped_records import shipped_facts
+from ghostnet_small.publish.weight_records import shipped_facts
+from ghostnet_small.recipe.shareable import portable_recipe
+from ghostnet_small.run.run_folder import RunFolder, is_run
 
 FLOAT32, INT8, ACTIVATION = "model.onnx", "model.int8.onnx", "activation.onnx"
 FILES = (FLOAT32, INT8, ACTIVATION)

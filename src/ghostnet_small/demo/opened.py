@@ -15,7 +15,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.files import checked_json, read_bytes, temporary_folder
 from ghostnet_small.models.registry import ARCHITECTURES
 from ghostnet_small.models.weights import KINDS
-from ghostnet_small.study.classifier import is_exported
+from ghostnet_small.use.classifier import is_exported
 
 Say = Callable[[str], None]
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Mapping
 import torch
 from torch import Tensor, nn
 
-from ghostnet_small.deploy.places import Places, kept
 from ghostnet_small.deploy.ranges import LEVELS, Range
+from ghostnet_small.deploy.taps import Places, kept
 
 WEIGHT_LEVELS = 127
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ghostnet_small.deploy.fake_quant import quantize_in_float
-from ghostnet_small.deploy.places import Places
 from ghostnet_small.deploy.ranges import ranges_of
+from ghostnet_small.deploy.taps import Places
 
 BATCH = 64
 LEARNING_RATE = 1e-3

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ghostnet_small.deploy.places import Places
+from ghostnet_small.deploy.taps import Places
 from ghostnet_small.errors import InputError
 
 Clip = Literal["none", "mse"]

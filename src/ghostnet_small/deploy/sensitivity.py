@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ghostnet_small.deploy.fake_quant import quantize_in_float
-from ghostnet_small.deploy.places import Places
 from ghostnet_small.deploy.ranges import ranges_of
+from ghostnet_small.deploy.taps import Places
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.nn.bottleneck import GhostBottleneck
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ghostnet_small.distill.cache import TargetCache
 from ghostnet_small.distill.losses import ensemble_logits
 from ghostnet_small.distill.settings import DistillSettings
+from ghostnet_small.distill.target_cache import TargetCache
 from ghostnet_small.distill.teacher import Teacher
 from ghostnet_small.train.feed import Feed
 from ghostnet_small.train.objective import Batch

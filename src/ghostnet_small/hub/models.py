@@ -11,7 +11,8 @@ from pathlib import Path, PurePath
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import LARGEST_TEXT, checked_json, signed_json, write_atomic
-from ghostnet_small.hub.errors import (
+from ghostnet_small.hub.downloads import HubFile, asset_place, checked_file, file_of, read_files
+from ghostnet_small.hub.failures import (
     Asked,
     endpoint,
     is_offline,
@@ -20,7 +21,6 @@ from ghostnet_small.hub.errors import (
     without_secrets,
     without_token,
 )
-from ghostnet_small.hub.files import HubFile, asset_place, checked_file, file_of, read_files
 
 PREFIX = "hf-hub:"
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.hub.errors import TOKEN, Asked, endpoint, is_offline, one_line_errors
+from ghostnet_small.hub.failures import TOKEN, Asked, endpoint, is_offline, one_line_errors
 from ghostnet_small.hub.models import HubName
 
 MAIN = "main"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.nn.forms import RepConvForm
 
 Interpolation = Literal["bilinear", "bicubic"]
+Compute = Literal["merged", "branches"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,9 @@ class ModelSettings:
             "resnet34", "resnet50", "vgg13_bn", "densenet121", "densenet161", "inception_v3" or
             "efficientnetv2_s"; or "timm/NAME" or "timm/NAME.TAG", any classifier that timm has.
         width: multiplier of the channels; a teacher has none.
-        rep_conv: how the training form is computed, "merged" (one convolution with a folded
-            kernel, faster) or "branches" (each on its own); the same function up to rounding.
+        rep_conv: how the training form is computed, "merged" (faster: branches folded before the
+            convolution on a CPU, fused kernels on a GPU) or "branches" (each on its own); the same
+            function up to rounding.
         pretrained: start a network of timm from pretrained weights: true for those that timm has
             under its TAG, fetched at first use, or a file of them (.safetensors, or a state dict
             that torch.save wrote). Where data.mean and data.std are null, they are those of the
@@ -45,7 +46,7 @@ class ModelSettings:
 
     name: str = "ghostnetv3_small"
     width: float = 1.0
-    rep_conv: RepConvForm = "merged"
+    rep_conv: Compute = "merged"
     pretrained: bool | str = False
     weights: str | None = None
     upsample: int | None = None

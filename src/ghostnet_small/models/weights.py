@@ -20,7 +20,7 @@ from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.published import check_shape, load_checked
 from ghostnet_small.models.registry import create_from
-from ghostnet_small.models.shipped import find_weights, known_weights
+from ghostnet_small.models.shipped_weights import find_weights, known_weights
 from ghostnet_small.models.timm_layout import (
     UnknownNetwork,
     add_prefix,

@@ -1,1 +1,1 @@
-"""Recipes, the runner of a recipe, and what it leaves: provenance, pictures, records."""
+"""Many runs: a study's plan, its scheduler, and the engines that run it."""

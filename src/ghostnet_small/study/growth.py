@@ -13,9 +13,9 @@ from ghostnet_small.data.settings import DataSettings
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import expanded
 from ghostnet_small.models.weights import load, weights_digest
-from ghostnet_small.study.folder import RunFolder, is_run
-from ghostnet_small.study.planned import PlannedRun, Study, run_folder
-from ghostnet_small.study.report.runs import look, sequence
+from ghostnet_small.run.records import look, sequence
+from ghostnet_small.run.run_folder import RunFolder, is_run
+from ghostnet_small.study.study_plan import PlannedRun, Study, run_folder
 
 Digest = Callable[[str], str | None]
 

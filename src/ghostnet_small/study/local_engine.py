@@ -12,9 +12,9 @@ from pathlib import Path
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import lock_folder, open_log
 from ghostnet_small.launcher import FOLLOWS, PYTHON, available_cores
-from ghostnet_small.study.jobs import Job, Sharing, share
-from ghostnet_small.study.recipe import Recipe
-from ghostnet_small.study.turns import Launch, Process
+from ghostnet_small.recipe.recipe import Recipe
+from ghostnet_small.study.scheduler import Launch, Process
+from ghostnet_small.study.training_job import Job, Sharing, share
 from ghostnet_small.train.device import make_accelerator
 
 

@@ -23,9 +23,9 @@ from typing import Any
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import open_log
 from ghostnet_small.launcher import FOLLOWS, PYTHON
-from ghostnet_small.study.jobs import TOGETHER_ON_GPU, Job, Sharing
-from ghostnet_small.study.recipe import Recipe
-from ghostnet_small.study.turns import Launch, Process
+from ghostnet_small.recipe.recipe import Recipe
+from ghostnet_small.study.scheduler import Launch, Process
+from ghostnet_small.study.training_job import TOGETHER_ON_GPU, Job, Sharing
 
 CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 120.0

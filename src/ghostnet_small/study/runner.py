@@ -16,12 +16,15 @@ from typing import Any, Protocol
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import check_free, inner_folder, write_atomic
-from ghostnet_small.study.beginning import check_beginnings
-from ghostnet_small.study.folder import RunFolder, is_run
+from ghostnet_small.recipe.recipe import Recipe
+from ghostnet_small.recipe.recipe_file import recipe_text
+from ghostnet_small.run.records import Record, read_rows, write_rows
+from ghostnet_small.run.run_folder import RunFolder, is_run
 from ghostnet_small.study.growth import added, differences
-from ghostnet_small.study.jobs import Job, Sharing, means, result, states, train_words
 from ghostnet_small.study.local_engine import alone_in
-from ghostnet_small.study.planned import (
+from ghostnet_small.study.scheduler import Launch, Watcher, run_jobs
+from ghostnet_small.study.several_progress import ending
+from ghostnet_small.study.study_plan import (
     PlannedRun,
     Study,
     read_study,
@@ -29,11 +32,15 @@ from ghostnet_small.study.planned import (
     with_threads_of,
     write_study,
 )
-from ghostnet_small.study.recipe import Recipe
-from ghostnet_small.study.recipe_file import recipe_text
-from ghostnet_small.study.records import Record, read_rows, write_rows
-from ghostnet_small.study.several_progress import ending
-from ghostnet_small.study.turns import Launch, Watcher, run_jobs
+from ghostnet_small.study.training_job import (
+    Job,
+    Sharing,
+    check_beginnings,
+    means,
+    result,
+    states,
+    train_words,
+)
 
 _log = logging.getLogger(__name__)  # what a user should know, though nothing is wrong
 

@@ -15,21 +15,21 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.files import inner_folder, write_atomic
 from ghostnet_small.launcher import launched
 from ghostnet_small.models.registry import check_settings
-from ghostnet_small.study.beginning import check_beginnings
-from ghostnet_small.study.jobs import (
+from ghostnet_small.recipe.recipe_file import recipe_text
+from ghostnet_small.study.local_engine import LocalEngine, alone_in, local_trainings
+from ghostnet_small.study.scheduler import Watcher, run_jobs
+from ghostnet_small.study.training_job import (
     Job,
     Sharing,
     State,
     by_width,
+    check_beginnings,
     check_place,
     result,
     states,
     train_words,
     with_threads,
 )
-from ghostnet_small.study.local_engine import LocalEngine, alone_in, local_trainings
-from ghostnet_small.study.recipe_file import recipe_text
-from ghostnet_small.study.turns import Watcher, run_jobs
 
 
 def train_several(

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.study.folder import METRICS
-from ghostnet_small.study.jobs import Job
-from ghostnet_small.study.records import read_rows
-from ghostnet_small.study.turns import STOPPED
+from ghostnet_small.run.records import read_rows
+from ghostnet_small.run.run_folder import METRICS
+from ghostnet_small.study.scheduler import STOPPED
+from ghostnet_small.study.training_job import Job
 from ghostnet_small.train.progress import clock
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from ghostnet_small.study.folder import RunFolder, is_run
-from ghostnet_small.study.jobs import Job
+from ghostnet_small.run.run_folder import RunFolder, is_run
 from ghostnet_small.study.several_progress import SeveralProgress, finished_epochs
+from ghostnet_small.study.training_job import Job
 from ghostnet_small.train.progress import clock
 
 

@@ -21,6 +21,7 @@ from ghostnet_small.data.counter_rng import step_seed
 from ghostnet_small.data.dataset import ImageData, Split
 from ghostnet_small.errors import InputError
 from ghostnet_small.train.checkpoint import Counters, by_part, optimizer_tensors, restore_optimizer
+from ghostnet_small.train.delayed_saves import Shelf
 from ghostnet_small.train.early_statistics import EarlyStatistics
 from ghostnet_small.train.ema import EMA
 from ghostnet_small.train.evaluate import Evaluation, evaluate
@@ -31,10 +32,9 @@ from ghostnet_small.train.objective import Batch, Objective
 from ghostnet_small.train.optim import OptimizerSettings, backbone_of, build_optimizer, freeze
 from ghostnet_small.train.pending import Pending
 from ghostnet_small.train.processes import ALONE, MainStore, Processes, digest
-from ghostnet_small.train.recorded import recorder_for
+from ghostnet_small.train.recorded_steps import recorder_for
 from ghostnet_small.train.schedule import ScheduleSettings, learning_rate
 from ghostnet_small.train.settings import TrainSettings, check_parts
-from ghostnet_small.train.shelf import Shelf
 
 # A GPU's epoch may take less time than its files: only so often does its end save them.
 SECONDS_BETWEEN_SAVES = {"cuda": 5.0}

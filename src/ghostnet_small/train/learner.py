@@ -14,7 +14,7 @@ from ghostnet_small.train.feed import Step
 from ghostnet_small.train.objective import Batch, Objective
 from ghostnet_small.train.optim import SHARE
 from ghostnet_small.train.processes import Processes
-from ghostnet_small.train.recorded import Found, RecordedStep, Recorder
+from ghostnet_small.train.recorded_steps import Found, RecordedStep, Recorder
 from ghostnet_small.train.settings import TrainSettings
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from cache_kit import decoded, folders, kept, load_set, same_data
-from ghostnet_small.data.decoded import job, memory
+from ghostnet_small.data.decoded import available_memory, job
 from ghostnet_small.data.decoded.cache import Layout
 from ghostnet_small.data.decoded.signature import files_signature
 from ghostnet_small.data.sources import DataSettings, load_data
@@ -49,34 +49,34 @@ def test_the_tightest_limit_on_memory_counts(tmp_path: Path) -> None:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
 
-    assert memory.free_memory(tmp_path) == float("inf")
+    assert available_memory.free_memory(tmp_path) == float("inf")
     write("proc/meminfo", "MemTotal: 99 kB\nMemAvailable:    2000 kB\n")
-    assert memory.free_memory(tmp_path) == 2_048_000
+    assert available_memory.free_memory(tmp_path) == 2_048_000
     write("proc/self/cgroup", "0::/a/b\n")
     write("sys/fs/cgroup/a/b/memory.max", "max\n")
     write("sys/fs/cgroup/a/b/memory.current", "1000\n")
     write("sys/fs/cgroup/a/memory.max", "50000\n")
     write("sys/fs/cgroup/a/memory.current", "30000\n")
     write("sys/fs/cgroup/a/memory.stat", "anon 5\ninactive_file 700\n")
-    assert memory.free_memory(tmp_path) == 50_000 - 30_000 + 700
+    assert available_memory.free_memory(tmp_path) == 50_000 - 30_000 + 700
     write("proc/self/cgroup", "4:memory:/job\n0::/\n")
     write("sys/fs/cgroup/memory/job/memory.limit_in_bytes", "6000\n")
     write("sys/fs/cgroup/memory/job/memory.usage_in_bytes", "1000\n")
-    assert memory.free_memory(tmp_path) == 5000
+    assert available_memory.free_memory(tmp_path) == 5000
     # In a container the group's own path is not there, and the mount is the group.
     write("proc/self/cgroup", "4:memory:/elsewhere\n")
     write("sys/fs/cgroup/memory/memory.limit_in_bytes", "900\n")
     write("sys/fs/cgroup/memory/memory.usage_in_bytes", "100\n")
-    assert memory.free_memory(tmp_path) == 800
+    assert available_memory.free_memory(tmp_path) == 800
 
 
 def test_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "free_memory", lambda: 1000.0)
+    monkeypatch.setattr(available_memory, "free_memory", lambda: 1000.0)
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    assert memory.memory_budget(2) == 2 * 2**30
-    assert memory.memory_budget(None) == 500
+    assert available_memory.memory_budget(2) == 2 * 2**30
+    assert available_memory.memory_budget(None) == 500
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert memory.memory_budget(None) == 125
+    assert available_memory.memory_budget(None) == 125
 
 
 # -- the second start --------------------------------------------------------------------------

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ghostnet_small.data.dataset import CacheUse, Split
+from ghostnet_small.data.decoded.available_memory import memory_budget
 from ghostnet_small.data.decoded.decode import GREY
 from ghostnet_small.data.decoded.job import Decoding, Job, OnError
-from ghostnet_small.data.decoded.memory import memory_budget
 from ghostnet_small.data.decoded.pixels import (
     Pixels,
     Size,

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ghostnet_small.data.forms.columns import (
+from ghostnet_small.data.formats.columns import (
     find_label_column,
     find_picture_column,
     is_called_label,
     origin_of,
 )
-from ghostnet_small.data.forms.labels import LabelPart, join_parts, list_labelled, read_part
-from ghostnet_small.data.hub.errors import data_set_errors
-from ghostnet_small.data.hub.files import HubPlan, fetch_plan
+from ghostnet_small.data.formats.labels import LabelPart, join_parts, list_labelled, read_part
+from ghostnet_small.data.hub.dataset_failures import data_set_errors
+from ghostnet_small.data.hub.dataset_files import HubPlan, fetch_plan
 from ghostnet_small.data.listing import LazyRows, Listing, RowNames, known_splits, main_split
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_bytes

@@ -14,8 +14,8 @@ from pathlib import Path
 from ghostnet_small.deploy.c.rewritten import rewritten
 from ghostnet_small.deploy.description import Description
 from ghostnet_small.errors import InputError
+from ghostnet_small.fast.cpu.kernels.library import processor
 from ghostnet_small.files import NO_ROOM, cached_file, no_temporary_room, temporary_folder
-from ghostnet_small.native.library import processor
 from ghostnet_small.version import __version__
 
 FLAGS = ("-std=c99", "-O3", "-fPIC", "-shared")

@@ -1,0 +1,206 @@
+"""Ways to compute a convolution, the moments of its input, and the gradients of both.
+
+Each way takes pictures ``(N, C, H, W)``, a kernel ``(G, Q, T)`` and a shift ``(G, Q)`` as in
+``branches``. PyTorch's operations serve everywhere; the C kernels and Triton's are faster where
+they serve.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ghostnet_small.fast.cpu.branch_folding import is_depthwise, is_pointwise
+from ghostnet_small.fast.cpu.fused_parts import pixels_of
+from ghostnet_small.fast.cpu.kernels import calls, convolutions
+from ghostnet_small.fast.cpu.moments import (
+    KERNEL,
+    add_channel_slope,
+    add_window_slope,
+    channel_moments,
+    window_moments,
+)
+from ghostnet_small.fast.gpu import window_moments as on_gpu
+
+
+class Way(Protocol):
+    """How one convolution without bias is computed in training."""
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean ``(G, T)`` and biased covariance ``(G, T, T)`` of what kernels multiply."""
+
+    def convolve(self, x: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
+        """``(N, O, H', W')``."""
+
+    def kernel_gradient(self, grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients of kernel and shift, from the output's."""
+
+    def input_gradient(
+        self, grad: Tensor, x: Tensor, kernel: Tensor, first: Tensor, second: Tensor
+    ) -> Tensor:
+        """The gradient of ``x``: through the convolution, and through the moments (``Slopes``)."""
+
+
+def way_of(conv: nn.Conv2d, x: Tensor) -> Way | None:
+    """The fastest way for ``conv`` over ``x``; ``None`` where there is none."""
+    if is_pointwise(conv):
+        return KernelPointwise() if calls.usable(x) else TorchPointwise()
+    if not is_depthwise(conv):
+        return None
+    size = (conv.kernel_size[0], conv.kernel_size[1])
+    if size in convolutions.SIZES and calls.usable(x):
+        return KernelDepthwise(size, conv.stride[0])
+    if size != (KERNEL, KERNEL):
+        return None
+    if conv.stride[0] in (1, 2) and on_gpu.available(x.device):
+        return TritonDepthwise(conv.stride[0])
+    return TorchDepthwise() if conv.stride[0] == 1 else None
+
+
+def rows_of(x: Tensor) -> Tensor:
+    """``(N, C, H, W)`` in channels_last memory as rows ``(N * H * W, C)``."""
+    return pixels_of(x).view(-1, x.shape[1])
+
+
+class KernelPointwise:
+    """A 1x1 convolution by the C kernels."""
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, covariance = convolutions.channel_moments(rows_of(x))
+        return mean[None], covariance[None]
+
+    def convolve(self, x: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
+        n, _, h, w = x.shape
+        out = x.new_empty(n, h, w, kernel.shape[1])
+        convolutions.pointwise(rows_of(x), kernel[0].t(), shift[0], out.view(-1, out.shape[3]))
+        return out.permute(0, 3, 1, 2)
+
+    def kernel_gradient(self, grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+        products, sums = convolutions.pointwise_gradient(rows_of(grad), rows_of(x))
+        return products[None], sums[None]
+
+    def input_gradient(
+        self, grad: Tensor, x: Tensor, kernel: Tensor, first: Tensor, second: Tensor
+    ) -> Tensor:
+        rows = rows_of(x)
+        out = torch.empty_like(rows)
+        convolutions.pointwise(rows_of(grad), kernel[0], first[0], out, second=(rows, second[0]))
+        return out.view(pixels_of(x).shape).permute(0, 3, 1, 2)
+
+
+class KernelDepthwise:
+    """A depth-wise convolution of any stride by the C kernels."""
+
+    def __init__(self, size: calls.Size, stride: int) -> None:
+        self.geometry = (size, stride)
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return convolutions.window_moments(pixels_of(x), *self.geometry)
+
+    def convolve(self, x: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        stride = self.geometry[1]
+        out = x.new_empty(n, (h - 1) // stride + 1, (w - 1) // stride + 1, c)
+        convolutions.depthwise(pixels_of(x), *self.geometry, kernel[:, 0], shift[:, 0], out)
+        return out.permute(0, 3, 1, 2)
+
+    def kernel_gradient(self, grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+        grads = convolutions.depthwise_gradient(pixels_of(grad), pixels_of(x), *self.geometry)
+        return grads[0][:, None], grads[1][:, None]
+
+    def input_gradient(
+        self, grad: Tensor, x: Tensor, kernel: Tensor, first: Tensor, second: Tensor
+    ) -> Tensor:
+        pixels, above = pixels_of(x), pixels_of(grad)
+        out = convolutions.depthwise_input_gradient(
+            above,
+            pixels,
+            *self.geometry,
+            kernel[:, 0],
+            first,
+            second,
+            torch.empty_like(pixels),
+        )
+        return out.permute(0, 3, 1, 2)
+
+
+class TorchPointwise:
+    """A 1x1 convolution by PyTorch's operations."""
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return channel_moments(x)
+
+    def convolve(self, x: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
+        return functional.conv2d(x, kernel[0, :, :, None, None], shift[0])
+
+    def kernel_gradient(self, grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+        weight = kernel[0, :, :, None, None]
+        _, of_kernel, of_shift = _backward(grad, x, weight, [False, True, True], 1)
+        return of_kernel.view_as(kernel), of_shift[None]
+
+    def input_gradient(
+        self, grad: Tensor, x: Tensor, kernel: Tensor, first: Tensor, second: Tensor
+    ) -> Tensor:
+        weight = kernel[0, :, :, None, None]
+        out, _, _ = _backward(grad, x, weight, [True, False, False], 1)
+        return add_channel_slope(out, x, first, second)
+
+
+class TorchDepthwise:
+    """A depth-wise 3x3 convolution of stride 1 by PyTorch's operations."""
+
+    stride = 1
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return window_moments(x)
+
+    def convolve(self, x: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
+        weight = kernel.view(-1, 1, KERNEL, KERNEL)
+        stride = self.stride
+        return functional.conv2d(x, weight, shift[:, 0], stride, padding=1, groups=len(weight))
+
+    def kernel_gradient(self, grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+        weight = kernel.view(-1, 1, KERNEL, KERNEL)
+        wanted = [False, True, True]
+        _, of_kernel, of_shift = _backward(grad, x, weight, wanted, len(weight), self.stride)
+        return of_kernel.view_as(kernel), of_shift[:, None]
+
+    def input_gradient(
+        self, grad: Tensor, x: Tensor, kernel: Tensor, first: Tensor, second: Tensor
+    ) -> Tensor:
+        weight = kernel.view(-1, 1, KERNEL, KERNEL)
+        wanted = [True, False, False]
+        out, _, _ = _backward(grad, x, weight, wanted, len(weight), self.stride)
+        return self.add_slope(out, x, first, second)
+
+    def add_slope(self, out: Tensor, x: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """Add to ``out``, the gradient of ``x``, that through the moments."""
+        return add_window_slope(out, x, first, second)
+
+
+class TritonDepthwise(TorchDepthwise):
+    """The same, of stride 1 or 2, with the moments by Triton's convolutions."""
+
+    def __init__(self, stride: int) -> None:
+        self.stride = stride
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return on_gpu.window_moments(x, self.stride)
+
+    def add_slope(self, out: Tensor, x: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        return on_gpu.add_window_slope(out, x, first, second, self.stride)
+
+
+def _backward(
+    grad: Tensor, x: Tensor, weight: Tensor, wanted: list[bool], groups: int, stride: int = 1
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of input, kernel and bias of a convolution padded by half of its kernel."""
+    padding = [weight.shape[-1] // 2] * 2
+    geometry = ([stride, stride], padding, [1, 1], False, [0, 0], groups)
+    result: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+        grad, x, weight, [len(weight)], *geometry, wanted
+    )
+    return result

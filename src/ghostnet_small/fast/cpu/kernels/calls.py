@@ -1,0 +1,68 @@
+"""Calling the C kernels with tensors."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ghostnet_small.fast.cpu.kernels.library import library
+
+Size = tuple[int, int]
+
+long = ctypes.c_int64
+double = ctypes.c_double
+
+
+def usable(x: Tensor) -> bool:
+    """Whether the kernels take ``x`` ``(N, C, H, W)``: on the CPU, in channels_last memory."""
+    return (
+        usable_for(x) and x.dim() == 4 and x.numel() > 0 and x.permute(0, 2, 3, 1).is_contiguous()
+    )
+
+
+def usable_for(parameters: Tensor) -> bool:
+    """Whether ``fold`` and ``unfold`` take tensors of this kind."""
+    return parameters.device.type == "cpu" and library(parameters.dtype) is not None
+
+
+class Pointers:
+    """To tensors, which live as long as this does."""
+
+    def __init__(self, tensors: Sequence[Tensor | None]) -> None:
+        self.tensors = tensors
+        addresses = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
+        self.array = (ctypes.c_void_p * len(addresses))(*addresses)
+
+
+def call(name: str, like: Tensor, *arguments: object) -> None:
+    """Call a kernel for the dtype of ``like``; of tensors it gets the address.
+
+    Raises ``MemoryError`` where the kernel's scratch memory is refused.
+    """
+    kernels = library(like.dtype)
+    assert kernels is not None
+    plain = [
+        ctypes.c_void_p(argument.data_ptr())
+        if isinstance(argument, Tensor)
+        else argument.array
+        if isinstance(argument, Pointers)
+        else ctypes.c_void_p(None)
+        if argument is None
+        else argument
+        for argument in arguments
+    ]
+    if getattr(kernels, name)(*plain):
+        raise MemoryError(f"no memory for the kernel {name}")
+
+
+def dims(x: Tensor) -> tuple[ctypes.c_int64, int, int, int]:
+    """Of pictures ``(N, H, W, C)``, as the kernels take it."""
+    n, h, w, c = x.shape
+    return long(n), h, w, c
+
+
+def in_order(kernel: Tensor) -> Tensor:
+    """The channels of a tap side by side: ``(O, I, h, w)`` to ``(O, h, w, I)`` without gaps."""
+    return kernel.permute(0, 2, 3, 1).contiguous()

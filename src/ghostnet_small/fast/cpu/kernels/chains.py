@@ -1,0 +1,139 @@
+"""Convolutions with batch norms behind them, one after another, by the C kernels.
+
+Pictures are ``(N, H, W, C)`` without gaps. All tensors of a call have one dtype, float32 or
+float64.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from ghostnet_small.fast.cpu.kernels.calls import Size, call, dims, double, in_order, long
+
+# Of the activation behind a chain of convolutions with batch norms; see conv_bn.c.
+NONE, RELU, SIGMOID = range(3)
+# The depth-wise kernels that such a chain may have.
+CHAIN_SIZES = ((3, 3), (5, 5), (1, 5), (5, 1))
+
+
+class ConvNorm(NamedTuple):
+    """A convolution without bias and the batch norm behind it: 1x1; depth-wise, of a ``size`` in
+    ``CHAIN_SIZES``; or of all channels of windows a pixel apart, whose input has no gradient."""
+
+    norm: nn.BatchNorm2d
+    size: Size
+    stride: int
+    depthwise: bool
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether it is 1x1."""
+        return self.size == (1, 1)
+
+
+def conv_norm(
+    part: ConvNorm,
+    x: Tensor,
+    before: Tensor | None,
+    kernel: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The convolution's output ``(N, H', W', O)``, and its batch norm's state ``(4, O)``: mean,
+    inverse deviation, and by what it scales and shifts. What it tracks moves on.
+
+    ``before`` is the state of a batch norm by which ``x`` is yet to be scaled and shifted.
+    """
+    n, h, w, channels = x.shape
+    outs = len(kernel)
+    norm = part.norm
+    of_norm = (
+        weight,
+        bias,
+        norm.running_mean,
+        norm.running_var,
+        norm.num_batches_tracked,
+        double(cast(float, norm.momentum)),
+        double(norm.eps),
+    )
+    state = x.new_empty(4, outs)
+    kernel = in_order(kernel)
+    y = x.new_empty(n, (h - 1) // part.stride + 1, (w - 1) // part.stride + 1, outs)
+    if part.pointwise:
+        rows = long(n * h * w)
+        call("conv_bn_pointwise", x, x, rows, channels, outs, kernel, before, *of_norm, y, state)
+    elif part.depthwise:
+        geometry = (*dims(x), *part.size, part.stride)
+        call("conv_bn_depthwise", x, x, *geometry, kernel, before, *of_norm, y, state)
+    else:
+        geometry = (*dims(x), outs, *part.size)
+        call("conv_bn_windows", x, x, *geometry, kernel, *of_norm, y, state)
+    return y, state
+
+
+def conv_norm_gradient(
+    part: ConvNorm,
+    grad: Tensor,
+    y: Tensor,
+    slopes: Tensor,
+    x: Tensor,
+    before: Tensor | None,
+    kernel: Tensor,
+) -> tuple[Tensor | None, Tensor, Tensor | None]:
+    """From the gradient of the normalised ``y``, and ``slopes`` of its batch norm: those of the
+    input, scaled and shifted by ``before``, of the kernel, and the slopes of the batch norm whose
+    state ``before`` is."""
+    n, h, w, channels = x.shape
+    outs = len(kernel)
+    if not (part.pointwise or part.depthwise):
+        of_kernel = torch.empty_like(kernel, memory_format=torch.channels_last)
+        geometry = (*dims(x), outs, *part.size)
+        call("conv_bn_windows_gradient", x, grad, y, x, *geometry, slopes, of_kernel)
+        return None, of_kernel, None
+    of_x, of_kernel = torch.empty_like(x), torch.empty_like(kernel)
+    slopes_before = None if before is None else x.new_empty(5, channels)
+    kernel = in_order(kernel)
+    rest = (kernel, slopes, before, of_x, of_kernel, slopes_before)
+    if part.depthwise:
+        geometry = (*dims(x), *part.size, part.stride)
+        call("conv_bn_depthwise_gradient", x, grad, y, x, *geometry, *rest)
+    else:
+        rows = long(n * h * w)
+        call("conv_bn_pointwise_gradient", x, grad, y, x, rows, channels, outs, *rest)
+    return of_x, of_kernel, slopes_before
+
+
+def norm_end(y: Tensor, state: Tensor, activation: int) -> Tensor:
+    """``y`` as the batch norm of ``state`` makes it, and the activation behind it."""
+    out = torch.empty_like(y)
+    rows, channels = y[..., 0].numel(), y.shape[3]
+    call("conv_bn_end", y, y, long(rows), channels, state, int(activation == RELU), out)
+    return out.sigmoid_() if activation == SIGMOID else out
+
+
+def norm_end_gradient(
+    grad: Tensor, y: Tensor, out: Tensor | None, state: Tensor, activation: int
+) -> tuple[Tensor, Tensor]:
+    """From the gradient of ``out``, what ``norm_end`` gave and only an activation needs, that of
+    its input; and the slopes ``(5, C)`` of the batch norm: gradients of weight and bias, and three
+    that ``conv_norm_gradient`` takes."""
+    of_norm = grad if activation == NONE else torch.empty_like(grad)
+    rows, channels = y[..., 0].numel(), y.shape[3]
+    slopes = y.new_empty(5, channels)
+    call(
+        "conv_bn_end_gradient",
+        y,
+        grad,
+        y,
+        out,
+        long(rows),
+        channels,
+        state,
+        activation,
+        None if activation == NONE else of_norm,
+        slopes,
+    )
+    return of_norm, slopes

@@ -1,0 +1,169 @@
+"""1x1 and depth-wise convolutions, their gradients and moments by the C kernels.
+
+Pictures are ``(N, H, W, C)`` and rows ``(P, C)``, channels side by side; where it says *slice*,
+they may be some of the channels of a wider tensor. All tensors of a call have one dtype, float32
+or float64.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+from torch import Tensor
+
+from ghostnet_small.fast.cpu.kernels.calls import Size, call, dims, long
+
+# What the depth-wise kernels are compiled for: high and wide.
+SIZES = ((3, 3), (5, 5))
+
+
+def channel_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean ``(C,)`` and biased covariance ``(C, C)`` of rows, a slice ``(P, C)``."""
+    rows, channels = x.shape
+    mean, covariance = x.new_empty(channels), x.new_empty(channels, channels)
+    call("channel_moments", x, x, long(rows), channels, long(x.stride(0)), mean, covariance)
+    return mean, covariance
+
+
+def pointwise(
+    x: Tensor,
+    weight: Tensor,
+    shift: Tensor,
+    out: Tensor,
+    *,
+    second: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """``out = x weight [+ second] + shift``: slices ``(P, C)``.
+
+    Weights are ``(in, out)``; ``second`` is another input and its weight.
+    """
+    weight = weight.contiguous()
+    x2, weight2 = second or (None, None)
+    weight2 = None if weight2 is None else weight2.contiguous()
+    call(
+        "pointwise",
+        x,
+        long(len(x)),
+        out.shape[1],
+        x,
+        long(x.stride(0)),
+        x.shape[1],
+        weight,
+        x2,
+        long(0 if x2 is None else x2.stride(0)),
+        0 if x2 is None else x2.shape[1],
+        weight2,
+        shift.contiguous(),
+        out,
+        long(out.stride(0)),
+        0,
+    )
+    return out
+
+
+def pointwise_gradient(grad: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """``grad^T x`` ``(out, in)`` and the sums ``(out,)`` of ``grad``; both are slices of rows."""
+    outs, channels = grad.shape[1], x.shape[1]
+    products, sums = x.new_empty(outs, channels), x.new_empty(outs)
+    call(
+        "pointwise_gradient",
+        x,
+        long(len(x)),
+        grad,
+        long(grad.stride(0)),
+        outs,
+        x,
+        long(x.stride(0)),
+        channels,
+        products,
+        sums,
+    )
+    return products, sums
+
+
+def window_moments(x: Tensor, size: Size, stride: int) -> tuple[Tensor, Tensor]:
+    """Means ``(C, T)`` and biased covariances ``(C, T, T)`` of a slice's windows of T taps.
+
+    Windows are of a ``size`` in ``SIZES`` with zeros around the picture, half a window wide.
+    """
+    channels, taps = x.shape[3], size[0] * size[1]
+    means, covariances = x.new_empty(channels, taps), x.new_empty(channels, taps, taps)
+    call("window_moments", x, x, *_pictures(x), *size, stride, means, covariances)
+    return means, covariances
+
+
+def depthwise(
+    x: Tensor, size: Size, stride: int, kernel: Tensor, shift: Tensor, out: Tensor
+) -> Tensor:
+    """``out`` = the depth-wise convolution of ``x``: slices; kernel ``(C, T)``, shift ``(C,)``."""
+    kernel, shift = kernel.contiguous(), shift.contiguous()
+    call(
+        "depthwise",
+        x,
+        x,
+        *_pictures(x),
+        *size,
+        stride,
+        kernel,
+        shift,
+        out,
+        long(out.stride(2)),
+        0,
+    )
+    return out
+
+
+def depthwise_gradient(grad: Tensor, x: Tensor, size: Size, stride: int) -> tuple[Tensor, Tensor]:
+    """The gradients ``(C, T)`` of the kernel and ``(C,)`` of the shift; both are slices."""
+    kernel, shift = x.new_empty(x.shape[3], size[0] * size[1]), x.new_empty(x.shape[3])
+    call(
+        "depthwise_gradient",
+        x,
+        x,
+        *_pictures(x),
+        *size,
+        stride,
+        grad,
+        long(grad.stride(2)),
+        kernel,
+        shift,
+    )
+    return kernel, shift
+
+
+def depthwise_input_gradient(
+    grad: Tensor,
+    x: Tensor,
+    size: Size,
+    stride: int,
+    kernel: Tensor,
+    first: Tensor,
+    second: Tensor,
+    out: Tensor,
+) -> Tensor:
+    """``out`` = the gradient of ``x``: slices.
+
+    ``first`` ``(C, T)`` and ``second`` ``(C, T, T)``, symmetric, come from the taps' moments:
+    windows with taps t add ``first + second t`` to the gradient of those taps.
+    """
+    kernel, first, second = kernel.contiguous(), first.contiguous(), second.contiguous()
+    call(
+        "depthwise_input_gradient",
+        x,
+        x,
+        *_pictures(x),
+        *size,
+        stride,
+        grad,
+        long(grad.stride(2)),
+        kernel,
+        first,
+        second,
+        out,
+        long(out.stride(2)),
+    )
+    return out
+
+
+def _pictures(x: Tensor) -> tuple[ctypes.c_int64, int, int, int, ctypes.c_int64]:
+    return *dims(x), long(x.stride(2))

@@ -1,0 +1,61 @@
+"""The switch between the definition of a network's training form and the faster ways."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ghostnet_small.fast.cpu.bottleneck import fused_bottleneck
+from ghostnet_small.fast.cpu.conv_chain import chained
+from ghostnet_small.fast.cpu.ghost import fused_ghost, fused_squeeze_excite
+from ghostnet_small.fast.cpu.rep_conv import merged_forward
+from ghostnet_small.fast.gpu.feature_map import available, fused_features
+from ghostnet_small.models.ghostnetv3 import GhostNetV3, features_by_parts
+from ghostnet_small.models.settings import Compute
+from ghostnet_small.nn.bottleneck import (
+    GhostBottleneck,
+    SqueezeExcite,
+    bottleneck_by_parts,
+    squeeze_excite,
+)
+from ghostnet_small.nn.fold import reparameterize
+from ghostnet_small.nn.ghost import GhostModule, ghost_by_parts
+from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d, conv_then_norm, sum_of_branches
+
+
+def use(model: nn.Module, compute: Compute = "merged") -> None:
+    """Choose how ``model``, and every block in it, computes its training form.
+
+    "branches" is the definition: every branch on its own. "merged" gives the same up to rounding,
+    and faster: branches folded before the convolution, C kernels on a CPU, Triton kernels on a
+    GPU. A block that they do not serve computes its definition.
+    """
+    merged = compute == "merged"
+    for module in model.modules():
+        if isinstance(module, RepConv2d):
+            module.compute = merged_forward if merged else sum_of_branches
+        elif isinstance(module, ConvBN):
+            module.compute = chained if merged else conv_then_norm
+        elif isinstance(module, GhostModule):
+            module.compute = fused_ghost if merged else ghost_by_parts
+        elif isinstance(module, SqueezeExcite):
+            module.compute = fused_squeeze_excite if merged else squeeze_excite
+        elif isinstance(module, GhostBottleneck):
+            module.compute = fused_bottleneck if merged else bottleneck_by_parts
+        elif isinstance(module, GhostNetV3):
+            module.compute = fused_features if merged else features_by_parts
+
+
+def ready_to_answer(model: nn.Module, device: torch.device | None = None) -> nn.Module:
+    """Return ``model``, which is in evaluation mode, in the form that answers soonest.
+
+    On a GPU that its kernels serve that is ``model`` itself, else a folded copy. Given a
+    ``device``, ``model`` is switched to the kernels there; without one, it keeps its way.
+    """
+    place = device or next(model.parameters()).device
+    if isinstance(model, GhostNetV3) and available(place):
+        if device is not None:
+            model.compute = fused_features
+        if model.compute is fused_features:
+            return model
+    return reparameterize(model)

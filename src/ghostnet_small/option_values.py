@@ -1,0 +1,31 @@
+"""The names and defaults that help texts show, apart from what they stand for.
+
+That needs torch, and ``--help`` must not wait for it; ``tests/cli/test_start.py`` compares the two.
+"""
+
+FORMATS = ("torch", "onnx", "openvino", "executorch", "ncnn", "c")
+INPUTS = ("normalized", "pixels")
+EXPORT_FOLDER = "export"
+CALIBRATION = 512  # pictures
+
+TRAIN_VARIANTS = (
+    "multibranch",
+    "multibranch_channels_last",
+    "merged",
+    "plain",
+    "plain_channels_last",
+)
+COMPILED_TRAIN_VARIANTS = ("multibranch_compiled", "plain_compiled")
+DISTILL_VARIANTS = (
+    "plain",
+    "cached_kd",
+    "cached_dkd",
+    "cached_dist",
+    "cached_standardized",
+    "cached_ensemble",
+    "live_gns_1.6",
+    "live_gns_2.8",
+    "live_resnet18",
+)
+PEERS = ("resnet20", "mobilenetv2_x0_5", "shufflenetv2_x0_5")
+BATCHES, TURNS = (1, 256), 5

@@ -1,1 +1,0 @@
-"""What documents show of trainings: figures within text, tables, pictures, and the queue."""

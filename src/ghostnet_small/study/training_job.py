@@ -1,0 +1,207 @@
+"""The trainings of one study: which there are, how each stands, and what came of them.
+
+Nothing here starts a process; ``study.several`` does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import check_free, check_no_link
+from ghostnet_small.recipe.recipe import PLACE, Recipe, keys_of, read_recipe
+from ghostnet_small.run.initial_weights import Beginning
+from ghostnet_small.run.run_folder import RunFolder, is_run
+
+State = Literal["finished", "stopped", "missing"]
+
+# Beside each other on one GPU. A step on tiny pictures is many short kernels, between which the
+# GPU waits for the CPU; a second training fills these gaps. More help where the network is very
+# small: tools/benchmarks/together.py measures how many do.
+TOGETHER_ON_GPU = 2
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: what messages call it, its run's folder, its recipe."""
+
+    name: str
+    folder: Path
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """So many trainings at once, with so many CPU threads each; None: as the recipe says."""
+
+    together: int
+    threads: int | None
+
+
+def variants(
+    file: Path | None,
+    overrides: Sequence[str],
+    out: Path,
+    *,
+    seeds: Sequence[int] | None,
+    widths: Sequence[float] | None,
+) -> list[Job]:
+    """A job in ``out`` for each width and seed of the recipe in ``file`` with ``overrides``.
+
+    A name says what was asked for in several: ``w1.0-s0``, or ``w1.0``, or ``s0``.
+    Raises ``InputError`` where a value comes twice, is not allowed or is overridden as well.
+    """
+    jobs = []
+    given = keys_of(overrides)
+    for option, key, values in (
+        ("--seeds", "train.seed", seeds),
+        ("--widths", "model.width", widths),
+    ):
+        if values is not None and key in given:
+            raise InputError(f"--{key} says what {option} says; leave one of them out")
+        twice = [value for value in values or () if values and values.count(value) > 1]
+        if twice:
+            raise InputError(f"{option} gives {twice[0]} twice; give each value once")
+    for width in widths if widths is not None else (None,):
+        for seed in seeds if seeds is not None else (None,):
+            words, parts = list(overrides), []
+            if width is not None:
+                words.append(f"--model.width={width}")
+                parts.append(f"w{width}")
+            if seed is not None:
+                words.append(f"--train.seed={seed}")
+                parts.append(f"s{seed}")
+            name = "-".join(parts)
+            jobs.append(Job(name, out / name, read_recipe(file, words)))
+    return jobs
+
+
+def check_place(out: Path) -> None:
+    """Raises ``InputError`` where ``out`` can be no folder of several runs."""
+    if is_run(out):
+        raise InputError(
+            f"--out {out} is one run's folder; give another for several, or leave out --seeds "
+            "and --widths"
+        )
+    if not out.is_dir():
+        check_free(out, "--out")
+
+
+def states(jobs: Sequence[Job]) -> dict[Job, State]:
+    """How each job stands.
+
+    Raises ``InputError`` where a folder is no run, one of another recipe, or a link.
+    """
+    return {job: _state(job) for job in jobs}
+
+
+def _state(job: Job) -> State:
+    check_no_link(job.folder)
+    folder = RunFolder(job.folder)
+    if not is_run(job.folder):
+        folder.check_free()
+        return "missing"
+    changed = folder.recipe().changes(job.recipe)
+    if changed:
+        raise InputError(
+            f"{job.folder} was trained by another recipe ({'; '.join(changed)}); give the recipe "
+            "it was started with, or another --out"
+        )
+    return "stopped" if folder.summary() is None else "finished"
+
+
+def share(recipe: Recipe, runs: int, *, together: int | None, on_cpu: bool, cores: int) -> Sharing:
+    """How ``runs`` trainings like ``recipe`` share a machine, ``together`` at once if given.
+
+    On a CPU as many run as there are cores for their threads: a training of one thread waits for
+    no other. What is finished counts in ``runs``, so that one that is started again gets as many
+    threads and ends in the same weights.
+    """
+    threads = recipe.train.threads
+    most = together or (max(1, cores // (threads or 1)) if on_cpu else TOGETHER_ON_GPU)
+    at_once = min(runs, most)
+    if on_cpu and threads is None:
+        threads = max(1, cores // at_once)
+    return Sharing(at_once, threads)
+
+
+def with_threads(job: Job, threads: int | None) -> Job:
+    """``job`` with so many CPU threads."""
+    train = dataclasses.replace(job.recipe.train, threads=threads)
+    return dataclasses.replace(job, recipe=dataclasses.replace(job.recipe, train=train))
+
+
+def train_words(
+    job: Job, state: State, recipe_file: Path, overrides: Sequence[str] = ()
+) -> list[str]:
+    """The words of the command that takes ``job`` to its end.
+
+    One that was ``stopped`` keeps its recipe, and with it its threads, which rounding depends on;
+    those of ``overrides`` that say where a run takes place are for it too.
+    """
+    if state == "missing":
+        return ["train", str(recipe_file), "--out", str(job.folder)]
+    here = [word for word in overrides if not keys_of([word]).isdisjoint(PLACE)]
+    return ["train", "--resume", str(job.folder), *here]
+
+
+def result(job: Job, status: str) -> dict[str, Any]:
+    """A job's row: what it is, its ``status``, and its figures where it is finished."""
+    summary = RunFolder(job.folder).summary() if status == "finished" else None
+    last = summary["last"] if summary else {}
+    return {
+        "name": job.name,
+        "run": str(job.folder),
+        "width": job.recipe.model.width,
+        "seed": job.recipe.train.seed,
+        "status": status,
+        "validation_top1": last.get("validation_top1"),
+        "test_top1": last.get("test_top1"),
+        "wall_seconds": summary["wall_seconds"] if summary else None,
+    }
+
+
+def by_width(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and sample deviation over the finished runs of each width, in the rows' order."""
+    return means(rows, ("width",))
+
+
+def means(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Mean and sample deviation over the finished runs that share the values of ``keys``."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+    return [
+        {
+            **dict(zip(keys, values, strict=True)),
+            **{name: _spread([row[name] for row in group]) for name in FIGURES},
+        }
+        for values, group in groups.items()
+    ]
+
+
+FIGURES = ("validation_top1", "test_top1")
+
+
+def _spread(values: Sequence[float | None]) -> dict[str, Any]:
+    """Of one value there is no deviation, of none no mean either."""
+    known = [value for value in values if value is not None]
+    return {
+        "n": len(known),
+        "mean": statistics.fmean(known) if known else None,
+        "deviation": statistics.stdev(known) if len(known) > 1 else None,
+    }
+
+
+def check_beginnings(jobs: Mapping[Job, State]) -> None:
+    """Raises ``InputError`` where one of ``jobs`` that have not begun cannot start from the weights
+    that its recipe names; one that has needs them no more."""
+    new = {job.recipe.model for job, state in jobs.items() if state == "missing"}
+    for asked in new:
+        if asked.weights is not None:
+            Beginning(asked)

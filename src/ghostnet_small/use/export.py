@@ -1,0 +1,122 @@
+"""Trained weights leave for a device: files that were run and compared before they are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ghostnet_small.deploy.description import Input
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import check_folder, check_no_link, move_files, work_folder
+from ghostnet_small.option_values import CALIBRATION, EXPORT_FOLDER
+from ghostnet_small.use.agreement import CheckFailed
+from ghostnet_small.use.evaluation import SETTINGS as EVALUATION_SETTINGS
+from ghostnet_small.use.export_files import Exporter, Target
+
+SETTINGS = tuple(key for key in EVALUATION_SETTINGS if key.startswith("data."))
+
+Say = Callable[[str], None]
+
+
+class ExportFailed(CheckFailed):
+    """Some files are not kept; ``value`` tells of them and of the others."""
+
+    def __init__(self, message: str, value: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.value = value
+
+
+def export_weights(
+    path: Path,
+    out: Path | None = None,
+    *,
+    formats: Sequence[str] = ("all",),
+    int8: bool | None = False,
+    input: Input = "normalized",
+    weights: str = "last",
+    calibration: int = CALIBRATION,
+    fine_tune: int = 0,
+    overrides: Sequence[str] = (),
+    force: bool = False,
+    say: Say,
+) -> dict[str, Any]:
+    """Write the weights of ``path``, folded, as files of ``formats`` into ``out``
+    (``path/export``, of a shipped name ``export/NAME``); with ``int8`` also in the 8-bit form of
+    those formats that have one.
+
+    Each file is opened and compared with the network in float64, on pictures of the data that it
+    was trained on (with ``overrides``) or on random pixels where those are gone, before it gets
+    its name; the formats that are not all right are left out, the others kept. Calibrated is on
+    so many pictures of the training split, and int8 files are made as ``Quantizer`` does, of
+    weights that are fine-tuned by so many steps before. ``input`` as ``Description`` has it;
+    with ``force`` files are replaced, each at once. ``int8`` None: where the data can be read.
+
+    Raises ``InputError``, before any work, for a format that is not known, not installed or not
+    for this network, for files that exist, weights that cannot be read, and for int8 where the
+    data cannot be; ``ExportFailed`` at the end where a file is not kept.
+    """
+    out = default_folder(path) if out is None else out
+    exporter = Exporter(path, formats=formats, int8=int8, input=input, weights=weights, say=say)
+    _check_free(exporter.targets, out, force)
+    exporter.read_data(overrides, calibration=calibration, fine_tune=fine_tune)
+    reference, quantizer = exporter.reference, exporter.quantizer
+    files, failed = [], []
+    with work_folder(out) as partial:
+        for target in exporter.targets:
+            made = target.files(partial)
+            name = made[0].name
+            say(f"writing {name} and comparing it with the network")
+            try:
+                compared = exporter.write(target, made[0])
+            except CheckFailed as error:
+                failed.append({**target.names, "file": name, "reason": str(error)})
+                continue
+            size = sum(file.stat().st_size for file in made)
+            move_files(made, out)
+            places = [str(out / file.name) for file in made]
+            files.append({**target.names, "files": places, "size_bytes": size, **compared})
+    value = {
+        "out": str(out),
+        "weights": weights,
+        "architecture": exporter.description.architecture,
+        "width": exporter.description.width,
+        "input": input,
+        "compared_on": reference.pictures.source,
+        "pictures": len(reference.pictures.images),
+        "calibration": 0 if quantizer is None else len(quantizer.samples),
+        "fine_tune": 0 if quantizer is None else fine_tune,
+        "files": files,
+        "failed": failed,
+    }
+    if failed:
+        reasons = "; ".join(f"{one['file']} {one['reason']}" for one in failed)
+        raise ExportFailed(f"not kept: {reasons}", value)
+    return value
+
+
+def default_folder(path: Path) -> Path:
+    """Where the files of ``path`` go: ``path/export``, or ``export/NAME`` of a name, which has no
+    folder of the user's.
+
+    Raises ``InputError`` where that is a link: a run's folder may be a stranger's.
+    """
+    inner = Path(EXPORT_FOLDER)
+    folders = [path / inner] if path.exists() else [inner, inner / path.name]
+    for folder in folders:
+        check_no_link(folder)
+    return folders[-1]
+
+
+def _check_free(targets: list[Target], out: Path, force: bool) -> None:
+    check_folder(out, "--out")
+    files = [file for target in targets for file in target.files(out)]
+    folders = [file.name for file in files if file.is_dir()]
+    if folders:
+        raise InputError(f"{out} has folders called {', '.join(folders)}; give another --out")
+    there = [file.name for file in files if file.exists() or file.is_symlink()]
+    if there and not force:
+        raise InputError(
+            f"{out} holds {', '.join(there)} already; give --force to replace them, or another "
+            "--out"
+        )

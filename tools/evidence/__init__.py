@@ -1,0 +1,1 @@
+"""Experiment records of this repository: rows, tables, figures, the queue and shipped weights."""

@@ -1,0 +1,141 @@
+"""The pictures of documents, drawn: accuracy against size, and curves by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from evidence.cost_tables import SETS, macs_of
+from evidence.fields import mean_of
+from evidence.recipe_facts import Fact
+from ghostnet_small.report.confidence import Estimate
+from ghostnet_small.report.plots.labelled_points import Labelled, label_points
+from ghostnet_small.report.theme import LIGHT
+from ghostnet_small.run.records import Record
+from ghostnet_small.run.run_plots import FAINT, INK, new_figure, save_png
+
+OURS, PUBLISHED, KNOWN = LIGHT["series-1"], LIGHT["series-2"], LIGHT["muted"]
+COLOURS = [LIGHT[f"series-{number}"] for number in range(1, 8)]
+LINES: dict[str, Any] = {"train": (0, (2, 1.5)), "validation": "-"}
+# Epochs before this share of a training need not fit: what one compares comes after them.
+BEGINNING = 0.25
+SMALL = 9.0  # points of text
+Curves = Mapping[str, Mapping[str, Sequence[tuple[int, Estimate]]]]
+
+
+def draw_accuracy(
+    ours: Mapping[str, Sequence[Record]], facts: Sequence[Fact], of_set: str, path: Path
+) -> None:
+    """Draw top-1 in % against millions of multiply-accumulates, deployed, in the log."""
+    figure = new_figure(10.0, 6.4)
+    axes = figure.subplots()
+    points = []
+    for label, runs in ours.items():
+        mean = mean_of(runs, "test_top1")
+        assert mean is not None
+        macs = runs[0]["model"]["macs"]["deployed"] / 1e6
+        axes.errorbar(macs, mean.mean, yerr=mean.deviation, color=OURS, fmt="o", zorder=3)
+        points.append(Labelled(macs, mean.mean, label, OURS))
+    for fact in facts:
+        low, high = fact.top1
+        macs, colour = _macs(fact, of_set) / 1e6, PUBLISHED if fact.model else KNOWN
+        axes.plot([macs, macs], [low, high], color=colour, linewidth=1.4)
+        middle, marker = (low + high) / 2, "D" if fact.model else "s"
+        axes.plot(macs, middle, color=colour, marker=marker, markerfacecolor="white", zorder=2)
+        points.append(Labelled(macs, middle, fact.what, colour))
+    axes.set_xscale("log")
+    across, up = ([getattr(point, way) for point in points] for way in ("x", "y"))
+    axes.set_xlim(min(across) / 1.3, max(across) * 2.2)
+    axes.set_ylim(min(up) - 0.8, max(up) + 0.8)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("multiply-accumulates of the deployed network, millions", color=INK)
+    axes.set_ylabel("test top-1, %", color=INK)
+    _dress(axes)
+    _legend(
+        axes,
+        [
+            _mark("ours, last epoch, mean and sample deviation", OURS, "o", OURS),
+            _mark("the paper, best of all test epochs", PUBLISHED, "D", "white"),
+            _mark("other networks, as their sources state", KNOWN, "s", "white"),
+        ],
+    )
+    # Labels are put where the axes will be.
+    figure.draw_without_rendering()
+    label_points(axes, points, SMALL)
+    save_png(figure, path)
+
+
+def draw_curves(curves: Curves, path: Path) -> None:
+    """Draw training and validation top-1 by epoch: means of seeds in a band of their deviation."""
+    figure = new_figure(10.0, 4.8)
+    axes = figure.subplots()
+    later = []
+    for splits, colour in zip(curves.values(), COLOURS, strict=False):
+        for split, curve in splits.items():
+            if not curve:
+                continue
+            epochs = [epoch for epoch, _ in curve]
+            means = [one.mean for _, one in curve]
+            spreads = [one.deviation or 0.0 for _, one in curve]
+            low = [mean - spread for mean, spread in zip(means, spreads, strict=True)]
+            high = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
+            axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
+            axes.plot(epochs, means, color=colour, linestyle=LINES[split], linewidth=1.7)
+            beginning = int(BEGINNING * len(curve))
+            later += [*low[beginning:], *high[beginning:]]
+    axes.set_ylim(min(later) - 0.5, min(max(later) + 0.5, 100.0))
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.set_xlabel("epoch", color=INK)
+    axes.set_ylabel("top-1, %", color=INK)
+    _dress(axes)
+    handles = [
+        Line2D([], [], color=colour, linewidth=2.5, label=label)
+        for label, colour in zip(curves, COLOURS, strict=False)
+    ]
+    handles.append(Line2D([], [], color=INK, linestyle=LINES["validation"], label="validation"))
+    handles.append(Line2D([], [], color=INK, linestyle=LINES["train"], label="training, augmented"))
+    _legend(axes, handles)
+    save_png(figure, path)
+
+
+def _macs(fact: Fact, of_set: str) -> float:
+    """Its multiply-accumulates as its source states them, or as we count those of our network."""
+    if fact.macs is not None:
+        return fact.macs
+    assert fact.model is not None and fact.width is not None
+    return macs_of(fact.model, fact.width, SETS[of_set], "deployed")
+
+
+def _mark(label: str, colour: str, marker: str, face: str) -> Line2D:
+    line = Line2D([], [], color=colour, marker=marker, label=label, linestyle="none")
+    line.set_markerfacecolor(face)
+    return line
+
+
+def _dress(axes: Axes) -> None:
+    axes.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
+    axes.grid(color=FAINT, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
+    axes.tick_params(color=FAINT, labelcolor=INK, labelsize=SMALL)
+
+
+def _legend(axes: Axes, handles: Sequence[Line2D]) -> None:
+    axes.legend(
+        handles=list(handles),
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=min(len(handles), 4),
+        frameon=False,
+        fontsize=SMALL,
+        labelcolor=INK,
+        borderaxespad=0.2,
+    )

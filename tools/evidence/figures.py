@@ -1,0 +1,160 @@
+"""Pictures of recorded trainings in a document: where they stand, and what they say in words.
+
+``<!-- picture: accuracy cifar10 -->`` and ``<!-- end picture -->``, each alone on a line, enclose
+one. Its words hold the figures that it shows, so that a picture of other rows is found out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evidence.drawn import draw_accuracy, draw_curves
+from evidence.fields import mean_of
+from evidence.recipe_facts import read_facts
+from evidence.rows import (
+    chosen,
+    groups,
+    named_rows,
+    set_of,
+    single_files,
+)
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import inner_folder
+from ghostnet_small.report.confidence import Estimate, estimate
+from ghostnet_small.report.table_cells import recipe_name
+from ghostnet_small.report.words import counted, spread
+from ghostnet_small.run.records import Record, look, number
+
+FOLDER = "plots"
+AND = "and"
+_PICTURE = re.compile(
+    r"^<!-- picture: (?P<asked>.*?) -->\n"
+    r".*?(?P<end>^<!-- end picture -->$|\Z|(?=^<!-- picture: ))",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture: what it says in words, and what draws it as PNG."""
+
+    words: str
+    draw: Callable[[Path], None]
+
+
+def render_pictures(text: str, document: Path, results: Path, *, draw: bool) -> str:
+    """``text`` with its marked pictures made anew, in ``results/plots`` where ``draw``.
+
+    Raises ``InputError`` where one has no end, or is of no known kind.
+    """
+
+    def render(found: re.Match[str]) -> str:
+        asked = found["asked"]
+        if not found["end"]:
+            raise InputError(
+                f"picture {asked!r} of {document} has no end; add a line <!-- end picture --> "
+                "after it"
+            )
+        kind, *words = shlex.split(asked) or [""]
+        if kind not in PICTURES or not words:
+            raise InputError(
+                f"{document} has an unknown picture {asked!r}; write accuracy SET [NAME ...] or "
+                "curves NAME KEY=VALUE ... [and KEY=VALUE ...]"
+            )
+        shown = PICTURES[kind](results, words)
+        file = results / FOLDER / f"{_slug(asked)}.png"
+        if draw:
+            inner_folder(file.parent)
+            shown.draw(file)
+        link = Path(os.path.relpath(file, document.parent)).as_posix()
+        return f"<!-- picture: {asked} -->\n\n![{shown.words}]({link})\n\n{found['end']}"
+
+    return _PICTURE.sub(render, text)
+
+
+def accuracy_picture(results: Path, words: Sequence[str]) -> Shown:
+    """Top-1 against multiply-accumulates on a set: ours, published and known figures.
+
+    ``words`` are the set and names of files of trainings, all but studies and searches if none.
+    """
+    of_set, *names = words
+    rows = [
+        row
+        for name in names or single_files(results)
+        for row in named_rows(results, name)
+        if set_of(row) == of_set
+    ]
+    ours = {_label(runs): runs for runs in groups(rows) if mean_of(runs, "test_top1")}
+    facts = [fact for fact in read_facts(results).values() if fact.set == of_set]
+    facts = [fact for fact in facts if fact.macs or fact.kind == "published"]
+    if not ours and not facts:
+        raise InputError(f"nothing is recorded or known of the set {of_set!r}; name another")
+    lines = [f"Top-1 on {of_set} against multiply-accumulates."]
+    lines += [f"{label}: {spread(mean_of(runs, 'test_top1'))} %." for label, runs in ours.items()]
+    lines += [f"{fact.what} ({fact.kind}): {fact.top1_text} %." for fact in facts]
+    return Shown(_alt(lines), lambda path: draw_accuracy(ours, facts, of_set, path))
+
+
+def curves_picture(results: Path, words: Sequence[str]) -> Shown:
+    """Training and validation top-1 by epoch of chosen groups of runs.
+
+    ``words`` are a file of trainings and, for each group with ``and`` between, its keys.
+    """
+    name, *rest = words
+    rows = named_rows(results, name)
+    asked: list[list[str]] = [[]]
+    for word in rest:
+        if word == AND:
+            asked.append([])
+        else:
+            asked[-1].append(word)
+    found = [chosen(rows, keys, f"picture 'curves {name}'") for keys in asked]
+    curves = {
+        _label(runs): {split: _curve(runs, split) for split in ("train", "validation")}
+        for runs in found
+    }
+    lines = ["Top-1 by epoch, at the last one."]
+    for label, splits in curves.items():
+        ends = [f"{split} {spread(curve[-1][1])} %" for split, curve in splits.items() if curve]
+        lines.append(f"{label}: {', '.join(ends)}.")
+    return Shown(_alt(lines), lambda path: draw_curves(curves, path))
+
+
+def _label(runs: Sequence[Record]) -> str:
+    """What its runs are called in a picture: their epochs, which a recipe may have been cut to, and
+    n among it."""
+    name = look(runs[0], "study", "strategy") or recipe_name(runs[0])
+    epochs = counted(len(runs[0]["epochs"]), "epoch")
+    return f"{name}{'' if epochs in name else f', {epochs}'} (n = {len(runs)})"
+
+
+def _curve(runs: Sequence[Record], split: str) -> list[tuple[int, Estimate]]:
+    """Means over the runs, of the epochs that have the figure."""
+    curve = []
+    for epochs in zip(*(run["epochs"] for run in runs), strict=False):
+        values = [number(epoch, f"{split}_top1") for epoch in epochs]
+        mean = estimate([value for value in values if value is not None])
+        if mean is not None:
+            curve.append((epochs[0]["epoch"], mean))
+    return curve
+
+
+def _alt(lines: Sequence[str]) -> str:
+    return " ".join(lines).replace("[", "(").replace("]", ")")
+
+
+def _slug(asked: str) -> str:
+    """A file's name: the words and values that are asked for, without their keys."""
+    values = re.sub(rf"\b\w+=|\b{AND}\b", " ", asked.lower())
+    return re.sub(r"[^a-z0-9.]+", "-", values).strip("-.")[:100]
+
+
+PICTURES: dict[str, Callable[[Path, Sequence[str]], Shown]] = {
+    "accuracy": accuracy_picture,
+    "curves": curves_picture,
+}

@@ -1,0 +1,95 @@
+"""The tables of what the benchmarks recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ghostnet_small.report.table_cells import cell, markdown_table
+from ghostnet_small.run.records import Record, read_rows
+
+
+def train_speed_table(source: Path) -> str:
+    """A line for each variant that ``benchmark train`` recorded, of each question's newest code."""
+    return _of_variants(source, SPEED_COLUMNS)
+
+
+def distill_speed_table(source: Path) -> str:
+    """A line for each variant that ``benchmark distill`` recorded, as ``train_speed_table`` has."""
+    return _of_variants(source, DISTILL_COLUMNS)
+
+
+def newest(rows: Sequence[Record], question: Callable[[Record], Any]) -> list[Record]:
+    """Of rows that answer the same ``question`` those of the commit that did so last."""
+    last = {question(row): row["commit"] for row in rows}
+    return [row for row in rows if row["commit"] == last[question(row)]]
+
+
+def _of_variants(source: Path, columns: Mapping[str, Callable[[Record, Record], str]]) -> str:
+    rows = [
+        [shown(record, {"name": name, **variant}) for shown in columns.values()]
+        for record in newest(read_rows(source), _question)
+        for name, variant in record["variants"].items()
+    ]
+    return markdown_table(list(columns), rows)
+
+
+def _question(record: Record) -> tuple[Any, ...]:
+    named = ("model", "width", "batch_size", "precision", "kind", "threads")
+    return (*(record[name] for name in named), *record["picture"], *record["variants"])
+
+
+def _network(record: Record, variant: Record) -> str:
+    return f"{record['model']} {record['width']:g}"
+
+
+def _batch(record: Record, variant: Record) -> str:
+    channels, height, width = record["picture"]
+    return f"{record['batch_size']:,} of {channels}x{height}x{width}"
+
+
+def _spread(figure: str) -> Callable[[Record, Record], str]:
+    def shown(record: Record, variant: Record) -> str:
+        middle, low, high = (cell(variant[f"{figure}{end}"]) for end in ("", "_min", "_max"))
+        return f"{middle} [{low}-{high}]"
+
+    return shown
+
+
+def _peak(record: Record, variant: Record) -> str:
+    size = variant["peak_memory_bytes"]
+    return "-" if size is None else f"{size / 2**20:,.0f}"
+
+
+def _place(record: Record, variant: Record) -> str:
+    threads = f", threads: {record['threads']}" if record["kind"] == "cpu" else ""
+    return f"{record['device']}{threads}"
+
+
+SPEED_COLUMNS: dict[str, Callable[[Record, Record], str]] = {
+    "network": _network,
+    "batch": _batch,
+    "precision": lambda record, variant: str(record["precision"]),
+    "variant": lambda record, variant: str(variant["name"]),
+    "images/s: median [least-most]": _spread("images_per_s"),
+    "of plain_channels_last": lambda record, variant: cell(variant["ratio_to_plain"]),
+    "of multibranch": lambda record, variant: cell(variant["ratio_to_multibranch"]),
+    "peak of a step, MiB": _peak,
+    "n": lambda record, variant: cell(variant["n"]),
+    "device": _place,
+    "commit": lambda record, variant: str(record["commit"]),
+}
+
+
+DISTILL_COLUMNS: dict[str, Callable[[Record, Record], str]] = {
+    "student": _network,
+    "batch": _batch,
+    "precision": lambda record, variant: str(record["precision"]),
+    "variant": lambda record, variant: str(variant["name"]),
+    "times plain: median [least-most]": _spread("ratio_to_plain"),
+    "ms a step": lambda record, variant: cell(variant["ms_per_step"]),
+    "n": lambda record, variant: cell(variant["n"]),
+    "device": _place,
+    "commit": lambda record, variant: str(record["commit"]),
+}
