@@ -27,7 +27,7 @@ def make_folder_of(page: str, place: Path, folder: Path) -> None:
     folder.mkdir(parents=True)
     for name in ("DIR", "fashion"):
         (folder / name).symlink_to(place / name)
-    for name in ("recipes", "benchmarks", "reliability"):
+    for name in ("recipes", "tools"):
         (folder / name).symlink_to(ROOT / name)
     # Copied, for a report is written beside its rows, and tables into their page.
     unfinished = shutil.ignore_patterns("runs", "logs", "recipes", "weights")

@@ -21,9 +21,6 @@ NOT_RUN = {
 
 # Commands that are only parsed, and recipes in them only resolved.
 LONG = {
-    "ship": "evaluates on a whole test split; tests/evidence/test_ship.py ships",
-    "search": "a round's runs; tests/evidence/test_search.py records some",
-    "queue": "plans every study; tests/evidence/test_queue_page.py writes it",
     "push": "to the hub; tests/publish/test_push_pull.py has one of its own",
     "pull": "from the hub; tests/publish/test_push_pull.py has one of its own",
     "demo": "serves until it is stopped; tests/demo asks it for its pages",

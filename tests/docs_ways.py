@@ -21,12 +21,14 @@ from typing import Any
 
 import yaml
 
+import maintain
 from docs_blocks import ROOT, Block
 from docs_programs import launcher, script
 from docs_reasons import ELSEWHERE, LONG, NAMES, NOT_RUN, PARSED_PROGRAMS, RUN_PROGRAMS, SYNOPSES
 from ghostnet_small import cli
 from ghostnet_small.cli.command import Command, Commands
 from ghostnet_small.cli.commands import COMMANDS
+from ghostnet_small.cli.program import _dispatch as dispatch
 from ghostnet_small.recipe.recipe import Recipe, read_recipe
 from ghostnet_small.recipe.shipped_recipes import find_recipe, find_study
 from ghostnet_small.study.planning import plan_study
@@ -166,11 +168,11 @@ def run(words: list[str]) -> str:
     return output.getvalue()
 
 
-def parsed(words: list[str]) -> tuple[argparse.Namespace, str]:
+def parsed(words: list[str], commands: Commands = COMMANDS) -> tuple[argparse.Namespace, str]:
     """A command's words read by its own parser, recipes and settings too; and its name."""
     found: list[tuple[argparse.Namespace, str]] = []
     with contextlib.redirect_stdout(io.StringIO()):
-        program._dispatch(words, _only_read(COMMANDS, found))
+        dispatch(words, _only_read(commands, found))
     if not found and any(word.startswith("--help") for word in words):
         return argparse.Namespace(), "help"
     ((args, name),) = found
@@ -199,7 +201,9 @@ def _only_read(commands: Commands, found: list[Any], before: str = "") -> Comman
 
 def program(words: list[str]) -> None:
     """Another program's options by its own parser, its files by whether they are there."""
-    if words[0] == "python":
+    if words[:2] == ["python", "tools/maintain.py"]:
+        parsed(words[2:], maintain.COMMANDS)
+    elif words[0] == "python":
         script(words[1:])
     elif words[0] == "make":
         subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, check=True, capture_output=True)

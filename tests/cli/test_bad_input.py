@@ -454,9 +454,3 @@ def test_a_damaged_state(run: Path, refuse: Refuse) -> None:
 def test_a_home_that_nobody_knows(words: tuple[str, ...], refuse: Refuse) -> None:
     path = "~nobody-of-that-name/x"
     assert path in refuse(*(word.replace("PATH", path) for word in words))
-
-
-def test_a_record_of_a_run_that_has_not_ended(run: Path, tmp_path: Path, refuse: Refuse) -> None:
-    line = refuse("record", run, tmp_path / "results.jsonl", "--weights-to", tmp_path / "w")
-    assert f"train --resume {run}" in line
-    assert "no run's folder" in refuse("record", tmp_path, tmp_path / "results.jsonl")

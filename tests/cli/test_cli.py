@@ -353,30 +353,13 @@ def test_overrides_reach_the_data(tmp_path: Path, ask: Ask) -> None:
     assert value["images"] == {"train": 30, "test": 20}
 
 
-def test_record_and_tables(run: Path, tmp_path: Path, ask: Ask) -> None:
-    results = tmp_path / "results"
-    weights = tmp_path / "weights"
-    file = results / "cifar10-cpu.jsonl"
-    assert ask("record", run, file, "--weights-to", weights)["records"] == 1
-    assert sorted(p.name for p in weights.iterdir()) == ["config.json", "model.safetensors"]
-    same = (weights / "model.safetensors").read_bytes()
-    assert same == (run / "last" / "model.safetensors").read_bytes()
-    document = tmp_path / "README.md"
-    document.write_text("<!-- table: cifar10-cpu -->\n<!-- end table -->\n")
-    words = ["tables", str(document), "--results", str(results)]
-    assert main([*words, "--check"]) == 3
-    assert ask(*words)["changed"] is True
-    assert ask(*words, "--check")["changed"] is False
-    assert "quickstart digits" in document.read_text()
-
-
 # The program ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "command",
     [
-        *("train", "evaluate", "predict", "info", "fold", "export", "data", "record", "tables"),
+        *("train", "evaluate", "predict", "info", "fold", "export", "data"),
         "benchmark train",
         "benchmark distill",
         "benchmark deploy",

@@ -11,12 +11,12 @@ from docs_ways import parsed
 from evidence.queue_file import Training
 from evidence.queue_page import missing_of, write_queue
 from evidence_kit import H100, cells, row_of, write_facts
-from ghostnet_small.cli import main
 from ghostnet_small.recipe.recipe import Recipe, read_recipe, resolve_recipe
 from ghostnet_small.recipe.shipped_recipes import find_recipe
 from ghostnet_small.run.records import append_record
+from maintain import main
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 QUEUE = """
 runs:
   w1.0:

@@ -8,7 +8,7 @@ from evidence.recipe_facts import published_of, read_facts
 from evidence_kit import FACTS, write_facts
 from ghostnet_small.errors import InputError
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def test_facts_are_found_by_network_and_set(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-TOOLS = Path(__file__).parents[1] / "tools/evidence"
+TOOLS = Path(__file__).parents[2] / "tools/evidence"
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="they are for bash")
 
@@ -83,6 +83,6 @@ def test_a_trial_then_the_study(tmp_path: Path) -> None:
 
 
 def test_tools_are_bash() -> None:
-    for tool in TOOLS.iterdir():
+    for tool in (file for file in TOOLS.iterdir() if file.is_file() and not file.suffix):
         assert os.access(tool, os.X_OK), tool
         subprocess.run(["bash", "-n", tool], check=True)

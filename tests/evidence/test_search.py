@@ -9,11 +9,11 @@ import pytest
 from evidence.rounds import rounds_table
 from evidence.search import record_round
 from evidence_kit import cells, row
-from ghostnet_small.cli import main
 from ghostnet_small.errors import InputError
 from ghostnet_small.recipe.recipe import resolve_recipe
 from ghostnet_small.run.records import read_rows
 from ghostnet_small.run.run_folder import RunFolder
+from maintain import main
 
 
 def finished(

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 import ghostnet_small as gns
+import maintain
 import small_run
 from ghostnet_small import cli
 from ghostnet_small.models import shipped_weights
@@ -52,7 +53,7 @@ def _change(run: Path, **values: Any) -> None:
 def _ship(run: Path, *more: str) -> tuple[int, Path, Path]:
     to, results = run.parent / "weights", run.parent / "digits.jsonl"
     # ``write_bundle`` has tests of its own, and takes its time.
-    status = cli.main(["ship", str(run), str(results), "--to", str(to), "--no-demo", *more])
+    status = maintain.main(["ship", str(run), str(results), "--to", str(to), "--no-demo", *more])
     return status, to, results
 
 
@@ -214,11 +215,11 @@ def test_weights_without_a_run_need_their_record(
 ) -> None:
     assert _ship(run)[0] == 0
     words = ["ship", str(run / "last"), str(tmp_path / "digits.jsonl"), "--no-demo", "--to"]
-    assert cli.main([*words, str(tmp_path / "again")]) == 0
+    assert maintain.main([*words, str(tmp_path / "again")]) == 0
     (one,), (two,) = (tmp_path / "weights").iterdir(), (tmp_path / "again").iterdir()
     assert (one / "record.json").read_text() == (two / "record.json").read_text()
     (tmp_path / "digits.jsonl").unlink()
-    assert cli.main([*words, str(tmp_path / "third")]) == 2
+    assert maintain.main([*words, str(tmp_path / "third")]) == 2
     assert "holds 0 runs of the recipe" in capsys.readouterr().err
 
 
