@@ -25,7 +25,7 @@ import maintain
 from docs_blocks import ROOT, Block
 from docs_programs import launcher, script
 from docs_reasons import ELSEWHERE, LONG, NAMES, NOT_RUN, PARSED_PROGRAMS, RUN_PROGRAMS, SYNOPSES
-from ghostnet_small.cli import program
+from ghostnet_small import cli
 from ghostnet_small.cli.command import Command, Commands
 from ghostnet_small.cli.commands import COMMANDS
 from ghostnet_small.cli.program import _dispatch as dispatch
@@ -163,7 +163,7 @@ def run(words: list[str]) -> str:
     """Run a command in this process; its standard output."""
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        status = program.main(words)
+        status = cli.main(words)
     assert status == 0, f"{shlex.join(words)} ended with {status}"
     return output.getvalue()
 

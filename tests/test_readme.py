@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ghostnet_small.cli import program
+from ghostnet_small import cli
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -24,7 +24,7 @@ STUDY += ["--optimizer.learning_rate", "1e-3"]
 
 def run(arguments: list[str]) -> int:
     try:
-        return program.main(arguments) or 0
+        return cli.main(arguments) or 0
     except SystemExit as exit:
         return int(exit.code or 0)
 

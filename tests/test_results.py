@@ -12,7 +12,7 @@ import torch
 
 from evidence.ship import ROUNDING
 from evidence.tables import render_tables
-from ghostnet_small.cli import program
+from ghostnet_small import cli
 from ghostnet_small.data.dataset import normalize
 from ghostnet_small.demo.opened import open_bundle
 from ghostnet_small.models.weights import load
@@ -125,7 +125,7 @@ def test_weights_give_their_record(
     assert facts is not None
     record = facts["record"]
     root = request.getfixturevalue(f"{info.recipe['data']['source']}_root")
-    assert not program.main(["evaluate", str(folder), "--data.root", str(root), "--json"])
+    assert not cli.main(["evaluate", str(folder), "--data.root", str(root), "--json"])
     found = json.loads(capsys.readouterr().out)
     assert found["total"] == record["last"]["test_total"] == 10_000
     assert abs(found["correct"] - record["last"]["test_correct"]) <= ROUNDING

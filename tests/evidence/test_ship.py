@@ -12,7 +12,7 @@ import yaml
 import ghostnet_small as gns
 import maintain
 import small_run
-from ghostnet_small.cli import program
+from ghostnet_small import cli
 from ghostnet_small.models import shipped_weights
 from ghostnet_small.publish.card import facts_of, model_card, runs_of
 from ghostnet_small.publish.weight_records import list_shipped, shipped_facts
@@ -103,14 +103,14 @@ def test_weights_ship_under_a_name_that_everything_takes(
     trained, _ = gns.load(run)
     for key, value in trained.state_dict().items():
         assert torch.equal(model.state_dict()[key], value), key
-    assert not program.main(["evaluate", name, "--json"])
+    assert not cli.main(["evaluate", name, "--json"])
     assert json.loads(capsys.readouterr().out)["correct"] == record["last"]["test_correct"]
-    assert not program.main(["export", name, "--formats", "torch"])
+    assert not cli.main(["export", name, "--formats", "torch"])
     assert (tmp_path / "export" / name / "model.pt2").is_file()
     capsys.readouterr()
-    assert not program.main(["info", name, "--json"])
+    assert not cli.main(["info", name, "--json"])
     params = json.loads(capsys.readouterr().out)["params"]
-    assert not program.main(["models", "--json"])
+    assert not cli.main(["models", "--json"])
     (listed,) = json.loads(capsys.readouterr().out)
     assert listed["params"] == params
     assert (listed["name"], listed["correct"]) == (name, record["last"]["test_correct"])
@@ -238,9 +238,9 @@ def test_a_damaged_record_is_told(run: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_unknown_name_is_told_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert program.main(["models", "ghostnetv3_small_w1.0_cifar"]) == 2
+    assert cli.main(["models", "ghostnetv3_small_w1.0_cifar"]) == 2
     assert "nearest are ghostnetv3_small_w1.0_cifar10" in capsys.readouterr().err
-    assert program.main(["predict", "ghostnetv3_small_w1.0_cifar", "x.png"]) == 2
+    assert cli.main(["predict", "ghostnetv3_small_w1.0_cifar", "x.png"]) == 2
     assert "the nearest is ghostnetv3_small_w1.0_cifar10" in capsys.readouterr().err
 
 
