@@ -68,7 +68,7 @@ def test_int8_is_near_and_nearer_with_parts_in_float(name: str, tmp_path: Path) 
     for kept in ([], ["stem", "blocks", "last", "head"]):
         path = form.file(tmp_path / str(len(kept)), "int8")
         path.parent.mkdir()
-        form.load().quantize(network, description, shown, path, kept)
+        form.load_int8().quantize(network, description, shown, path, kept)
         session = open_file(path)
         assert session.description == description
         errors.append(rms(session(shown), exact))
@@ -86,9 +86,9 @@ def test_what_cannot_be_quantized_is_refused(name: str, tmp_path: Path) -> None:
     network, description = deployable(size=(8, 8), int8=True)
     path = form.file(tmp_path, "int8")
     with pytest.raises(InputError, match="calibration pictures and there are 0"):
-        form.load().quantize(network, description, pictures(description, 0), path)
+        form.load_int8().quantize(network, description, pictures(description, 0), path)
     with pytest.raises(InputError, match="'steam' cannot be kept in float"):
-        form.load().quantize(network, description, pictures(description, 2), path, ["steam"])
+        form.load_int8().quantize(network, description, pictures(description, 2), path, ["steam"])
     assert not list(tmp_path.iterdir())
 
 

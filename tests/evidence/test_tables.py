@@ -145,7 +145,10 @@ def test_tables_of_several_files_pictures_and_values_are_made_together(
     assert not (results / "plots").exists()
     render_tables(document, results)
     text = document.read_text()
-    assert "From `results/cpu.jsonl`, `results/published.yaml` by `python tools/maintain.py tables`" in text
+    assert (
+        "From `results/cpu.jsonl`, `results/published.yaml` by `python tools/maintain.py tables"
+        in text
+    )
     assert "It is <!-- value: cpu n -->1<!-- end value -->." in text
     assert cells(document)[0]["recipe"] == "small"
     document.write_text("<!-- table: cpu -->\n<!-- end table -->\n")

@@ -21,12 +21,6 @@ def pack(parts: list[tuple[str, str, bytes]]) -> bytes:
     return b"".join(f"\n==== {kind} {path}\n".encode() + content for kind, path, content in parts)
 
 
-def pack_folder(root: Path) -> bytes:
-    """The files below ``root`` as bytes for ``unpack``."""
-    files = sorted(path for path in root.rglob("*") if path.is_file())
-    return pack([("f", str(file.relative_to(root)), file.read_bytes()) for file in files])
-
-
 def unpack(data: bytes, root: Path) -> None:
     """Make the empty folder ``root`` hold what ``data`` says; what no disk can hold is left out.
 

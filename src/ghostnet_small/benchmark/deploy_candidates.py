@@ -178,7 +178,7 @@ class _PeerFiles:
         def make() -> dict[str, Any]:
             if samples is not None:
                 doing("calibrating")
-                form.load().quantize(self.network, description, samples, path)
+                form.load_int8().quantize(self.network, description, samples, path)
                 # In 8 bits random weights may answer anything.
                 return {}
             doing("exporting")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,20 +61,6 @@ def write_program(program: ExportedProgram, description: Description, path: Path
         data = lowered.to_executorch().buffer
     # XNNPACK takes what it reads at its word, so opening asks this first.
     write_atomic(path, data + DIGEST + hashlib.sha256(data).hexdigest().encode() + b"\n")
-
-
-def quantize(
-    network: Deployable,
-    description: Description,
-    calibration: Array,
-    path: Path,
-    keep_float: Collection[str] = (),
-) -> None:
-    """Write ``path`` in 8 bits, as ``quantize_executorch`` says."""
-    # It imports this module.
-    from ghostnet_small.deploy import quantize_executorch
-
-    quantize_executorch.quantize(network, description, calibration, path, keep_float)
 
 
 class _Pool:

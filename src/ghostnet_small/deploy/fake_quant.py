@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ghostnet_small.deploy.ranges import LEVELS, Range
 from ghostnet_small.deploy.taps import Places, kept
@@ -52,21 +52,3 @@ def rounded(x: Tensor, to: Range) -> Tensor:
 
 def _rounding(to: Range) -> Callable[[Tensor], Tensor]:
     return lambda x: rounded(x, to)
-
-
-def stop_rounding(places: Places) -> None:
-    """Let the traced network of ``places`` be the float one again."""
-    places.weight_at, places.at = {}, {}
-
-
-def simulated(
-    network: nn.Module,
-    ranges: Mapping[str, Range],
-    channels: int,
-    size: tuple[int, int],
-    keep_float: Collection[str] = (),
-) -> Places:
-    """``network``, sharing its parameters, as int8 would answer."""
-    places = Places(network, channels, size)
-    quantize_in_float(places, ranges, keep_float)
-    return places

@@ -35,12 +35,13 @@ class Format:
 
     ``suffix`` ends the name of the file that ``evaluate`` is given, ``companions`` those of the
     files that belong beside it. ``modules`` are what the format imports, ``extra`` installs them.
-    Its ``module``, imported when it is first used, has ``export(network, description, path)``,
-    ``open_file(path, threads)``, and, where ``int8``, ``quantize(network, description,
-    calibration, path)``, whose ``calibration`` are training pictures as a session takes them.
-    ``ghostnets_only``: it takes no other networks. ``mixed``: ``quantize`` takes a fifth argument
-    as well, names of modules that stay in float32. ``checked``: the module has
-    ``check_file(path)``, which refuses what a stranger's file must not do before a runtime sees it.
+    Its ``module``, imported when it is first used, has ``export(network, description, path)`` and
+    ``open_file(path, threads)``; the module ``int8``, whose tools can be much slower to import, has
+    ``quantize(network, description, calibration, path)``, whose ``calibration`` are training
+    images as a session takes them. ``ghostnets_only``: it takes no other networks. ``mixed``:
+    ``quantize`` takes a fifth argument as well, names of modules that stay in float32.
+    ``checked``: the module has ``check_file(path)``, which refuses what a stranger's file must not
+    do before a runtime sees it.
     """
 
     name: str
@@ -49,7 +50,7 @@ class Format:
     companions: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     extra: str | None = None
-    int8: bool = False
+    int8: str | None = None
     ghostnets_only: bool = False
     mixed: bool = False
     checked: bool = False
@@ -73,9 +74,14 @@ class Format:
             )
 
     def load(self) -> ModuleType:
-        """The module behind the format; raises what ``check`` raises."""
+        """Return the module behind the format; raises what ``check`` raises."""
         self.check()
         return importlib.import_module(f"ghostnet_small.deploy.{self.module}")
+
+    def load_int8(self) -> ModuleType:
+        """Return the module that quantises; raises what ``check`` raises."""
+        self.check()
+        return importlib.import_module(f"ghostnet_small.deploy.{self.int8}")
 
     def file(self, folder: Path, precision: Precision = "float32") -> Path:
         """The file of ``folder`` that an export writes and the commands are given."""
@@ -98,7 +104,7 @@ FORMATS = {
             "onnx_file",
             modules=("onnx", "onnxruntime", "onnxscript"),
             extra="onnx",
-            int8=True,
+            int8="quantize_onnx",
             mixed=True,
             checked=True,
         ),
@@ -109,7 +115,7 @@ FORMATS = {
             companions=(".bin",),
             modules=("openvino", "nncf"),
             extra="openvino",
-            int8=True,
+            int8="quantize_openvino",
             mixed=True,
         ),
         Format(
@@ -118,7 +124,7 @@ FORMATS = {
             "executorch_file",
             modules=("executorch", "torchao"),
             extra="executorch",
-            int8=True,
+            int8="quantize_executorch",
             mixed=True,
         ),
         Format(
@@ -129,7 +135,7 @@ FORMATS = {
             modules=("ncnn", "pnnx"),
             extra="ncnn",
         ),
-        Format("c", ".c", "c_file", companions=(".h",), int8=True, ghostnets_only=True),
+        Format("c", ".c", "c_file", companions=(".h",), int8="c_file", ghostnets_only=True),
     )
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -71,20 +70,6 @@ def content(model: onnx.ModelProto, description: Description) -> bytes:
     onnx.checker.check_model(model, full_check=True)
     body: bytes = model.SerializeToString()
     return body + _end(body)
-
-
-def quantize(
-    network: Deployable,
-    description: Description,
-    calibration: Array,
-    path: Path,
-    keep_float: Collection[str] = (),
-) -> None:
-    """Write ``path`` in 8 bits, as ``quantize_onnx`` says."""
-    # It imports this module.
-    from ghostnet_small.deploy import quantize_onnx
-
-    quantize_onnx.quantize(network, description, calibration, path, keep_float)
 
 
 class OnnxSession:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -65,20 +64,6 @@ def save(model: openvino.Model, description: Description, path: Path) -> None:
         graph, weights = written.read_bytes(), written.with_suffix(".bin").read_bytes()
     write_atomic(path.with_suffix(".bin"), weights)
     write_atomic(path, graph + _end(graph, weights))
-
-
-def quantize(
-    network: Deployable,
-    description: Description,
-    calibration: Array,
-    path: Path,
-    keep_float: Collection[str] = (),
-) -> None:
-    """Write ``path`` and what belongs beside it in 8 bits, as ``quantize_openvino`` says."""
-    # It imports this module.
-    from ghostnet_small.deploy import quantize_openvino
-
-    quantize_openvino.quantize(network, description, calibration, path, keep_float)
 
 
 class OpenVinoSession:

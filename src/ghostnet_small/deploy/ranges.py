@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ghostnet_small.deploy.taps import Places
 from ghostnet_small.errors import InputError
@@ -39,24 +39,13 @@ class Range:
         return max(0, min(LEVELS - 1, round(-self.low / self.scale)))
 
 
-def activation_ranges(
-    network: nn.Module, pictures: Tensor, clip: Clip = "none"
-) -> dict[str, Range]:
-    """The range of every place that ``Places`` names, in a folded ``network``.
+def ranges_of(places: Places, pictures: Tensor, clip: Clip = "none") -> dict[str, Range]:
+    """Return the range of every one of ``places`` of a folded, traced network.
 
     ``pictures`` are normalised, float ``(N, C, H, W)``, of the training split. ``clip`` "none"
     gives the smallest and the largest number seen; "mse" bounds within those by which 256 levels
     have the least mean squared error.
-
-    Raises ``InputError`` where there are no pictures.
     """
-    check_calibration(len(pictures))
-    _, channels, height, width = pictures.shape
-    return ranges_of(Places(network, channels, (height, width)), pictures, clip)
-
-
-def ranges_of(places: Places, pictures: Tensor, clip: Clip = "none") -> dict[str, Range]:
-    """``activation_ranges`` of a network whose places are known."""
     seen = {place.name: _Seen() for place in places.places}
     _watch(places, pictures, {name: one.bounds for name, one in seen.items()})
     if clip == "none":

@@ -22,7 +22,6 @@ from torch import Tensor
 from ghostnet_small.errors import InputError
 
 SCHEMA = 8  # The major version of PyTorch's description of a program.
-LARGEST_JSON = 64 << 20  # bytes
 # Numbers in one answer for one picture: a hostile file must not fill the memory.
 MOST_NUMBERS = 1 << 27
 # What our networks and their peers are made of, by the overload's name.

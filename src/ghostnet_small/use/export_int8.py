@@ -70,7 +70,7 @@ class Quantizer:
 
     def _attempt(self, form: Format, path: Path, keep_float: list[str]) -> dict[str, Any]:
         kept = [keep_float] if keep_float else []
-        form.load().quantize(self.network, self.description, self.samples, path, *kept)
+        form.load_int8().quantize(self.network, self.description, self.samples, path, *kept)
         session = open_file(path, self.threads)
         judge = {} if self.judge or form.mixed else {"judge": False}
         compared = self.reference.compare(session, "int8", **judge)

@@ -1,8 +1,7 @@
 """Ways to compute a convolution, the moments of its input, and the gradients of both.
 
 Each way takes pictures ``(N, C, H, W)``, a kernel ``(G, Q, T)`` and a shift ``(G, Q)`` as in
-``branches``. PyTorch's operations serve everywhere; the C kernels and Triton's are faster where
-they serve.
+``branch_folding``. PyTorch's operations serve everywhere; the C kernels are faster.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from ghostnet_small.fast.cpu.moments import (
     channel_moments,
     window_moments,
 )
-from ghostnet_small.fast.gpu import window_moments as on_gpu
 
 
 class Way(Protocol):
@@ -53,11 +51,8 @@ def way_of(conv: nn.Conv2d, x: Tensor) -> Way | None:
     size = (conv.kernel_size[0], conv.kernel_size[1])
     if size in convolutions.SIZES and calls.usable(x):
         return KernelDepthwise(size, conv.stride[0])
-    if size != (KERNEL, KERNEL):
-        return None
-    if conv.stride[0] in (1, 2) and on_gpu.available(x.device):
-        return TritonDepthwise(conv.stride[0])
-    return TorchDepthwise() if conv.stride[0] == 1 else None
+    served = size == (KERNEL, KERNEL) and conv.stride[0] == 1
+    return TorchDepthwise() if served else None
 
 
 def rows_of(x: Tensor) -> Tensor:
@@ -152,20 +147,17 @@ class TorchPointwise:
 class TorchDepthwise:
     """A depth-wise 3x3 convolution of stride 1 by PyTorch's operations."""
 
-    stride = 1
-
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return window_moments(x)
 
     def convolve(self, x: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
         weight = kernel.view(-1, 1, KERNEL, KERNEL)
-        stride = self.stride
-        return functional.conv2d(x, weight, shift[:, 0], stride, padding=1, groups=len(weight))
+        return functional.conv2d(x, weight, shift[:, 0], padding=1, groups=len(weight))
 
     def kernel_gradient(self, grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
         weight = kernel.view(-1, 1, KERNEL, KERNEL)
         wanted = [False, True, True]
-        _, of_kernel, of_shift = _backward(grad, x, weight, wanted, len(weight), self.stride)
+        _, of_kernel, of_shift = _backward(grad, x, weight, wanted, len(weight))
         return of_kernel.view_as(kernel), of_shift[:, None]
 
     def input_gradient(
@@ -173,33 +165,16 @@ class TorchDepthwise:
     ) -> Tensor:
         weight = kernel.view(-1, 1, KERNEL, KERNEL)
         wanted = [True, False, False]
-        out, _, _ = _backward(grad, x, weight, wanted, len(weight), self.stride)
-        return self.add_slope(out, x, first, second)
-
-    def add_slope(self, out: Tensor, x: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        """Add to ``out``, the gradient of ``x``, that through the moments."""
+        out, _, _ = _backward(grad, x, weight, wanted, len(weight))
         return add_window_slope(out, x, first, second)
 
 
-class TritonDepthwise(TorchDepthwise):
-    """The same, of stride 1 or 2, with the moments by Triton's convolutions."""
-
-    def __init__(self, stride: int) -> None:
-        self.stride = stride
-
-    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return on_gpu.window_moments(x, self.stride)
-
-    def add_slope(self, out: Tensor, x: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        return on_gpu.add_window_slope(out, x, first, second, self.stride)
-
-
 def _backward(
-    grad: Tensor, x: Tensor, weight: Tensor, wanted: list[bool], groups: int, stride: int = 1
+    grad: Tensor, x: Tensor, weight: Tensor, wanted: list[bool], groups: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of input, kernel and bias of a convolution padded by half of its kernel."""
     padding = [weight.shape[-1] // 2] * 2
-    geometry = ([stride, stride], padding, [1, 1], False, [0, 0], groups)
+    geometry = ([1, 1], padding, [1, 1], False, [0, 0], groups)
     result: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
         grad, x, weight, [len(weight)], *geometry, wanted
     )

@@ -1,0 +1,1 @@
+"""Benchmarks of training, distillation and deployment."""

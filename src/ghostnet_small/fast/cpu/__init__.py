@@ -1,0 +1,1 @@
+"""The blocks on a CPU: branches folded before the convolution, and C kernels."""

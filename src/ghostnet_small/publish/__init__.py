@@ -1,0 +1,1 @@
+"""Cards of trained weights, and their way to a hub and back."""

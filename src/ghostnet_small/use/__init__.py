@@ -1,0 +1,1 @@
+"""Trained weights and exported files at work: classify, evaluate, predict, fold, export."""
