@@ -26,12 +26,17 @@ from ghostnet_small.train import shown_progress as shown
 from ghostnet_small.train.progress import TrainingProgress
 from ghostnet_small.train.settings import TrainSettings
 from small_run import WORDS, weights_of
-from small_study import STUDY
+from small_study import SETTINGS as STUDY_SETTINGS
 
 SETTINGS = {
     key.removeprefix("--"): json.loads(value) if value != "cpu" else value
     for key, value in zip(WORDS[::2], WORDS[1::2], strict=True)
 }
+
+ONE_RUN = f"""\
+name: tiny{STUDY_SETTINGS}
+students: {{seeds: [0], baseline: plain, strategies: {{plain: }}}}
+"""
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -138,13 +143,9 @@ def test_distill_without_a_list_of_teachers_is_refused(
 
 def test_study_trains_all_and_goes_on(tmp_path: Path) -> None:
     file = tmp_path / "tiny.yaml"
-    file.write_text(STUDY.replace("seeds: [0, 1]", "seeds: [0]").split("    self:")[0])
-    rows = gns.study(file, out=tmp_path / "study", max_parallel=2, epochs=1)
-    assert [(row["name"], row["status"]) for row in rows] == [
-        ("teacher", "finished"),
-        ("plain-s0", "finished"),
-        ("kd-s0", "finished"),
-    ]
+    file.write_text(ONE_RUN)
+    rows = gns.study(file, out=tmp_path / "study", epochs=1)
+    assert [(row["name"], row["status"]) for row in rows] == [("plain-s0", "finished")]
     assert gns.study(file, out=tmp_path / "study", epochs=1) == rows
     with pytest.raises(gns.InputError, match="the nearest"):
         gns.study("quickstart-digit", out=tmp_path / "other")
@@ -343,7 +344,7 @@ def test_evaluate_gives_the_runs_scores(run: gns.Run) -> None:
 
 
 def test_evaluate_refuses_settings_without_effect(run: gns.Run) -> None:
-    with pytest.raises(gns.InputError, match="train.epochs has no effect here; leave it out"):
+    with pytest.raises(gns.InputError, match=r"train.epochs has no effect here; leave it out"):
         gns.evaluate(run, epochs=3)
     with pytest.raises(gns.InputError, match=r"'treads' is not known; .* train.threads"):
         gns.evaluate(run, treads=3)
@@ -354,28 +355,31 @@ def test_every_kind_of_image_is_answered_as_the_command_does(
 ) -> None:
     assert main(["predict", str(run.folder), str(gradient), "--top", "3", "--json"]) == 0
     (told,) = json.loads(capsys.readouterr().out)
-    image = Image.open(gradient)
+    with Image.open(gradient) as image:
+        image.load()
     array = np.array(image)
     tensor = torch.from_numpy(array).permute(2, 0, 1)
     classifier = gns.load_classifier(run)
-    found = classifier.predict([str(gradient), gradient, image, array, tensor], top=3)
+    kinds = [str(gradient), gradient, image, array, tensor]
     expected = gns.Prediction(
         told["label"],
         told["probability"],
         tuple((one["label"], one["probability"]) for one in told["topk"]),
     )
-    # In a batch of five sums may be in another order than in one of one.
-    assert {one.label for one in found} == {expected.label}
-    assert all(one == found[0] for one in found)
-    assert classifier.predict(array, top=3) == [expected]
+    # One at a time: the place in a batch may change how sums are rounded.
+    assert [classifier.predict(kind, top=3) for kind in kinds] == [[expected]] * 5
     assert gns.predict(run, gradient, top=3) == [expected]
+    together = classifier.predict(kinds)
+    assert [one.label for one in together] == [expected.label] * 5
+    assert [one.probability for one in together] == [pytest.approx(expected.probability)] * 5
 
 
 def test_grey_images_are_those_of_one_channel(run: gns.Run) -> None:
     grey = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
-    images = [grey, Image.fromarray(grey), torch.from_numpy(grey)[None]]
-    first, *others = gns.load_classifier(run).predict(images)
-    assert others == [first, first] and len(first.top) == 5
+    classifier = gns.load_classifier(run)
+    kinds = [grey, Image.fromarray(grey), torch.from_numpy(grey)[None]]
+    (first,), *others = (classifier.predict(kind) for kind in kinds)
+    assert others == [[first], [first]] and len(first.top) == 5
     assert first.top[0] == (first.label, first.probability)
 
 
@@ -383,11 +387,13 @@ def test_an_image_lies_as_its_file_says(run: gns.Run, gradient: Path, tmp_path: 
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 270 degrees
     turned = tmp_path / "turned.png"
-    Image.open(gradient).save(turned, exif=exif)
+    with Image.open(gradient) as image:
+        image.save(turned, exif=exif)
     classifier = gns.load_classifier(run)
-    of_file, of_image = classifier.predict([turned, Image.open(turned)])
-    assert of_file == of_image
-    assert of_file != classifier.predict(gradient)[0]
+    with Image.open(turned) as image:
+        of_image = classifier.predict(image)
+    assert of_image == classifier.predict(turned)
+    assert of_image != classifier.predict(gradient)
 
 
 @pytest.mark.parametrize(
@@ -396,7 +402,7 @@ def test_an_image_lies_as_its_file_says(run: gns.Run, gradient: Path, tmp_path: 
         (np.zeros((8, 8)), "image 1 holds float64 values; give uint8 pixels from 0 to 255"),
         (torch.zeros(3, 8, 8), "image 1 holds float32 values; .* multiply values from 0 to 1"),
         (np.zeros((8, 8), np.int64), r"image 1 holds int64 values; give uint8 .* not normalised$"),
-        (np.zeros((3, 8, 8), np.uint8), r"image 1 is a array of shape \(3, 8, 8\); give a path"),
+        (np.zeros((3, 8, 8), np.uint8), r"image 1 is an array of shape \(3, 8, 8\); give a path"),
         (torch.zeros(8, 8, 3, dtype=torch.uint8), r"image 1 is a tensor of shape \(8, 8, 3\)"),
         (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), r"shape \(2, 3, 8, 8\); .*; of a batch give"),
         (np.zeros((0, 8), np.uint8), r"shape \(0, 8\)"),
@@ -412,13 +418,16 @@ def test_what_is_no_image_is_refused_with_the_cure(image: Any, message: str, run
         gns.load_classifier(run).predict([grey, image])
 
 
-def test_a_truncated_image_that_pil_has_opened_is_refused(
-    run: gns.Run, gradient: Path, tmp_path: Path
-) -> None:
+def test_a_truncated_image_that_pil_has_opened_is_refused(run: gns.Run, tmp_path: Path) -> None:
     cut = tmp_path / "cut.png"
-    cut.write_bytes(gradient.read_bytes()[:-400])
-    with pytest.raises(gns.InputError, match=r"image 0 cannot be read \(.*\); replace or remove"):
-        gns.load_classifier(run).predict([Image.open(cut)])
+    noise = torch.randint(256, (64, 64), generator=torch.Generator().manual_seed(0))
+    Image.fromarray(noise.byte().numpy()).save(cut)
+    cut.write_bytes(cut.read_bytes()[:2000])
+    with (
+        Image.open(cut) as image,
+        pytest.raises(gns.InputError, match=r"image 0 cannot be read \(.*\); replace or remove"),
+    ):
+        gns.load_classifier(run).predict(image)
 
 
 def test_a_classifier_refuses_a_top_of_nothing(run: gns.Run) -> None:

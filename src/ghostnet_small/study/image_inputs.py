@@ -55,7 +55,9 @@ def likeliest(logits: Tensor, classes: Sequence[str], top: int) -> list[Predicti
 
 def list_inputs(images: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
     """Return ``images`` as a list; one image alone is a list of one."""
-    return [images] if isinstance(images, ImageInput) else list(images)
+    if isinstance(images, str | bytes | os.PathLike | Image.Image | np.ndarray | Tensor):
+        return [images]
+    return list(images)
 
 
 def image_tensor(image: ImageInput, number: int, channels: int, size: tuple[int, int]) -> Tensor:
@@ -109,8 +111,8 @@ def _pixels(image: np.ndarray | Tensor, name: str) -> np.ndarray:
         array = image
     if not fits or 0 in shape:
         batch = "; of a batch give list(batch)" if len(shape) == 4 else ""
-        what = "tensor" if isinstance(image, Tensor) else "array"
-        raise InputError(f"{name} is a {what} of shape {shape}; give {_TAKEN}{batch}")
+        what = "a tensor" if isinstance(image, Tensor) else "an array"
+        raise InputError(f"{name} is {what} of shape {shape}; give {_TAKEN}{batch}")
     return np.ascontiguousarray(array)
 
 
