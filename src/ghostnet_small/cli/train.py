@@ -6,7 +6,6 @@ import argparse
 import json
 import shlex
 import signal
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +31,8 @@ def train_options(parser: argparse.ArgumentParser) -> None:
 def train(args: argparse.Namespace) -> dict[str, Any]:
     """Train a recipe, or go on with a run; its summary, or that of several."""
     from ghostnet_small.launcher import follow_starter, train_command
-    from ghostnet_small.run.start import resume, start
+    from ghostnet_small.run.train_recipe import train_in
     from ghostnet_small.train.interfaces import Interrupted, NotFinite, ProcessFailed
-    from ghostnet_small.train.interrupt import stop_signals
     from ghostnet_small.train.processes import joined
     from ghostnet_small.train.progress import TrainingProgress
 
@@ -45,15 +43,16 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
     with joined() as processes:
         with processes.agreed():
             out, recipe = _what_to_train(args)
-        if args.resume is not None:
-            go = partial(resume, out, args.overrides, processes=processes, patience=patience)
-        else:
-            go = partial(start, recipe, out, processes=processes)
         cure = f"go on with: {train_command(processes.count)} --resume {shlex.quote(str(out))}"
         progress = TrainingProgress(recipe.train, quiet=not processes.is_main)
         try:
-            with stop_signals() as stop, progress:
-                summary = go(watcher=progress, stop_signal=stop)
+            summary = train_in(
+                *(out, recipe, args.overrides),
+                resumes=args.resume is not None,
+                progress=progress,
+                processes=processes,
+                patience=patience,
+            )
         except Interrupted as error:
             number = signal.Signals(error.signal_number)
             raise Failed(f"stopped by {number.name}, all is saved; {cure}", 128 + number) from None
@@ -101,9 +100,8 @@ def show_training(value: dict[str, Any]) -> None:
 
 def _what_to_train(args: argparse.Namespace) -> tuple[Path, Any]:
     """The run's folder and its recipe; of a resumed one that of its start."""
-    from ghostnet_small.recipe.recipe import read_recipe
-    from ghostnet_small.recipe.shipped_recipes import find_recipe
     from ghostnet_small.run.run_folder import RunFolder
+    from ghostnet_small.run.train_recipe import recipe_named
 
     if args.resume is not None:
         if args.recipe is not None or args.out is not None:
@@ -113,5 +111,4 @@ def _what_to_train(args: argparse.Namespace) -> tuple[Path, Any]:
         return args.resume, RunFolder.open(args.resume).recipe()
     if args.out is None:
         raise InputError("train needs a folder for the run; give --out runs/NAME")
-    file = None if args.recipe is None else find_recipe(args.recipe)
-    return args.out, read_recipe(file, args.overrides)
+    return args.out, recipe_named(args.recipe, args.overrides)

@@ -3,6 +3,7 @@
 It knows tensors and modules, never which networks they come from.
 """
 
+from ghostnet_small.callable_package import make_callable
 from ghostnet_small.distill.features import (
     Taps,
     attention_map,
@@ -36,3 +37,5 @@ __all__ = [
     "share_above",
     "target_entropy",
 ]
+
+make_callable(__name__)

@@ -92,6 +92,7 @@ PLACE = (
     "train.device",
     "train.threads",
     "train.checkpoint_seconds",
+    "train.log",
     "distill.teachers",
     "distill.cache",
 )

@@ -23,7 +23,7 @@ from ghostnet_small.models.teachers import teacher_of
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.provenance import provenance
 from ghostnet_small.recipe.paths import placed, read_places
-from ghostnet_small.recipe.recipe import Recipe, read_recipe
+from ghostnet_small.recipe.recipe import Recipe, flatten, read_recipe
 from ghostnet_small.run.build_network import network_of
 from ghostnet_small.run.build_training import Prepared, put_together
 from ghostnet_small.run.finish import finish
@@ -31,6 +31,7 @@ from ghostnet_small.run.initial_weights import Beginning, about_pretrained
 from ghostnet_small.run.run_folder import RunFolder
 from ghostnet_small.train.device import keep_freed_memory, make_accelerator
 from ghostnet_small.train.interfaces import Watcher
+from ghostnet_small.train.loggers import Logged, check_loggers
 from ghostnet_small.train.processes import ALONE, Processes
 
 Stop = Callable[[], int | None]
@@ -200,6 +201,7 @@ def _prepare(
     with processes.agreed():
         check_settings(recipe.model)
         _check_frozen(recipe)
+        check_loggers(recipe.train.log)
         beginning = None
         if fresh and recipe.model.weights is not None:
             beginning = Beginning(there.model)
@@ -284,7 +286,11 @@ def _train_to_the_end(
         folder.extra["teachers"] = prepared.teachers
     if prepared.beginning is not None:
         folder.extra["beginning"] = prepared.beginning
-    with processes.together():
+    logs = Logged(training.watcher, recipe.train.log if processes.is_main else ())
+    training.watcher = logs
+    with processes.together(), logs.opened(folder.path, flatten(recipe.as_dict())):
         prepared.fill_targets()
         training.run()
-        return finish(prepared, recipe, folder, origin)
+        summary = finish(prepared, recipe, folder, origin)
+        logs.end(summary)
+        return summary

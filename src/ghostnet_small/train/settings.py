@@ -14,6 +14,7 @@ from ghostnet_small.errors import InputError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 ClassWeights = Literal["none", "balanced"]
+LOGGER_NAMES = ("tensorboard", "trackio")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class TrainSettings:
         checkpoint_seconds: longest time between two saves of the state.
         monitor_test: evaluate the test split every epoch and report its best, as the paper does;
             that figure is chosen on the test split and called so.
+        log: experiment loggers that get the figures of each epoch: "tensorboard", "trackio".
     """
 
     epochs: int = 30
@@ -63,6 +65,7 @@ class TrainSettings:
     threads: int | None = None
     checkpoint_seconds: float = 60.0
     monitor_test: bool = False
+    log: tuple[str, ...] = ()
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -115,6 +118,13 @@ class TrainSettings:
             raise InputError(
                 f"checkpoint_seconds {self.checkpoint_seconds!r} is not allowed; give at least 0"
             )
+        for name in self.log:
+            if name not in LOGGER_NAMES:
+                raise InputError(
+                    f"log {name!r} is not allowed; give a list of {', '.join(LOGGER_NAMES)}"
+                )
+        if len(set(self.log)) < len(self.log):
+            raise InputError(f"log {list(self.log)} names a logger twice; give each once")
 
 
 def check_parts(model: nn.Module, pictures: int, settings: TrainSettings, processes: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ghostnet_small.data.dataset import normalize, size_text
+from ghostnet_small.data.fitting import COLOURS
 from ghostnet_small.deploy.description import Description
 from ghostnet_small.deploy.formats import Session, format_of, open_file
 from ghostnet_small.errors import InputError
@@ -20,6 +22,14 @@ from ghostnet_small.models.weights import ModelInfo, load
 from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.train.device import make_accelerator
 from ghostnet_small.train.settings import TrainSettings
+from ghostnet_small.use.image_inputs import (
+    ImageInput,
+    Prediction,
+    batch_of,
+    likeliest,
+    list_inputs,
+    stacked,
+)
 
 
 class Classifier(ABC):
@@ -53,6 +63,38 @@ class Classifier(ABC):
         found = self.answer(images)
         check_finite(found, self.path)
         return found
+
+    def check_input(self) -> None:
+        """Raises ``InputError`` where images in files are not what the network takes."""
+        if len(self.info.mean) not in COLOURS:
+            raise InputError(
+                f"{self.path} takes pictures of {len(self.info.mean)} channels, and files hold 1 "
+                "(grey) or 3; give weights that were trained on those"
+            )
+        self.check_size(*self.info.size)
+
+    def predict(
+        self, images: ImageInput | Sequence[ImageInput], *, top: int = 5
+    ) -> list[Prediction]:
+        """Return the label, its probability and the ``top`` likeliest classes of each image.
+
+        An image is a path, a PIL image, a uint8 array ``(H, W)`` or ``(H, W, 3)``, or a uint8
+        tensor ``(1, H, W)`` or ``(3, H, W)``, of any size. It is converted and resized as the
+        command ``predict`` does with a file, and normalised here: give pixels from 0 to 255.
+
+        Raises ``InputError``, with the cure, for an image that cannot be read or has another type
+        or shape, and for a ``top`` below 1.
+        """
+        if top < 1:
+            raise InputError(f"top {top} is not allowed; give at least 1")
+        self.check_input()
+        given, size = list_inputs(images), self.info.size
+        answers: list[Prediction] = []
+        for first in range(0, len(given), batch_of(size)):
+            part = given[first : first + batch_of(size)]
+            found = self.logits(stacked(part, first, len(self.info.mean), size))
+            answers += likeliest(found, self.info.classes, top)
+        return answers
 
 
 def open_classifier(

@@ -16,9 +16,8 @@ from ghostnet_small.data.pictures import picture_form, read_picture
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.use.classifier import Classifier, open_classifier
+from ghostnet_small.use.image_inputs import batch_of, likeliest
 
-# Pictures and pixels that are named at once, whichever is reached first.
-BATCH, BATCH_PIXELS = 500, 1 << 22
 MOST_REMARKS = 20  # on images that cannot be read
 
 
@@ -45,12 +44,7 @@ def predict(
     """
     classifier = open_classifier(path, weights=weights, trust=trust)
     info = classifier.info
-    if len(info.mean) not in COLOURS:
-        raise InputError(
-            f"{path} takes pictures of {len(info.mean)} channels, and files hold 1 (grey) or 3; "
-            "give weights that were trained on those"
-        )
-    classifier.check_size(*info.size)
+    classifier.check_input()
     files: list[Path] = []
     refused: dict[Path, str] = {}
     for named in pictures:
@@ -62,7 +56,7 @@ def predict(
     fit = Fitting(info, say)
     answers: list[dict[str, Any]] = []
     bad: list[str] = []
-    count = max(1, min(BATCH, BATCH_PIXELS // (info.size[0] * info.size[1])))
+    count = batch_of(info.size)
     for start in range(0, len(files), count):
         part = [refused.get(file) or _read(file, fit) for file in files[start : start + count]]
         readable = [image for image in part if isinstance(image, Tensor)]
@@ -97,15 +91,10 @@ def _likeliest(
     classifier: Classifier, images: Sequence[Tensor], top: int
 ) -> list[list[dict[str, Any]]]:
     """For each image the likeliest classes, each with its ``label`` and ``probability``."""
-    classes = classifier.info.classes
     logits = classifier.logits(torch.stack(list(images)))
-    probabilities, rows = logits.double().softmax(1).topk(min(top, len(classes)))
     return [
-        [
-            {"label": classes[label], "probability": value}
-            for label, value in zip(labels, values, strict=True)
-        ]
-        for values, labels in zip(probabilities.tolist(), rows.tolist(), strict=True)
+        [{"label": label, "probability": value} for label, value in found.top]
+        for found in likeliest(logits, classifier.info.classes, top)
     ]
 
 

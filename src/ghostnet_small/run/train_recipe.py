@@ -1,0 +1,82 @@
+"""One training, started or resumed, that the first Ctrl-C or SIGTERM stops once it is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ghostnet_small.errors import InputError
+from ghostnet_small.recipe.recipe import Recipe, read_recipe, resolve_recipe
+from ghostnet_small.recipe.shipped_recipes import find_recipe
+from ghostnet_small.run import start
+from ghostnet_small.run.run_folder import RunFolder, is_run
+from ghostnet_small.train.interrupt import stop_signals
+from ghostnet_small.train.processes import Processes
+from ghostnet_small.train.progress import TrainingProgress
+from ghostnet_small.train.shown_progress import NotebookProgress
+
+
+def train_in(
+    folder: Path,
+    recipe: Recipe,
+    overrides: Sequence[str],
+    *,
+    resumes: bool,
+    progress: TrainingProgress | NotebookProgress,
+    processes: Processes,
+    patience: float = 0.0,
+) -> dict[str, Any]:
+    """Train ``recipe`` into the new ``folder``, or go on with the run there; returns its summary.
+
+    Outside of the main thread no signal is caught. ``overrides`` and ``patience`` are of a run that
+    is resumed. Raises what ``start`` and ``resume`` raise.
+    """
+    with stop_signals() as stop, progress:
+        if resumes:
+            return start.resume(
+                *(folder, list(overrides)),
+                watcher=progress,
+                stop_signal=stop,
+                processes=processes,
+                patience=patience,
+            )
+        return start.start(recipe, folder, watcher=progress, stop_signal=stop, processes=processes)
+
+
+def recipe_named(recipe: str | Path | Recipe | None, overrides: Sequence[str]) -> Recipe:
+    """Return the recipe of a shipped name, of a file or as it is, with ``overrides``; None: the
+    defaults.
+
+    Raises ``InputError`` as ``find_recipe`` and ``read_recipe`` do.
+    """
+    if isinstance(recipe, Recipe):
+        return resolve_recipe(recipe.as_dict(), overrides)
+    if recipe is not None and not isinstance(recipe, str | Path):
+        raise InputError(
+            f"recipe is of type {type(recipe).__name__}; give a name, a file or a Recipe"
+        )
+    return read_recipe(None if recipe is None else find_recipe(str(recipe)), overrides)
+
+
+def recipe_to_resume(
+    folder: Path, recipe: str | Path | Recipe | None, overrides: Sequence[str]
+) -> Recipe:
+    """Return the recipe of the run in ``folder``, to go on with.
+
+    Raises ``InputError`` where there is no run, or ``recipe``, if given, is another than its own.
+    """
+    kept = RunFolder.open(folder).recipe()
+    if recipe is not None:
+        changed = kept.changes(recipe_named(recipe, overrides))
+        if changed:
+            raise InputError(
+                f"{folder} is a run of another recipe ({'; '.join(changed)}); give the recipe it "
+                "was started with, or another out"
+            )
+    return kept
+
+
+def resumes(folder: Path, recipe: str | Path | Recipe | None, resume: bool) -> bool:
+    """Return whether to go on with a run in ``folder``; without a ``recipe`` it must be there."""
+    return resume and (recipe is None or is_run(folder))

@@ -1,0 +1,169 @@
+"""Trainings that Python starts: train, distill, study."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ghostnet_small.errors import InputError
+from ghostnet_small.files import expanded
+from ghostnet_small.verbs.results import Run
+
+if TYPE_CHECKING:
+    from ghostnet_small.recipe.recipe import Recipe
+
+
+def train(
+    recipe: str | Path | Recipe | None = None,
+    *,
+    out: str | os.PathLike[str],
+    data: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    progress: bool | None = None,
+    **overrides: Any,
+) -> Run:
+    """Train a recipe into the new folder ``out``, and return the finished run.
+
+    Args:
+        recipe: a shipped recipe's name, a YAML file or a ``Recipe``; None: the defaults.
+        out: the run's folder.
+        data: a ``Path`` to a data set, or a text: ``digits``, a data set of the Hugging Face hub or
+            a path.
+        resume: go on with the run in ``out`` if there is one; ``recipe`` may then be left out.
+        settings: settings by their full key: ``{"train.epochs": 20}``.
+        progress: True shows it and False does not; None: in a terminal and in a notebook.
+        overrides: settings by the last part of their key: ``epochs=20``; or by full key.
+
+    Ctrl-C saves the state and then raises ``KeyboardInterrupt``, SIGTERM ``SystemExit``; a second
+    Ctrl-C does not wait. Outside of the main thread no signal is caught.
+
+    Raises ``InputError``, before anything is written, where recipe, data, device or folder do not
+    allow the training; ``NotFinite`` where the loss is not a finite number.
+    """
+    return _train(recipe, out, data, resume, settings, progress, overrides)
+
+
+def distill(
+    recipe: str | Path | Recipe | None = None,
+    *,
+    teachers: Sequence[str | os.PathLike[str]] | None = None,
+    out: str | os.PathLike[str],
+    data: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    progress: bool | None = None,
+    **overrides: Any,
+) -> Run:
+    """Train a recipe as the student of ``teachers``, and return the finished run.
+
+    ``teachers`` are runs, or weights by folder, name or ``hf-hub:owner/name``; several teach
+    together. None: those that the recipe names. The other arguments are those of ``train``.
+
+    Raises ``InputError`` where there are no teachers, and what ``train`` raises.
+    """
+    if isinstance(teachers, str | os.PathLike):
+        raise InputError(f"teachers is {os.fspath(teachers)!r}; give a list of teachers")
+    if teachers is not None:
+        named = [os.fspath(teacher) for teacher in teachers]
+        overrides = {"teachers": named, **overrides}
+    return _train(recipe, out, data, resume, settings, progress, overrides, needs_teachers=True)
+
+
+def study(
+    study: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    max_parallel: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    progress: bool | None = None,
+    **overrides: Any,
+) -> list[dict[str, Any]]:
+    """Train every run of a study, teachers first; given again, it goes on.
+
+    Args:
+        study: a YAML file, or a shipped study's name.
+        out: the study's folder, a new one or one to go on with.
+        max_parallel: train so many runs at once; None: as many as pay.
+        settings, progress, overrides: as ``train`` takes them, for every run.
+
+    Returns a row for each run: its name, ``status``, ``reason`` where it is not finished, and
+    figures. A run that fails stops only those that need it. Ctrl-C as in ``train``.
+
+    Raises ``InputError``, before anything is started, where ``out`` holds another study, or a run
+    cannot be trained here.
+    """
+    from ghostnet_small.recipe.overrides import override_words
+    from ghostnet_small.recipe.shipped_recipes import find_study
+    from ghostnet_small.study.local_engine import LocalEngine
+    from ghostnet_small.study.planning import plan_study
+    from ghostnet_small.study.runner import run_study
+    from ghostnet_small.study.study_progress import StudyProgress
+    from ghostnet_small.train.interrupt import stop_signals
+    from ghostnet_small.train.shown_progress import quiet_console
+
+    words, folder = override_words(settings, overrides), expanded(os.fspath(out))
+    planned = plan_study(find_study(os.fspath(study)), words, folder)
+    jobs = [run.job(folder) for run in planned.runs]
+    shown = StudyProgress(jobs, quiet_console(progress))
+    with _stop_reaches_caller("the same call goes on"), stop_signals() as stop, shown:
+        value = run_study(
+            planned,
+            folder,
+            max_parallel=max_parallel,
+            overrides=words,
+            watcher=shown,
+            stop_signal=stop,
+            engine=LocalEngine(),
+        )
+    rows: list[dict[str, Any]] = value["runs"]
+    return rows
+
+
+def _train(
+    recipe: str | Path | Recipe | None,
+    out: str | os.PathLike[str],
+    data: str | os.PathLike[str] | None,
+    resume: bool,
+    settings: Mapping[str, Any] | None,
+    progress: bool | None,
+    overrides: Mapping[str, Any],
+    needs_teachers: bool = False,
+) -> Run:
+    from ghostnet_small.recipe.overrides import override_words
+    from ghostnet_small.run.train_recipe import recipe_named, recipe_to_resume, resumes, train_in
+    from ghostnet_small.train.processes import joined
+    from ghostnet_small.train.shown_progress import shown_progress
+
+    words, folder = override_words(settings, overrides, data=data), expanded(os.fspath(out))
+    with joined() as processes, _stop_reaches_caller("the same call with resume=True goes on"):
+        with processes.agreed():
+            goes_on = resumes(folder, recipe, resume)
+            if goes_on:
+                found = recipe_to_resume(folder, recipe, words)
+            else:
+                found = recipe_named(recipe, words)
+            if needs_teachers and not found.distill.teachers:
+                raise InputError('distill needs teachers; give teachers=["runs/NAME", ...]')
+        shown = shown_progress(found.train, progress, main=processes.is_main)
+        summary = train_in(
+            *(folder, found, words), resumes=goes_on, progress=shown, processes=processes
+        )
+    return Run(folder, summary)
+
+
+@contextmanager
+def _stop_reaches_caller(how_to_go_on: str) -> Iterator[None]:
+    """Raise, for a signal that has stopped what runs and is saved, what Python raises for it."""
+    from ghostnet_small.train.interfaces import Interrupted
+
+    try:
+        yield
+    except Interrupted as error:
+        if error.signal_number == signal.SIGINT:
+            raise KeyboardInterrupt(f"all is saved; {how_to_go_on}") from None
+        raise SystemExit(128 + error.signal_number) from None
