@@ -13,6 +13,7 @@ from typing import Any
 from ghostnet_small import terminal
 from ghostnet_small.benchmark_commands import BENCHMARKS
 from ghostnet_small.command import Command, Commands, Failed, number, positive, remark
+from ghostnet_small.completion_command import completion_options, completion_script, show_script
 from ghostnet_small.demo_command import demo, demo_options, demo_settings, show_demo
 from ghostnet_small.deploy_command import export, export_options, export_settings, show_export
 from ghostnet_small.errors import InputError
@@ -229,6 +230,10 @@ def _data(args: argparse.Namespace) -> dict[str, Any]:
     return report_data(recipe, save=args.save, count=args.count or 10, views=args.views)
 
 
+def _completion(args: argparse.Namespace) -> str:
+    return completion_script(args.shell, COMMANDS)
+
+
 COMMANDS: Commands = {
     "train": Command(
         "Train a recipe into a new run's folder, or go on with a run.",
@@ -308,4 +313,8 @@ COMMANDS: Commands = {
         *(queue_options, queue, show_queue),
     ),
     "benchmark": BENCHMARKS,
+    "completion": Command(
+        "Print a script that completes commands and options in a shell.",
+        *(completion_options, _completion, show_script),
+    ),
 }
