@@ -7,6 +7,7 @@ import os
 import platform
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -24,6 +25,7 @@ from ghostnet_small.launcher import available_cores
 from ghostnet_small.native import library
 from ghostnet_small.nn import fold
 from ghostnet_small.study import provenance
+from ghostnet_small.study.plan import plan_study
 
 SOURCES = Path(__file__).parents[1] / "src/ghostnet_small"
 
@@ -74,7 +76,7 @@ def test_what_windows_lacks_is_imported_in_one_place() -> None:
 
 
 @pytest.fixture
-def mac(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def mac(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """A Mac with an M2: no ``/proc``, no affinity, a ``sysctl``."""
     sysctl = tmp_path / "sysctl"
     sysctl.write_text('#!/bin/sh\n[ "$*" = "-n machdep.cpu.brand_string" ] && echo "Apple M2"\n')
@@ -125,9 +127,6 @@ def test_a_mac_tells_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_memory_has_an_end_where_nothing_tells_what_is_free(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(memory, "free_memory", lambda: memory_of(tmp_path))
-    memory_of = memory.__dict__["free_memory"]  # of a root without /proc
-    monkeypatch.undo()
     assert memory.free_memory(tmp_path) == float("inf")
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     monkeypatch.setattr(memory, "free_memory", lambda: float("inf"))
@@ -221,10 +220,7 @@ def test_a_fold_lies_where_its_convolution_lies() -> None:
 
 
 def test_runs_of_a_study_differ_by_more_than_case(tmp_path: Path) -> None:
-    from ghostnet_small.study.plan import plan_study
-
     file = tmp_path / "study.yaml"
-    recipe = "{data: {source: digits}}"
-    file.write_text(f"name: s\nruns:\n  - {{name: Base, recipe: x}}\n  - {{name: base}}\n{recipe}")
-    with pytest.raises(InputError, match="base"):
+    file.write_text("name: s\nrecipe: quickstart-digits\nruns: {Base: {}, base: {}}\n")
+    with pytest.raises(InputError, match="two runs called Base and base; give one of them"):
         plan_study(file, [], tmp_path / "out")
