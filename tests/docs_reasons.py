@@ -17,6 +17,18 @@ NOT_RUN = {
     "ghostnet-small predict runs/NAME/export/model.c picture.png": (
         "compiles a file once more; own-pictures.md does"
     ),
+    "python3 -m venv fresh": "a second environment; tests/test_wheel.py runs the wheel alone",
+    "fresh/bin/pip install dist/ghostnet_small-VERSION-py3-none-any.whl": (
+        "of a release; tests/test_wheel.py builds it and runs it"
+    ),
+    "fresh/bin/ghostnet-small --version": "of the environment above",
+    "fresh/bin/ghostnet-small models": "of the environment above",
+    "fresh/bin/ghostnet-small train quickstart-digits --out trained": "of the environment above",
+    "fresh/bin/ghostnet-small demo": "of the environment above",
+    "git tag --sign vVERSION": "of a release",
+    "git push origin vVERSION": "of a release",
+    "twine check --strict dist/ghostnet_small-VERSION-py3-none-any.whl": "of a release",
+    "twine upload dist/ghostnet_small-VERSION-py3-none-any.whl": "of a release",
 }
 
 # Commands that are only parsed, and recipes in them only resolved.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import functools
 import hashlib
 import json
@@ -19,6 +18,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ghostnet_small.errors import InputError
+from ghostnet_small.platforms import check_system
+
+check_system()
+import fcntl  # noqa: E402  (not there on Windows, where the line above says so)
 
 DIGEST = "digest"
 LARGEST_TEXT = 64 << 20  # bytes
@@ -45,7 +48,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         with partial.open("xb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
-            os.fsync(file.fileno())
+            to_disk(file.fileno())
         os.replace(partial, path)
     except BaseException as error:
         # A failure to clear up says less than the first one; the next write overwrites it anyway.
@@ -355,9 +358,22 @@ def sync(path: Path) -> None:
     """Make a file's content, or the renames in a folder, survive a loss of power."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        to_disk(handle)
     finally:
         os.close(handle)
+
+
+def to_disk(handle: int) -> None:
+    """Write what the system and the disk hold back of an open file.
+
+    On macOS ``fsync`` leaves it in the disk's own memory, which a loss of power empties.
+    """
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:
+        with suppress(OSError):  # of a file system that does not know it
+            fcntl.fcntl(handle, full)
+            return
+    os.fsync(handle)
 
 
 def lock_folder(folder: Path, patience: float = 0.0) -> int:
@@ -369,7 +385,7 @@ def lock_folder(folder: Path, patience: float = 0.0) -> int:
     until = time.monotonic() + patience
     while True:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hold(handle, wait=False)
             return handle
         except BlockingIOError:
             if time.monotonic() >= until:
@@ -379,6 +395,15 @@ def lock_folder(folder: Path, patience: float = 0.0) -> int:
         except OSError:
             # Some file systems of a network know no locks of folders; then nobody is kept out.
             return handle
+
+
+def hold(handle: int, *, wait: bool) -> None:
+    """Lock an open file or folder until it is closed, here and in all that inherited it.
+
+    Raises ``BlockingIOError`` where another process holds it, unless it may ``wait``; ``OSError``
+    where the file system knows no locks.
+    """
+    fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def check_regular(path: Path) -> None:

@@ -15,6 +15,7 @@ import torch
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_bytes
+from ghostnet_small.platforms import apple_processor
 from ghostnet_small.version import __version__
 
 LIBRARIES = ("torchvision", "timm", "datasets", "numpy", "pillow", "scikit-learn")
@@ -139,7 +140,7 @@ def _cpu_name() -> str:
         key, _, value = line.partition(":")
         if key.strip() == "model name" and value.strip():
             return value.strip()
-    return platform.processor() or platform.machine()
+    return apple_processor() or platform.processor() or platform.machine()
 
 
 def _version(distribution: str) -> str | None:

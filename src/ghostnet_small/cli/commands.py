@@ -13,6 +13,7 @@ from typing import Any
 from ghostnet_small.cli import terminal
 from ghostnet_small.cli.benchmark import BENCHMARKS
 from ghostnet_small.cli.command import Command, Commands, Failed, number, positive, remark
+from ghostnet_small.cli.completion import completion_options, completion_script, show_script
 from ghostnet_small.cli.demo import demo, demo_options, demo_settings, show_demo
 from ghostnet_small.cli.export import export, export_options, export_settings, show_export
 from ghostnet_small.cli.hub import (
@@ -207,6 +208,10 @@ def _data(args: argparse.Namespace) -> dict[str, Any]:
     return report_data(recipe, save=args.save, count=args.count or 10, views=args.views)
 
 
+def _completion(args: argparse.Namespace) -> str:
+    return completion_script(args.shell, COMMANDS)
+
+
 COMMANDS: Commands = {
     "train": Command(
         "Train a recipe into a new run's folder, or go on with a run.",
@@ -266,4 +271,8 @@ COMMANDS: Commands = {
         *(report_options, report, show_report),
     ),
     "benchmark": BENCHMARKS,
+    "completion": Command(
+        "Print a script that completes commands and options in a shell.",
+        *(completion_options, _completion, show_script),
+    ),
 }

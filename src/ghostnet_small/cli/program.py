@@ -31,6 +31,7 @@ from ghostnet_small.cli.command import (
 from ghostnet_small.cli.commands import COMMANDS
 from ghostnet_small.errors import InputError, os_error_text
 from ghostnet_small.launcher import launched
+from ghostnet_small.platforms import check_system
 from ghostnet_small.version import __version__
 
 
@@ -126,6 +127,7 @@ def main(
     words = sys.argv[1:] if argv is None else list(argv)
     open_streams()
     try:
+        check_system()
         _dispatch(words, commands, program)
         sys.stdout.flush()
     except InputError as error:

@@ -172,7 +172,7 @@ def share_above(logits: Tensor, temperature: float, threshold: float = 0.98) -> 
     logits, _ = _checked(logits, logits, temperature)
     if not (_is_number(threshold) and 0 <= threshold <= 1):
         raise InputError(f"threshold is {threshold!r}; it must be a probability, such as 0.98")
-    return ((logits / temperature).softmax(1).amax(1) > threshold).double().mean().item()
+    return ((logits / temperature).softmax(1).amax(1) > threshold).cpu().double().mean().item()
 
 
 def _checked(

@@ -28,15 +28,20 @@ def is_folded(model: nn.Module) -> bool:
 def affine_of_bn(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Scale and shift, float64 ``(C,)`` each, that ``bn`` applies in evaluation mode."""
     assert bn.running_mean is not None and bn.running_var is not None
-    scale = bn.weight.double() / torch.sqrt(bn.running_var.double() + bn.eps)
-    return scale, bn.bias.double() - bn.running_mean.double() * scale
+    scale = double(bn.weight) / torch.sqrt(double(bn.running_var) + bn.eps)
+    return scale, double(bn.bias) - double(bn.running_mean) * scale
+
+
+def double(weights: Tensor) -> Tensor:
+    """``weights`` in float64, on the CPU where they lie on Apple's GPU, which has no float64."""
+    return (weights.cpu() if weights.device.type == "mps" else weights).double()
 
 
 def fold_conv_bn(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Kernel ``(O, I / groups, kh, kw)`` and bias ``(O,)``, float64, of ``bn(conv(x))``."""
     scale, shift = affine_of_bn(bn)
-    kernel = conv.weight.double() * scale[:, None, None, None]
-    bias = shift if conv.bias is None else shift + conv.bias.double() * scale
+    kernel = double(conv.weight) * scale[:, None, None, None]
+    bias = shift if conv.bias is None else shift + double(conv.bias) * scale
     return kernel, bias
 
 

@@ -61,8 +61,11 @@ def plan_study(file: Path, overrides: Sequence[str], out: Path, *, outside: bool
     if not runs:
         raise InputError(f"{file} has no run; give it runs, or students with strategies")
     for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"{file} has two runs called {name}; give one of them another name")
+        # Also in a folder of macOS, where these would be one.
+        same = [other for other in names if other.casefold() == name.casefold()]
+        if len(same) > 1:
+            both = " and ".join(dict.fromkeys(same))
+            raise InputError(f"{file} has two runs called {both}; give one of them another name")
     runs = [_with_teachers(run, names, out, outside) for run in runs]
     return Study(
         study.name,

@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from ghostnet_small.platforms import machine_memory
+
 SHARE = 0.5  # of the free memory; cutting a set into splits copies it once
 
 
@@ -13,12 +15,13 @@ def memory_budget(gib: float | None) -> float:
     """Bytes that a set may take in memory: ``gib`` GiB, or half of what is free.
 
     Free is what the machine has, or what the control group leaves, whichever is less; several
-    processes on one machine (torchrun's ``LOCAL_WORLD_SIZE``) share it.
+    processes on one machine (torchrun's ``LOCAL_WORLD_SIZE``) share it. Where the system tells
+    nothing of the kind, as macOS, all memory counts as free.
     """
     if gib is not None:
         return gib * 2**30
     here = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    return SHARE * free_memory() / max(int(here) if here.isdigit() else 1, 1)
+    return SHARE * min(free_memory(), machine_memory()) / max(int(here) if here.isdigit() else 1, 1)
 
 
 def free_memory(root: Path = Path("/")) -> float:

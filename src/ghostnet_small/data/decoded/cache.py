@@ -9,7 +9,6 @@ crash where it stood, and a block that was damaged later is decoded again.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -24,7 +23,7 @@ import numpy as np
 
 from ghostnet_small.data.decoded.decode import Block, Format
 from ghostnet_small.errors import InputError, os_error_text
-from ghostnet_small.files import no_follow, private_folder
+from ghostnet_small.files import hold, no_follow, private_folder
 
 BLOCK_BYTES, BLOCK_ROWS = 2 << 20, 512
 
@@ -242,7 +241,7 @@ def locked(root: Path, key: str) -> Iterator[None]:
     while True:
         handle = no_follow(str(path), os.O_RDWR | os.O_CREAT)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            hold(handle, wait=True)
             # The one before may have removed the file that was waited for.
             with suppress(FileNotFoundError):
                 if os.fstat(handle).st_ino == path.stat().st_ino:

@@ -16,12 +16,14 @@ import platform
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import torch
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import NO_ROOM, OFF, cached_file, no_temporary_room, temporary_folder
+from ghostnet_small.platforms import apple_processor
 
 SWITCH = "GHOSTNET_KERNELS"
 _SOURCES = Path(__file__).parent
@@ -35,6 +37,9 @@ _CHOICES = [
     ["-mcpu=native"],
     [],
 ]
+# Apple's clang knows no -fopenmp. Another clang brings its own libomp, which ends the process
+# where it meets the one that PyTorch has loaded.
+_APPLE_CHOICES = [["-march=native"], ["-mcpu=native"], []]
 _SECONDS = 300
 _log = logging.getLogger(__name__)
 
@@ -80,11 +85,15 @@ def _key(compiler: list[str]) -> str:
     """Of all that the compiled kernels depend on: a folder of caches may serve many machines."""
     version = subprocess.run([*compiler, "--version"], capture_output=True, timeout=_SECONDS)
     parts = [file.read_bytes() for file in sorted(_SOURCES.glob("*.[ch]"))]
-    parts += [version.stdout, repr((compiler, _FLAGS, _CHOICES)).encode(), processor().encode()]
+    parts += [version.stdout, repr((compiler, _FLAGS, _choices())).encode(), processor().encode()]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(hashlib.sha256(part).digest())
     return digest.hexdigest()[:24]
+
+
+def _choices() -> list[list[str]]:
+    return _APPLE_CHOICES if sys.platform == "darwin" else _CHOICES
 
 
 def processor() -> str:
@@ -93,7 +102,7 @@ def processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").split("\n\n")[0].splitlines()
     except OSError:
-        return name
+        return f"{name} {apple_processor()}"
     tell = ("model name", "flags", "Features", "CPU part")
     return "\n".join([name, *(line for line in lines if line.startswith(tell))])
 
@@ -104,7 +113,7 @@ def _compile(compiler: list[str], real: str) -> bytes:
     with temporary_folder() as folder:
         out = folder / "kernels.so"
         size = 4 if real == "float" else 8
-        for choice in _CHOICES:
+        for choice in _choices():
             command = [*compiler, *_FLAGS, *choice, f"-DREAL={real}", f"-DREAL_BYTES={size}"]
             command += ["-o", str(out), str(_SOURCES / "kernels.c")]
             try:
