@@ -29,7 +29,7 @@ from pathlib import Path
 try:
     from ghostnet_small.recipe.recipe import read_recipe
 except ImportError:
-    from ghostnet_small.study.recipe import read_recipe
+    from ghostnet_small.recipe.recipe import read_recipe
 found = {}
 for file in sorted(Path("recipes").rglob("*.yaml")):
     if "studies" not in file.parts:
@@ -41,7 +41,9 @@ STUDY = """
 name: tiny
 recipe: quickstart-digits
 settings:
-  {model: {width: 0.1}, data: {limit: 64}, train: {epochs: 1, batch_size: 16, threads: 1, device: cpu}}
+  model: {width: 0.1}
+  data: {limit: 64}
+  train: {epochs: 1, batch_size: 16, threads: 1, device: cpu}
 students: {strategies: {plain: {seeds: [0, 1]}}}
 """
 TRAIN = (

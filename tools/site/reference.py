@@ -9,6 +9,7 @@ import re
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import ghostnet_small
 from ghostnet_small.cli.command import PROGRAM, Command, Commands
@@ -26,6 +27,11 @@ DOORS = (PACKAGE, "ghostnet_small.distill")
 # What users reach from Python: a page's name, its title and its modules.
 API = {
     "package": ("The package", PACKAGE),
+    "verbs": (
+        "The commands in Python",
+        *("ghostnet_small.verbs.training", "ghostnet_small.verbs.using"),
+        "ghostnet_small.verbs.results",
+    ),
     "networks": (
         "Networks",
         *("ghostnet_small.models.ghostnetv3", "ghostnet_small.models.timm_network"),
@@ -52,7 +58,8 @@ API = {
     ),
     "classifiers": (
         "Classifiers and predictions",
-        *("ghostnet_small.use.classifier", "ghostnet_small.use.prediction"),
+        *("ghostnet_small.use.classifier", "ghostnet_small.use.image_inputs"),
+        "ghostnet_small.use.prediction",
     ),
     "weights": (
         "Weights, their cards and the hub",
@@ -188,6 +195,9 @@ def _elsewhere() -> dict[str, str]:
     described = {module for _, *modules in API.values() for module in modules}
     found = {name: getattr(ghostnet_small, name) for name in ghostnet_small.__all__}
     homes = {name: getattr(thing, "__module__", "") for name, thing in found.items()}
+    # Packages that are called in place of the verbs of their names.
+    called = [name for name, thing in found.items() if isinstance(thing, ModuleType)]
+    homes |= dict.fromkeys(called, "ghostnet_small.verbs.training")
     return {name: f"{home}.{name}" for name, home in homes.items() if home in described}
 
 
