@@ -23,7 +23,8 @@ from ghostnet_small.deploy.c.quantize import quantize
 from ghostnet_small.deploy.c.source import read_tag
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description
-from ghostnet_small.deploy.formats import open_file, relative_error
+from ghostnet_small.deploy.formats import open_file
+from ghostnet_small.deploy.session import relative_error
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.models.weights import load

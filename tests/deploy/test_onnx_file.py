@@ -13,7 +13,8 @@ from torch import nn
 from deploy_kit import CASES, Sample, check_answers, export, flipped
 from ghostnet_small.deploy.batches import PIECE
 from ghostnet_small.deploy.deployable import Deployable
-from ghostnet_small.deploy.formats import FORMATS, open_file, relative_error
+from ghostnet_small.deploy.formats import FORMATS, open_file
+from ghostnet_small.deploy.session import relative_error
 from ghostnet_small.errors import InputError
 
 if FORMATS["onnx"].missing():

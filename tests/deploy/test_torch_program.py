@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from deploy_kit import BOUND, CASES, Sample, check_answers, export, flipped
-from ghostnet_small.deploy.formats import open_file, relative_error
+from ghostnet_small.deploy.formats import open_file
+from ghostnet_small.deploy.session import relative_error
 from ghostnet_small.errors import InputError
 
 Change = Callable[[dict[str, Any]], None]

@@ -9,24 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ghostnet_small.deploy.description import Description, Precision
 from ghostnet_small.errors import InputError
 
-Array = NDArray[Any]
-
-
-class Session(Protocol):
-    """An exported network, ready to run."""
-
-    description: Description
-
-    def __call__(self, pictures: Array) -> Array:
-        """``(N, C, H, W)`` of the type that ``description.input`` says, to float32 ``(N, K)``."""
+if TYPE_CHECKING:
+    # Help texts list the formats, and do not wait for torch.
+    from ghostnet_small.deploy.description import Precision
+    from ghostnet_small.deploy.session import Session
 
 
 @dataclass(frozen=True)
@@ -185,8 +175,3 @@ def open_file(path: Path, threads: int = 1, *, trust: bool = False) -> Session:
     if not trust and form.checked:
         module.check_file(path)
     return opener(path, threads)
-
-
-def relative_error(found: Array, exact: Array) -> float:
-    """``max|found - exact| / max|exact|``; not a number where one of them is not."""
-    return float(np.abs(found.astype(np.float64) - exact).max() / np.abs(exact).max())

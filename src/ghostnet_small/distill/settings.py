@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from dataclasses import dataclass
 from typing import Literal
 
 from ghostnet_small.data.counter_rng import check_seed
+from ghostnet_small.distill.losses import LOSSES
 from ghostnet_small.errors import InputError
 
-Loss = Literal["kd", "dkd", "dist", "logit_standardized"]
 Mean = Literal["probabilities", "logits"]
 Targets = Literal["cached", "live"]
 Answers = Literal["float32", "fastest"]
@@ -58,7 +59,7 @@ class DistillSettings:
     teachers: tuple[str, ...] = ()
     teacher_shares: tuple[float, ...] | None = None
     mean: Mean = "probabilities"
-    loss: Loss = "kd"
+    loss: str = "kd"
     temperature: float = 4.0
     ce_weight: float = 0.1
     kd_weight: float = 0.9
@@ -77,6 +78,11 @@ class DistillSettings:
 
     def __post_init__(self) -> None:
         """Raises ``InputError`` for a value outside its range, or two that exclude each other."""
+        if self.loss not in LOSSES:
+            near = difflib.get_close_matches(self.loss, LOSSES, n=1, cutoff=0.0)[0]
+            raise InputError(
+                f"loss {self.loss!r} is not known; the nearest is {near}, of {', '.join(LOSSES)}"
+            )
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise InputError(
                 f"temperature {self.temperature!r} is not allowed; give a number above 0"

@@ -9,13 +9,12 @@ from numbers import Integral, Real
 from typing import Any, get_args
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.models.ghostnetv3 import GHOSTNETV3, GHOSTNETV3_SMALL, GhostNetV3
+from ghostnet_small.models.ghostnetv3 import ARCHITECTURES, GhostNetV3
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.settings import Interpolation, ModelSettings
 from ghostnet_small.models.teachers import PREFIX, TEACHERS, is_timm, teacher_of
 from ghostnet_small.models.timm_network import create_timm
 
-ARCHITECTURES = {"ghostnetv3_small": GHOSTNETV3_SMALL, "ghostnetv3": GHOSTNETV3}
 NAMES = (*ARCHITECTURES, *TEACHERS)
 # GN-S 100 would have some 20 billion parameters; beyond it the number is a mistake.
 MAX_WIDTH = 100.0
