@@ -24,7 +24,7 @@ from ghostnet_small.models.shipped import shipped_weights
 from ghostnet_small.study import distill_speed, option_values, train_speed
 
 HEAVY = (
-    *("torch", "numpy", "matplotlib", "datasets", "accelerate", "jsonargparse", "sklearn", "PIL"),
+    *("torch", "numpy", "matplotlib", "datasets", "accelerate", "pydantic", "sklearn", "PIL"),
     *("huggingface_hub", "safetensors", "rich", "yaml"),
 )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ghostnet_small.data.counter_rng import check_seed
 from ghostnet_small.errors import InputError
+from ghostnet_small.fields import LATER, PLACE
 
 Loss = Literal["kd", "dkd", "dist", "logit_standardized"]
 Mean = Literal["probabilities", "logits"]
@@ -55,7 +56,7 @@ class DistillSettings:
     standardisation arXiv:2403.01427; attention arXiv:1612.03928; hints arXiv:1412.6550.
     """
 
-    teachers: tuple[str, ...] = ()
+    teachers: tuple[str, ...] = field(default=(), metadata=PLACE)
     teacher_shares: tuple[float, ...] | None = None
     mean: Mean = "probabilities"
     loss: Loss = "kd"
@@ -67,8 +68,8 @@ class DistillSettings:
     inter_weight: float = 1.0
     intra_weight: float = 1.0
     targets: Targets = "cached"
-    cache: str | None = None
-    answers: Answers = "float32"
+    cache: str | None = field(default=None, metadata=PLACE)
+    answers: Answers = field(default="float32", metadata=LATER)
     view_seed: int | None = None
     attention: tuple[str, ...] = ()
     attention_weight: float = 1000.0

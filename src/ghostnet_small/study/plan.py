@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ghostnet_small.errors import InputError
+from ghostnet_small.errors import InputError, nearest
 from ghostnet_small.files import expanded
 from ghostnet_small.hub.models import CONFIG
 from ghostnet_small.models.registry import check_settings
@@ -33,7 +33,6 @@ from ghostnet_small.study.planned import (
 )
 from ghostnet_small.study.recipe import check_keys, keys_of, resolve_recipe
 from ghostnet_small.study.recipe_file import read_yaml
-from ghostnet_small.study.recipe_words import nearest
 from ghostnet_small.study.shipped import find_recipe
 
 
