@@ -16,6 +16,7 @@ LEAVES = {
     *(
         "callable_package",
         "errors",
+        "fields",
         "files",
         "hub",
         "launcher",
@@ -32,6 +33,7 @@ ROOMS = {
     "callable_package": set(),
     "errors": set(),
     "option_values": set(),
+    "fields": set(),
     "plain_yaml": set(),
     "version": set(),
     "platforms": {"errors"},

@@ -34,7 +34,7 @@ found = {}
 for file in sorted(Path("recipes").rglob("*.yaml")):
     if "studies" not in file.parts:
         recipe = read_recipe(file)
-        found[str(file)] = [recipe.hash, recipe.as_dict()]
+        found[str(file)] = recipe.hash
 print(json.dumps(found, default=str))
 """
 STUDY = """
@@ -55,7 +55,9 @@ TRAIN = (
     "--train.device",
     "cpu",
 )
-# They tell when and by what code a run was made, and how long it took.
+# Keys that tell when and by what code a run was made, and how long it took.
+# Settings that NEW has and OLD has not, at their defaults, as a recipe's YAML writes them.
+ADDED = ("  log: []",)
 VARYING = ("seconds", "images_per_s", "commit", "dirty", "libraries", "time", "started", "sessions")
 
 
@@ -101,6 +103,27 @@ class Tree:
         training.wait()
 
 
+def tensors(folder: Path, *patterns: str) -> dict[str, str]:
+    """The SHA-256 of the tensors of safetensors files, without what is noted beside them.
+
+    A setting that was added stands in the recipe that is noted there, and in no hash.
+    """
+    found = {}
+    for pattern in patterns:
+        for file in sorted(folder.glob(pattern)):
+            data = file.read_bytes()
+            head = 8 + int.from_bytes(data[:8], "little")
+            names = {k: v for k, v in json.loads(data[8:head]).items() if k != "__metadata__"}
+            sha = hashlib.sha256(json.dumps(names, sort_keys=True).encode() + data[head:])
+            found[str(file.relative_to(folder))] = sha.hexdigest()
+    return found
+
+
+def settings_of(file: Path) -> list[str]:
+    """The lines of a run's recipe without its digest and without settings that were added."""
+    return [line for line in file.read_text().splitlines() if line[:1] != "#" and line not in ADDED]
+
+
 def digests(folder: Path, *patterns: str) -> dict[str, str]:
     """The SHA-256 of the files of ``folder`` that match, by their relative names."""
     files = sorted({file for pattern in patterns for file in folder.glob(pattern)})
@@ -129,15 +152,15 @@ def results_of(tree: Tree, images: Path) -> dict[str, Any]:
     run, found = tree.place / "run", dict[str, Any]()
     found["recipes"] = json.loads(tree.python("-c", RECIPES))
     tree.program("train", *TRAIN, "--out", run)
-    found["weights"] = digests(run, "last/*.safetensors", "best/*.safetensors")
-    found["recipe.yaml"] = digests(run, "recipe.yaml")
+    found["weights"] = tensors(run, "last/*.safetensors", "best/*.safetensors")
+    found["recipe.yaml"] = settings_of(run / "recipe.yaml")
     found["curves"] = rows(run / "metrics.jsonl")
     found["evaluation"] = steady(json.loads(tree.program("evaluate", run, "--json")))
     del found["evaluation"]["weights"]
     answers = json.loads(tree.program("predict", run, images, "--json"))
     found["predictions"] = [{**one, "path": Path(one["path"]).name} for one in answers]
     tree.program("fold", run, "--out", tree.place / "folded")
-    found["folded"] = digests(tree.place / "folded", "*.safetensors")
+    found["folded"] = tensors(tree.place / "folded", "*.safetensors")
     tree.program("export", run, "--formats", "c", "--int8", "--out", tree.place / "export")
     found["C"] = digests(tree.place / "export", "*.[ch]")
     found["data"] = json.loads(tree.program("data", "--data.root", images, "--json"))
@@ -156,7 +179,7 @@ def compare(old: Tree, new: Tree, images: Path) -> dict[str, bool]:
     begun = old.place / "begun"
     old.begin(begun)
     new.program("train", "--resume", begun)
-    same["resumed"] = digests(begun, "last/*.safetensors") == {
+    same["resumed"] = tensors(begun, "last/*.safetensors") == {
         name: digest for name, digest in after["weights"].items() if name.startswith("last/")
     }
     (old.place / "study.yaml").write_text(STUDY)

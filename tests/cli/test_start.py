@@ -24,7 +24,7 @@ from ghostnet_small.models.peers import PEERS
 from ghostnet_small.models.shipped_weights import shipped_weights
 
 HEAVY = (
-    *("torch", "numpy", "matplotlib", "datasets", "accelerate", "jsonargparse", "sklearn", "PIL"),
+    *("torch", "numpy", "matplotlib", "datasets", "accelerate", "pydantic", "sklearn", "PIL"),
     *("huggingface_hub", "safetensors", "rich", "yaml"),
 )
 

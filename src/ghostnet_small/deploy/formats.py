@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from ghostnet_small.errors import InputError
+from ghostnet_small.errors import InputError, nearest
 
 if TYPE_CHECKING:
     # Help texts list the formats, and do not wait for torch.
@@ -139,10 +138,9 @@ def chosen_formats(names: Sequence[str]) -> list[Format]:
         return [form for form in FORMATS.values() if not form.missing()]
     for name in names:
         if name not in FORMATS:
-            near = difflib.get_close_matches(name, FORMATS, n=1, cutoff=0.0)[0]
             raise InputError(
-                f"format {name!r} is not known; the nearest is {near}, of {', '.join(FORMATS)}, "
-                "or all"
+                f"format {name!r} is not known; {nearest(name, FORMATS)}, of "
+                f"{', '.join(FORMATS)}, or all"
             )
         FORMATS[name].check()
     return [FORMATS[name] for name in dict.fromkeys(names)]

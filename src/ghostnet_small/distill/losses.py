@@ -7,7 +7,6 @@ arXiv:1503.02531, section 2, by which its gradient keeps its size while the temp
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ghostnet_small.errors import InputError
+from ghostnet_small.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from ghostnet_small.distill.settings import DistillSettings
@@ -138,10 +137,9 @@ def ensemble_logits(
     temperature that is not a number above 0.
     """
     if mean not in get_args(Mean):
-        near = difflib.get_close_matches(str(mean), get_args(Mean), n=1, cutoff=0.0)[0]
         raise InputError(
-            f"mean {mean!r} is not known; did you mean {near!r}? "
-            f"Known are {', '.join(get_args(Mean))}"
+            f"mean {mean!r} is not known; {nearest(mean, get_args(Mean))}, of "
+            f"{', '.join(get_args(Mean))}"
         )
     if not teacher_logits:
         raise InputError("teacher_logits are those of no teacher; give at least one")
