@@ -41,7 +41,7 @@ ROOMS = {
     "launcher": {"errors"},
     "tensorfile": {"errors", "files"},
     "hub": {"errors", "files"},
-    "provenance": {"errors", "files", "version"},
+    "provenance": {"errors", "files", "platforms", "version"},
     "nn": LEAVES,
     "models": LEAVES | {"nn"},
     "fast": LEAVES | {"nn", "models"},

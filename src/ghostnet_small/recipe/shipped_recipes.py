@@ -69,5 +69,5 @@ def _find(text: str, shipped: Mapping[str, Path], what: str, *starts: str) -> Pa
         return shipped[name]
     raise InputError(
         f"{what} {text} is not there; give a YAML file or a shipped {what} "
-        f"({nearest(name, shipped)}, of {', '.join(shipped)})"
+        f"({nearest(name, shipped) + ', of ' + ', '.join(shipped) if shipped else 'none'})"
     )
