@@ -29,7 +29,7 @@ from pathlib import Path
 try:
     from ghostnet_small.recipe.recipe import read_recipe
 except ImportError:
-    from ghostnet_small.recipe.recipe import read_recipe
+    from ghostnet_small.study.recipe import read_recipe
 found = {}
 for file in sorted(Path("recipes").rglob("*.yaml")):
     if "studies" not in file.parts:
