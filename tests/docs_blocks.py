@@ -38,10 +38,15 @@ class Block:
         return [line for line in lines if line.strip() and not line.startswith("#")]
 
 
+# tests/docs/test_extending.py follows it, in a copy of the sources.
+FOLLOWED = ROOT / "docs/extending.md"
+
+
 def pages() -> list[str]:
-    """Every page, the front page first, then the tutorials."""
+    """Every page but ``FOLLOWED``, the front page first, then the tutorials."""
     files = [ROOT / "README.md", *sorted((ROOT / "docs/tutorials").glob("*.md"))]
-    files += [file for file in sorted((ROOT / "docs").rglob("*.md")) if file not in files]
+    others = sorted((ROOT / "docs").rglob("*.md"))
+    files += [file for file in others if file not in files and file != FOLLOWED]
     return [file.relative_to(ROOT).as_posix() for file in files]
 
 

@@ -34,7 +34,7 @@ found = {}
 for file in sorted(Path("recipes").rglob("*.yaml")):
     if "studies" not in file.parts:
         recipe = read_recipe(file)
-        found[str(file)] = recipe.hash
+        found[str(file)] = recipe.hash()
 print(json.dumps(found, default=str))
 """
 STUDY = """

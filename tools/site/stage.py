@@ -56,6 +56,7 @@ PAGES = {
         "docs/performance",
         "docs/reliability",
         "docs/security",
+        "docs/extending",
         "docs/releasing",
         "CHANGELOG",
     ),
