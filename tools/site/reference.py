@@ -63,7 +63,7 @@ API = {
     "weights": (
         "Weights, their cards and the hub",
         *("ghostnet_small.models.weights", "ghostnet_small.models.shipped_weights"),
-        *("evidence.ship", "ghostnet_small.publish.weight_records"),
+        "ghostnet_small.publish.weight_records",
         *("ghostnet_small.publish.card", "ghostnet_small.publish.push_pull"),
     ),
     "demo": (
@@ -74,6 +74,7 @@ API = {
     "exports": (
         "Exported files",
         *("ghostnet_small.deploy.formats", "ghostnet_small.deploy.description"),
+        "ghostnet_small.deploy.session",
         *("ghostnet_small.use.export", "ghostnet_small.use.agreement"),
     ),
 }
