@@ -305,8 +305,8 @@ def test_without_a_token_or_offline_nothing_is_sent(
         answer = client.run("info", "hf-hub:me/cifar", "--json")
     finally:
         client.python(offline.format(False))
-    assert "HF_HUB_OFFLINE forbids to send" in error
-    assert "HF_HUB_OFFLINE forbids to fetch it; unset that, or give a folder" in absent
+    assert "HF_HUB_OFFLINE forbids sending" in error
+    assert "HF_HUB_OFFLINE forbids fetching it; unset that, or give a folder" in absent
     assert (answer.value["width"], answer.err) == (1.0, "")
     assert server.requests == []
 

@@ -1,4 +1,4 @@
-"""The card of a Hugging Face data set, ``README.md``: a stranger's text that names files, columns
+"""The card of a Hugging Face data set, ``README.md``: untrusted text that names files, columns
 and classes."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_EMPTY_LINES = 1000
 
 @dataclass(frozen=True)
 class Card:
-    """The claims of a data set's files about it; ``where`` is its name in messages.
+    """The description of a data set by its own files; ``where`` is its name in messages.
 
     ``configs`` are the sets that it holds, as ``README.md`` lists them; ``infos`` the columns of
     each in YAML's form, ``legacy`` those in JSON's.
@@ -46,14 +46,14 @@ class Card:
         base = str(PurePosixPath(config.get("data_dir") or "."))
         patterns = _patterns(config.get("data_files"), self.where)
         if patterns is None:
-            # The names that ``datasets`` takes for splits are its own business.
+            # ``datasets`` decides which names are splits.
             from datasets.data_files import _get_data_files_patterns
 
             patterns = _get_data_files_patterns(lambda pattern: _matching([pattern], base, files))
         return {split: _matching(of_split, base, files) for split, of_split in patterns.items()}
 
     def features(self) -> dict[str, Any]:
-        """The columns' types, as ``datasets.Features``; empty where the card does not tell them."""
+        """The columns' types, as ``datasets.Features``; empty where the card does not give them."""
         import datasets
         from datasets.info import DatasetInfosDict
 
@@ -117,7 +117,7 @@ def read_card(where: str, files: Mapping[str, Path]) -> Card:
 
 
 def check_inside(where: str, path: Any) -> None:
-    """Raises ``InputError`` where ``path``, which a card names, is none of the set's own files."""
+    """Raise ``InputError`` where ``path``, which a card names, is none of the set's own files."""
     if (
         not isinstance(path, str)
         or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:|[/~\\]", path)
@@ -132,7 +132,7 @@ def check_inside(where: str, path: Any) -> None:
 
 
 def check_columns(where: str, described: Any) -> None:
-    """Raises ``InputError`` where class names, as plain values, have numbers that are too large:
+    """Raise ``InputError`` where class names, as plain values, have numbers that are too large:
     ``datasets`` makes a list of all numbers up to the largest one."""
     left = [described]
     while left:

@@ -142,9 +142,9 @@ def test_class_names(tmp_path: Path) -> None:
         ({"y_train": TRAIN_LABELS[:5]}, "y_train holds int64 of shape (5,); the labels of x_train"),
         ({"y_train": np.eye(6, dtype=int)}, "of shape (6, 6); the labels of x_train are integers"),
         ({"y_train": np.zeros(6)}, "y_train holds float64 of shape (6,)"),
-        ({"y_test": [2, 2, 8]}, "x_test row 2 has the label 8, which no training picture has"),
+        ({"y_test": [2, 2, 8]}, "x_test row 2 has the label 8, which no training image has"),
         ({"y_test": ["a", "b", "a"]}, "labels of several kinds"),
-        ({"y_train": None}, "which are not pictures and labels of its train split"),
+        ({"y_train": None}, "which are not images and labels of its train split"),
         ({"x_valid": TEST, "y_valid": TEST_LABELS, "x_val": TEST, "y_val": [0]}, "has both"),
     ],
 )

@@ -296,11 +296,11 @@ def test_a_file_that_tells_another_number_of_rows(
         num_rows = 3
 
     monkeypatch.setattr(parquet, "read_metadata", lambda _: Damaged)
-    assert "it holds 2 rows and says 3" in error_of(root)
+    assert "it holds 2 rows, but its header says 3" in error_of(root)
 
 
 def test_a_card_that_calls_an_image_what_is_none(root: Path) -> None:
     describe(root, "dataset_info: {features: [{name: other, dtype: image}]}")
     table = pa.table({"other": [{"a": b"x"}] * 2, "label": ["a", "b"]})
     parquet.write_table(table, root / "data" / "train-0.parquet")
-    assert "other holds no picture bytes" in error_of(root)
+    assert "column other holds no image bytes" in error_of(root)

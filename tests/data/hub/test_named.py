@@ -437,7 +437,7 @@ def test_rows_are_read_one_at_a_time(tmp_path: Path) -> None:
     assert len(pictures) == 8
     assert pictures[5] == contents[5] and pictures[2:4] == contents[2:4]
     assert pictures[6] == contents[0]  # which is a file's
-    with pytest.raises(InputError, match="set train row 7: image holds no picture"):
+    with pytest.raises(InputError, match="set train row 7: column image holds no image"):
         pictures[7]
     with file.open("wb") as large:
         large.truncate(65 << 20)
@@ -461,7 +461,7 @@ def test_a_cell_names_no_file_of_this_machine(tmp_path: Path, path: str) -> None
 def test_a_cell_of_other_types_is_no_picture(cell: dict[str, Any]) -> None:
     dataset = datasets.Dataset.from_dict({"image": [cell]})
     pictures = ArrowPictures(dataset, "image", RowNames("set", 1), "hub 0", files=set())
-    with pytest.raises(InputError, match=r"set row 0: image (holds no picture|names)"):
+    with pytest.raises(InputError, match=r"set row 0: (column image holds no image|image names)"):
         pictures[0]
 
 

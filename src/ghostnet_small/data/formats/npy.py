@@ -1,4 +1,4 @@
-"""The arrays in an .npz file, with bounds: nothing in it is run and no header is believed."""
+"""The arrays in an .npz file, with bounds: nothing in it is run and no header is trusted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Capped(io.BufferedReader):
 
 @dataclass(frozen=True)
 class ArrayHeader:
-    """What an array in the file says of itself."""
+    """The name, type and shape of an array, as its header gives them."""
 
     name: str
     kind: str  # numpy's letter: u, i, b for integers, U, S for text, f for floats ...
@@ -62,7 +62,7 @@ class NpzFile:
         return [name.removesuffix(".npy") for name in self._zip.namelist() if name.endswith(".npy")]
 
     def header(self, name: str) -> ArrayHeader:
-        """What ``name`` says of itself.
+        """Return the header of the array ``name``.
 
         Raises ``InputError`` where it is no plain array.
         """
@@ -88,7 +88,7 @@ class NpzFile:
         with self._zip.open(member) as stream:
             stream.read(header.start)
             if member.compress_type == zipfile.ZIP_STORED and header.kind == "u" and size:
-                # Read once for its checksum, and held by the system's cache only.
+                # Read once for its checksum; only the system's cache holds it.
                 while stream.read(_MOST_READ):
                     pass
                 start = self._content_start(member) + header.start

@@ -1,4 +1,4 @@
-"""Pickled arrays, read by a machine that knows data and nothing that could be run."""
+"""A reader of pickled arrays that knows only data and can run no code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong with a named data set, each in one line that names the cure."""
+"""Errors with a named data set, each in one line that names the cure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOCAL = "give a copy with --data.root DIR"
 def data_set_errors(
     name: str, subset: str | None, revision: str | None, forms: str
 ) -> Iterator[None]:
-    """Failures of ``huggingface_hub`` and ``datasets`` about the set ``name`` as ``InputError``.
+    """Raise failures of the libraries with the data set ``name`` as ``InputError``.
 
     ``forms`` says what a directory given instead may hold.
     """
