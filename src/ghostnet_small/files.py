@@ -44,7 +44,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     try:
         check_no_link(path)
         partial.unlink(missing_ok=True)
-        # "x": a new file. One that is there, such as a stranger's link, is never opened.
+        # "x": a new file. An existing one, such as another user's link, is never opened.
         with partial.open("xb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
@@ -126,7 +126,7 @@ def _say_no_home() -> None:
 
 
 def private_folder(path: Path) -> None:
-    """Make the folder ``path`` and those above it, where they are missing, for this user alone."""
+    """Make the folder ``path`` and those above it, where they are missing, for this user only."""
     for folder in (*reversed(path.parents), path):
         folder.mkdir(mode=0o700, exist_ok=True)
 
@@ -262,7 +262,7 @@ def check_folder(path: Path, option: str) -> None:
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise InputError(
-            f"{option} {path} cannot be made: {parent} is no folder to write in; give another"
+            f"{option} {path} cannot be made: {parent} is not a folder to write to; give another"
         )
 
 
@@ -413,7 +413,7 @@ def check_regular(path: Path) -> None:
     """Raise ``InputError`` where ``path`` is a pipe, a device or a folder: reading could wait or
     never end; ``OSError`` where nothing is there."""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise InputError(f"{path} is no regular file; give a file")
+        raise InputError(f"{path} is not a regular file; give a file")
 
 
 def read_bytes(path: Path, largest: int = LARGEST_TEXT) -> bytes:

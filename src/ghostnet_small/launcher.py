@@ -16,7 +16,7 @@ from ghostnet_small.errors import InputError
 # A Python to start. -P: it imports nothing from the current folder, which may be untrusted.
 PYTHON = (sys.executable or "python", "-P")
 
-# Set for a training that was started among several: it ends when its standard input does.
+# Set for one of several trainings: it ends when its standard input does.
 FOLLOWS = "GHOSTNET_FOLLOWS"
 
 VARIABLES = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -86,5 +86,5 @@ def _number(name: str) -> int:
         return int(os.environ[name])
     except ValueError:
         raise InputError(
-            f"{name} is {os.environ[name]!r}, no whole number; torchrun sets it, else unset it"
+            f"{name} is {os.environ[name]!r}, not a whole number; torchrun sets it, else unset it"
         ) from None

@@ -1,4 +1,4 @@
-"""Differences between systems: the one that is refused, and what Linux tells by ``/proc``."""
+"""Differences between systems: the unsupported one, and values that Linux gives in ``/proc``."""
 
 from __future__ import annotations
 

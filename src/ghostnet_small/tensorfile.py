@@ -72,8 +72,8 @@ def read_tensors(
             ) from None
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(
-            f"{path} is damaged or no safetensors file ({reason[:200]}); copy it again or take an "
-            "earlier one"
+            f"{path} is damaged or not a safetensors file ({reason[:200]}); copy it again or take "
+            "an earlier one"
         ) from None
 
 

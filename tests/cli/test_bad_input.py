@@ -415,7 +415,7 @@ def test_a_run_folder_that_exists(run: Path, tmp_path: Path, refuse: Refuse) -> 
     (tmp_path / "other").mkdir()
     line = refuse("train", "--out", tmp_path / "other")
     assert "other exists" in line and "resume" not in line
-    assert "is no folder" in refuse("train", "--out", run / "recipe.yaml" / "new")
+    assert "is not a folder" in refuse("train", "--out", run / "recipe.yaml" / "new")
 
 
 def test_a_resume_with_changed_settings(run: Path, refuse: Refuse) -> None:

@@ -443,7 +443,7 @@ def test_skip_in_parquet(tmp_path: Path) -> None:
     said = sorted(message.removeprefix(f"{tmp_path}/")[:24] for message in data.skipped)
     assert said == [
         "test.parquet row 0: labe",
-        "train.parquet row 1: img",
+        "train.parquet row 1: col",
         "train.parquet row 2: lab",
         "train.parquet row 3 is n",
         "train.parquet row 5: lab",

@@ -48,7 +48,7 @@ def load_data(settings: DataSettings, fit: Fit | None = None) -> ImageData:
     training split after the hold-out, computed from exact integer sums; a channel that has one
     value everywhere gets the std 1/255, one grey step.
 
-    Raises ``InputError`` for settings that the source cannot meet and for images that cannot
+    Raises ``InputError`` for settings that do not fit the source and for images that cannot
     be read.
     """
     listing, where = _read(settings, known=fit)

@@ -190,7 +190,7 @@ def _of_the_server(chain: list[BaseException], asked: Asked) -> InputError | Non
             )
         if isinstance(error, errors.RevisionNotFoundError):
             return InputError(
-                f"{asked.revision_setting} {asked.revision!r} is no branch, tag or commit of "
+                f"{asked.revision_setting} {asked.revision!r} is not a branch, tag or commit of "
                 f"{what}; leave it out for the newest"
             )
         if isinstance(error, errors.HfHubHTTPError):

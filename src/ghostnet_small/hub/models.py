@@ -75,8 +75,8 @@ def read_hub_name(text: str | PurePath) -> HubName:
         or without_token(str(text)) != str(text)  # a token was pasted by mistake
     ):
         raise InputError(
-            f"{without_secrets(str(text))!r} is no name of a model of the hub; give owner/name or "
-            "owner/name@revision, of letters, digits, '-', '_' and '.'"
+            f"{without_secrets(str(text))!r} is not the name of a model of the hub; give "
+            "owner/name or owner/name@revision, of letters, digits, '-', '_' and '.'"
         )
     return HubName(repository, revision or None)
 

@@ -151,11 +151,11 @@ def test_labels_that_do_not_fit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "is no IDX file of unsigned bytes"),
-        (b"\0\0\x08", "is no IDX file"),
-        (b"\0\0\x0d\x03" + bytes(12), "is no IDX file"),  # floats
-        (b"\0\0\x08\x05" + bytes(20), "is no IDX file"),
-        (b"\x89PNG\r\n", "is no IDX file"),
+        (b"", "is not an IDX file of unsigned bytes"),
+        (b"\0\0\x08", "is not an IDX file"),
+        (b"\0\0\x0d\x03" + bytes(12), "is not an IDX file"),  # floats
+        (b"\0\0\x08\x05" + bytes(20), "is not an IDX file"),
+        (b"\x89PNG\r\n", "is not an IDX file"),
         (struct.pack("<4I", 2051, 2, 8, 8) + bytes(128), "has its header in little-endian order"),
         (b"\0\0\x08\x03\0\0", "ends within its header"),
         (idx_bytes(noise(2, 8, 8, 2)), "images have (N, H, W)"),

@@ -25,7 +25,7 @@ def memory_budget(gib: float | None) -> float:
 
 
 def free_memory(root: Path = Path("/")) -> float:
-    """Bytes that can be had without swapping; infinite where nothing tells."""
+    """Bytes that are free without swapping; infinite where the system does not tell."""
     found = [_group_v2(root), _group_v1(root)]
     if told := re.search(r"^MemAvailable:\s+(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE):
         found.append(1024 * int(told[1]))

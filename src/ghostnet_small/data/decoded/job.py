@@ -52,7 +52,7 @@ class Decoding:
 
 
 class Job:
-    """The pixels of some rows of a split, to be had in two steps: decode, then read.
+    """The pixels of some rows of a split, in two steps: decode, then read.
 
     ``rows`` int64, ascending. After ``decode`` the pixels lie in the cache, or in memory where
     there is none, and ``size_bytes`` is known.
@@ -138,7 +138,7 @@ class Job:
                 found = folder.read(keep=False)
             except (Damaged, FileNotFoundError):
                 if folder.path.exists():
-                    self.how.say(f"the cache {folder.path} is damaged and made anew")
+                    self.how.say(f"the cache {folder.path} is damaged and made again")
                 found = None
             if found is not None and not found.missing and not found.damaged:
                 return found.layout
@@ -147,7 +147,7 @@ class Job:
                 if found is not None and found.damaged:
                     self.how.say(
                         f"{len(found.damaged)} of {found.layout.blocks} blocks of the cache "
-                        f"{folder.path} are damaged and decoded again"
+                        f"{folder.path} are damaged and are decoded again"
                     )
                     folder.forget_facts()
                 form = self._form() if found is None else self._form_of(found.layout)

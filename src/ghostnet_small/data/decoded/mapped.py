@@ -66,7 +66,7 @@ class MappedImages:
         return (self[start : start + count] for start in range(0, len(self), count))
 
     def _announce(self, places: np.ndarray) -> None:
-        """Let the system read all pages of these images at once rather than one by one."""
+        """Ask the system to read all pages of these images at once, not one by one."""
         size = self._pixels[0].nbytes if len(self._pixels) else 0
         first = places.astype(np.int64) * size // _PAGE
         last = (places.astype(np.int64) * size + size - 1) // _PAGE

@@ -1,4 +1,4 @@
-"""A signature of images that tells, without decoding any, whether they have changed."""
+"""A signature of images that shows, without decoding any, whether they have changed."""
 
 from __future__ import annotations
 

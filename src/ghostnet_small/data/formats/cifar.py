@@ -134,7 +134,7 @@ def list_cifar(path: Path, label_column: str | None = None) -> Listing:
             names |= _read_names(content, layout, file, where)
     if len(layouts) != 1:
         raise InputError(
-            f"{path} is no archive of CIFAR-10 or of CIFAR-100: it has the files of "
+            f"{path} is not an archive of CIFAR-10 or CIFAR-100: it has the files of "
             f"{' and '.join(layout.folder for layout in layouts) or 'neither'}; unpack it and give "
             "the directory of one data set"
         )
@@ -172,8 +172,8 @@ def _read_part(content: Content, layout: _Layout, where: str) -> Part:
         length = len(layout.columns) + _PIXELS
         if not content or len(content) % length:
             raise InputError(
-                f"{where} has {len(content)} bytes, which is no multiple of {length}; download it "
-                "again"
+                f"{where} has {len(content)} bytes, which is not a multiple of {length}; "
+                "download it again"
             )
         records = np.frombuffer(content, np.uint8).reshape(-1, length)
         labels = {

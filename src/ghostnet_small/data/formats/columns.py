@@ -1,4 +1,4 @@
-"""The columns of a Hugging Face data set: which holds the images, and which the labels."""
+"""The columns of a Hugging Face data set: that of the images, and that of the labels."""
 
 from __future__ import annotations
 

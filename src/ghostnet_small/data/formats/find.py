@@ -1,4 +1,4 @@
-"""The forms that a data set on disk may have, and which one a path has."""
+"""The forms that a data set on disk may have, and the search for that of a path."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def _beside(root: Path, folders: list[Path]) -> list[str]:
     if others := [folder.name for folder in beside if holds_image(folder)]:
         more = ", ..." if len(others) > 5 else ""
         remarks.append(
-            f"passed over in {root}: the folders {', '.join(others[:5])}{more}, which are no "
+            f"passed over in {root}: the folders {', '.join(others[:5])}{more}, which are not "
             "splits; those are called train, validation (or valid, val) and test"
         )
     tables = [entry for entry in root.iterdir() if _is_parquet(entry.name)]

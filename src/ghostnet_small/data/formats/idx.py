@@ -188,7 +188,7 @@ def _read_shape(stream: Readable, file: Path) -> tuple[int, ...]:
         )
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] != _UNSIGNED_BYTE or not 1 <= head[3] <= 4:
         raise InputError(
-            f"{file} is no IDX file of unsigned bytes (it begins with {head.hex()}, not with "
+            f"{file} is not an IDX file of unsigned bytes (it begins with {head.hex()}, not with "
             "000008 and the number of axes); download it again"
         )
     axes = stream.read(4 * head[3])

@@ -66,7 +66,7 @@ def join_parts(
     for given in [names or [], *(part.names or [] for part in own)]:
         if any(isinstance(name, list | dict) for name in given):
             raise InputError(
-                f"{where}: column {column} has class names that are no text; write them as text"
+                f"{where}: column {column} has class names that are not text; write them as text"
             )
     renamed = bool(own) and all(part.names == own[0].names for part in own)
     meaning: dict[str, list[str] | None] = {}  # of the numbers in each file

@@ -150,21 +150,21 @@ def open_npz(path: Path, allowance: Allowance) -> Iterator[NpzFile]:
         raise InputError(f"{path} cannot be read ({os_error_text(error)})") from None
     except Exception as error:  # zipfile raises many types for a damaged file
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path} is no readable .npz file ({reason}); save it again") from None
+        raise InputError(f"{path} is not a readable .npz file ({reason}); save it again") from None
 
 
 def _read_header(stream: IO[bytes], name: str, where: str) -> ArrayHeader:
     head = stream.read(12)
     old = head[6:7] == b"\x01"
     if head[:6] != b"\x93NUMPY" or len(head) < 12 or head[6] not in (1, 2, 3):
-        raise InputError(f"{where} is no numpy array; save it again")
+        raise InputError(f"{where} is not a numpy array; save it again")
     length = int.from_bytes(head[8:10] if old else head[8:12], "little")
     text = (head[10:] if old else b"") + stream.read(min(length, 10_000))
     start = (10 if old else 12) + length
     match = _HEADER.fullmatch(text[:length].decode("latin1"))
     if match is None:
         raise InputError(
-            f"{where} is no plain array: objects, which would have to be unpickled, and records "
+            f"{where} is not a plain array: objects, which would have to be unpickled, and records "
             "are not read; save it with an integer or text dtype"
         )
     order, kind, size, fortran, shape = match.groups()

@@ -171,7 +171,7 @@ def _label_values(npz: NpzFile, header: ArrayHeader) -> np.ndarray:
     # Numbering the classes sorts a copy.
     values = npz.values(header, copies=4).reshape(-1)
     if header.kind == "U":
-        # Numpy takes any number for a character; Python does not.
+        # NumPy accepts any number as a character; Python does not.
         letters = values.view(header.dtype.byteorder.replace("|", "=") + "u4")
         if letters.max(initial=0) > 0x10FFFF:
             raise InputError(f"{npz.path} {header.name} is damaged; save it again")
@@ -199,7 +199,7 @@ def _shown(value: int | str | bytes, where: str) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        raise InputError(f"{where}: {value[:40]!r} is no UTF-8 text; save it as str") from None
+        raise InputError(f"{where}: {value[:40]!r} is not UTF-8 text; save it as str") from None
 
 
 def _by_classes(

@@ -51,5 +51,5 @@ def check_class_names(names: Sequence[str], where: str) -> tuple[str, ...]:
     """
     fit = all(name and name.isprintable() and len(name) <= 100 for name in names)
     if not names or not fit or len(set(names)) != len(names):
-        raise InputError(f"{where} has no list of different, readable class names; correct it")
+        raise InputError(f"{where} does not list distinct, readable class names; correct them")
     return tuple(names)

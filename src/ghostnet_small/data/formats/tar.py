@@ -82,7 +82,7 @@ def _size(head: bytearray, archive: Path) -> int:
     except ValueError:
         size = checksum = -1
     if size < 0 or checksum != sum(head[:148]) + sum(b" " * 8) + sum(head[156:]):
-        raise InputError(f"{archive} is no tar archive or is damaged; download it again")
+        raise InputError(f"{archive} is not a tar archive or is damaged; download it again")
     return size
 
 

@@ -1,4 +1,4 @@
-"""Forms of data sets that are known and not read: what they are, and what to do with them."""
+"""Known forms of data sets that are not read, each with its name and a cure."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def data_set_errors(
 def _of_the_set(reason: str, name: str, subset: str | None) -> InputError | None:
     if "Dataset scripts are no longer supported" in reason:
         return InputError(
-            f"data set {name} is made by a script of its own, which is never run; look for its "
+            f"data set {name} is made by its own script, which is never run; look for its "
             f"parquet files with --data.revision refs/convert/parquet, or {_LOCAL}"
         )
     found = re.search(r"\[('[^]]*)\]", reason)

@@ -181,7 +181,7 @@ class ArrowPictures(LazyRows[bytes]):
                 if str(path) not in self.files:
                     raise InputError(
                         f"{self.names[number]}: {self.column} names {str(path)[:200]!r}, which is "
-                        "no file of the data set; the data set must hold its images"
+                        "not a file of the data set; the data set must hold its images"
                     )
                 content = read_bytes(Path(str(path)))
             if content and isinstance(content, bytes):  # text would be taken for a file's name
