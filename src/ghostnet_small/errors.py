@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises, and how an OSError is told."""
+"""The exception that a user's mistake raises, and the text of an ``OSError``."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class InputError(ValueError):
 
 
 def printable(text: str) -> str:
-    """``text`` with what a terminal would obey spelt out: it may come from a stranger's file."""
+    """Return ``text`` with control characters escaped: it may come from an untrusted file."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def os_error_text(error: OSError) -> str:
-    """What an ``OSError`` says, behind the file that it is about."""
+    """Return the text of an ``OSError``, after the file that it is about."""
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}"
 

@@ -1,4 +1,4 @@
-"""Files that are whole or absent whenever the program dies, and checked when they are read."""
+"""Files that are complete or absent after a crash, and checked when they are read."""
 
 from __future__ import annotations
 
@@ -36,28 +36,28 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     The folder must exist. Two writers of one path must not run at a time.
 
     Raises ``InputError`` where ``path`` is a link; ``OSError`` with the path and the cure where the
-    disk is full or the place cannot be written. The old file is as it was.
+    disk is full or the place cannot be written. The old file stays unchanged.
     """
-    # Beside the target, for a rename is atomic within one file system only. The name is fixed,
-    # so that what a killed process left is removed by the next one rather than piling up.
+    # Beside the target, because a rename is atomic only within one file system. The name is fixed,
+    # so that the next process removes what a killed one left.
     partial = path.with_name(f".{path.name}.partial")
     try:
         check_no_link(path)
         partial.unlink(missing_ok=True)
-        # "x": a new file. One that is there, such as a stranger's link, is never opened.
+        # "x": a new file. An existing one, such as another user's link, is never opened.
         with partial.open("xb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             to_disk(file.fileno())
         os.replace(partial, path)
     except BaseException as error:
-        # A failure to clear up says less than the first one; the next write overwrites it anyway.
+        # The first error matters more than this one; the next write overwrites the file anyway.
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None:
             raise OSError(
                 error.errno,
-                f"{error.strerror}; what was there before is unharmed: make room, or the folder "
+                f"{error.strerror}; the old file is unchanged: make room, or make the folder "
                 "writable, and start the command again",
                 str(path),
             ) from error
@@ -66,9 +66,9 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 def check_no_link(path: Path) -> None:
-    """Raises ``InputError`` where ``path`` is a symbolic link.
+    """Raise ``InputError`` where ``path`` is a symbolic link.
 
-    Folders come from strangers, and a link in one leads wherever they like.
+    A folder may come from an untrusted source, and a link in it may lead anywhere.
     """
     if path.is_symlink():
         raise InputError(
@@ -89,7 +89,7 @@ def open_log(path: Path) -> TextIO:
 
 
 def inner_folder(path: Path) -> Path:
-    """Make the folder ``path``, inside one that may be a stranger's, where it is missing.
+    """Make the folder ``path`` where it is missing, inside a folder that may be untrusted.
 
     Raises ``InputError`` where it is a link.
     """
@@ -101,8 +101,8 @@ def inner_folder(path: Path) -> Path:
 def cache_root(setting: str | None = None) -> Path | None:
     """The folder of all caches: ``setting``, ``GHOSTNET_CACHE``, or the user's own; None: off.
 
-    A user without a home folder has none, which is said once. A relative ``XDG_CACHE_HOME`` counts
-    for nothing, as the XDG Base Directory Specification says: it would be another in each folder.
+    A user without a home folder has none, and is warned once. A relative ``XDG_CACHE_HOME`` is
+    ignored, as the XDG Base Directory Specification says: it would differ in each folder.
     """
     named = setting or os.environ.get("GHOSTNET_CACHE")
     if named == OFF:
@@ -126,7 +126,7 @@ def _say_no_home() -> None:
 
 
 def private_folder(path: Path) -> None:
-    """Make the folder ``path`` and those above it, where they are missing, for this user alone."""
+    """Make the folder ``path`` and those above it, where they are missing, for this user only."""
     for folder in (*reversed(path.parents), path):
         folder.mkdir(mode=0o700, exist_ok=True)
 
@@ -135,9 +135,9 @@ def only_ours(path: Path, *, above: bool = False) -> bool:
     """Return whether nobody but this user and root can change what lies at ``path``, or put
     something else there.
 
-    All folders above it count, and all links on the way. Of those that all may write in, sticky
-    ones are allowed, such as ``/tmp``: what this user or root has in there, only they can move.
-    ``above``: ``path`` is such a folder above what is asked about.
+    All folders above it count, and all links on the way. A folder that everyone can write to is
+    allowed where it is sticky, such as ``/tmp``: others cannot move files of this user or root.
+    ``above``: ``path`` is a folder above the one in question.
     """
     path = path.absolute()
     for place in (path, *path.parents):
@@ -156,19 +156,19 @@ def only_ours(path: Path, *, above: bool = False) -> bool:
 @functools.cache
 def _say_not_only_ours(folder: Path) -> None:
     _log.warning(
-        "others can write in %s or a folder above it, so what is compiled is neither taken from "
-        "there nor kept there, and it is compiled again at each start; take that right from them "
-        "(chmod go-w), or name another folder in GHOSTNET_CACHE",
+        "others can write to %s or a folder above it, so compiled code is neither read from there "
+        "nor stored there, and is compiled again at each start; remove that right (chmod go-w), or "
+        "name another folder in GHOSTNET_CACHE",
         folder,
     )
 
 
 @contextmanager
 def cached_file(name: str, make: Callable[[], bytes]) -> Iterator[Path]:
-    """The file ``name`` of the cache, which is to be run, of what ``make`` gives where it is not
-    there yet; of a cache that others than this user and root can write in nothing is taken.
+    """Yield the cached file ``name``, which will be run; ``make`` gives its content if missing.
 
-    Without a cache, or where it cannot be written, the file is a temporary one.
+    A cache that others than this user and root can write to is not used. Without a cache, or where
+    it cannot be written, the file is a temporary one.
     """
     kept, content = _place(name), None
     try:
@@ -212,7 +212,7 @@ def _is_ours(kept: Path) -> bool:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A folder that is gone at the end.
+    """Yield a temporary folder, which is removed at the end.
 
     Raises ``InputError`` where the folder for temporary files has no room or cannot be written.
     """
@@ -232,7 +232,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def no_temporary_room() -> InputError:
-    """Return what is raised where the folder for temporary files is full."""
+    """Return the error for a full folder of temporary files."""
     return InputError(
         f"{tempfile.gettempdir()}, the folder for temporary files, has no room; make room, or "
         "name another folder in TMPDIR"
@@ -240,7 +240,7 @@ def no_temporary_room() -> InputError:
 
 
 def expanded(typed: str | Path) -> Path:
-    """Return the path that a user typed; ``~`` stays where nobody knows the home that it names."""
+    """Return the path that a user typed; ``~`` stays where its home folder is unknown."""
     try:
         return Path(typed).expanduser()
     except RuntimeError:
@@ -248,29 +248,29 @@ def expanded(typed: str | Path) -> Path:
 
 
 def check_free(path: Path, option: str, cure: str = "") -> None:
-    """Raises ``InputError`` where ``path``, given as ``option``, exists or cannot be made."""
+    """Raise ``InputError`` where ``path``, given as ``option``, exists or cannot be made."""
     if path.exists() or path.is_symlink():
         raise InputError(f"{option} {path} exists; {cure}give another folder")
     check_folder(path, option)
 
 
 def check_folder(path: Path, option: str) -> None:
-    """Raises ``InputError`` where ``path``, given as ``option``, is not and cannot be made a folder
-    to write in."""
+    """Raise ``InputError`` where ``path``, given as ``option``, is not a folder to write to and
+    cannot become one."""
     parent = path.absolute()
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise InputError(
-            f"{option} {path} cannot be made: {parent} is no folder to write in; give another"
+            f"{option} {path} cannot be made: {parent} is not a folder to write to; give another"
         )
 
 
 def trim_folder(folder: Path, most_bytes: int, most_days: float) -> None:
-    """Remove from ``folder`` the files and folders that were not touched for so many days, then
-    those that were touched longest ago, until the others take ``most_bytes``.
+    """Remove from ``folder`` the files and folders not touched for ``most_days``, then those
+    touched longest ago, until the others take at most ``most_bytes``.
 
-    Locks stay, and what another process removes meanwhile is passed over.
+    Locks stay. Entries that another process removes meanwhile are skipped.
     """
     found = []
     for path in folder.iterdir():
@@ -294,7 +294,7 @@ def trim_folder(folder: Path, most_bytes: int, most_days: float) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes ``path`` at the end; after an error there is neither."""
+    """Yield a folder to fill, which becomes ``path`` at the end; after an error neither exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     _fresh_folder(partial)
@@ -308,9 +308,10 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def work_folder(folder: Path) -> Iterator[Path]:
-    """A hidden folder inside ``folder``, which is made where it is missing, for files that
-    ``move_files`` takes from there; at the end it is removed, and with it a new ``folder`` in
-    which nothing is.
+    """Yield a hidden folder inside ``folder`` for files that ``move_files`` then moves.
+
+    ``folder`` is made where it is missing. At the end the hidden folder is removed, and with it a
+    new ``folder`` that is empty.
 
     Raises ``InputError`` where another process works there.
     """
@@ -333,7 +334,7 @@ def work_folder(folder: Path) -> Iterator[Path]:
 
 
 def _fresh_folder(path: Path) -> None:
-    """Make ``path`` an empty folder: what a killed process left goes, and so does a link."""
+    """Make ``path`` an empty folder; what a killed process left, or a link, is removed."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -342,8 +343,10 @@ def _fresh_folder(path: Path) -> None:
 
 
 def move_files(files: Sequence[Path], folder: Path) -> None:
-    """Replace the files of those names in ``folder``, of the same file system: the first, which
-    stands for all, is there only with the others that belong to it."""
+    """Move ``files`` into ``folder``, on the same file system, over those of the same names.
+
+    The first stands for all: it is there only together with the others that belong to it.
+    """
     for file in files:
         sync(file)
     first = folder / files[0].name
@@ -393,7 +396,7 @@ def lock_folder(folder: Path, patience: float = 0.0) -> int:
                 raise
             time.sleep(0.05)
         except OSError:
-            # Some file systems of a network know no locks of folders; then nobody is kept out.
+            # Some network file systems cannot lock folders; then no process is kept out.
             return handle
 
 
@@ -407,10 +410,10 @@ def hold(handle: int, *, wait: bool) -> None:
 
 
 def check_regular(path: Path) -> None:
-    """Raises ``InputError`` where ``path`` is a pipe, a device or a folder, which reading a file
-    would wait for or never see the end of; ``OSError`` where nothing is there."""
+    """Raise ``InputError`` where ``path`` is a pipe, a device or a folder: reading could wait or
+    never end; ``OSError`` where nothing is there."""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise InputError(f"{path} is no regular file; give a file")
+        raise InputError(f"{path} is not a regular file; give a file")
 
 
 def read_bytes(path: Path, largest: int = LARGEST_TEXT) -> bytes:
@@ -438,10 +441,10 @@ def signed_json(values: Mapping[str, Any]) -> str:
 def checked_json(path: Path) -> dict[str, Any]:
     """The values of a file that ``signed_json`` made, without their digest.
 
-    One that has none, from before there were digests or written by hand, is taken as it is.
+    A file without a digest, an old one or one written by hand, is accepted as it is.
 
     Raises ``ValueError`` where it is no JSON object or the digest is not that of the values;
-    whatever ``read_text`` raises.
+    and what ``read_text`` raises.
     """
     try:
         values = json.loads(read_text(path))
@@ -459,8 +462,8 @@ def checked_json(path: Path) -> dict[str, Any]:
 
 
 def canonical(values: Mapping[str, Any]) -> bytes:
-    """``values`` as JSON in one form, whatever their order, as they are once written and read."""
-    # Through JSON once more, for a tuple is read as a list and a key that is a number as text.
+    """``values`` as JSON bytes in one form, whatever their order."""
+    # Through JSON once more, because it reads a tuple as a list and a numeric key as text.
     return json.dumps(json.loads(json.dumps(values)), sort_keys=True).encode()
 
 

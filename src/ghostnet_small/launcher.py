@@ -1,6 +1,6 @@
-"""What the program that started this process says of the others that it started with it.
+"""The place of this process among the processes that were started with it.
 
-It imports nothing slow: the command line asks before it does any work.
+It imports nothing slow: the command line uses it before any work.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from ghostnet_small.errors import InputError
 
-# A Python to start. -P: it imports nothing from the current folder, which may be a stranger's.
+# A Python to start. -P: it imports nothing from the current folder, which may be untrusted.
 PYTHON = (sys.executable or "python", "-P")
 
-# Set for a training that was started among several: it ends when its standard input does.
+# Set for one of several trainings: it ends when its standard input does.
 FOLLOWS = "GHOSTNET_FOLLOWS"
 
 VARIABLES = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -24,7 +24,7 @@ VARIABLES = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PO
 
 @dataclass(frozen=True)
 class Launch:
-    """``rank`` out of ``count`` processes; the same on this machine alone."""
+    """``rank`` out of ``count`` processes, and the same on this machine only."""
 
     count: int = 1
     rank: int = 0
@@ -33,9 +33,9 @@ class Launch:
 
 
 def launched() -> Launch:
-    """This process's place among those of torchrun or accelerate; one alone where there are none.
+    """Return this process's place among those of torchrun or accelerate; without them, one of one.
 
-    Raises ``InputError`` where the environment speaks of several and does not say the rest.
+    Raises ``InputError`` where the environment names several processes and lacks other variables.
     """
     count = _number("WORLD_SIZE") if "WORLD_SIZE" in os.environ else 1
     if count <= 1:
@@ -57,7 +57,7 @@ def available_cores() -> int:
 
 
 def follow_starter() -> bool:
-    """Where the starter asked for it, send this process SIGTERM when the starter is gone.
+    """Send this process SIGTERM when its starter is gone, if the starter asked for it.
 
     The starter holds the other end of standard input, which the system closes however it dies.
     Returns whether it asked.
@@ -75,7 +75,7 @@ def follow_starter() -> bool:
 
 
 def train_command(count: int) -> str:
-    """The words that train in ``count`` processes of one machine."""
+    """Return the command that trains in ``count`` processes of one machine."""
     if count == 1:
         return "ghostnet-small train"
     return f"torchrun --nproc_per_node {count} -m ghostnet_small train"
@@ -86,5 +86,5 @@ def _number(name: str) -> int:
         return int(os.environ[name])
     except ValueError:
         raise InputError(
-            f"{name} is {os.environ[name]!r}, no whole number; torchrun sets it, else unset it"
+            f"{name} is {os.environ[name]!r}, not a whole number; torchrun sets it, else unset it"
         ) from None

@@ -1,11 +1,11 @@
-"""The names and defaults that help texts show, apart from what they stand for.
+"""The names and defaults that help texts show, without the modules that define them.
 
-That needs torch, and ``--help`` must not wait for it; ``tests/cli/test_start.py`` compares the two.
+Those need torch, and ``--help`` must not wait for it. ``tests/cli/test_start.py`` compares both.
 """
 
 INPUTS = ("normalized", "pixels")
 EXPORT_FOLDER = "export"
-CALIBRATION = 512  # pictures
+CALIBRATION = 512  # images
 
 TRAIN_VARIANTS = (
     "multibranch",

@@ -1,4 +1,4 @@
-"""The one parser of YAML: plain values, with bounds on what a stranger's text can make of them."""
+"""The only parser of YAML: plain values, with bounds against untrusted text."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class _Bounds:
         return node
 
     def construct_mapping(self: Any, node: Any, deep: bool = False) -> Any:
-        # YAML would take the last of two and forget the first: of a study, a whole run.
+        # YAML would keep the last of two and drop the first: in a study, a whole run.
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
@@ -102,11 +102,11 @@ class _Loader(_Bounds, yaml.SafeLoader):
 
 
 class _WordLoader(_Bounds, yaml.BaseLoader):
-    """Which of all words are numbers, null or false is left out of this loader."""
+    """A loader that keeps every word as text: it knows no numbers, null or booleans."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes the text "1e3" with quotes, for ``_Loader`` takes it for a number without."""
+    """Writes the text "1e3" with quotes, because ``_Loader`` would read a number."""
 
 
 for _word in ("int", "float"):

@@ -1,4 +1,4 @@
-"""Differences between systems: the one that is refused, and what Linux tells by ``/proc``."""
+"""Differences between systems: the unsupported one, and values that Linux gives in ``/proc``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SYSCTL = "/usr/sbin/sysctl"  # of macOS
 
 
 def check_system() -> None:
-    """Raises ``InputError`` on Windows, which ``docs/design.md`` gives the reasons for."""
+    """Raise ``InputError`` on Windows, which ``docs/design.md`` gives the reasons for."""
     if sys.platform == "win32":
         raise InputError(
             "GhostNet-Small runs on Linux and macOS, not on Windows itself; run it in WSL "

@@ -1,4 +1,4 @@
-"""Where a result comes from: code, device and libraries."""
+"""The origin of a result: code, device and libraries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LIBRARIES = ("torchvision", "timm", "datasets", "numpy", "pillow", "scikit-learn
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """What a record must name so that its run can be made again.
+    """Return what a record needs so that its run can be repeated.
 
     Keys: ``version``, ``commit`` (None outside of a checkout), ``dirty`` (None likewise),
     ``device``, ``libraries`` (absent ones left out), ``python``, ``platform``.
@@ -33,7 +33,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "commit": commit,
         "dirty": dirty,
         "device": describe_device(device),
-        # torch's own word tells the build apart (CPU, CUDA), its distribution does not.
+        # torch's own version names the build (CPU, CUDA), its distribution's does not.
         "libraries": {"torch": str(torch.__version__), **versions_of(LIBRARIES)},
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -41,7 +41,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
 
 
 def versions_of(distributions: Sequence[str]) -> dict[str, str]:
-    """The versions of those that are installed."""
+    """Return the versions of those ``distributions`` that are installed."""
     return {name: found for name in distributions if (found := _version(name)) is not None}
 
 
@@ -99,7 +99,7 @@ def _changed(folder: Path) -> bool | None:
 
 
 def _blob(file: Path, digits: int) -> str | None:
-    """The name that git gives to what is in ``file``, by a hash of so many digits."""
+    """Return git's name for the content of ``file``, a hash of ``digits`` digits."""
     try:
         content = read_bytes(file)
     except (OSError, InputError):
@@ -109,12 +109,12 @@ def _blob(file: Path, digits: int) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints in ``folder``, or None where it fails or is missing."""
+    """Return the output of git in ``folder``, or None where it fails or is missing."""
     # Within a git hook these name the repository that was committed to, whatever the folder.
     unset = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
     environment = {key: value for key, value in os.environ.items() if key not in unset}
-    # The repository may be a stranger's, in which this program was installed: its settings name no
-    # program to run, neither as a monitor of files nor to fetch an object that is missing.
+    # This program may be installed inside an untrusted repository: programs that its settings name
+    # must not run, neither to monitor files nor to fetch a missing object.
     environment["GIT_ALLOW_PROTOCOL"] = "none"
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Tensors and plain values in one safetensors file: whole or absent, and nothing executable."""
+"""Tensors and plain values in one safetensors file: complete or absent, and nothing executable."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], values: dict[str, Any]
     The header holds a SHA-256 of both as well, which ``read_tensors`` compares.
     """
     plain = dict(zip(tensors, on_cpu(list(tensors.values())), strict=True))
-    # In one entry: of several, safetensors writes now this and now that one first.
+    # In one entry, because safetensors writes several in no fixed order.
     signed = {**values, DIGEST: tensors_digest(plain, values)}
     write_atomic(path, save(plain, metadata={"values": json.dumps(signed)}))
 
@@ -35,9 +35,9 @@ def read_tensors(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of a safetensors file, on the CPU, and the values in its header.
 
-    Memory is taken for what the file holds and no more, and only once ``check``, which gets
-    the tensors' shapes, has raised nothing. A file without a digest, from before there were
-    any or from another program, is taken as it is.
+    Memory is taken only for what the file holds, and only after ``check``, which gets the
+    tensors' shapes, has passed. A file without a digest, an old one or another program's, is
+    accepted as it is.
 
     Raises ``InputError`` where there is no such file, or it is a pickle (which is never
     unpickled), cut short, changed, or not of this format; and what ``check`` raises.
@@ -50,8 +50,8 @@ def read_tensors(
             if check is not None:
                 check({name: tuple(file.get_slice(name).get_shape()) for name in names})
             metadata = file.metadata() or {}
-            # Copied, for a file's tensors lie at odd addresses, where the same arithmetic can take
-            # other vector lanes and round otherwise than in the process that wrote them.
+            # Copied, because a file's tensors lie at odd addresses, where the same arithmetic can
+            # take other vector lanes and round differently than in the process that wrote them.
             tensors = {name: file.get_tensor(name).clone() for name in names}
         values = json.loads(metadata.get("values", "{}"))
         if not isinstance(values, dict):
@@ -72,8 +72,8 @@ def read_tensors(
             ) from None
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(
-            f"{path} is damaged or no safetensors file ({reason[:200]}); copy it again or take an "
-            "earlier one"
+            f"{path} is damaged or not a safetensors file ({reason[:200]}); copy it again or take "
+            "an earlier one"
         ) from None
 
 
@@ -106,9 +106,9 @@ def tensors_digest(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> 
     sha = hashlib.sha256(canonical(values))
     for name in sorted(tensors):
         tensor = tensors[name]
-        # Nothing of a name can pass for a type, nor of a shape for bytes: each ends its line.
+        # Each ends its line, so that no name is read as a type and no shape as bytes.
         about = json.dumps([name, str(tensor.dtype), list(tensor.shape)])
         sha.update(f"\n{about}\n".encode())
-        # As bytes, for NumPy lacks some of the types (bfloat16).
+        # As bytes, because NumPy lacks some of the types (bfloat16).
         sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()

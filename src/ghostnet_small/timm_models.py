@@ -29,10 +29,10 @@ except ImportError as error:
     ) from error
 
 _WEIGHT_SOURCES = ("url", "file", "state_dict", "hf_hub_id")
-# The paper's, of CIFAR-10.
+# The paper's values for CIFAR-10.
 _MEAN, _STD = (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)
 
-# Words of timm for what this network does not have, and what to do instead.
+# Options of timm that this network does not have, and what to do instead.
 _OFF_AT_ZERO = ("drop_rate", "drop_path_rate", "drop_block_rate")
 _UNKNOWN = (
     "this network has no such setting: it takes num_classes, in_chans, width and deployed; leave "
@@ -48,7 +48,7 @@ _WITHOUT = {
     "output_stride": "this network has one stride, leave it out",
     "width_mult": "this network calls it width",
 }
-# What weights of a tag are built with, by "architecture.tag".
+# The width and form of the shipped weights, by "architecture.tag".
 _ARGUMENTS: dict[str, dict[str, Any]] = {}
 
 
@@ -64,7 +64,7 @@ def _untrained(name: str) -> dict[str, Any]:
 
 
 def _shipped() -> dict[str, dict[str, Any]]:
-    """What timm reads of each of the shipped weights, by "architecture.tag"."""
+    """Return the values that timm reads for each of the shipped weights, by "architecture.tag"."""
     found = {}
     for name, folder in shipped_weights().items():
         config = json.loads(read_text(folder / CONFIG))
@@ -106,8 +106,11 @@ def _create(
     global_pool: str = "avg",
     **others: Any,
 ) -> GhostNetV3:
-    """``create_ghostnet`` under timm's words; without classes the head's 1280 features come out,
-    and ``deployed`` makes the folded form, which cannot be trained."""
+    """Call ``create_ghostnet`` with timm's option names.
+
+    Without classes the network returns the head's 1280 features. ``deployed`` makes the folded
+    form, which cannot be trained.
+    """
     if global_pool != "avg":
         raise InputError(
             f"global_pool is {global_pool!r}; this network has only 'avg': take the map before it "
@@ -119,7 +122,7 @@ def _create(
             raise InputError(f"{word} is {value!r}; {_WITHOUT.get(word, _UNKNOWN)}")
     model = create_ghostnet(name, width=width, num_classes=num_classes or 1, in_channels=in_chans)
     if deployed:
-        # A copy is of the class of what it was made of.
+        # The copy has the class of the original.
         model = reparameterize(model.eval())  # type: ignore[assignment]
     if num_classes == 0:
         model.reset_classifier(0)
@@ -142,7 +145,7 @@ def _build(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
 
 
 def _checked(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The width and the form of the weights that ``options`` ask for, where they are a tag's.
+    """Return the width and the form of a tag's weights; empty for weights from elsewhere.
 
     Raises ``InputError`` where there are none, or they are of another width.
     """
@@ -155,9 +158,7 @@ def _checked(name: str, options: dict[str, Any]) -> dict[str, Any]:
     arguments = _ARGUMENTS.get(f"{name}.{tag}")
     if arguments is None:
         tags = [tagged for tagged in _ARGUMENTS if tagged.startswith(f"{name}.")]
-        cure = (
-            f"name weights that there are ({', '.join(tags)})" if tags else "take another network"
-        )
+        cure = f"name existing weights ({', '.join(tags)})" if tags else "take another network"
         raise InputError(
             f"pretrained=True: there are no weights {name}.{tag}; {cure}, take pretrained=False, "
             "or name a file of yours: pretrained_cfg_overlay={'file': 'model.safetensors'}"

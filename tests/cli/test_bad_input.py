@@ -200,7 +200,7 @@ def test_an_empty_class_folder(tmp_path: Path, refuse: Refuse) -> None:
     data = make_folder(tmp_path / "data")
     (data / "train" / "pear").mkdir()
     line = refuse("train", "--data.root", data, "--out", tmp_path / "new")
-    assert "pear" in line and "picture" in line
+    assert "pear" in line and "image" in line
 
 
 def test_one_class_only(tmp_path: Path, refuse: Refuse) -> None:
@@ -260,7 +260,7 @@ def test_pictures_to_predict_that_cannot_be_read(
     assert str(bad) in refuse("predict", weights, bad)
     assert "c.png does not exist" in refuse("predict", weights, good, tmp_path / "c.png")
     (tmp_path / "folder").mkdir()
-    assert "holds no picture" in refuse("predict", weights, tmp_path / "folder")
+    assert "holds no image" in refuse("predict", weights, tmp_path / "folder")
 
 
 def test_data_of_other_classes_or_channels(weights: Path, tmp_path: Path, refuse: Refuse) -> None:
@@ -415,7 +415,7 @@ def test_a_run_folder_that_exists(run: Path, tmp_path: Path, refuse: Refuse) -> 
     (tmp_path / "other").mkdir()
     line = refuse("train", "--out", tmp_path / "other")
     assert "other exists" in line and "resume" not in line
-    assert "is no folder" in refuse("train", "--out", run / "recipe.yaml" / "new")
+    assert "is not a folder" in refuse("train", "--out", run / "recipe.yaml" / "new")
 
 
 def test_a_resume_with_changed_settings(run: Path, refuse: Refuse) -> None:

@@ -26,7 +26,7 @@ def test_find_pictures(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="missing does not exist"):
         find_pictures(tmp_path / "missing")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="empty holds no picture"):
+    with pytest.raises(InputError, match="empty holds no image"):
         find_pictures(tmp_path / "empty")
 
 
@@ -49,9 +49,7 @@ def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
         "such as .png or .jpg"
     ]
     (tmp_path / "set/a.png").unlink()
-    with pytest.raises(
-        InputError, match=r"set holds no picture \(passed over: 2 \.heic, 2 without"
-    ):
+    with pytest.raises(InputError, match=r"set holds no image \(passed over: 2 \.heic, 2 without"):
         find_pictures(tmp_path / "set")
 
 

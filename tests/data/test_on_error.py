@@ -59,16 +59,16 @@ def test_skip_does_not_excuse_sizes_or_empty_classes(tmp_path: Path, kept: Path)
     root = make_folder(tmp_path / "set")
     odd = root / "train/plum/003.png"
     Image.new("RGB", (20, 10)).save(odd)
-    with pytest.raises(InputError, match=r"pictures differ in size: .*003\.png is 20x10"):
+    with pytest.raises(InputError, match=r"images differ in size: .*003\.png is 20x10"):
         load_set(root, on_error="skip")
     odd.unlink()
     for file in (root / "train/leaf").iterdir():
         file.write_bytes(b"nothing")
-    with pytest.raises(InputError, match="class 'leaf' has no training picture"):
+    with pytest.raises(InputError, match="class 'leaf' has no training image"):
         load_set(root, on_error="skip")
     for file in (root / "test").rglob("*.png"):
         file.write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"none of 12 pictures can be read: .*test/apple/000"):
+    with pytest.raises(InputError, match=r"none of 12 images can be read: .*test/apple/000"):
         load_set(root, on_error="skip")
 
 

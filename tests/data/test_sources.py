@@ -318,7 +318,7 @@ def test_missing_file_empty_and_unknown(tmp_path: Path) -> None:
 def test_folder_mistakes(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "set", train=2, test=1)
     (root / "train/pear").mkdir()
-    assert f"{root / 'train/pear'} holds no picture" in error_of(root)
+    assert f"{root / 'train/pear'} holds no image" in error_of(root)
     (root / "train/pear").rmdir()
     (root / "test/pear").mkdir()
     message = error_of(root)
@@ -342,7 +342,7 @@ def test_class_without_training_picture(tmp_path: Path) -> None:
     features = {"img": IMAGE, "label": class_label(["a", "b", "c"])}
     write_parquet(tmp_path / "train.parquet", [flat(0)] * 2, {"label": [0, 2]}, features)
     write_parquet(tmp_path / "test.parquet", [flat(0)] * 2, {"label": [0, 1]}, features)
-    assert "class 'b' has no training picture" in error_of(tmp_path)
+    assert "class 'b' has no training image" in error_of(tmp_path)
 
 
 def test_corrupt_picture_in_a_folder(tmp_path: Path) -> None:
@@ -363,7 +363,7 @@ def test_corrupt_rows_in_parquet_are_named_by_file_and_row(tmp_path: Path) -> No
 
     good = flat(0, 32)
     assert f"{file} row 1 is not a readable" in rewrite([good, good[:40]], [0, 1])
-    assert f"{file} row 1: img holds no picture bytes" in rewrite([good, None], [0, 1])
+    assert f"{file} row 1: column img holds no image bytes" in rewrite([good, None], [0, 1])
     assert f"{file} row 1: label 2 is not one of" in rewrite([good, good], [0, 2])
     assert f"{file} row 0: label -1 is not one of" in rewrite([good, good], [-1, 0])
     assert f"{file} row 0: label None is not one of" in rewrite([good, good], [None, 0])
@@ -443,7 +443,7 @@ def test_skip_in_parquet(tmp_path: Path) -> None:
     said = sorted(message.removeprefix(f"{tmp_path}/")[:24] for message in data.skipped)
     assert said == [
         "test.parquet row 0: labe",
-        "train.parquet row 1: img",
+        "train.parquet row 1: col",
         "train.parquet row 2: lab",
         "train.parquet row 3 is n",
         "train.parquet row 5: lab",

@@ -76,5 +76,5 @@ def test_a_new_run_where_nothing_may_be_made(begun: Path, tmp_path: Path) -> Non
     place = begun.parent / "closed"
     place.mkdir(mode=0o555)
     assert as_nobody(lambda: train(place / "run"), tmp_path / "log") == 2
-    assert "is no folder to write in" in (tmp_path / "log").read_text()
+    assert "is not a folder to write to" in (tmp_path / "log").read_text()
     assert not any(place.iterdir())

@@ -105,7 +105,7 @@ def test_shipped_weights_with_other_classes_and_channels() -> None:
         (
             "ghostnetv3_small.untrained",
             {},
-            f"name weights that there are ({SHIPPED}, {GREY}, {WIDE})",
+            f"name existing weights ({SHIPPED}, {GREY}, {WIDE})",
         ),
     ],
 )

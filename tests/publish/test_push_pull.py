@@ -236,7 +236,7 @@ def test_branches_commits_and_a_second_push(
     assert "leave one out" in refused(client.run("pull", "a/b@c", "--revision", "d", *out))
     assert "exists" in refused(client.run("pull", "me/branches", *out))
     error = refused(client.run("pull", "me/branches@v9", "--out", str(tmp_path / "y")))
-    assert "revision 'v9' is no branch, tag or commit of model me/branches" in error
+    assert "revision 'v9' is not a branch, tag or commit of model me/branches" in error
 
 
 # -- what goes wrong ---------------------------------------------------------------------------
@@ -283,7 +283,7 @@ def test_no_token_stands_in_a_traceback_nor_in_what_was_written(
     written = [*home.rglob("*"), *client.folder.rglob("*")]
     assert not any(TOKEN.encode() in file.read_bytes() for file in written if file.is_file())
     for name in (TOKEN, f"me/{TOKEN}", f"me/{TOKEN}/x", f"{TOKEN}@"):
-        assert "is no name of a model" in refused(client.run("push", str(pulled), name))
+        assert "is not the name of a model" in refused(client.run("push", str(pulled), name))
 
 
 def test_without_a_token_or_offline_nothing_is_sent(
@@ -305,8 +305,8 @@ def test_without_a_token_or_offline_nothing_is_sent(
         answer = client.run("info", "hf-hub:me/cifar", "--json")
     finally:
         client.python(offline.format(False))
-    assert "HF_HUB_OFFLINE forbids to send" in error
-    assert "HF_HUB_OFFLINE forbids to fetch it; unset that, or give a folder" in absent
+    assert "HF_HUB_OFFLINE forbids sending" in error
+    assert "HF_HUB_OFFLINE forbids fetching it; unset that, or give a folder" in absent
     assert (answer.value["width"], answer.err) == (1.0, "")
     assert server.requests == []
 

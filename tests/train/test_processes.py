@@ -289,7 +289,7 @@ def test_a_launcher_of_one_process_changes_nothing(monkeypatch: pytest.MonkeyPat
     ("environment", "said"),
     [
         ({"WORLD_SIZE": "2"}, "WORLD_SIZE is 2, but RANK, LOCAL_RANK, .* is not set"),
-        ({"WORLD_SIZE": "many"}, "WORLD_SIZE is 'many', no whole number"),
+        ({"WORLD_SIZE": "many"}, "WORLD_SIZE is 'many', not a whole number"),
     ],
 )
 def test_half_a_launcher_is_told(

@@ -1,1 +1,1 @@
-"""Pictures in memory: sources, splits and augmentation."""
+"""Images in memory: sources, splits and augmentation."""

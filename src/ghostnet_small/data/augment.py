@@ -1,8 +1,8 @@
 """Augmentation of whole batches, on the device that holds them.
 
-A picture's view is a pure function of (view seed, view number, picture index): random words come
-from a counter, all arithmetic is on integers, and no picture sees its neighbours. So any view can
-be made again, in any order and batch split, on any device, bit for bit.
+An image's view is a pure function of (view seed, view number, image index): random words come
+from a counter, all arithmetic is on integers, and no image depends on its neighbours. So any view
+can be computed again, bit for bit, in any order and batch split, on any device.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ PARTNER_STREAM, MIX_STREAM = 1 << 17, (1 << 17) + 1
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How a training picture is changed before the network sees it; by default not at all.
+    """The changes to a training image before the network sees it; by default none.
 
     The steps run in this order: pad and crop, flip, policy, cutout; then mixing with a partner,
-    another picture of the training split that went through the same steps.
+    another image of the training split that went through the same steps.
 
     Args:
         crop_padding: pixels added on each side before a crop of the picture's own size.
@@ -81,7 +81,7 @@ class Augmentation:
     views: int | None = None
 
     def __post_init__(self) -> None:
-        """Raises ``InputError`` for a value that no picture could be changed by."""
+        """Raise ``InputError`` for a value that cannot be used on any image."""
         _check_word("padding_mode", self.padding_mode, get_args(PaddingMode))
         _check_word("flip", self.flip, get_args(Flip))
         _check_word("policy", self.policy, get_args(Policy))
@@ -107,7 +107,7 @@ class Augmentation:
 
     @property
     def mixes(self) -> bool:
-        """Whether pictures are mixed with partners."""
+        """Return whether images are mixed with partners."""
         return bool(self.mixup or self.cutmix) and self.mix_probability > 0
 
     def view_of_epoch(self, epoch: Number) -> Number:
@@ -115,30 +115,30 @@ class Augmentation:
         return epoch if self.views is None else epoch % self.views
 
     def check(self, height: int, width: int) -> None:
-        """Raises ``InputError`` where a setting cannot be used on ``height x width`` pictures."""
+        """Raise ``InputError`` where a setting cannot be used on ``height x width`` images."""
         side = min(height, width)
         if self.cutout > side:
             raise InputError(
-                f"cutout {self.cutout} is larger than the {height}x{width} pictures; "
+                f"cutout {self.cutout} is larger than the {height}x{width} images; "
                 f"give at most {side}"
             )
         if self.padding_mode == "reflect" and self.crop_padding >= side:
             raise InputError(
                 f"crop_padding {self.crop_padding} cannot be reflected in {height}x{width} "
-                f"pictures; give at most {side - 1}, or padding_mode zero"
+                f"images; give at most {side - 1}, or padding_mode zero"
             )
         if self.padding_mode == "zero" and self.crop_padding > side:
             raise InputError(
                 f"crop_padding {self.crop_padding} can leave nothing of {height}x{width} "
-                f"pictures; give at most {side}"
+                f"images; give at most {side}"
             )
 
     def __call__(
         self, images: Tensor, index: Tensor, view: int | Tensor, fill: tuple[int, ...]
     ) -> Tensor:
-        """View number ``view`` of each picture before mixing, a new tensor like ``images``.
+        """View number ``view`` of each image before mixing, a new tensor like ``images``.
 
-        Shapes: ``images`` uint8 ``(N, C, H, W)``; ``index`` int64 ``(N,)``, each picture's row in
+        Shapes: ``images`` uint8 ``(N, C, H, W)``; ``index`` int64 ``(N,)``, each image's row in
         its source, on the same device; ``view`` one number for all or int64 ``(N,)``; ``fill`` C
         values of 0 .. 255 for pixels that a policy or cutout leaves empty, by custom the rounded
         mean of the training split.
@@ -159,9 +159,9 @@ class Augmentation:
         return views if views is not images else images.clone()
 
     def partner(self, index: Tensor, view: int | Tensor, count: int) -> Tensor:
-        """The row of the training split that each picture is mixed with, int64 ``(N,)``.
+        """The row of the training split that each image is mixed with, int64 ``(N,)``.
 
-        Any of the split's ``count`` rows, the picture's own among them: a pure function of (view
+        Any of the split's ``count`` rows, the image's own among them: a pure function of (view
         seed, ``view``, ``index``, ``count``), and so the same in every batch split.
         """
         return partner_rows(philox(index, view, PARTNER_STREAM, self.view_seed), count)
@@ -172,7 +172,7 @@ class Augmentation:
         """Views mixed with those of their partners, and the share of each one's own label.
 
         Shapes: both views uint8 ``(N, C, H, W)``, the partner's under the same ``view`` number but
-        its own index; ``index`` that of the pictures, not of their partners. The shares are
+        its own index; ``index`` that of the images, not of their partners. The shares are
         float32 ``(N,)`` in 0 .. 1; the rest belongs to the partner's label.
         """
         words = philox(index, view, MIX_STREAM, self.view_seed)
@@ -186,7 +186,7 @@ class Augmentation:
         )
 
     def _crop_and_flip(self, images: Tensor, index: Tensor, view: int | Tensor) -> Tensor:
-        """One gather does both: it reads row ``y`` and column ``x`` of the padded pictures."""
+        """One gather does both: it reads row ``y`` and column ``x`` of the padded images."""
         n, channels, height, width = images.shape
         pad = self.crop_padding
         if not pad and self.flip == "none":
@@ -209,7 +209,7 @@ class Augmentation:
         return images.flatten(2).gather(2, pixels).view(n, channels, height, width)
 
     def _flipped(self, index: Tensor, view: int | Tensor) -> Tensor:
-        """Which pictures to flip, bool ``(N,)``."""
+        """Return a mask of the images to flip, bool ``(N,)``."""
         if self.flip == "random":
             return below(philox(index, view, FLIP_STREAM, self.view_seed)[:, 0], 2) == 1
         return below(philox(index, 0, FLIP_STREAM, self.view_seed)[:, 0], 2) != view % 2
@@ -226,7 +226,7 @@ class Augmentation:
         return torch.where(inside, colour[:, None, None], images)
 
     def _inside(self, centre: Tensor, length: int) -> Tensor:
-        """Which of ``length`` pixels the square around ``centre`` ``(N, 1)`` covers, ``(N, L)``."""
+        """Return a mask ``(N, length)`` of pixels in the square around ``centre`` ``(N, 1)``."""
         offset = torch.arange(length, device=centre.device) - (centre - self.cutout // 2)
         return (offset >= 0) & (offset < self.cutout)
 

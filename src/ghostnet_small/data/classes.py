@@ -1,4 +1,4 @@
-"""Names of classes: how messages list them, and which of them look the same."""
+"""Names of classes: lists of them for messages, and names that look the same."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def same_class(name: str, classes: Sequence[str]) -> str | None:
 
 
 def alike(name: str, classes: Sequence[str]) -> str | None:
-    """Return the first of ``classes`` that differs from ``name`` in nothing that is easily seen."""
+    """Return the first of ``classes`` that looks the same as ``name``."""
     return next((other for other in classes if _folded(other) == _folded(name)), None)
 
 
@@ -46,7 +46,7 @@ def look_alikes(classes: Sequence[str]) -> str | None:
     shown = "; ".join(" and ".join(map(ascii, names)) for names in groups[:5])
     more = f"; and {len(groups) - 5} more" if len(groups) > 5 else ""
     return (
-        f"classes that look the same are different ones: {shown}{more}; they differ in capitals, "
+        f"some classes look the same but are different: {shown}{more}; they differ in capitals, "
         "spaces or Unicode form; rename those that are meant to be one"
     )
 

@@ -19,7 +19,7 @@ KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 
 
 def check_seed(seed: int, name: str = "seed") -> None:
-    """Raises ``InputError`` where ``seed`` does not fit the generator's 64-bit key."""
+    """Raise ``InputError`` where ``seed`` does not fit the generator's 64-bit key."""
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
         raise InputError(
             f"{name} {seed!r} is not allowed; give a whole number from 0 to {2**64 - 1}"
@@ -44,12 +44,12 @@ def philox_words(counter: tuple[Tensor, ...], key: tuple[int, int]) -> Tensor:
 
 
 def philox(index: Tensor, view: int | Tensor, stream: int, seed: int) -> Tensor:
-    """Four random 32-bit words for each picture, int64 ``(N, 4)`` in ``0 .. 2**32 - 1``.
+    """Four random 32-bit words for each image, int64 ``(N, 4)`` in ``0 .. 2**32 - 1``.
 
     A pure function of its arguments, bit-equal on every device: ``index`` int64 ``(N,)``, the
-    picture's row in its source; ``view`` and ``stream`` (what the words are for) fit 32 bits,
+    image's row in its source; ``view`` and ``stream`` (what the words are for) fit 32 bits,
     ``seed`` 64 bits. ``view`` is one for all or int64 ``(N,)``; of the latter the low 32 bits
-    count, for a look at the values would make a GPU wait.
+    count, because a check of the values would make a GPU wait.
 
     Raises ``InputError`` for a seed or a single view outside these ranges.
     """
@@ -66,7 +66,7 @@ def philox(index: Tensor, view: int | Tensor, stream: int, seed: int) -> Tensor:
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """Return a 64-bit seed for what PyTorch draws in one step of a training, in one process."""
+    """Return a 64-bit seed for PyTorch's random numbers in one training step of one process."""
     first, second, *_ = philox(torch.tensor([rank]), step, STEP_STREAM, seed)[0].tolist()
     return int(first) << 32 | int(second)
 

@@ -1,4 +1,4 @@
-"""The one form of a data set: whole splits of uint8 pictures, in memory or mapped from a file."""
+"""The one form of a data set: whole splits of uint8 images, in memory or mapped from a file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ghostnet_small.errors import InputError
 
 @dataclass(frozen=True)
 class Split:
-    """Pictures and labels of one split.
+    """Images and labels of one split.
 
     Shapes: ``images`` uint8 ``(N, C, H, W)``, ``labels`` int64 ``(N,)`` in ``0 .. K - 1``,
-    ``index`` int64 ``(N,)``: the row that each picture has in its source's split. The index
-    survives hold-outs and limits, so a picture's augmented view does not depend on them.
+    ``index`` int64 ``(N,)``: the row that each image has in its source's split. The index
+    survives hold-outs and limits, so an image's augmented view does not depend on them.
 
     ``images`` of a set above the memory budget stay in their file (``MappedImages``).
     """
@@ -34,7 +34,7 @@ class Split:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the pictures are a tensor."""
+        """Return whether the images are a tensor."""
         return isinstance(self.images, Tensor)
 
     def take(self, rows: Tensor) -> Pictures:
@@ -58,7 +58,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Pictures(Split):
-    """Some pictures of a split, in memory."""
+    """Some images of a split, in memory."""
 
     images: Tensor
 
@@ -81,11 +81,11 @@ class ImageData:
 
     ``mean`` and ``std`` are a channel's mean and standard deviation over the training split,
     for pixels scaled to 0 .. 1. ``fingerprint`` is a SHA-256 that changes with any pixel,
-    label, class name or cut of the splits. ``skipped`` says of each picture that
-    ``data.on_error skip`` left out why it cannot be used. ``origin`` says what was found:
-    the form, the columns of image and label where there are columns, and the repository and the
-    commit of a fetched set. ``fingerprints`` are those of the splits, each alone, as ``load_split``
-    has them. ``changed`` says what was done to bring the set to what a network takes.
+    label, class name or cut of the splits. ``skipped`` gives the reason for each image that
+    ``data.on_error skip`` left out. ``origin`` describes what was found: the form, the columns of
+    image and label where there are columns, and the repository and the commit of a fetched set.
+    ``fingerprints`` are those of single splits, as ``load_split`` gives them. ``changed`` lists
+    the conversions to the size, channels and classes of a network.
     """
 
     train: Split
@@ -113,11 +113,11 @@ class ImageData:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of a picture, in pixels."""
+        """Height and width of an image, in pixels."""
         return self.train.images.shape[2], self.train.images.shape[3]
 
     def on(self, device: torch.device, *names: str) -> ImageData:
-        """The same with the splits called ``names``, those that there are, on ``device``."""
+        """Return a copy with those splits of ``names`` that exist moved to ``device``."""
         there = {name: getattr(self, name) for name in names}
         return replace(self, **{k: v.to(device) for k, v in there.items() if v is not None})
 
@@ -150,14 +150,14 @@ class Fit:
 
 
 def check_split_name(name: str) -> None:
-    """Raises ``InputError`` where ``name`` is that of no split."""
+    """Raise ``InputError`` where ``name`` is not the name of a split."""
     known = ("train", "validation", "test")
     if name not in known:
         raise InputError(f"split {name!r} is not known; choose one of {', '.join(known)}")
 
 
 def no_split(name: str, have: Sequence[str]) -> InputError:
-    """What is raised where a data set has the splits ``have`` and not ``name``."""
+    """Return the error for a data set that has the splits ``have`` and not ``name``."""
     return InputError(f"this data set has no {name} split; it has {', '.join(have)}")
 
 
@@ -169,12 +169,12 @@ def left_out_text(skipped: Sequence[str], used: int) -> str | None:
 
 
 def size_text(size: Sequence[int]) -> str:
-    """``32x28`` of a (height, width) of (28, 32): width first, as picture programs say it."""
+    """``32x28`` of a (height, width) of (28, 32): width first, as image programs write it."""
     return f"{size[1]}x{size[0]}"
 
 
 def normalize(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """uint8 ``(N, C, H, W)`` to float32 with the channels' means taken off, in units of ``std``."""
+    """Return uint8 ``(N, C, H, W)`` as float32, less ``mean``, divided by ``std``, by channel."""
     device = images.device
     scale = constant(tuple(1 / (255 * s) for s in std), torch.float32, device)
     shift = constant(tuple(-m / s for m, s in zip(mean, std, strict=True)), torch.float32, device)

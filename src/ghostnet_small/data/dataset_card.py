@@ -1,4 +1,4 @@
-"""The card of a Hugging Face data set, ``README.md``: a stranger's text that names files, columns
+"""The card of a Hugging Face data set, ``README.md``: untrusted text that names files, columns
 and classes."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_EMPTY_LINES = 1000
 
 @dataclass(frozen=True)
 class Card:
-    """The claims of a data set's files about it; ``where`` is its name in messages.
+    """The description of a data set by its own files; ``where`` is its name in messages.
 
     ``configs`` are the sets that it holds, as ``README.md`` lists them; ``infos`` the columns of
     each in YAML's form, ``legacy`` those in JSON's.
@@ -46,14 +46,14 @@ class Card:
         base = str(PurePosixPath(config.get("data_dir") or "."))
         patterns = _patterns(config.get("data_files"), self.where)
         if patterns is None:
-            # The names that ``datasets`` takes for splits are its own business.
+            # ``datasets`` decides which names are splits.
             from datasets.data_files import _get_data_files_patterns
 
             patterns = _get_data_files_patterns(lambda pattern: _matching([pattern], base, files))
         return {split: _matching(of_split, base, files) for split, of_split in patterns.items()}
 
     def features(self) -> dict[str, Any]:
-        """The columns' types, as ``datasets.Features``; empty where the card does not tell them."""
+        """The columns' types, as ``datasets.Features``; empty where the card does not give them."""
         import datasets
         from datasets.info import DatasetInfosDict
 
@@ -99,7 +99,9 @@ def read_card(where: str, files: Mapping[str, Path]) -> Card:
     if not isinstance(configs, list) or not all(
         isinstance(one, dict) and isinstance(one.get("config_name"), str) for one in configs
     ):
-        raise InputError(f"{where}: configs in {README} is no list of sets, each with config_name")
+        raise InputError(
+            f"{where}: configs in {README} is not a list of sets, each with config_name"
+        )
     for one in configs:
         check_inside(where, one.get("data_dir") or ".")
         for of_split in (_patterns(one.get("data_files"), where) or {}).values():
@@ -108,7 +110,9 @@ def read_card(where: str, files: Mapping[str, Path]) -> Card:
     infos = values.get("dataset_info") or []
     infos = [infos] if isinstance(infos, dict) else infos
     if not isinstance(infos, list) or not all(isinstance(one, dict) for one in infos):
-        raise InputError(f"{where}: dataset_info in {README} is no mapping, and no list of them")
+        raise InputError(
+            f"{where}: dataset_info in {README} is not a mapping or a list of mappings"
+        )
     found = {str(one.get("config_name", "default")): one.get("features") for one in infos}
     old = {name: one.get("features") for name, one in legacy.items() if isinstance(one, dict)}
     if len(old) == 1:
@@ -117,7 +121,7 @@ def read_card(where: str, files: Mapping[str, Path]) -> Card:
 
 
 def check_inside(where: str, path: Any) -> None:
-    """Raises ``InputError`` where ``path``, which a card names, is none of the set's own files."""
+    """Raise ``InputError`` where ``path``, which a card names, is none of the set's own files."""
     if (
         not isinstance(path, str)
         or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:|[/~\\]", path)
@@ -126,13 +130,13 @@ def check_inside(where: str, path: Any) -> None:
         or ".." in PurePosixPath(path).parts
     ):
         raise InputError(
-            f"{where}: its card names {str(path)[:200]!r}, which is no file of the data set; only "
-            "paths below its folder are read: correct data_files and data_dir in its README.md"
+            f"{where}: its card names {str(path)[:200]!r}, which is not a file of the data set; "
+            "only paths below its folder are read: correct data_files and data_dir in its README.md"
         )
 
 
 def check_columns(where: str, described: Any) -> None:
-    """Raises ``InputError`` where class names, as plain values, have numbers that are too large:
+    """Raise ``InputError`` where class names, as plain values, have numbers that are too large:
     ``datasets`` makes a list of all numbers up to the largest one."""
     left = [described]
     while left:
@@ -238,7 +242,7 @@ def _text(path: Path) -> str:
     try:
         text = read_text(path)
     except UnicodeDecodeError:
-        raise InputError(f"{path} is no text in UTF-8; write it anew") from None
+        raise InputError(f"{path} is not UTF-8 text; write it again") from None
     # ``huggingface_hub`` looks for the card's end in a time that is quadratic in them.
     if re.search(f"[\r\n]{{{MOST_EMPTY_LINES}}}", text):
         raise InputError(f"{path} has more than {MOST_EMPTY_LINES:,} empty lines; remove them")
@@ -258,9 +262,9 @@ def _yaml(text: str, path: Path) -> dict[str, Any]:
         values = load_yaml(text, LARGEST)
     except YAMLError as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"the card {path} is no YAML: {reason[:500]}") from None
+        raise InputError(f"the card {path} is not YAML: {reason[:500]}") from None
     if not isinstance(values, dict | None):
-        raise InputError(f"the card {path} is no mapping; write lines such as 'configs:'")
+        raise InputError(f"the card {path} is not a mapping; write lines such as 'configs:'")
     return values or {}
 
 
@@ -268,7 +272,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON ({error}); delete it or write it anew") from None
+        raise InputError(f"{path} is not JSON ({error}); delete it or write it again") from None
     if not isinstance(values, dict):
-        raise InputError(f"{path} is no mapping; delete it or write it anew")
+        raise InputError(f"{path} is not a mapping; delete it or write it again")
     return values

@@ -78,9 +78,9 @@ def to_classes_of(listing: Listing, fit: Fit, where: str) -> tuple[Tensor, tuple
 
 
 def keeps_its_names(listing: Listing, fit: Fit, given: Sequence[str] | None) -> bool:
-    """Return whether other data have the network's class names without those ``given`` for its own.
+    """Return whether other data have the network's class names without the names ``given``.
 
-    Names that are given are names for the classes of the recipe's data, in their order.
+    The names given are for the classes of the recipe's data, in their order.
     """
     known = None not in places_among(listing.classes, fit.classes)
     return fit.other_data and known and set(listing.classes) != set(given or ())
@@ -98,9 +98,9 @@ def gather_fitting(
     channels: int | None,
     gather: Gather,
 ) -> tuple[Gathered, tuple[str, ...]]:
-    """Return what ``gather(size, channels, at_least)`` gives in the network's size and channels.
+    """Return the result of ``gather(size, channels, at_least)`` in the network's size and channels.
 
-    ``size`` and ``channels`` are the settings. The tuple tells what was changed beyond these.
+    ``size`` and ``channels`` are the settings. The tuple lists further changes.
     """
     remarks = []
     wanted: Size | None = size

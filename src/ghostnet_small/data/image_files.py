@@ -77,8 +77,8 @@ def list_images(path: str | Path) -> ImageFiles:
     """Return the file ``path`` itself, or the images at any depth below the folder ``path``.
 
     Links to files and folders are followed; a folder that several links lead to is read once. Other
-    endings than those of images are passed over; a file that is named is taken at its word.
-    Refused are links that lead nowhere, and folders that cannot be read.
+    endings than those of images are passed over; ``path`` itself may have any ending. Links that
+    lead nowhere and folders that cannot be read are refused.
 
     Raises ``InputError`` where nothing is there, or no image.
     """
@@ -86,21 +86,21 @@ def list_images(path: str | Path) -> ImageFiles:
     if path.is_file():
         return ImageFiles([path])
     if not path.is_dir():
-        raise InputError(f"{path} does not exist; give a picture file or a folder of pictures")
+        raise InputError(f"{path} does not exist; give an image file or a folder of images")
     found = _walk(path)
     if not found.files:
         for message in found.refused.values():
             raise InputError(message)
         passed = f" (passed over: {found.passed})" if found.passed.kinds else ""
         raise InputError(
-            f"folder {path} holds no picture{passed}; put pictures there (.png, .jpg, .webp, "
+            f"folder {path} holds no image{passed}; put images there (.png, .jpg, .webp, "
             ".bmp, ...) or remove it"
         )
     return found
 
 
 def find_pictures(path: str | Path, say: Callable[[str], None] | None = None) -> list[Path]:
-    """Return the ``files`` of ``list_images``; what is passed over is told to ``say``.
+    """Return the ``files`` of ``list_images``; ``say`` gets remarks on what is passed over.
 
     Raises ``InputError`` also for what is refused.
     """
@@ -114,7 +114,7 @@ def find_pictures(path: str | Path, say: Callable[[str], None] | None = None) ->
 
 
 def first_file(folder: Path, wanted: Callable[[str], bool]) -> Path | None:
-    """Return a file below ``folder`` whose name is ``wanted``, where one lies not too deep.
+    """Return a file below ``folder`` whose name is ``wanted``, or None where none lies near.
 
     Folders that cannot be read hold none.
     """
@@ -131,7 +131,7 @@ def first_file(folder: Path, wanted: Callable[[str], bool]) -> Path | None:
 
 
 def holds_image(folder: Path) -> bool:
-    """Return whether an image lies below ``folder``, and not too deep."""
+    """Return whether an image lies below ``folder``, at most a few folders deep."""
     return first_file(folder, is_image_name) is not None
 
 
@@ -151,7 +151,7 @@ def _walk(root: Path) -> ImageFiles:
     files: list[str] = []
     # Folders by device and inode: links may lead to a folder above, or twice to the same one.
     known = {_identity(str(above)) for above in (root.resolve(), *root.resolve().parents)}
-    # A link's folder comes after those that lie here, which keep their own paths so.
+    # Folders behind links come last, so that the folders that lie here keep their own paths.
     folders, linked = deque([str(root)]), deque[str]()
 
     def enter(path: str) -> None:

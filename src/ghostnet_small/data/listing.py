@@ -1,4 +1,4 @@
-"""What a source's reader hands over: pictures not yet decoded, with their labels."""
+"""The result of a source's reader: images not yet decoded, with their labels."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ Row = TypeVar("Row", covariant=True)
 
 
 class BrokenSource(InputError):
-    """A file that holds many pictures cannot be read."""
+    """A file that holds many images cannot be read."""
 
 
 @dataclass(frozen=True)
 class ListedSplit:
-    """``N`` pictures of a split, each with the name that messages give it.
+    """``N`` images of a split, each with the name that messages give it.
 
     ``pictures`` are files, files' contents, or pixels: uint8 ``(N, H, W)`` or ``(N, H, W, 3)``.
-    The sequences may read what they give when it is asked for; what they raise is ``InputError``
-    for a picture that cannot be had, ``BrokenSource`` where that holds for all. One with an
-    attribute ``signature`` says by it whether it holds the same as before; of others the content,
-    or the files' sizes and times of change, tell.
+    A sequence may read an item when it is asked for; it raises ``InputError`` for an image that
+    cannot be read, ``BrokenSource`` where none can. A sequence's attribute ``signature`` shows
+    whether its content has changed; without one, the content or the files' sizes and times of
+    change do.
 
-    ``labels``: int64 ``(N,)`` in ``0 .. K - 1``, and -1 for the rows in ``broken``, whose label
-    is none; that holds the message for each.
+    ``labels``: int64 ``(N,)`` in ``0 .. K - 1``, and -1 for the rows in ``broken``, which have no
+    label; ``broken`` holds the message for each.
     """
 
     pictures: Sequence[Path] | Sequence[bytes] | np.ndarray
@@ -53,14 +53,14 @@ class ListedSplit:
     broken: Mapping[int, str] = field(default_factory=dict)
 
     def picture(self, row: int) -> Path | bytes | Image.Image:
-        """What ``read_picture`` takes for the picture in ``row``."""
+        """Return the image in ``row`` in a form that ``read_picture`` takes."""
         if isinstance(self.pictures, np.ndarray):
             return Image.fromarray(self.pictures[row])
         return self.pictures[row]
 
 
 class LazyRows(Sequence[Row]):
-    """Rows that are made when they are asked for: a subclass says how many, and what one is."""
+    """Rows that are made when they are asked for: a subclass gives their number and each one."""
 
     @abstractmethod
     def row(self, number: int) -> Row:
@@ -92,7 +92,7 @@ class RowNames(LazyRows[str]):
 
 
 class FileRowNames(LazyRows[str]):
-    """``FILE row R`` for each row of ``files``, which have so many rows each."""
+    """``FILE row R`` for each row of ``files``, which have ``counts`` rows."""
 
     def __init__(self, files: Sequence[str], counts: Sequence[int]) -> None:
         self.files = files
@@ -115,8 +115,8 @@ class FileRowNames(LazyRows[str]):
 class Listing:
     """The splits of a source, and its class names.
 
-    ``remarks`` are for the user. ``origin`` says for the record what was found: the ``form``,
-    the columns of image and label where there are columns, and where a fetched set is from.
+    ``remarks`` are for the user. ``origin`` is for the record: the ``form``, the columns of image
+    and label where there are columns, and the source of a fetched set.
     """
 
     splits: dict[str, ListedSplit]
@@ -126,9 +126,9 @@ class Listing:
 
 
 def used_classes(listing: Listing, where: str) -> Listing:
-    """``listing`` without the classes that have no image in any split, with a remark of them.
+    """Return ``listing`` without the classes that have no image in any split, with a remark.
 
-    The names that a file gives to its numbers outlive their images where a set was filtered.
+    A filtered set may keep the names of classes whose images were removed.
     """
     counts = torch.zeros(len(listing.classes), dtype=torch.int64)
     for split in listing.splits.values():
@@ -136,7 +136,7 @@ def used_classes(listing: Listing, where: str) -> Listing:
         counts += torch.bincount(known, minlength=len(counts))
     if counts.all():
         return listing
-    # Rows without a label keep their -1, which the last place stands for.
+    # Rows without a label keep their -1, which is the index of the last place.
     number = torch.cat((counts.sign().cumsum(0) - 1, torch.tensor([-1])))
     splits = {
         name: replace(split, labels=number[split.labels]) for name, split in listing.splits.items()
@@ -174,7 +174,7 @@ def known_splits(found: Iterable[str], where: str) -> dict[str, str]:
 
 
 def no_training_split(where: str, found: Iterable[str]) -> InputError:
-    """Return what is raised where a source has the splits ``found``, and ``train`` is not there."""
+    """Return the error for a source that has the splits ``found`` and not ``train``."""
     return InputError(
         f"{where} has no training split: found {', '.join(sorted(found)) or 'nothing'}; "
         f"name the splits train, validation (or valid, val) and test"

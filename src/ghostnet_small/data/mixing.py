@@ -33,12 +33,12 @@ def mix_pictures(
     cutmix: float,
     probability: float,
 ) -> tuple[Tensor, Tensor]:
-    """Each picture mixed with its partner, and the share of its own label.
+    """Each image mixed with its partner, and the share of its own label.
 
     Shapes: ``own`` and ``partner`` uint8 ``(N, C, H, W)``; ``words`` ``(N, 4)``; the result uint8
     ``(N, C, H, W)`` and float32 ``(N,)``. ``mixup`` and ``cutmix`` are the alphas of the Beta
     distributions that the shares are drawn from, 0: not used; where both are, either is as
-    likely. A picture is mixed at all with ``probability``.
+    likely. An image is mixed at all with ``probability``.
 
     Source: mixup arXiv:1710.09412, CutMix arXiv:1905.04899.
     Differs from the papers: the share of mixup and the area of CutMix are drawn in steps of a
@@ -82,7 +82,7 @@ def shares(alpha: float) -> tuple[int, ...]:
 @lru_cache
 def sides(length: int) -> tuple[int, ...]:
     """``length`` times the root of 1 - share for shares of 0 .. 256 256ths, in whole pixels."""
-    # floor(sqrt(x) + 1/2) is (floor(sqrt(4x)) + 1) // 2, which whole numbers do exactly.
+    # floor(sqrt(x) + 1/2) is (floor(sqrt(4x)) + 1) // 2, which integers compute exactly.
     return tuple(
         (math.isqrt(4 * (WHOLE - share) * length**2 // WHOLE) + 1) // 2
         for share in range(WHOLE + 1)
@@ -90,7 +90,7 @@ def sides(length: int) -> tuple[int, ...]:
 
 
 def _covered(word: Tensor, share: Tensor, length: int) -> Tensor:
-    """Which of ``length`` pixels a rectangle with its middle anywhere covers, ``(N, length)``."""
+    """Return a mask ``(N, length)`` of the pixels in a rectangle with its middle anywhere."""
     side = constant(sides(length), torch.int64, word.device)[share]
     first = below(word, length) - side // 2
     offset = torch.arange(length, device=word.device) - first[:, None]

@@ -1,4 +1,4 @@
-"""A check, from their histogram, that the decoded images of a set can be what was meant."""
+"""A check of a set's decoded images, by their histogram, for values that look wrong."""
 
 from __future__ import annotations
 

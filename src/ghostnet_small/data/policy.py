@@ -1,7 +1,7 @@
 """TrivialAugment and RandAugment for whole batches, in integer arithmetic only.
 
-Every operation takes uint8 pictures ``(n, C, H, W)``, one whole-number level a picture, int64
-``(n,)``, and the fill ``(C,)`` for pixels that come from outside, and returns new pictures of the
+Every operation takes uint8 images ``(n, C, H, W)``, one whole-number level per image, int64
+``(n,)``, and the fill ``(C,)`` for pixels that come from outside, and returns new images of the
 same shape. Fractions are fixed-point numbers with 16 bits behind the point (Q16), so a view is
 the same bit for bit on every device and in every batch. What an operation does follows Pillow,
 whose operations both papers used; where Pillow cuts a fraction off, these round.
@@ -27,7 +27,7 @@ SINES = tuple(round(math.sin(math.radians(half / 2)) * ONE) for half in range(72
 
 
 def identity(images: Tensor, level: Tensor, fill: Tensor) -> Tensor:
-    """The pictures as they are."""
+    """The images as they are."""
     return images
 
 
@@ -44,19 +44,19 @@ def shear_y(images: Tensor, level: Tensor, fill: Tensor) -> Tensor:
 
 
 def translate_x(images: Tensor, level: Tensor, fill: Tensor) -> Tensor:
-    """Moves a picture ``level`` pixels to the right."""
+    """Moves an image ``level`` pixels to the right."""
     one, zero = torch.full_like(level, ONE), torch.zeros_like(level)
     return _affine(images, (one, zero, -2 * ONE * level), (zero, one, zero), fill)
 
 
 def translate_y(images: Tensor, level: Tensor, fill: Tensor) -> Tensor:
-    """Moves a picture ``level`` pixels down."""
+    """Moves an image ``level`` pixels down."""
     one, zero = torch.full_like(level, ONE), torch.zeros_like(level)
     return _affine(images, (one, zero, zero), (zero, one, -2 * ONE * level), fill)
 
 
 def rotate(images: Tensor, level: Tensor, fill: Tensor) -> Tensor:
-    """Turns a picture ``level`` half degrees counter-clockwise about its middle."""
+    """Turns an image ``level`` half degrees counter-clockwise about its middle."""
     height, width = images.shape[2:]
     sines = constant(SINES, torch.int64, images.device)
     sin, cos = sines[level % 720], sines[(level + 180) % 720]
@@ -71,12 +71,12 @@ def brightness(images: Tensor, level: Tensor, fill: Tensor) -> Tensor:
 
 
 def color(images: Tensor, level: Tensor, fill: Tensor) -> Tensor:
-    """Blends with the grey picture; the factor is 1 + ``level`` (Q16). Grey pictures stay."""
+    """Blends with the grey image; the factor is 1 + ``level`` (Q16). Grey images stay."""
     return _blend(images, _grey(images), level)
 
 
 def contrast(images: Tensor, level: Tensor, fill: Tensor) -> Tensor:
-    """Blends with the mean of the grey picture; the factor is 1 + ``level`` (Q16)."""
+    """Blends with the mean of the grey image; the factor is 1 + ``level`` (Q16)."""
     grey = _grey(images).flatten(1)
     count = grey.shape[1]
     mean = (2 * grey.sum(1) + count) // (2 * count)
@@ -84,7 +84,7 @@ def contrast(images: Tensor, level: Tensor, fill: Tensor) -> Tensor:
 
 
 def sharpness(images: Tensor, level: Tensor, fill: Tensor) -> Tensor:
-    """Blends with a smoothed picture; the factor is 1 + ``level`` (Q16). Border pixels stay."""
+    """Blends with a smoothed image; the factor is 1 + ``level`` (Q16). Border pixels stay."""
     height, width = images.shape[2:]
     smooth = images.int()
     if min(height, width) > 2:
@@ -120,7 +120,7 @@ def equalize(images: Tensor, level: Tensor, fill: Tensor) -> Tensor:
     """Makes each channel's histogram flat, as far as whole steps of Pillow's table allow.
 
     A step is a 255th of the pixels, cut to a whole number; channels with fewer than 255 pixels
-    below their highest value stay as they are, among them all pictures under 16 x 16.
+    below their highest value stay as they are, among them all images under 16 x 16.
     """
     n, channels = images.shape[:2]
     values = images.flatten(2).long()
@@ -152,11 +152,11 @@ Space = tuple[Scaled, ...]
 
 @lru_cache
 def trivialaugment_space(height: int, width: int) -> Space:
-    """The fourteen operations of TrivialAugment's Wide space, for ``height x width`` pictures.
+    """The fourteen operations of TrivialAugment's Wide space, for ``height x width`` images.
 
     Source: arXiv:2103.10158, and its authors' code.
     Differs from the paper: a translation reaches 32 pixels, as there, but never further than the
-    picture's side, where it empties the picture. That changes pictures under 32 pixels only.
+    image's side, where it empties the image. That changes images under 32 pixels only.
     """
     return _space(
         shear_percent=99,
@@ -169,7 +169,7 @@ def trivialaugment_space(height: int, width: int) -> Space:
 
 @lru_cache
 def randaugment_space(height: int, width: int) -> Space:
-    """The fourteen operations of RandAugment, for ``height x width`` pictures.
+    """The fourteen operations of RandAugment, for ``height x width`` images.
 
     Source: arXiv:1909.13719, section 3.
     Differs from the paper: ranges and directions are torchvision's, in which every operation
@@ -186,13 +186,13 @@ def randaugment_space(height: int, width: int) -> Space:
 
 
 def trivialaugment(images: Tensor, words: Tensor, fill: tuple[int, ...]) -> Tensor:
-    """One operation a picture, of uniform kind and magnitude, by random words ``(N, 4)``."""
+    """One operation per image, of uniform kind and magnitude, by random words ``(N, 4)``."""
     space = trivialaugment_space(images.shape[2], images.shape[3])
     return _apply(images, space, words, below(words[:, 1], STRONGEST + 1), fill)
 
 
 def randaugment(images: Tensor, words: Tensor, magnitude: int, fill: tuple[int, ...]) -> Tensor:
-    """One operation a picture, of uniform kind, by random words ``(N, 4)``.
+    """One operation per image, of uniform kind, by random words ``(N, 4)``.
 
     RandAugment calls this as often as it has operations, each time with other words.
     """
@@ -239,7 +239,7 @@ def _space(
 def _apply(
     images: Tensor, space: Space, words: Tensor, magnitude: Tensor, fill: tuple[int, ...]
 ) -> Tensor:
-    """Draws each picture's operation and sign, and runs every operation once, on its pictures."""
+    """Draws each image's operation and sign, and runs every operation once, on its images."""
     device = images.device
     drawn = below(words[:, 0], len(space))
     table = constant(tuple(scaled.levels for scaled in space), torch.int64, device)
@@ -292,7 +292,7 @@ def _blend(images: Tensor, base: Tensor, level: Tensor) -> Tensor:
 
 
 def _grey(images: Tensor) -> Tensor:
-    """Luma of pictures with three channels, int32 ``(n, 1, H, W)``; others as they are."""
+    """Luma of images with three channels, int32 ``(n, 1, H, W)``; others as they are."""
     values = images.int()
     if values.shape[1] != 3:
         return values

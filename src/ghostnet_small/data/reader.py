@@ -1,4 +1,4 @@
-"""Batches of a split in a given order, read ahead where the pictures lie in a file."""
+"""Batches of a split in a given order, read ahead where the images lie in a file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ghostnet_small.data.dataset import Pictures, Split
 
 
 def batches(split: Split, order: Iterable[Tensor]) -> Iterator[Pictures]:
-    """The pictures of each of ``order``'s rows (int64 ``(M,)``), in memory.
+    """The images of each of ``order``'s rows (int64 ``(M,)``), in memory.
 
-    Of a mapped split the next batch is read by a thread while the present one is used; the first
-    error of a read is raised where its batch is asked for.
+    For a mapped split, a thread reads the next batch while the current one is used. An error of a
+    read is raised where its batch is asked for.
     """
     if split.in_memory:
         for rows in order:

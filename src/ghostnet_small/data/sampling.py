@@ -1,4 +1,4 @@
-"""Which pictures an epoch shows, and in what order: a pure function of (seed, epoch, labels)."""
+"""The images of an epoch and their order: a pure function of (seed, epoch, labels)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ghostnet_small.data.counter_rng import philox
 
 Sampler = Literal["all", "balanced"]
 
-# These draw from the augmentation's generator, far from the streams of that.
+# These draw from the augmentation's generator, far from its streams.
 ORDER_STREAM, CYCLE_STREAM, TURN_STREAM = ((1 << 16) + k for k in range(3))
 _AT_ONCE = 1 << 18
 
@@ -24,11 +24,11 @@ def epoch_rows(
     Shapes: ``labels`` int64 ``(N,)``; both results int64 ``(N,)`` on its device. The second says
     how often the row came before in this epoch.
 
-    "all" shows every picture once. "balanced" shows every class that has pictures equally often,
-    N pictures in all; where N cannot be shared out evenly, the classes take turns at one picture
-    more. No picture of a class comes again before all others of it have come as often, and an
-    epoch goes on in the class's cycle of pictures where the epoch before stopped, so that over
-    the epochs all pictures of a class come equally often, to within one.
+    "all" shows every image once. "balanced" shows every class that has images equally often,
+    N images in all; where N cannot be divided evenly, the classes take turns at one image more.
+    No image of a class is repeated before all others of it were shown as often, and an epoch
+    continues the class's cycle of images where the epoch before stopped. So over the epochs all
+    images of a class are shown equally often, to within one.
     """
     rows = torch.arange(len(labels), device=labels.device)
     if sampler == "balanced":
@@ -44,7 +44,7 @@ def _balanced(labels: Tensor, rows: Tensor, epoch: int, seed: int) -> tuple[Tens
     groups = len(size)
     number = torch.arange(groups, device=labels.device)
 
-    # Epoch e gives its ``over`` spare pictures to the classes e * over, e * over + 1, ... modulo
+    # Epoch e gives its ``over`` spare images to the classes e * over, e * over + 1, ... modulo
     # the number of classes; ``before`` is what each class was shown in all epochs before.
     each, over = divmod(total, groups)
 
@@ -54,14 +54,14 @@ def _balanced(labels: Tensor, rows: Tensor, epoch: int, seed: int) -> tuple[Tens
     before = shown(epoch)
     share = shown(epoch + 1) - before
 
-    # How often each picture comes: its class's cycle goes on at ``before``.
+    # How often each image comes: its class's cycle goes on at ``before``.
     place = _place_in_group(_keys(rows, 0, CYCLE_STREAM, seed), group, size)
     ahead = (place - before[group]) % size[group]
     times = share[group] // size[group] + (ahead < share[group] % size[group])
     drawn = torch.repeat_interleave(rows, times)
     repeat = torch.arange(total, device=rows.device) - (times.cumsum(0) - times)[drawn]
 
-    # Each class's pictures in a new order for every repetition ...
+    # Each class's images in a new order for every repetition ...
     turn = torch.argsort(_keys(drawn | repeat << 32, epoch, TURN_STREAM, seed), stable=True)
     turn = turn[torch.argsort(repeat[turn], stable=True)]
     turn = turn[torch.argsort(group[drawn[turn]], stable=True)]
@@ -85,7 +85,7 @@ def _place_in_group(keys: Tensor, group: Tensor, size: Tensor) -> Tensor:
 
 def _keys(index: Tensor, epoch: int, stream: int, seed: int) -> Tensor:
     """63 random bits for each row, to sort by."""
-    # In parts, for drawing takes some hundred bytes a row and keeping the answer only eight.
+    # In parts, because drawing takes some hundred bytes a row and the answer only eight.
     keys = torch.empty_like(index)
     for start in range(0, len(index), _AT_ONCE):
         words = philox(index[start : start + _AT_ONCE], epoch, stream, seed)

@@ -1,4 +1,4 @@
-"""From settings to a whole data set in memory."""
+"""Load a whole data set from its settings."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ logger = logging.getLogger(__name__)  # what a user should know, though nothing 
 def load_data(settings: DataSettings, fit: Fit | None = None) -> ImageData:
     """Read, decode and cut a data set; with ``fit``, brought to what a network takes.
 
-    What has to be decoded is decoded once, into the cache. ``mean`` and ``std`` are of the
+    Images are decoded once, into the cache. ``mean`` and ``std`` are of the
     training split after the hold-out, computed from exact integer sums; a channel that has one
     value everywhere gets the std 1/255, one grey step.
 
-    Raises ``InputError`` for settings that the source cannot meet and for pictures that cannot
+    Raises ``InputError`` for settings that do not fit the source and for images that cannot
     be read.
     """
     listing, where = _read(settings, known=fit)
@@ -104,7 +104,7 @@ class OneSplit:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of a picture, in pixels."""
+        """Height and width of an image, in pixels."""
         return self.split.images.shape[2], self.split.images.shape[3]
 
 
@@ -112,7 +112,7 @@ def load_split(settings: DataSettings, name: str, fit: Fit) -> OneSplit:
     """The split ``name`` as ``load_data`` cuts it, without decoding the others.
 
     Its images and labels are brought to what a network takes, as ``fit`` says. The other splits
-    need not be there, and class folders alone are the split.
+    may be missing, and a folder with only class folders is the split.
 
     Raises ``InputError`` as ``load_data`` does, where there is no such split, and where the network
     does not know a class.
@@ -138,7 +138,7 @@ def load_split(settings: DataSettings, name: str, fit: Fit) -> OneSplit:
 def _fitted(
     listing: Listing, cuts: list[Cut], settings: DataSettings, fit: Fit | None, where: str
 ) -> tuple[Gathered, dict[str, Split], tuple[str, ...]]:
-    """The images of ``cuts``; the same with a network's labels; and what was changed for it."""
+    """Return the images of ``cuts``, the same with a network's labels, and remarks on changes."""
     if fit is None:
         found = _gatherer(listing, cuts, settings)(settings.size, settings.channels, 1)
         return found, found.splits, ()
@@ -162,7 +162,7 @@ def _read(
 ) -> tuple[Listing, str]:
     """The source's checked listing, and its name for messages.
 
-    Where ``only`` one split is wanted, others need not be there.
+    Where ``only`` one split is wanted, the others may be missing.
     """
     settings.check()
     listing, where = _list(settings, only)
@@ -189,7 +189,7 @@ def _read(
 
 
 def _cuts(listing: Listing, settings: DataSettings) -> list[Cut]:
-    """The splits as rows of the source's: labels are enough to cut by, nothing is decoded."""
+    """Return the splits as rows of the source's; only labels are used, nothing is decoded."""
     rows = {name: (split.labels >= 0).nonzero().flatten() for name, split in listing.splits.items()}
     if "train" not in rows:
         return [Cut(name, name, rows[name]) for name in rows]
@@ -220,7 +220,7 @@ def _gatherer(listing: Listing, cuts: list[Cut], settings: DataSettings) -> Gath
 
 
 def _broken(listing: Listing, cuts: list[Cut]) -> list[str]:
-    """What is wrong with the rows that have no label to cut them by."""
+    """Return the messages for the rows that have no label and so are in no cut."""
     names = dict.fromkeys(cut.listed for cut in cuts)
     return [message for name in names for message in listing.splits[name].broken.values()]
 
@@ -275,13 +275,13 @@ def _check_classes(labels: Tensor, classes: tuple[str, ...], where: str) -> None
     present = [name for name, count in zip(classes, counts, strict=True) if count]
     if len(present) < 2:
         raise InputError(
-            f"{where} has {len(present)} class with training pictures "
+            f"{where} has {len(present)} class with training images "
             f"({', '.join(present) or 'none'}); at least two are needed"
         )
     absent = [name for name, count in zip(classes, counts, strict=True) if not count]
     if absent:
         raise InputError(
-            f"{where}: class {absent[0]!r} has no training picture; add some or remove the class"
+            f"{where}: class {absent[0]!r} has no training image; add some or remove the class"
         )
 
 
@@ -292,7 +292,7 @@ def _override(
         return computed
     if len(wanted) != len(computed):
         raise InputError(
-            f"data.{name} {list(wanted)} has {len(wanted)} values, but the pictures have "
+            f"data.{name} {list(wanted)} has {len(wanted)} values, but the images have "
             f"{len(computed)} channels; give {len(computed)}"
         )
     return tuple(wanted)

@@ -10,7 +10,7 @@ from ghostnet_small.errors import InputError
 
 
 def apportion(count: int, sizes: list[int], *, least: int, spare: int) -> list[int]:
-    """How many of ``count`` rows each class gives, in proportion to ``sizes``.
+    """Return the number of rows from each class, ``count`` in all, in proportion to ``sizes``.
 
     Largest remainders decide the odd rows; among equal remainders the lower class goes first.
     Each class gives at least ``least`` and keeps at least ``spare`` rows. The caller makes sure
@@ -34,7 +34,7 @@ def apportion(count: int, sizes: list[int], *, least: int, spare: int) -> list[i
 
 
 def stratified_rows(labels: Tensor, count: int, *, seed: int, least: int, spare: int) -> Tensor:
-    """Rows of a stratified choice of ``count`` pictures, ascending.
+    """Rows of a stratified choice of ``count`` images, ascending.
 
     Shapes: ``labels`` int64 ``(N,)`` in which each class ``0 .. K - 1`` occurs; the answer is
     int64 ``(count,)``. ``least`` and ``spare`` bound a class as in ``apportion``.
@@ -53,7 +53,7 @@ def stratified_rows(labels: Tensor, count: int, *, seed: int, least: int, spare:
 
 
 def limited_rows(labels: Tensor, limit: int, *, seed: int) -> Tensor:
-    """Rows of a stratified part of ``limit`` pictures, at least one of each class.
+    """Rows of a stratified part of ``limit`` images, at least one of each class.
 
     Raises ``InputError`` where the limit is larger than the set or smaller than its number of
     classes.
@@ -61,7 +61,7 @@ def limited_rows(labels: Tensor, limit: int, *, seed: int) -> Tensor:
     classes = int(labels.max()) + 1
     if not classes <= limit <= len(labels):
         raise InputError(
-            f"data.limit {limit} does not fit: the training split has {len(labels)} pictures of "
+            f"data.limit {limit} does not fit: the training split has {len(labels)} images of "
             f"{classes} classes; choose {classes} to {len(labels)}"
         )
     return stratified_rows(labels, limit, seed=seed, least=1, spare=0)
@@ -71,7 +71,7 @@ def hold_out(labels: Tensor, share: float, *, seed: int) -> tuple[Tensor, Tensor
     """Rows kept for training and rows held out: ``round(share * N)``, stratified.
 
     Raises ``InputError`` where nothing would be held out, or where a class could not keep one
-    training picture.
+    training image.
     """
     total, classes = len(labels), int(labels.max()) + 1
     count = round(share * total)
@@ -84,8 +84,8 @@ def hold_out(labels: Tensor, share: float, *, seed: int) -> tuple[Tensor, Tensor
         )
     if count > total - classes:
         raise InputError(
-            f"data.validation {share} holds out {count} of {total} training pictures, but each of "
-            f"the {classes} classes must keep one; lower it, or use more pictures"
+            f"data.validation {share} holds out {count} of {total} training images, but each of "
+            f"the {classes} classes must keep one; lower it, or use more images"
         )
     held = stratified_rows(labels, count, seed=seed, least=0, spare=1)
     keep = torch.ones(total, dtype=torch.bool)

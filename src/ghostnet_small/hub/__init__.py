@@ -1,1 +1,1 @@
-"""What data sets and models of the Hugging Face hub have in common."""
+"""The code that data sets and models of the Hugging Face hub share."""

@@ -1,4 +1,4 @@
-"""Files of the hub in its client's cache: what the server says of them, and what is seen there."""
+"""Files of the hub in its client's cache, compared with the digests that the server gives."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ghostnet_small.errors import InputError
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file of a commit: its size in bytes and ``sha256:...`` or git's ``sha1:...`` of it.
+    """A file of a commit: its size in bytes and its digest, ``sha256:...`` or git's ``sha1:...``.
 
-    A mirror may not tell them: None, and empty. ``seen`` are size and time of change (ns) of the
-    cached copy that was right.
+    A mirror may not give them: None, and empty. ``seen``: size and time of change (ns) of a cached
+    copy that was compared and matched.
     """
 
     size: int | None
@@ -28,14 +28,14 @@ class HubFile:
 
 
 def file_of(entry: Any) -> HubFile:
-    """What ``huggingface_hub`` says of a file, one of the siblings of its description."""
+    """Return a file from its description by ``huggingface_hub``, one of ``siblings``."""
     if entry.lfs:
         return HubFile(entry.size, f"sha256:{entry.lfs['sha256']}")
     return HubFile(entry.size, f"sha1:{entry.blob_id}" if entry.blob_id else "")
 
 
 def read_files(written: Mapping[str, Mapping[str, Any]]) -> dict[str, HubFile]:
-    """The files that a JSON file names; raises ``KeyError`` or ``TypeError`` where it is none."""
+    """Return the files that JSON values name; raise ``KeyError`` or ``TypeError`` if malformed."""
     return {
         path: HubFile(entry["size"], entry["digest"], tuple(entry["seen"]))
         for path, entry in written.items()
@@ -43,20 +43,20 @@ def read_files(written: Mapping[str, Mapping[str, Any]]) -> dict[str, HubFile]:
 
 
 def asset_place(kind: str, repository: str, subset: str | None, revision: str | None) -> Path:
-    """Where the client's cache keeps what this program knows of a repository."""
+    """Return the place in the client's cache for what this program stores about a repository."""
     from huggingface_hub import cached_assets_path
 
     asked = re.sub(r"[^\w.-]", "-", f"{subset or 'default'}@{revision or 'newest'}")
     folder = cached_assets_path("ghostnet_small", namespace=repository, subfolder=kind)
-    # Two names may differ in nothing but what is replaced.
+    # Two names may differ only in the characters that are replaced.
     exact = hashlib.sha256(repr((subset, revision)).encode()).hexdigest()
     return folder / f"{asked}-{exact[:8]}.json"
 
 
 def checked_file(what: str, path: str, local: Path, wanted: HubFile) -> HubFile:
-    """``wanted`` with what was seen of its copy; raises ``InputError`` where that is damaged.
+    """Return ``wanted`` with its copy as ``seen``; raise ``InputError`` where that is damaged.
 
-    ``huggingface_hub`` compares sizes only. A file that was found right and has not changed is not
+    ``huggingface_hub`` compares sizes only. A file that matched before and has not changed is not
     read again.
     """
     status = local.stat()

@@ -1,8 +1,7 @@
-"""What goes wrong between this program and the hub, each in one line that names the cure.
+"""Errors between this program and the hub, each in one line that names the cure.
 
-A token stands in no message: whatever else is said was written here, and what libraries and servers
-say goes through ``without_secrets``. No message has their errors behind it, which a traceback would
-print.
+No message contains a token: texts of libraries and servers go through ``without_secrets``. Their
+errors are never attached as a cause, because a traceback would print them.
 """
 
 from __future__ import annotations
@@ -21,25 +20,25 @@ from ghostnet_small.errors import InputError
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 TOKEN = "a token with HF_TOKEN or `hf auth login`"
-# As the hub gives them out.
+# The form of the hub's tokens.
 _TOKENS = re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{8,}")
 _LIBRARIES = ("datasets", "huggingface_hub", "httpx", "httpx2", "timm")
 
-# What an error says otherwise, of the chain that led to it and its text.
+# Gives a better error for the text of one, or None.
 Explain = Callable[[str], InputError | None]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked of the hub, in the words of messages.
+    """A request to the hub, in the words of messages.
 
     Args:
         what: "data set owner/name" or "model owner/name".
         revision: branch, tag or commit; None: the newest.
-        revision_setting: what the user gave it by.
-        instead: what else may be done, such as "give a copy with --data.root DIR"; or nothing.
-        holds: behind ``instead``, what that has to hold; or nothing.
-        right: what a token must allow, "read" or "write".
+        revision_setting: the setting or option that gave it.
+        instead: another cure, such as "give a copy with --data.root DIR"; or empty.
+        holds: added to ``instead``, what that must hold; or empty.
+        right: the right that a token needs, "read" or "write".
     """
 
     what: str
@@ -56,10 +55,10 @@ class Asked:
 
 @contextmanager
 def one_line_errors(asked: Asked, explain: Explain = lambda reason: None) -> Iterator[None]:
-    """Failures of ``huggingface_hub`` and ``datasets`` as ``InputError``.
+    """Raise failures of ``huggingface_hub`` and ``datasets`` as ``InputError``.
 
-    ``explain`` may know better what an error's text means. The libraries' own log lines and
-    warnings are held back, and their progress bars wherever standard error is no terminal.
+    ``explain`` may give a better error for a text. The libraries' own log lines and warnings are
+    suppressed, and their progress bars where standard error is not a terminal.
     """
     loggers = [logging.getLogger(library) for library in _LIBRARIES]
     levels = [logger.level for logger in loggers]
@@ -85,7 +84,7 @@ def one_line_errors(asked: Asked, explain: Explain = lambda reason: None) -> Ite
 
 
 def without_secrets(text: str) -> str:
-    """``text`` without the token in use, what looks like one, and the password of an address."""
+    """Return ``text`` without the token in use, words like a token, and address passwords."""
     return re.sub(r"://[^/@\s]*@", "://", _TOKENS.sub("<token>", without_token(text)))
 
 
@@ -105,14 +104,14 @@ def endpoint() -> str:
 
 
 def is_offline() -> bool:
-    """Whether the user forbids to ask the hub."""
+    """Return whether the user forbids requests to the hub."""
     from huggingface_hub import constants
 
     return bool(constants.HF_HUB_OFFLINE)
 
 
 def is_unreachable(error: Exception) -> bool:
-    """Whether the hub gave no answer, so that a copy in the cache may be used instead."""
+    """Return whether the hub gave no answer, so that a copy in the cache may be used instead."""
     from huggingface_hub import errors
     from huggingface_hub.utils import httpx
 
@@ -177,7 +176,7 @@ def _of_the_disk(chain: list[BaseException], asked: Asked) -> InputError | None:
 
 
 def _of_the_server(chain: list[BaseException], asked: Asked) -> InputError | None:
-    """The hub answered, and refused."""
+    """Return the error where the hub answered and refused; else None."""
     from huggingface_hub import errors
 
     what = asked.what
@@ -191,7 +190,7 @@ def _of_the_server(chain: list[BaseException], asked: Asked) -> InputError | Non
             )
         if isinstance(error, errors.RevisionNotFoundError):
             return InputError(
-                f"{asked.revision_setting} {asked.revision!r} is no branch, tag or commit of "
+                f"{asked.revision_setting} {asked.revision!r} is not a branch, tag or commit of "
                 f"{what}; leave it out for the newest"
             )
         if isinstance(error, errors.HfHubHTTPError):
@@ -226,10 +225,10 @@ def _of_the_connection(chain: list[BaseException], asked: Asked) -> InputError |
     what, instead = asked.what, asked.instead and asked.instead + asked.holds
     if among(errors.OfflineModeIsEnabled):
         if asked.right != "read":
-            return InputError(f"HF_HUB_OFFLINE forbids to send {what}; unset it")
+            return InputError(f"HF_HUB_OFFLINE forbids sending {what}; unset it")
         return InputError(
             f"{what} is not whole in the cache {constants.HF_HOME}, and HF_HUB_OFFLINE "
-            f"forbids to fetch it; {_either('unset that', instead)}"
+            f"forbids fetching it; {_either('unset that', instead)}"
         )
     short = any("Consistency check failed" in str(error) for error in chain)
     if short or among(httpx.RemoteProtocolError, httpx.ReadError, httpx.ReadTimeout):

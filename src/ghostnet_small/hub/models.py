@@ -24,10 +24,11 @@ from ghostnet_small.hub.failures import (
 
 PREFIX = "hf-hub:"
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-# Of weights, in bytes: far more than any network of this program has.
+# Bytes of weights: far more than any network of this program has.
 LARGEST_WEIGHTS = 4 << 30
 _INSTEAD = "give a folder with a copy of it"
-# As the hub takes them: letters, digits, "-", "_" and ".", the last two not at an end or doubled.
+# Words of a name that the hub allows: letters, digits, "-", "_" and ".", the last two not at an
+# end or doubled.
 _WORD = r"(?!.*(?:--|\.\.))[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 
 _log = logging.getLogger(__name__)  # what a user should know, though nothing is wrong
@@ -55,12 +56,12 @@ class HubCopy:
 
 
 def is_hub_name(path: str | PurePath) -> bool:
-    """Whether ``path`` names a model of the hub."""
+    """Return whether ``path`` names a model of the hub."""
     return str(path).startswith(PREFIX)
 
 
 def read_hub_name(text: str | PurePath) -> HubName:
-    """``hf-hub:owner/name[@revision]``, the prefix of which may be missing.
+    """Parse ``hf-hub:owner/name[@revision]``; the prefix may be missing.
 
     Raises ``InputError`` where it is not of that form.
     """
@@ -71,11 +72,11 @@ def read_hub_name(text: str | PurePath) -> HubName:
         or not all(re.fullmatch(_WORD, part) for part in parts)
         or repository.endswith(".git")
         or (at and not re.fullmatch(r"[\w][\w./-]*", revision))
-        or without_token(str(text)) != str(text)  # the wrong word was pasted
+        or without_token(str(text)) != str(text)  # a token was pasted by mistake
     ):
         raise InputError(
-            f"{without_secrets(str(text))!r} is no name of a model of the hub; give owner/name or "
-            "owner/name@revision, of letters, digits, '-', '_' and '.'"
+            f"{without_secrets(str(text))!r} is not the name of a model of the hub; give "
+            "owner/name or owner/name@revision, of letters, digits, '-', '_' and '.'"
         )
     return HubName(repository, revision or None)
 
@@ -85,7 +86,7 @@ def fetch_model(name: HubName, *, card: bool = False) -> HubCopy:
 
     The server is asked for the commit and the digests of its files; files that are not in the cache
     are fetched, and all are compared with the digests. Where the server does not answer, the commit
-    that was fetched before is taken, with a remark. Cache, mirror, token and offline mode are those
+    that was fetched before is used, with a remark. Cache, mirror, token and offline mode are those
     of ``huggingface_hub``: ``HF_HOME``, ``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HUB_OFFLINE``.
 
     Raises ``InputError`` where there is no such model, it has no safetensors, is too large or
@@ -134,12 +135,12 @@ def _ask(name: HubName) -> tuple[str, dict[str, HubFile]]:
         timeout=constants.HF_HUB_ETAG_TIMEOUT,
     )
     if info.sha is None:
-        raise InputError(f"{endpoint()} tells no commit of model {name.repository}; {_INSTEAD}")
+        raise InputError(f"{endpoint()} gives no commit of model {name.repository}; {_INSTEAD}")
     return info.sha, {entry.rfilename: file_of(entry) for entry in info.siblings or ()}
 
 
 def _known(place: Path) -> tuple[str, dict[str, HubFile]] | None:
-    """The commit that was fetched last, and its files; None where that is not known."""
+    """Return the commit that was fetched last and its files; None where that is not known."""
     try:
         values = checked_json(place)
         return values["commit"], read_files(values["files"])

@@ -1,4 +1,4 @@
-"""Where weights of the hub came from: kept beside those that were pulled."""
+"""The origin of weights from the hub, stored beside pulled weights."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ KEYS = ("repository", "commit")
 
 
 def write_origin(copy: HubCopy, folder: Path) -> None:
-    """Write into ``folder`` which commit of which repository its files are."""
+    """Write the repository and the commit of the files in ``folder`` into it."""
     values = {"repository": copy.name.repository, "commit": copy.commit}
     write_atomic(folder / FILE, signed_json(values))
 
 
 def origin_of(folder: Path, name: HubName | None = None) -> dict[str, Any]:
-    """``repository`` and ``commit`` of weights that were pulled into ``folder``, or are ``name``'s
-    in the hub's cache; of others, nothing.
+    """Return ``repository`` and ``commit`` of weights that were pulled into ``folder``, or that are
+    ``name``'s in the hub's cache; for others, an empty dictionary.
 
-    Raises ``InputError`` where the file that says so is damaged.
+    Raises ``InputError`` where the file with the origin is damaged.
     """
     if name is not None:
-        # Of a commit each, as the hub's client keeps them.
+        # The hub's client keeps a folder for each commit.
         return {"repository": name.repository, "commit": folder.name}
     try:
         values = checked_json(folder / FILE)

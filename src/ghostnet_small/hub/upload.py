@@ -1,4 +1,4 @@
-"""Files become one commit of a model repository of the hub."""
+"""Upload files as one commit of a model repository of the hub."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Uploaded:
 
 
 def check_upload(name: HubName) -> None:
-    """Raises ``InputError`` where nothing can be sent, before any work: without a token, or
+    """Raise ``InputError``, before any work, where nothing can be sent: without a token, or
     offline."""
     from huggingface_hub import get_token
 
     if is_offline():
-        raise InputError(f"HF_HUB_OFFLINE forbids to send model {name.repository}; unset it")
+        raise InputError(f"HF_HUB_OFFLINE forbids sending model {name.repository}; unset it")
     if not get_token():
         raise InputError(
             f"to send model {name.repository} to {endpoint()} needs a token with the right to "
@@ -43,7 +43,7 @@ def upload(
 
     That is a branch, ``main`` where none is named; repository and branch are made where they are
     missing, the repository ``private`` where that is asked for. Where nothing has changed, no
-    commit is made, and the newest is told.
+    commit is made, and the newest is returned.
 
     Raises ``InputError`` where the hub cannot be reached or refuses, or a repository that is to be
     ``private`` is there and public.

@@ -162,7 +162,7 @@ def batch(**changes: object) -> bytes:
         ("data_batch_2", batch(labels=[0, "1"]), "no 'labels' with a number"),
         ("data_batch_2", batch(labels=[0, 10]), "row 1 has the label 10, but there are 10"),
         ("data_batch_2", b"\x80\x02", "it ends too early"),
-        ("data_batch_2", python2_pickle([1]), "a list and no dictionary"),
+        ("data_batch_2", python2_pickle([1]), "a list and not a dictionary"),
         ("batches.meta", python2_pickle({b"label_names": 3}), "no list of different"),
         ("batches.meta", python2_pickle({b"names": [b"a"]}), "no list of different"),
         ("batches.meta", python2_pickle({b"label_names": [b"a", b"a"]}), "no list of different"),
@@ -188,7 +188,9 @@ def test_wrong_binary_files(tmp_path: Path) -> None:
     file = folder / "data_batch_4.bin"
     for content in (b"", files["data_batch_4.bin"][:-1]):
         file.write_bytes(content)
-        assert f"{file} has {len(content)} bytes, which is no multiple of 3073" in error_of(folder)
+        assert f"{file} has {len(content)} bytes, which is not a multiple of 3073" in error_of(
+            folder
+        )
     file.write_bytes(bytes([10]) + bytes(3072))
     assert f"{file} row 0 has the label 10, but there are 10 classes" in error_of(folder)
 
@@ -206,8 +208,8 @@ def test_damaged_archives(tmp_path: Path) -> None:
     assert "CRC check failed" in changed(whole[:-8] + bytes(8))
     assert "ends too early" in changed(gzip.compress(plain[:5000]))
     assert "ends too early" in changed(gzip.compress(plain[:700]))
-    assert "is no tar archive or is damaged" in changed(b"hello" * 1000)
-    assert "is no tar archive or is damaged" in changed(plain[:1] + b"?" + plain[2:])
+    assert "is not a tar archive or is damaged" in changed(b"hello" * 1000)
+    assert "is not a tar archive or is damaged" in changed(plain[:1] + b"?" + plain[2:])
     assert "goes on after its end" in changed(gzip.compress(plain + bytes(1 << 20)))
     assert "has data_batch_1 twice" in changed(
         plain.rstrip(b"\0") + bytes(-len(plain.rstrip(b"\0")) % 512) + plain

@@ -36,8 +36,8 @@ def test_what_lies_beside_classes_and_splits_is_told(tmp_path: Path) -> None:
     listing = list_folder(tmp_path)
     assert listing.classes == ("a", "b")
     assert listing.remarks == (
-        f"passed over in {tmp_path}: the folders dev, which are no splits; those are called train, "
-        "validation (or valid, val) and test",
+        f"passed over in {tmp_path}: the folders dev, which are not splits; those are called "
+        "train, validation (or valid, val) and test",
         f"passed over in {tmp_path / 'train'}: 3 .png outside of class folders; images need an "
         "ending such as .png or .jpg",
     )

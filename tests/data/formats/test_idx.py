@@ -137,7 +137,7 @@ def test_labels_of_another_form_are_named(tmp_path: Path) -> None:
 
 def test_labels_that_do_not_fit(tmp_path: Path) -> None:
     write_idx(tmp_path, "train", noise(3, 8, 8), [0, 1])
-    assert "has the shape (2,), but" in error_of(tmp_path) and "3 pictures" in error_of(tmp_path)
+    assert "has the shape (2,), but" in error_of(tmp_path) and "3 images" in error_of(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_bytes(np.zeros((3, 1))))
     assert "has the shape (3, 1), but" in error_of(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").unlink()
@@ -145,21 +145,21 @@ def test_labels_that_do_not_fit(tmp_path: Path) -> None:
     write_idx(tmp_path, "train", noise(3, 8, 8), [0, 1, 1])
     write_idx(tmp_path, "t10k", noise(2, 8, 8), [1, 7])
     message = error_of(tmp_path)
-    assert "t10k-images-idx3-ubyte row 1 has the label 7, which no training picture" in message
+    assert "t10k-images-idx3-ubyte row 1 has the label 7, which no training image" in message
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "is no IDX file of unsigned bytes"),
-        (b"\0\0\x08", "is no IDX file"),
-        (b"\0\0\x0d\x03" + bytes(12), "is no IDX file"),  # floats
-        (b"\0\0\x08\x05" + bytes(20), "is no IDX file"),
-        (b"\x89PNG\r\n", "is no IDX file"),
+        (b"", "is not an IDX file of unsigned bytes"),
+        (b"\0\0\x08", "is not an IDX file"),
+        (b"\0\0\x0d\x03" + bytes(12), "is not an IDX file"),  # floats
+        (b"\0\0\x08\x05" + bytes(20), "is not an IDX file"),
+        (b"\x89PNG\r\n", "is not an IDX file"),
         (struct.pack("<4I", 2051, 2, 8, 8) + bytes(128), "has its header in little-endian order"),
         (b"\0\0\x08\x03\0\0", "ends within its header"),
-        (idx_bytes(noise(2, 8, 8, 2)), "pictures have (N, H, W)"),
-        (idx_bytes(noise(2, 8)), "pictures have (N, H, W)"),
+        (idx_bytes(noise(2, 8, 8, 2)), "images have (N, H, W)"),
+        (idx_bytes(noise(2, 8)), "images have (N, H, W)"),
         (idx_bytes(noise(0, 8, 8)), "none of them 0"),
         (idx_bytes(noise(2, 8, 8))[:-1], "promises 2x8x8 bytes and holds only 127"),
         (idx_bytes(noise(2, 8, 8)) + b"\0", "promises 2x8x8 bytes and holds more"),

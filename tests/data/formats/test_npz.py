@@ -125,13 +125,13 @@ def test_class_names(tmp_path: Path) -> None:
     np.savez(file, images=TRAIN, labels=text, classes=["pear", "fig", "kiwi"])
     assert "has the label 'plum', but its 3 classes" in error_of(file)
     np.savez(file, images=TRAIN, labels=TRAIN_LABELS, classes=["a", "a", "b"])
-    assert "no list of different, readable class names" in error_of(file)
+    assert "does not list distinct, readable class names" in error_of(file)
     np.savez(file, images=TRAIN, labels=TRAIN_LABELS, classes=[1, 2, 3])
     assert "class names are text" in error_of(file)
     np.savez(file, images=TRAIN, labels=np.array([b"\xff", b"a"] * 3))
-    assert "is no UTF-8 text" in error_of(file)
+    assert "is not UTF-8 text" in error_of(file)
     np.savez(file, images=TRAIN, labels=np.array(["\x1b[0m", "a"] * 3))
-    assert "no list of different, readable class names" in error_of(file)
+    assert "does not list distinct, readable class names" in error_of(file)
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,9 @@ def test_class_names(tmp_path: Path) -> None:
         ({"y_train": TRAIN_LABELS[:5]}, "y_train holds int64 of shape (5,); the labels of x_train"),
         ({"y_train": np.eye(6, dtype=int)}, "of shape (6, 6); the labels of x_train are integers"),
         ({"y_train": np.zeros(6)}, "y_train holds float64 of shape (6,)"),
-        ({"y_test": [2, 2, 8]}, "x_test row 2 has the label 8, which no training picture has"),
+        ({"y_test": [2, 2, 8]}, "x_test row 2 has the label 8, which no training image has"),
         ({"y_test": ["a", "b", "a"]}, "labels of several kinds"),
-        ({"y_train": None}, "which are not pictures and labels of its train split"),
+        ({"y_train": None}, "which are not images and labels of its train split"),
         ({"x_valid": TEST, "y_valid": TEST_LABELS, "x_val": TEST, "y_val": [0]}, "has both"),
     ],
 )
@@ -245,7 +245,7 @@ class Runs:
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     file = tmp_path / "a.npz"
     np.savez(file, images=TRAIN, labels=np.array([Runs(tmp_path / "ran")] * 6, dtype=object))
-    assert "no plain array: objects, which would have to be unpickled" in error_of(file)
+    assert "not a plain array: objects, which would have to be unpickled" in error_of(file)
     assert not (tmp_path / "ran").exists()
     np.load(file, allow_pickle=True)["labels"]
     assert (tmp_path / "ran").exists()  # the file does what this test is about
@@ -278,13 +278,13 @@ def plain(shape: str = "2, 8, 8", descr: str = "'|u1'") -> bytes:
         (member(plain("2, 8, 8, 1, 1, 1, 1, 1, 1")), "unknown dtype or shape"),
         (member(plain(descr="'|u7'")), "unknown dtype or shape"),
         (member(plain(descr="'|U0'")), "unknown dtype or shape"),
-        (member(plain(descr="[('a', '|u1')]")), "no plain array"),
-        (member(plain("__import__('os').mkdir('ran'),")), "no plain array"),
-        (member(b"(" * 9000), "no plain array"),
-        (member(plain())[:-9], "no plain array"),
+        (member(plain(descr="[('a', '|u1')]")), "not a plain array"),
+        (member(plain("__import__('os').mkdir('ran'),")), "not a plain array"),
+        (member(b"(" * 9000), "not a plain array"),
+        (member(plain())[:-9], "not a plain array"),
         (b"\x93NUMPY\x09\x00" + bytes(50), "no numpy array"),
         (b"", "no numpy array"),
-        (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "no plain array"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "not a plain array"),
     ],
 )
 def test_headers_that_lie(tmp_path: Path, content: bytes, words: str) -> None:
@@ -359,14 +359,14 @@ def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
         content = bytearray(file.read_bytes())
         content[1000] ^= 1
         file.write_bytes(content)
-        assert f"{file} is no readable .npz file" in error_of(file)
+        assert f"{file} is not a readable .npz file" in error_of(file)
 
 
 def test_no_zip_file(tmp_path: Path) -> None:
     file = tmp_path / "a.npz"
     for content in (b"", b"hello", b"PK\x03\x04" + bytes(100)):
         file.write_bytes(content)
-        assert "is no readable .npz file (File is not a zip file)" in error_of(file)
+        assert "is not a readable .npz file (File is not a zip file)" in error_of(file)
 
 
 @settings(max_examples=50, deadline=None)

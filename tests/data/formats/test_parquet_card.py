@@ -137,7 +137,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x]\n" + "".join(
 CARDS = {
     "aliases of aliases": (BOMB, "the alias *a is not allowed"),
     "deep": ("a: " + "[" * 20_000, "levels deep"),
-    "no mapping": ("[a]", "is no mapping"),
+    "no mapping": ("[a]", "is not a mapping"),
     "configs": ("configs: 3", "no list of sets"),
     "no name": ("configs: [{data_files: a}]", "each with config_name"),
     "files": ("configs: [{config_name: a, data_files: [[[x]]]}]", "neither a path"),
@@ -160,7 +160,7 @@ CARDS = {
     ),
     "names that are none": (
         "dataset_info: {features: [{name: label, dtype: {class_label: {names: {'0': {a: b}}}}}]}",
-        "class names that are no text",
+        "class names that are not text",
     ),
     "of a config": (
         "configs: [{config_name: a, features: [{name: label, dtype: {class_label: {names: "
@@ -195,7 +195,7 @@ def test_a_parquet_file_whose_class_names_are_no_text(root: Path) -> None:
     about = {"huggingface": json.dumps({"info": {"features": features}})}
     parquet.write_table(parquet.read_table(file).replace_schema_metadata(about), file)
     # An image column is one by its type alone.
-    assert "column label has class names that are no text" in error_of(root)
+    assert "column label has class names that are not text" in error_of(root)
 
 
 # -- what is read as before --------------------------------------------------------------------
@@ -296,11 +296,11 @@ def test_a_file_that_tells_another_number_of_rows(
         num_rows = 3
 
     monkeypatch.setattr(parquet, "read_metadata", lambda _: Damaged)
-    assert "it holds 2 rows and says 3" in error_of(root)
+    assert "it holds 2 rows, but its header says 3" in error_of(root)
 
 
 def test_a_card_that_calls_an_image_what_is_none(root: Path) -> None:
     describe(root, "dataset_info: {features: [{name: other, dtype: image}]}")
     table = pa.table({"other": [{"a": b"x"}] * 2, "label": ["a", "b"]})
     parquet.write_table(table, root / "data" / "train-0.parquet")
-    assert "other holds no picture bytes" in error_of(root)
+    assert "column other holds no image bytes" in error_of(root)

@@ -21,7 +21,7 @@ PIXELS = np.arange(24, dtype=np.uint8).reshape(4, 6)
 
 
 def error_of(content: bytes) -> str:
-    with pytest.raises(InputError, match=r"^batch is no pickle of arrays") as caught:
+    with pytest.raises(InputError, match=r"^batch is not a pickle of arrays") as caught:
         unpickle(content, "batch")
     message = str(caught.value)
     assert "\n" not in message and len(message) < 300

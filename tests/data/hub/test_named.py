@@ -220,7 +220,7 @@ def test_a_set_of_loose_pictures_and_a_revision(
     branch = client.data("o/folder", "--data.revision", "refs/convert/parquet").value
     assert branch == newest
     error = client.data("o/folder", "--data.revision", "v9").error
-    assert "data.revision 'v9' is no branch, tag or commit of data set o/folder" in error
+    assert "data.revision 'v9' is not a branch, tag or commit of data set o/folder" in error
 
 
 def test_a_directory_of_that_name_goes_before_the_hub(
@@ -252,7 +252,7 @@ def test_what_the_server_refuses(
     wanted = {
         "o/gated": "data set o/gated is gated: accept its terms on its page, then give a token",
         "o/absent": "has no data set o/absent, or it is private",
-        "o/script": "made by a script of its own, which is never run",
+        "o/script": "made by its own script, which is never run",
         "o/empty": "doesn't contain any data files",
         "o/no-train": "o/no-train has no training split: found test",
     }
@@ -437,7 +437,7 @@ def test_rows_are_read_one_at_a_time(tmp_path: Path) -> None:
     assert len(pictures) == 8
     assert pictures[5] == contents[5] and pictures[2:4] == contents[2:4]
     assert pictures[6] == contents[0]  # which is a file's
-    with pytest.raises(InputError, match="set train row 7: image holds no picture"):
+    with pytest.raises(InputError, match="set train row 7: column image holds no image"):
         pictures[7]
     with file.open("wb") as large:
         large.truncate(65 << 20)
@@ -454,14 +454,16 @@ def test_a_cell_names_no_file_of_this_machine(tmp_path: Path, path: str) -> None
     pictures = ArrowPictures(dataset, "image", RowNames("set", 1), "hub 0", files=files)
     with pytest.raises(InputError) as caught:
         pictures[0]
-    assert f"set row 0: image names {path!r}, which is no file of the data set" in str(caught.value)
+    assert f"set row 0: image names {path!r}, which is not a file of the data set" in str(
+        caught.value
+    )
 
 
 @pytest.mark.parametrize("cell", [{"bytes": "/etc/hostname"}, {"path": [1]}, {"path": 3}, {"a": 1}])
 def test_a_cell_of_other_types_is_no_picture(cell: dict[str, Any]) -> None:
     dataset = datasets.Dataset.from_dict({"image": [cell]})
     pictures = ArrowPictures(dataset, "image", RowNames("set", 1), "hub 0", files=set())
-    with pytest.raises(InputError, match=r"set row 0: image (holds no picture|names)"):
+    with pytest.raises(InputError, match=r"set row 0: (column image holds no image|image names)"):
         pictures[0]
 
 
@@ -478,7 +480,7 @@ def test_a_set_that_names_files_of_this_machine(
     parquet.write_table(table, cells / "train-0.parquet")
     server.repositories["o/cells"] = Repository(files_of(cells))
     error = client.data("o/cells", "--data.label_column", "label").error
-    assert f"names {str(secret)!r}, which is no file of the data set" in error
+    assert f"names {str(secret)!r}, which is not a file of the data set" in error
 
     make_rows(tmp_path / "rows", "train-0.parquet", label=[0, 1, 1])
     rows = files_of(tmp_path / "rows")

@@ -1,1 +1,1 @@
-"""Encoded pictures to pixels, once: in parallel, into a checked cache, in memory or mapped."""
+"""Encoded images to pixels, once: in parallel, into a checked cache, in memory or mapped."""

@@ -1,4 +1,4 @@
-"""How much memory pictures may take."""
+"""The memory that images may take."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def memory_budget(gib: float | None) -> float:
     """Bytes that a set may take in memory: ``gib`` GiB, or half of what is free.
 
     Free is what the machine has, or what the control group leaves, whichever is less; several
-    processes on one machine (torchrun's ``LOCAL_WORLD_SIZE``) share it. Where the system tells
-    nothing of the kind, as macOS, all memory counts as free.
+    processes on one machine (torchrun's ``LOCAL_WORLD_SIZE``) share it. Where the system does not
+    tell, as on macOS, all memory counts as free.
     """
     if gib is not None:
         return gib * 2**30
@@ -25,7 +25,7 @@ def memory_budget(gib: float | None) -> float:
 
 
 def free_memory(root: Path = Path("/")) -> float:
-    """Bytes that can be had without swapping; infinite where nothing tells."""
+    """Bytes that are free without swapping; infinite where the system does not tell."""
     found = [_group_v2(root), _group_v1(root)]
     if told := re.search(r"^MemAvailable:\s+(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE):
         found.append(1024 * int(told[1]))
@@ -53,7 +53,7 @@ def _group_v1(root: Path) -> float | None:
 
 
 def _group(mount: Path, group: str, files: tuple[str, str, str]) -> float | None:
-    """What the tightest of a control group and those above it leaves."""
+    """Return the memory that the tightest of a control group and those above it leaves."""
     limit_file, usage_file, inactive_key = files
     folder = mount / group.strip("/")
     if not (folder / limit_file).is_file():

@@ -1,9 +1,9 @@
-"""Decoded pictures in files: one folder for each split and way of decoding it.
+"""Decoded images in files: one folder for each split and way of decoding it.
 
-A folder holds ``pixels`` (uint8 ``N x C x H x W``), ``kinds`` (a picture's channels, 0: it cannot
+A folder holds ``pixels`` (uint8 ``N x C x H x W``), ``kinds`` (an image's channels, 0: it cannot
 be read; uint8 ``N``) and ``log``: a line for the form of both, then one for each block of rows that
-is whole, with its checksum. A block is written before its line, so that decoding goes on after a
-crash where it stood, and a block that was damaged later is decoded again.
+is complete, with its checksum. A block is written before its line, so that decoding resumes after
+a crash, and a block that was damaged later is decoded again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BLOCK_BYTES, BLOCK_ROWS = 2 << 20, 512
 
 @dataclass(frozen=True)
 class Layout:
-    """The form of a folder's files: ``rows`` pictures, ``block_rows`` of them to a block."""
+    """The form of a folder's files: ``rows`` images, ``block_rows`` of them to a block."""
 
     rows: int
     planes: int
@@ -40,7 +40,7 @@ class Layout:
 
     @classmethod
     def of(cls, rows: int, form: Format) -> Layout:
-        """That of ``rows`` pictures of ``form``."""
+        """Return the layout of ``rows`` images of ``form``."""
         picture = form.planes * form.height * form.width
         block_rows = max(1, min(BLOCK_ROWS, BLOCK_BYTES // picture))
         return cls(rows, form.planes, form.height, form.width, block_rows)
@@ -68,9 +68,11 @@ class Layout:
 
 @dataclass
 class Decoded:
-    """What a folder, or memory, holds: ``kinds`` uint8 ``(N,)``, messages by unreadable row, and
-    ``pixels`` uint8 ``(N, C, H, W)``, None where they stay in the file. Of blocks that are
-    ``missing`` and ``damaged`` there is nothing yet, and nothing of use."""
+    """The content of a folder, or of memory: ``kinds`` uint8 ``(N,)``, messages by unreadable row,
+    and ``pixels`` uint8 ``(N, C, H, W)``, None where they stay in the file.
+
+    Blocks that are ``missing`` were not decoded yet; those that are ``damaged`` cannot be used.
+    """
 
     layout: Layout
     pixels: np.ndarray | None
@@ -81,7 +83,7 @@ class Decoded:
 
 
 class Damaged(Exception):
-    """A folder's log is none, or not of its files."""
+    """A folder's log is unusable, or does not match its files."""
 
 
 class CacheFolder:
@@ -103,13 +105,13 @@ class CacheFolder:
         """Bytes on the disk."""
         total = 0
         for file in self.path.iterdir():
-            # Another process that just wrote its facts has given the file its name.
+            # Another process may just have renamed its temporary file.
             with suppress(FileNotFoundError):
                 total += file.stat().st_size
         return total
 
     def read(self, *, keep: bool) -> Decoded:
-        """All that is here.
+        """Return the folder's content.
 
         Every block is read and compared with its checksum; ``keep`` leaves the pixels in memory.
 
@@ -135,7 +137,7 @@ class CacheFolder:
         return found
 
     def make(self, layout: Layout) -> None:
-        """Begin anew: files of the final size, so that a disk too small is found out now."""
+        """Start again with files of the final size, so that a full disk is found now."""
         shutil.rmtree(self.path, ignore_errors=True)
         self.path.mkdir(parents=True)
         for file, size in (
@@ -151,7 +153,7 @@ class CacheFolder:
 
     @contextmanager
     def writer(self, layout: Layout) -> Iterator[Callable[[int, Block], None]]:
-        """A function that writes a block, and then that it is whole."""
+        """Yield a function that writes a block, then its line in the log."""
         with (
             open(self.pixels, "r+b", buffering=0, opener=no_follow) as pixels,
             open(self.kinds, "r+b", opener=no_follow) as kinds,
@@ -177,7 +179,7 @@ class CacheFolder:
             yield write
 
     def remove(self) -> None:
-        """Leave nothing here."""
+        """Remove the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def forget_facts(self) -> None:
@@ -229,20 +231,20 @@ def _checksum(pixels: np.ndarray, kinds: np.ndarray) -> int:
 
 
 def key_of(parts: Sequence[object]) -> str:
-    """A folder's name: what its pictures are decoded from, and how."""
+    """Return a folder's name, a hash of its images' source and of the way of decoding."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 @contextmanager
 def locked(root: Path, key: str) -> Iterator[None]:
-    """One process at a time; the lock of one that dies is free. Raises ``OSError``."""
+    """Let in one process at a time; one that dies frees its lock. Raises ``OSError``."""
     private_folder(root)
     path = root / f"{key}.lock"
     while True:
         handle = no_follow(str(path), os.O_RDWR | os.O_CREAT)
         try:
             hold(handle, wait=True)
-            # The one before may have removed the file that was waited for.
+            # The process before may have removed the file that this one waited for.
             with suppress(FileNotFoundError):
                 if os.fstat(handle).st_ino == path.stat().st_ino:
                     break
@@ -259,16 +261,16 @@ def locked(root: Path, key: str) -> Iterator[None]:
 
 
 def no_space(error: OSError) -> bool:
-    """Whether a file could not grow."""
+    """Return whether ``error`` means that a file could not grow."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def full(root: Path, needed: int, error: OSError) -> InputError:
-    """What is raised where ``needed`` bytes do not fit below ``root``."""
+    """Return the error for ``needed`` bytes that do not fit below ``root``."""
     with suppress(OSError):
         free = shutil.disk_usage(root).free
         return InputError(
-            f"the cache {root} has no room for {needed / 2**20:,.0f} MiB of decoded pictures "
+            f"the cache {root} has no room for {needed / 2**20:,.0f} MiB of decoded images "
             f"({os_error_text(error)}; {free / 2**20:,.0f} MiB are free); make room, give another "
             "folder with --data.cache DIR, or --data.cache off to decode at every start"
         )

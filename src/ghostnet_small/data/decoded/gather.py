@@ -39,7 +39,7 @@ class Cut:
 class Gathered:
     """The splits that were cut, what was left out of them, and where they are cached.
 
-    ``grey``: of how many images of a split the file holds one channel.
+    ``grey``: the number of images of a split that have one channel in their file.
     """
 
     splits: dict[str, Split]
@@ -65,12 +65,12 @@ def gather(
     memory_gib: float | None,
     say: Callable[[str], None],
 ) -> Gathered:
-    """Decode, or find decoded, what the ``cuts`` of the source's splits need, and cut it.
+    """Decode what the ``cuts`` of the source's splits need, or read it from the cache, and cut it.
 
-    One coloured picture makes all coloured: grey ones are repeated; ``at_least`` 3 has the same
+    One coloured image makes all coloured: grey ones are repeated; ``at_least`` 3 has the same
     effect. Pixels in all above the memory budget stay in their files.
 
-    Raises ``InputError`` for pictures that cannot be used, or of which no room is left.
+    Raises ``InputError`` for images that cannot be used, or that there is no room for.
     """
     how = Decoding(channels, size, on_error, cache_root(cache), say)
     wanted: dict[str, Tensor] = {}
@@ -89,7 +89,7 @@ def gather(
             skipped += _left_out(cut, source, on_error)
             rows = rows[kinds[cut.name] > 0]
             if not len(rows):
-                raise InputError(f"no picture of the {cut.name} split can be read: {skipped[-1]}")
+                raise InputError(f"no image of the {cut.name} split can be read: {skipped[-1]}")
         labels = source.split.labels[rows]
         splits[cut.name] = Split(source.images(rows, planes), labels, rows)
     folders = {
@@ -137,7 +137,7 @@ def _check_sizes(pixels: list[Pixels]) -> None:
 
 
 def _left_out(cut: Cut, pixels: Pixels, on_error: OnError) -> list[str]:
-    """What is wrong with the pictures that cannot be read; raised where that is to stop all."""
+    """Return the messages for unreadable images; raise the first where ``on_error`` is "stop"."""
     messages = pixels.unreadable(cut.rows)
     if on_error == "stop":
         raise InputError(messages[0])

@@ -36,13 +36,13 @@ from ghostnet_small.data.pictures import read_picture
 from ghostnet_small.errors import InputError, os_error_text
 
 OnError = Literal["stop", "skip"]
-MANY = 20_000  # pictures; decoding more takes seconds, and the user is told what the wait is for
+MANY = 20_000  # images; decoding more takes seconds, and the user is told what the wait is for
 _TRIES = 3
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How pictures are decoded: the settings of ``DataSettings``, and the caches' ``root``."""
+    """The way images are decoded: settings of ``DataSettings``, and the caches' ``root``."""
 
     channels: int | None
     size: Size | None
@@ -52,7 +52,7 @@ class Decoding:
 
 
 class Job:
-    """The pixels of some rows of a split, to be had in two steps: decode, then read.
+    """The pixels of some rows of a split, in two steps: decode, then read.
 
     ``rows`` int64, ascending. After ``decode`` the pixels lie in the cache, or in memory where
     there is none, and ``size_bytes`` is known.
@@ -76,7 +76,7 @@ class Job:
             ]
             whole = CacheFolder(self.root / key_of([*base, "all"]))
             self.folder = whole
-            # A cache of all pictures serves any part of them; else the part is decoded alone.
+            # A cache of all images serves any part of them; else the part is decoded alone.
             if self.rows is not None and whole.finished() is None:
                 chosen = hashlib.sha256(self.rows.numpy().astype("<i8").tobytes()).hexdigest()
                 self.folder = CacheFolder(self.root / key_of([*base, chosen]))
@@ -88,9 +88,9 @@ class Job:
         return len(self.split.pictures)
 
     def decode(self) -> int:
-        """Decode what is not decoded yet; the bytes that the pixels take.
+        """Decode what is not decoded yet; return the bytes that the pixels take.
 
-        Raises ``InputError`` for pictures that cannot be used, and where the disk is full.
+        Raises ``InputError`` for images that cannot be used, and where the disk is full.
         """
         if self.folder is not None:
             try:
@@ -114,7 +114,7 @@ class Job:
 
     def _leave_cache(self, error: OSError) -> None:
         self.how.say(
-            f"the cache {self.root} cannot be used ({os_error_text(error)}); the pictures are "
+            f"the cache {self.root} cannot be used ({os_error_text(error)}); the images are "
             "decoded in memory, again at each start: give a folder with --data.cache DIR"
         )
         self.folder = None
@@ -138,7 +138,7 @@ class Job:
                 found = folder.read(keep=False)
             except (Damaged, FileNotFoundError):
                 if folder.path.exists():
-                    self.how.say(f"the cache {folder.path} is damaged and made anew")
+                    self.how.say(f"the cache {folder.path} is damaged and made again")
                 found = None
             if found is not None and not found.missing and not found.damaged:
                 return found.layout
@@ -147,7 +147,7 @@ class Job:
                 if found is not None and found.damaged:
                     self.how.say(
                         f"{len(found.damaged)} of {found.layout.blocks} blocks of the cache "
-                        f"{folder.path} are damaged and decoded again"
+                        f"{folder.path} are damaged and are decoded again"
                     )
                     folder.forget_facts()
                 form = self._form() if found is None else self._form_of(found.layout)
@@ -169,7 +169,7 @@ class Job:
                     raise full(self.root, needed, error) from None
                 raise
             except InputError:
-                # The cure changes a file, and so the key: nobody would find these blocks.
+                # The cure changes a file, and so the key: these blocks would never be read.
                 folder.remove()
                 raise
 
@@ -179,7 +179,7 @@ class Job:
             layout = Layout.of(self.count, form)
             if layout.size_bytes > self.limit:
                 raise InputError(
-                    f"{layout.size_bytes / 2**30:.2f} GiB of pictures are more than the "
+                    f"{layout.size_bytes / 2**30:.2f} GiB of images are more than the "
                     f"{self.limit / 2**30:.2f} GiB that they may take in memory, and there is no "
                     "cache to keep them in; give --data.cache DIR, or raise --data.memory_gib"
                 )
@@ -204,7 +204,7 @@ class Job:
         form: Format,
         write: Callable[[int, Block], None],
     ) -> bool:
-        """Decode blocks; False where a coloured picture turned up among grey ones."""
+        """Decode blocks; return False where a coloured image was found among grey ones."""
         coloured = False
         mistakes: dict[int, InputError] = {}
 
@@ -233,7 +233,7 @@ class Job:
             kept = (
                 "" if self.folder is None else f" into the cache {self.root}, for later starts too"
             )
-            self.how.say(f"decoding {self.count:,} pictures{kept}")
+            self.how.say(f"decoding {self.count:,} images{kept}")
         decode_blocks(numbers, load, keep, form, say=self.how.say)
         if mistakes and not coloured:
             # Blocks begin in their order and are finished: no earlier row has a mistake.
@@ -249,7 +249,7 @@ class Job:
             return error
 
     def _form(self) -> Format:
-        """What the first picture that can be read is decoded to."""
+        """Return the form that the first readable image is decoded to."""
         said = ""
         for row in range(self.split_size) if self.rows is None else self.rows.tolist():
             name = self.split.names[row]
@@ -271,7 +271,7 @@ class Job:
             self.first = name
             planes, height, width = picture.shape
             return Format(self.how.channels, self.how.size, planes, height, width)
-        raise InputError(f"none of {self.count} pictures can be read: {said}")
+        raise InputError(f"none of {self.count} images can be read: {said}")
 
     def _form_of(self, layout: Layout) -> Format:
         return Format(self.how.channels, self.how.size, layout.planes, layout.height, layout.width)

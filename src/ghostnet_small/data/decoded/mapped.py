@@ -1,4 +1,4 @@
-"""Pictures that stay in a file, read when they are asked for."""
+"""Images that stay in a file, read when they are asked for."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 _PAGE = mmap.ALLOCATIONGRANULARITY
-# More pages than this at a time are read as they come; asking for each costs more than waiting.
+# Above this number of pages, asking for each in advance costs more than waiting.
 _MOST_HINTS = 16384
 
 
 class MappedImages:
-    """uint8 pictures ``(N, C, H, W)`` of a file that holds more of them than memory may.
+    """uint8 images ``(N, C, H, W)`` of a file that takes more than the memory budget.
 
-    It has the part of a tensor's manners that splits are used by: ``shape``, ``len``, indexing by a
-    number, a slice or a tensor of rows, and ``split``. What indexing gives is a tensor in memory.
+    It has the part of a tensor's interface that splits need: ``shape``, ``len``, indexing by a
+    number, a slice or a tensor of rows, and ``split``. Indexing gives a tensor in memory.
 
-    ``shape`` is that of the file, ``rows`` (int64, in this order) are those of its pictures that
+    ``shape`` is that of the file, ``rows`` (int64, in this order) are those of its images that
     belong here, None: all. ``channels`` 3 repeats a grey file's one channel, 1 takes the first of
     three. The file is mapped for reading only.
     """
@@ -62,11 +62,11 @@ class MappedImages:
         return self._in_memory(np.take(self._pixels, places, axis=0))
 
     def split(self, count: int) -> Iterator[Tensor]:
-        """The pictures in order, ``count`` at a time."""
+        """The images in order, ``count`` at a time."""
         return (self[start : start + count] for start in range(0, len(self), count))
 
     def _announce(self, places: np.ndarray) -> None:
-        """Let the system read all pages of these pictures at once rather than one by one."""
+        """Ask the system to read all pages of these images at once, not one by one."""
         size = self._pixels[0].nbytes if len(self._pixels) else 0
         first = places.astype(np.int64) * size // _PAGE
         last = (places.astype(np.int64) * size + size - 1) // _PAGE

@@ -1,4 +1,4 @@
-"""Decoded pixels of a split's rows, and what is asked of them."""
+"""Decoded pixels of a split's rows, and checks of their sizes."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ class Pixels:
     folder: CacheFolder | None
 
     def kinds(self, rows: Tensor) -> Tensor:
-        """Each picture's channels, uint8; 0: it cannot be read."""
+        """Each image's channels, uint8; 0: it cannot be read."""
         return torch.from_numpy(self.decoded.kinds)[self._places(rows)]
 
     def unreadable(self, rows: Tensor) -> list[str]:
-        """What is wrong with those of ``rows`` that cannot be read."""
+        """Return the messages for those of ``rows`` that cannot be read."""
         places = self._places(rows)[self.kinds(rows) == 0]
         return [self.decoded.unreadable[place] for place in places.tolist()]
 
     def images(self, rows: Tensor, channels: int) -> Tensor | MappedImages:
-        """The pictures in ``rows`` as uint8 ``(N, channels, H, W)``."""
+        """The images in ``rows`` as uint8 ``(N, channels, H, W)``."""
         places = self._places(rows)
         layout = self.decoded.layout
         whole = len(places) == layout.rows  # rows are ascending and differ, so it is all of them
@@ -56,14 +56,14 @@ class Pixels:
                 self.folder.pixels, layout.shape, None if whole else places, channels
             )
         pixels = self.decoded.pixels
-        # NumPy copies whole pictures where torch's indexing goes value by value.
+        # NumPy copies whole images where torch's indexing goes value by value.
         if not whole or not pixels.flags.writeable:
             pixels = np.take(pixels, places.numpy(), axis=0)
         chosen = torch.from_numpy(pixels)
         return chosen[:, :channels].expand(-1, channels, -1, -1).contiguous()
 
     def first_name(self) -> str:
-        """The name of the first picture that can be read."""
+        """The name of the first image that can be read."""
         place = int(np.flatnonzero(self.decoded.kinds)[0])
         return self.split.names[place if self.rows is None else int(self.rows[place])]
 
@@ -72,7 +72,7 @@ class Pixels:
 
 
 def plain_pixels(split: ListedSplit, channels: int | None, size: Size | None) -> Pixels | None:
-    """The pixels of pictures that a source gives as pixels in the wanted form, else None."""
+    """The pixels of images that a source gives as pixels in the wanted form, else None."""
     array = split.pictures
     if not isinstance(array, np.ndarray):
         return None
@@ -91,15 +91,15 @@ def plain_pixels(split: ListedSplit, channels: int | None, size: Size | None) ->
 def sizes_differ(
     first: str, first_size: Sequence[int], other: str, other_size: Sequence[int]
 ) -> str:
-    """The message for two pictures of different size, (height, width)."""
+    """The message for two images of different size, (height, width)."""
     return (
-        f"pictures differ in size: {first} is {size_text(first_size)} and {other} is "
+        f"images differ in size: {first} is {size_text(first_size)} and {other} is "
         f"{size_text(other_size)}; give --data.size 32 to resize all of them, or another size"
     )
 
 
 def check_size(size: Sequence[int], name: str) -> None:
-    """Raises ``InputError`` for a picture of (height, width) ``size`` that is too small."""
+    """Raise ``InputError`` for an image of (height, width) ``size`` that is too small."""
     if min(size) < MIN_SIZE:
         raise InputError(
             f"{name} is {size_text(size)} pixels; the network needs "

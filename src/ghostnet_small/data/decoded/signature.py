@@ -1,4 +1,4 @@
-"""A signature of images that tells, without decoding any, whether they have changed."""
+"""A signature of images that shows, without decoding any, whether they have changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SAMPLE_FILES, _SAMPLE_BYTES = 64, 1 << 15
 
 
 def signature(pictures: Sequence[Path] | Sequence[bytes] | np.ndarray) -> str:
-    """Return what changes when the images may have changed: without reading all, where possible.
+    """Return text that changes when the images may have, if possible without reading all.
 
     Lazy sequences have a ``signature`` of their own; files count as ``files_signature`` says.
     """

@@ -1,4 +1,4 @@
-"""What is computed from all pixels of a split: sums that are exact, in memory or from a file."""
+"""Exact sums over all pixels of a split, in memory or from a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from ghostnet_small.data.dataset import Split
 from ghostnet_small.files import checked_json, signed_json, write_atomic
 
-_PART = 4096  # pictures at a time
+_PART = 4096  # images at a time
 
 
 @dataclass(frozen=True)

@@ -89,12 +89,12 @@ Part = tuple[np.ndarray, dict[str, np.ndarray]]  # (N, 3072), and the labels of 
 
 
 def has_cifar(root: Path) -> bool:
-    """Whether ``root``, or a folder of the archives' own name in it, holds CIFAR's files."""
+    """Return whether ``root``, or a folder in it named as in the archives, holds CIFAR's files."""
     return bool(_folders(root))
 
 
 def is_cifar_archive(file: Path) -> bool:
-    """Whether ``file`` is called as archives are."""
+    """Return whether ``file`` is named as an archive."""
     return file.name.endswith(ARCHIVE_ENDINGS) and file.is_file()
 
 
@@ -134,7 +134,7 @@ def list_cifar(path: Path, label_column: str | None = None) -> Listing:
             names |= _read_names(content, layout, file, where)
     if len(layouts) != 1:
         raise InputError(
-            f"{path} is no archive of CIFAR-10 or of CIFAR-100: it has the files of "
+            f"{path} is not an archive of CIFAR-10 or CIFAR-100: it has the files of "
             f"{' and '.join(layout.folder for layout in layouts) or 'neither'}; unpack it and give "
             "the directory of one data set"
         )
@@ -172,8 +172,8 @@ def _read_part(content: Content, layout: _Layout, where: str) -> Part:
         length = len(layout.columns) + _PIXELS
         if not content or len(content) % length:
             raise InputError(
-                f"{where} has {len(content)} bytes, which is no multiple of {length}; download it "
-                "again"
+                f"{where} has {len(content)} bytes, which is not a multiple of {length}; "
+                "download it again"
             )
         records = np.frombuffer(content, np.uint8).reshape(-1, length)
         labels = {
@@ -206,7 +206,7 @@ def _label_numbers(values: Any, count: int, column: str, where: str) -> np.ndarr
         or not all(isinstance(value, int) and 0 <= value < 2**31 for value in values)
     ):
         raise InputError(
-            f"{where} has no {column!r} with a number for each of its {count} pictures; download "
+            f"{where} has no {column!r} with a number for each of its {count} images; download "
             "it again"
         )
     return np.array(values, np.int64)

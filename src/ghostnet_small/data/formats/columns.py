@@ -1,4 +1,4 @@
-"""The columns of a Hugging Face data set: which holds the images, and which the labels."""
+"""The columns of a Hugging Face data set: that of the images, and that of the labels."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def is_called_label(name: str) -> bool:
 def find_label_column(where: str, features: Features, picture: str, wanted: str | None) -> str:
     """The column ``wanted``, else the only one that looks like a label.
 
-    Raises ``InputError`` where that cannot be told, with the option that tells it.
+    Raises ``InputError``, naming the option, where the column cannot be determined.
     """
     import datasets
 
@@ -140,7 +140,7 @@ def _type(feature: Any) -> str:
 
 
 def origin_of(form: str, image: str, label: str) -> dict[str, str]:
-    """A set's form and what was taken for image and label, as ``Listing.origin`` has it."""
+    """Return a set's form, image and label column, as ``Listing.origin`` has them."""
     return {"form": form, "image_column": image, "label_column": label}
 
 

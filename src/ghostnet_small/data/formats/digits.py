@@ -1,4 +1,4 @@
-"""scikit-learn's digits: 1,797 grey pictures of 8 x 8 that need no download."""
+"""scikit-learn's digits: 1,797 grey images of 8 x 8 that need no download."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The forms that a data set on disk may have, and which one a path has."""
+"""The forms that a data set on disk may have, and the search for that of a path."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ FILE_FORMS = (
 
 
 def layouts() -> str:
-    """What a directory may hold, for messages."""
+    """Return the forms that a directory may hold, for messages."""
     return ", or ".join(form.layout for form in FORMS)
 
 
@@ -116,13 +116,13 @@ def _find(given: str, named: str) -> tuple[Path, Form]:
 
 
 def _refuse_unread(root: Path, named: str) -> None:
-    """Raises ``InputError`` where ``root`` holds a form that is known and not read."""
+    """Raise ``InputError`` where ``root`` holds a form that is known and not read."""
     if reason := unread_form(root):
         raise InputError(f"{named} {reason}")
 
 
 def _look_below(root: Path, named: str) -> None:
-    """Raises ``InputError`` where not ``root`` but what is in it can be given."""
+    """Raise ``InputError`` where a data set lies not in ``root`` itself but in a folder below."""
     entries = sorted(root.iterdir())
     if any(entry.name in SPLIT_NAMES and entry.is_dir() for entry in entries):
         return
@@ -143,7 +143,7 @@ def _look_below(root: Path, named: str) -> None:
 
 
 def holds_data_set(root: Path) -> bool:
-    """Whether ``root`` is a directory with a data set in it; folders alone do not make one."""
+    """Return whether ``root`` is a directory with a data set; mere folders do not count."""
     if not root.is_dir():
         return False
     forms = [form for form in FORMS if form.list is not list_folder]
@@ -151,7 +151,7 @@ def holds_data_set(root: Path) -> bool:
 
 
 def refuse_label_column(label_column: str | None, where: str) -> None:
-    """Raises ``InputError`` where a label column is asked of what has no columns."""
+    """Raise ``InputError`` where a label column is given for a source without columns."""
     if label_column is not None:
         raise InputError(
             f"data.label_column {label_column!r}: {where} has no columns; leave it out"

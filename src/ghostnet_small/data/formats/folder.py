@@ -62,7 +62,7 @@ class _Rows:
         self.refused |= found.refused
 
     def listed(self) -> ListedSplit:
-        """The refused ones stand at the end, so that the others keep their rows without them."""
+        """Return the split; refused files come last, so that they do not move the others' rows."""
         pictures = [*self.pictures, *self.refused]
         labels = [*self.labels, *[-1] * len(self.refused)]
         broken = dict(enumerate(self.refused.values(), len(self.pictures)))
@@ -81,9 +81,9 @@ def list_folder(root: Path, only: str | None = None) -> Listing:
     """Return the images below ``root``, a split's in the order of class name, then path.
 
     A split besides ``train`` whose images lie in no class folders is read with the labels of
-    tiny-imagenet's ``<split>_annotations.txt``, or left out with a remark where there are none. So
-    are folders that are no split, and files that are no images. Where ``only`` one split is wanted,
-    class folders alone are that split.
+    tiny-imagenet's ``<split>_annotations.txt``, or left out with a remark where there are none.
+    Folders that are no split and files that are no images are left out with a remark, too. Where
+    ``only`` one split is wanted, a folder with only class folders is that split.
 
     Raises ``InputError`` for a split without class folders, a class folder without images and
     a class that the training split does not have.
@@ -137,7 +137,7 @@ def _leads_nowhere(entry: Path) -> bool:
 
 
 def _check_link(folder: Path) -> None:
-    """Raises ``InputError`` where a folder that is needed is a link to nothing."""
+    """Raise ``InputError`` where a folder that is needed is a link to nothing."""
     if _leads_nowhere(folder):
         raise InputError(
             f"{folder} is a link to {os.readlink(folder)}, which is not there; correct or remove it"
@@ -151,7 +151,7 @@ def _beside(root: Path, folders: list[Path]) -> list[str]:
     if others := [folder.name for folder in beside if holds_image(folder)]:
         more = ", ..." if len(others) > 5 else ""
         remarks.append(
-            f"passed over in {root}: the folders {', '.join(others[:5])}{more}, which are no "
+            f"passed over in {root}: the folders {', '.join(others[:5])}{more}, which are not "
             "splits; those are called train, validation (or valid, val) and test"
         )
     tables = [entry for entry in root.iterdir() if _is_parquet(entry.name)]
@@ -181,7 +181,7 @@ def _in_classes(
     """The rows of a split from its class folders."""
     if not folders:
         raise InputError(
-            f"{path} has no class folders; put each class's pictures into {path / '<class>'}"
+            f"{path} has no class folders; put each class's images into {path / '<class>'}"
         )
     if not {folder.name for folder in folders} & set(classes):
         _check_depth(path, folders)
@@ -206,7 +206,7 @@ def _in_classes(
 
 
 def _check_depth(path: Path, folders: list[Path]) -> None:
-    """Raises ``InputError`` where the only folder of a split holds the classes' folders."""
+    """Raise ``InputError`` where the only folder of a split holds the classes' folders."""
     if len(folders) != 1 or not folders[0].exists():
         return
     inner = _folders(folders[0])

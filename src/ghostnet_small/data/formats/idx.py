@@ -30,7 +30,7 @@ _UNSIGNED_BYTE = 8
 
 
 def has_idx(root: Path) -> bool:
-    """Whether ``root`` holds IDX files of pictures."""
+    """Return whether ``root`` holds IDX files of images."""
     return any(_IMAGES.fullmatch(entry.name) and entry.is_file() for entry in root.iterdir())
 
 
@@ -41,10 +41,10 @@ def is_idx(file: Path) -> bool:
 
 
 def list_idx(path: Path) -> Listing:
-    """The pictures of ``SPLIT-images-idx3-ubyte[.gz]`` with ``SPLIT-labels-idx1-ubyte[.gz]``.
+    """The images of ``SPLIT-images-idx3-ubyte[.gz]`` with ``SPLIT-labels-idx1-ubyte[.gz]``.
 
     ``path`` is the directory, or the file of the training images where that holds several sets.
-    ``SPLIT`` is ``train``, ``t10k`` (or ``test``) or ``validation``. Pictures are ``(N, H, W)``, or
+    ``SPLIT`` is ``train``, ``t10k`` (or ``test``) or ``validation``. Images are ``(N, H, W)``, or
     ``(N, H, W, C)`` with C = 1 or 3 (``idx4``). The files have no class names, so that classes
     are called by the numbers that the training labels have. Files that are not zipped are
     mapped, so that their pixels take no memory.
@@ -119,7 +119,7 @@ def _find(path: Path) -> dict[str, Path]:
 
 
 def _labels_file(images: Path) -> Path:
-    """Where the labels of the pictures in ``images`` lie; zipped or not, whatever these are."""
+    """Return the file with the labels for the file ``images``; either may be zipped."""
     begin, images_word, end = images.name.removesuffix(".gz").rpartition("-images")
     name = f"{begin}{images_word.replace('images', 'labels')}{end}"
     plain = images.with_name(re.sub(r"idx[34]-ubyte$", "idx1-ubyte", name))
@@ -138,7 +138,7 @@ def _labels_file(images: Path) -> Path:
 def _check_pictures(file: Path, shape: tuple[int, ...]) -> None:
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)) or 0 in shape:
         raise InputError(
-            f"{file} has the shape {shape}; pictures have (N, H, W), or (N, H, W, C) with C = 1 "
+            f"{file} has the shape {shape}; images have (N, H, W), or (N, H, W, C) with C = 1 "
             "or 3, and none of them 0; download it again"
         )
 
@@ -146,7 +146,7 @@ def _check_pictures(file: Path, shape: tuple[int, ...]) -> None:
 def _check_labels(images: Path, count: int, file: Path, shape: tuple[int, ...]) -> None:
     if shape != (count,):
         raise InputError(
-            f"{file} has the shape {shape}, but {images} has {count} pictures; download both again"
+            f"{file} has the shape {shape}, but {images} has {count} images; download both again"
         )
 
 
@@ -188,7 +188,7 @@ def _read_shape(stream: Readable, file: Path) -> tuple[int, ...]:
         )
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] != _UNSIGNED_BYTE or not 1 <= head[3] <= 4:
         raise InputError(
-            f"{file} is no IDX file of unsigned bytes (it begins with {head.hex()}, not with "
+            f"{file} is not an IDX file of unsigned bytes (it begins with {head.hex()}, not with "
             "000008 and the number of axes); download it again"
         )
     axes = stream.read(4 * head[3])

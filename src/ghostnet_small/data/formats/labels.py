@@ -1,4 +1,4 @@
-"""The label column of a set that lies in many files: one meaning for what each file says."""
+"""The label column of a set in many files, which may number classes differently."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def join_parts(
     for given in [names or [], *(part.names or [] for part in own)]:
         if any(isinstance(name, list | dict) for name in given):
             raise InputError(
-                f"{where}: column {column} has class names that are no text; write them as text"
+                f"{where}: column {column} has class names that are not text; write them as text"
             )
     renamed = bool(own) and all(part.names == own[0].names for part in own)
     meaning: dict[str, list[str] | None] = {}  # of the numbers in each file
@@ -141,7 +141,7 @@ def list_labelled(
 
 
 def no_rows(where: str, split: str) -> InputError:
-    """Return what is raised where the split that names the classes has no rows."""
+    """Return the error where the split that names the classes has no rows."""
     return InputError(f"the {_WORDS.get(split, split)} split of {where} has no rows; add its files")
 
 

@@ -1,4 +1,4 @@
-"""The arrays in an .npz file, with bounds: nothing in it is run and no header is believed."""
+"""The arrays in an .npz file, with bounds: nothing in it is run and no header is trusted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Capped(io.BufferedReader):
 
 @dataclass(frozen=True)
 class ArrayHeader:
-    """What an array in the file says of itself."""
+    """The name, type and shape of an array, as its header gives them."""
 
     name: str
     kind: str  # numpy's letter: u, i, b for integers, U, S for text, f for floats ...
@@ -62,7 +62,7 @@ class NpzFile:
         return [name.removesuffix(".npy") for name in self._zip.namelist() if name.endswith(".npy")]
 
     def header(self, name: str) -> ArrayHeader:
-        """What ``name`` says of itself.
+        """Return the header of the array ``name``.
 
         Raises ``InputError`` where it is no plain array.
         """
@@ -88,7 +88,7 @@ class NpzFile:
         with self._zip.open(member) as stream:
             stream.read(header.start)
             if member.compress_type == zipfile.ZIP_STORED and header.kind == "u" and size:
-                # Read once for its checksum, and held by the system's cache only.
+                # Read once for its checksum; only the system's cache holds it.
                 while stream.read(_MOST_READ):
                     pass
                 start = self._content_start(member) + header.start
@@ -150,21 +150,21 @@ def open_npz(path: Path, allowance: Allowance) -> Iterator[NpzFile]:
         raise InputError(f"{path} cannot be read ({os_error_text(error)})") from None
     except Exception as error:  # zipfile raises many types for a damaged file
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path} is no readable .npz file ({reason}); save it again") from None
+        raise InputError(f"{path} is not a readable .npz file ({reason}); save it again") from None
 
 
 def _read_header(stream: IO[bytes], name: str, where: str) -> ArrayHeader:
     head = stream.read(12)
     old = head[6:7] == b"\x01"
     if head[:6] != b"\x93NUMPY" or len(head) < 12 or head[6] not in (1, 2, 3):
-        raise InputError(f"{where} is no numpy array; save it again")
+        raise InputError(f"{where} is not a numpy array; save it again")
     length = int.from_bytes(head[8:10] if old else head[8:12], "little")
     text = (head[10:] if old else b"") + stream.read(min(length, 10_000))
     start = (10 if old else 12) + length
     match = _HEADER.fullmatch(text[:length].decode("latin1"))
     if match is None:
         raise InputError(
-            f"{where} is no plain array: objects, which would have to be unpickled, and records "
+            f"{where} is not a plain array: objects, which would have to be unpickled, and records "
             "are not read; save it with an integer or text dtype"
         )
     order, kind, size, fortran, shape = match.groups()

@@ -35,21 +35,21 @@ _LABEL_KINDS = ("b", "i", "u", "U", "S")
 
 
 def has_npz(root: Path) -> bool:
-    """Whether ``root`` holds .npz files, and they are its data set."""
-    # Beside a folder of pictures they hold something else, statistics or embeddings.
+    """Return whether ``root`` holds .npz files that are its data set."""
+    # Beside a folder of images they hold something else, statistics or embeddings.
     return not (root / "train").is_dir() and any(map(is_npz, root.iterdir()))
 
 
 def is_npz(file: Path) -> bool:
-    """Whether ``file`` is called as .npz files are."""
+    """Return whether ``file`` has the ending of .npz files."""
     return file.suffix == ENDING and file.is_file()
 
 
 def list_npz(path: Path) -> Listing:
-    """The pictures of the .npz file ``path``, or of those in the directory ``path``.
+    """The images of the .npz file ``path``, or of those in the directory ``path``.
 
     A file has arrays ``x_SPLIT`` and ``y_SPLIT``, or ``SPLIT_images`` and ``SPLIT_labels``;
-    ``train.npz``, ``test.npz`` ... in a directory have ``images`` and ``labels``. Pictures are
+    ``train.npz``, ``test.npz`` ... in a directory have ``images`` and ``labels``. Images are
     uint8 ``(N, H, W)`` or ``(N, H, W, C)`` with C = 1 or 3, labels integers or text, ``(N,)`` or
     ``(N, 1)``. Classes are the names in the array ``classes``, else the training labels in
     order. Arrays that are not compressed are mapped.
@@ -107,7 +107,7 @@ def _is_one_array(file: Path) -> bool:
 
 
 def _arrays(npz: NpzFile, split: str | None) -> dict[str, tuple[str, str]]:
-    """For each split, the names of the arrays of its pictures and of its labels."""
+    """For each split, the names of the arrays of its images and of its labels."""
     found: dict[str, dict[str, str]] = {}
     single: dict[str, str] = {}
     for name in npz.names():
@@ -125,7 +125,7 @@ def _arrays(npz: NpzFile, split: str | None) -> dict[str, tuple[str, str]]:
         if set(found[theirs]) != {"pictures", "labels"}:
             raise InputError(
                 f"{npz.path} has the arrays {', '.join(npz.names()[:20]) or 'none'}, which are not "
-                f"pictures and labels of its {theirs} split; call them x_train and y_train, or "
+                f"images and labels of its {theirs} split; call them x_train and y_train, or "
                 "train_images and train_labels; where a file is a split, images and labels"
             )
     return {ours: (found[name]["pictures"], found[name]["labels"]) for ours, name in splits.items()}
@@ -136,7 +136,7 @@ def _kind(word: str) -> str:
 
 
 def _read(npz: NpzFile, images: str, labels: str) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures ``(N, H, W)`` or ``(N, H, W, 3)`` and labels ``(N,)``."""
+    """Images ``(N, H, W)`` or ``(N, H, W, 3)`` and labels ``(N,)``."""
     pictures, numbers = npz.header(images), npz.header(labels)
     where, shape = f"{npz.path} {images}", pictures.shape
     if pictures.dtype != np.uint8:
@@ -171,7 +171,7 @@ def _label_values(npz: NpzFile, header: ArrayHeader) -> np.ndarray:
     # Numbering the classes sorts a copy.
     values = npz.values(header, copies=4).reshape(-1)
     if header.kind == "U":
-        # Numpy takes any number for a character; Python does not.
+        # NumPy accepts any number as a character; Python does not.
         letters = values.view(header.dtype.byteorder.replace("|", "=") + "u4")
         if letters.max(initial=0) > 0x10FFFF:
             raise InputError(f"{npz.path} {header.name} is damaged; save it again")
@@ -199,7 +199,7 @@ def _shown(value: int | str | bytes, where: str) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        raise InputError(f"{where}: {value[:40]!r} is no UTF-8 text; save it as str") from None
+        raise InputError(f"{where}: {value[:40]!r} is not UTF-8 text; save it as str") from None
 
 
 def _by_classes(

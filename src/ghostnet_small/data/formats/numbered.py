@@ -38,18 +38,18 @@ def number_labels(
         if wrong := np.flatnonzero(keys[number] != found)[:1].tolist():
             raise InputError(
                 f"{names[split][wrong[0]]} has the label {found[wrong[0]].item()!r}, which no "
-                "training picture has; correct or remove it"
+                "training image has; correct or remove it"
             )
         labels[split] = torch.from_numpy(number.astype(np.int64))
     return labels, keys.tolist()
 
 
 def check_class_names(names: Sequence[str], where: str) -> tuple[str, ...]:
-    """``names``, where they can be shown and told apart.
+    """Return ``names``, which must be readable and distinct.
 
     Raises ``InputError`` otherwise.
     """
     fit = all(name and name.isprintable() and len(name) <= 100 for name in names)
     if not names or not fit or len(set(names)) != len(names):
-        raise InputError(f"{where} has no list of different, readable class names; correct it")
+        raise InputError(f"{where} does not list distinct, readable class names; correct them")
     return tuple(names)

@@ -45,7 +45,7 @@ def has_parquet(root: Path) -> bool:
 
 
 def list_parquet(root: Path, label_column: str | None) -> Listing:
-    """The pictures below ``root``, still encoded, each named by its parquet file and row.
+    """The images below ``root``, still encoded, each named by its parquet file and row.
 
     The splits are found as ``datasets`` finds them: by a ``README.md`` with ``configs``, else by
     the files' names, among the files that lie below ``root``. Classes are the names of a
@@ -53,7 +53,7 @@ def list_parquet(root: Path, label_column: str | None) -> Listing:
     otherwise is mapped by name. Nothing is written into ``root`` and nothing is fetched.
 
     Raises ``InputError`` for files that cannot be read or contradict each other, and columns that
-    cannot be told.
+    cannot be determined.
     """
     from pyarrow import parquet  # slow to import, and only needed here
 
@@ -118,7 +118,7 @@ def _own_files(root: Path, names: Sequence[str]) -> dict[str, Path]:
 
 @contextmanager
 def _one_line_errors(root: Path) -> Iterator[None]:
-    """Failures of ``datasets`` and ``pyarrow`` as one line, without their own log lines."""
+    """Raise failures of ``datasets`` and ``pyarrow`` in one line, without their own log lines."""
     logger = logging.getLogger("datasets")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -156,10 +156,12 @@ def _filled(names: FileRowNames) -> dict[str, int]:
 
 
 def _part(file: str, label: str, count: int) -> LabelPart:
-    """The labels of a file; finds one that does not hold the ``count`` rows that its head tells."""
+    """Return a file's labels; raise where it does not hold the ``count`` rows of its header."""
     part = read_part(file, label)
     if len(part.values) != count:
-        raise broken_file(file, f"it holds {len(part.values):,} rows and says {count:,}")
+        raise broken_file(
+            file, f"it holds {len(part.values):,} rows, but its header says {count:,}"
+        )
     return part
 
 

@@ -1,4 +1,4 @@
-"""The pictures of parquet files, read when they are asked for."""
+"""The images of parquet files, read when they are asked for."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _BATCH = 1024  # rows that are in memory at a time
 
 
 class ParquetPictures(LazyRows[bytes]):
-    """The encoded pictures in ``column``; fast where rows are asked for in ascending order.
+    """The encoded images in ``column``; fast where rows are asked for in ascending order.
 
-    Raises ``InputError`` for a row that holds no picture, ``BrokenSource`` where a file cannot be
+    Raises ``InputError`` for a row that holds no image, ``BrokenSource`` where a file cannot be
     read.
     """
 
@@ -47,8 +47,8 @@ class ParquetPictures(LazyRows[bytes]):
         content = cell.get("bytes") if isinstance(cell, dict) else cell
         if not isinstance(content, bytes):
             raise InputError(
-                f"{self.names[number]}: {self.column} holds no picture bytes; save the data set "
-                "with its pictures embedded"
+                f"{self.names[number]}: column {self.column} holds no image bytes; save the "
+                "data set with its images embedded"
             )
         return content
 
@@ -80,7 +80,7 @@ class ParquetPictures(LazyRows[bytes]):
 
 
 def broken_file(file: str, reason: str) -> BrokenSource:
-    """What is raised where a parquet file cannot be read."""
+    """Return the error for a parquet file that cannot be read."""
     with suppress(OSError), open(file, "rb") as content:
         if content.read(len(_POINTER)) == _POINTER:
             return BrokenSource(

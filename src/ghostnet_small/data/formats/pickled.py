@@ -1,4 +1,4 @@
-"""What takes the place of the functions that numpy names in a pickle; each gives data only."""
+"""Replacements for the functions that numpy names in a pickle; each gives only data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CODES = ("b1", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8")
 
 
 class Refused(Exception):
-    """Says in a few words why a pickle is not read."""
+    """The reason, in a few words, why a pickle is not read."""
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Array:
 
 @dataclass(frozen=True)
 class Known:
-    """One of numpy's functions, with what takes its place."""
+    """One of numpy's functions, with its replacement."""
 
     make: Callable[[tuple[Any, ...]], Any]
 

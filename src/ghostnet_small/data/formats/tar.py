@@ -20,7 +20,7 @@ _WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices, folde
 def read_tar(archive: Path, wanted: Container[str]) -> Iterator[tuple[str, bytearray]]:
     """Name and content of the regular files that are called one of ``wanted``, in any folder.
 
-    Links, devices, other files and what only describes files are passed over. The archive
+    Links, devices, other files and mere descriptions of files are passed over. The archive
     may be gzipped; it is read to its end, so that a wrong checksum is found.
 
     Raises ``InputError`` where it is damaged or larger than ``MOST_ARCHIVE`` bytes.
@@ -82,7 +82,7 @@ def _size(head: bytearray, archive: Path) -> int:
     except ValueError:
         size = checksum = -1
     if size < 0 or checksum != sum(head[:148]) + sum(b" " * 8) + sum(head[156:]):
-        raise InputError(f"{archive} is no tar archive or is damaged; download it again")
+        raise InputError(f"{archive} is not a tar archive or is damaged; download it again")
     return size
 
 

@@ -1,4 +1,4 @@
-"""Pickled arrays, read by a machine that knows data and nothing that could be run."""
+"""A reader of pickled arrays that knows only data and can run no code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def unpickle(content: bytes | bytearray, name: str) -> dict[str, Any]:
     try:
         found = _Machine(content).run()
         if not isinstance(found, dict):
-            raise Refused(f"it holds a {type(found).__name__} and no dictionary")
+            raise Refused(f"it holds a {type(found).__name__} and not a dictionary")
         return {
             as_text(key): value.get() if isinstance(value, Array) else value
             for key, value in found.items()
@@ -38,8 +38,8 @@ def unpickle(content: bytes | bytearray, name: str) -> dict[str, Any]:
     except (Refused, ArithmeticError, LookupError, TypeError, ValueError) as error:
         reason = str(error) if isinstance(error, Refused) else "it is damaged"
         raise InputError(
-            f"{name} is no pickle of arrays, lists, strings and integers ({reason}); download it "
-            "again"
+            f"{name} is not a pickle of arrays, lists, strings and integers ({reason}); download "
+            "it again"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Forms of data sets that are known and not read: what they are, and what to do with them."""
+"""Known forms of data sets that are not read, each with its name and a cure."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ _UNREAD = (
 
 
 def unread_form(root: Path) -> str | None:
-    """Return words on what the folder ``root`` holds, that it is not read, and the cure.
+    """Return a message on a known form in the folder ``root`` that is not read, with the cure.
 
-    None where nothing is known of what it holds. A folder that has images has another fault,
-    whatever lies beside them.
+    None where the form is unknown, and for a folder with images, whatever lies beside them: it has
+    another fault.
     """
     folders = [root, *sorted(entry for entry in root.iterdir() if entry.is_dir())]
     endings = picture_extensions()

@@ -1,4 +1,4 @@
-"""Unzipping within bounds: neither a header's promise nor a zip bomb takes more than is allowed."""
+"""Unzipping with a bound on memory, against false headers and zip bombs."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ _LABEL_BYTES = 64  # what a label takes besides its value while classes are numb
 
 
 class Readable(Protocol):
-    """What bytes are read from."""
+    """A source of bytes."""
 
     def read(self, size: int, /) -> bytes:
         """Up to ``size`` bytes; none at the end."""
 
 
 class Allowance:
-    """How much of a data set may still be unzipped."""
+    """The bytes of a data set that may still be unzipped."""
 
     def __init__(self) -> None:
         self.left = MOST_UNZIPPED
 
     def take(self, size: int, rows: int, where: str, cure: str) -> None:
-        """Book ``size`` bytes for ``rows`` pictures or labels.
+        """Reserve ``size`` bytes for ``rows`` images or labels.
 
-        Raises ``InputError`` with the ``cure`` where they are not left.
+        Raises ``InputError`` with the ``cure`` where fewer are left.
         """
         self.left -= size + rows * _LABEL_BYTES
         if self.left < 0:

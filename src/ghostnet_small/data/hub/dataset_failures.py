@@ -1,4 +1,4 @@
-"""What goes wrong with a named data set, each in one line that names the cure."""
+"""Errors with a named data set, each in one line that names the cure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOCAL = "give a copy with --data.root DIR"
 def data_set_errors(
     name: str, subset: str | None, revision: str | None, forms: str
 ) -> Iterator[None]:
-    """Failures of ``huggingface_hub`` and ``datasets`` about the set ``name`` as ``InputError``.
+    """Raise failures of the libraries with the data set ``name`` as ``InputError``.
 
     ``forms`` says what a directory given instead may hold.
     """
@@ -36,7 +36,7 @@ def data_set_errors(
 def _of_the_set(reason: str, name: str, subset: str | None) -> InputError | None:
     if "Dataset scripts are no longer supported" in reason:
         return InputError(
-            f"data set {name} is made by a script of its own, which is never run; look for its "
+            f"data set {name} is made by its own script, which is never run; look for its "
             f"parquet files with --data.revision refs/convert/parquet, or {_LOCAL}"
         )
     found = re.search(r"\[('[^]]*)\]", reason)

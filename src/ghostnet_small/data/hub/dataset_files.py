@@ -1,4 +1,4 @@
-"""The files of a named data set: which there are, fetched into the cache, and checked."""
+"""The files of a named data set: listed, fetched into the cache, and checked."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from ghostnet_small.files import checked_json, signed_json, write_atomic
 from ghostnet_small.hub.downloads import HubFile, asset_place, checked_file, file_of, read_files
 from ghostnet_small.hub.failures import is_offline, is_unreachable
 
-# Files are fetched one by one, which Ctrl-C ends at once; many are small, and go side by side.
+# Few files are fetched one by one, which Ctrl-C ends at once; many are small, and run in parallel.
 _MANY, _AT_A_TIME = 32, 8
 
 
 @dataclass(frozen=True)
 class HubPlan:
-    """What ``datasets`` needs to read one commit of a data set, from local files alone.
+    """The data that ``datasets`` needs to read one commit of a data set from local files only.
 
     ``splits`` are the splits that are used, in the source's names, with the paths of their files;
-    ``module`` is the reader of ``datasets`` for them, ``options`` what it is told beside the
-    files, ``features`` the columns' types where the data set's card gives them.
+    ``module`` is the reader of ``datasets`` for them, ``options`` its other
+    arguments, ``features`` the columns' types where the data set's card gives them.
     """
 
     repository: str
@@ -41,7 +41,7 @@ class HubPlan:
     files: dict[str, HubFile] = field(default_factory=dict)
 
     def signature(self, split: str) -> str:
-        """Changes with what a split's rows are made of, wherever its files lie."""
+        """Return text that changes with the content of a split's rows, wherever its files lie."""
         files = self.splits[split]
         made_of = [self.repository, self.commit, self.module, self.options, self.features, files]
         whole = json.dumps(made_of)
@@ -53,12 +53,12 @@ def fetch_plan(
 ) -> tuple[HubPlan, dict[str, Path], str | None]:
     """The plan of a data set, each of its files in the cache, and a remark where it may be old.
 
-    The server is asked for the commit alone where that commit is in the cache already, and where
-    it does not answer, the commit that the cache has is taken. Files are fetched where they are
+    The server is asked only for the commit where that commit is in the cache already. Where it
+    does not answer, the commit that the cache has is used. Files are fetched where they are
     missing, and compared with the digests that the server gave for them: ``huggingface_hub``
-    compares sizes only. A file that was found right and has not changed is not read again.
+    compares sizes only. A file that matched before and has not changed is not read again.
 
-    Raises ``InputError`` for a damaged file, and whatever ``huggingface_hub`` and ``datasets`` do.
+    Raises ``InputError`` for a damaged file, and what ``huggingface_hub`` and ``datasets`` raise.
     """
     place = asset_place("plans", repository, subset, revision)
     known = _read(place)
@@ -86,12 +86,12 @@ def fetch_plan(
 
 
 def _read(place: Path) -> HubPlan | None:
-    """The plan that was kept; None where there is none that can be used."""
+    """Return the stored plan; None where none can be used."""
     try:
         values = checked_json(place)
         return HubPlan(**{**values, "files": read_files(values["files"])})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None  # it is made anew from the server
+        return None  # the server gives a new one
 
 
 def _current_plan(
@@ -122,7 +122,7 @@ def _new_plan(repository: str, subset: str | None, info: Any) -> HubPlan:
             if entry.rfilename in CARD_FILES
         },
     )
-    # By its commit, so that nothing changes under way.
+    # By its commit, so that nothing changes meanwhile.
     builder = datasets.load_dataset_builder(repository, subset, revision=info.sha)
     start = f"hf://datasets/{repository}@{info.sha}/"
     data_files = builder.config.data_files or {}
@@ -149,7 +149,7 @@ def _new_plan(repository: str, subset: str | None, info: Any) -> HubPlan:
 
 
 def _options(config: Any) -> dict[str, Any]:
-    """What the card tells the reader, beside files and columns."""
+    """Return the card's options for the reader, beside files and columns."""
     told = {}
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)

@@ -24,7 +24,7 @@ from ghostnet_small.files import read_bytes
 
 @dataclass(frozen=True)
 class Named:
-    """Where a short name leads: a repository, and what to choose where it has several."""
+    """The repository of a short name, and the subset and label column to choose in it."""
 
     repository: str
     subset: str | None = None
@@ -42,7 +42,7 @@ SHORT_NAMES = {
 
 
 def is_name(source: str) -> bool:
-    """Whether ``source`` is a short name or has the form ``owner/name``."""
+    """Return whether ``source`` is a short name or has the form ``owner/name``."""
     return source in SHORT_NAMES or re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source) is not None
 
 
@@ -54,7 +54,7 @@ def list_named(
     revision: str | None = None,
     forms: str,
 ) -> Listing:
-    """The pictures of a data set of the hub, still encoded; nothing of them is held in memory.
+    """The images of a data set of the hub, still encoded; nothing of them is held in memory.
 
     ``name`` is one of ``SHORT_NAMES`` or ``owner/name``. The files are fetched into the cache
     where they are not there, and checked. The first time ``datasets`` writes the rows of its
@@ -63,7 +63,7 @@ def list_named(
     messages where the hub cannot be reached. Cache, mirror, token and offline mode are those of
     ``huggingface_hub``: ``HF_HOME``, ``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HUB_OFFLINE``.
 
-    Raises ``InputError`` where the set cannot be had or is damaged, or columns cannot be told.
+    Raises ``InputError`` where the set cannot be fetched or is damaged, or its columns are unclear.
     """
     named = SHORT_NAMES.get(name, Named(name))
     where = f"data set {named.repository}"
@@ -144,10 +144,10 @@ def _read(plan: HubPlan, paths: dict[str, Path], names: dict[str, str]) -> dict[
 
 
 class ArrowPictures(LazyRows[bytes]):
-    """The encoded pictures of a ``datasets.Dataset``, read from its mapped file one at a time.
+    """The encoded images of a ``datasets.Dataset``, read from its mapped file one at a time.
 
     ``signature`` stands for their content. A cell may name one of ``files``, whose content is the
-    picture then. Raises ``InputError`` for a row without a picture.
+    image then. Raises ``InputError`` for a row without an image.
     """
 
     def __init__(
@@ -170,15 +170,15 @@ class ArrowPictures(LazyRows[bytes]):
         if isinstance(cell, dict):
             content, path = cell.get("bytes"), cell.get("path")
             if not content and path:
-                # A folder's pictures stay in their files. Any other path is the set's own word.
+                # A folder's images stay in their files. Any other path is untrusted.
                 if str(path) not in self.files:
                     raise InputError(
                         f"{self.names[number]}: {self.column} names {str(path)[:200]!r}, which is "
-                        "no file of the data set; the data set must hold its pictures"
+                        "not a file of the data set; the data set must hold its images"
                     )
                 content = read_bytes(Path(str(path)))
             if content and isinstance(content, bytes):  # text would be taken for a file's name
                 return content
         raise InputError(
-            f"{self.names[number]}: {self.column} holds no picture; the data set lacks it"
+            f"{self.names[number]}: column {self.column} holds no image; the data set lacks it"
         )
