@@ -16,8 +16,7 @@ import torch
 import ghostnet_small as gns
 from ghostnet_small.demo import runtime, site
 from ghostnet_small.files import signed_json
-from ghostnet_small.models.ghostnetv3 import Architecture, Block
-from ghostnet_small.models.registry import ARCHITECTURES
+from ghostnet_small.models.ghostnetv3 import ARCHITECTURES, Architecture, Block
 
 TINY = Architecture(blocks=(Block(3, 32, 20, 0.25, 2),), stem=16, last=160, groups=(1,))
 

@@ -14,7 +14,8 @@ from torch import nn
 import ghostnet_small as gns
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description, Input
-from ghostnet_small.deploy.formats import FORMATS, Session, relative_error
+from ghostnet_small.deploy.formats import FORMATS
+from ghostnet_small.deploy.session import Session, relative_error
 from ghostnet_small.models.ghostnetv3 import Architecture, Block, GhostNetV3
 from networks import randomize_network
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 # Lines as they are written. Each is at least parsed where it is a command of this program.
 NOT_RUN = {
     "source .venv/bin/activate": "of the user's shell",
+    "tensorboard --logdir runs": "serves until it is stopped; tests/train/test_loggers.py reads it",
     "ray start --head": "a cluster; tests/study/test_ray.py starts one",
     "ghostnet-small data --data.root DIR --data.label_column fine_label": (
         "a set with several labels; tests/data/test_sources.py has one"

@@ -16,7 +16,8 @@ from torch import nn
 
 import ghostnet_small as gns
 from ghostnet_small.deploy.description import Description, read_description
-from ghostnet_small.deploy.formats import FORMATS, Array, Format
+from ghostnet_small.deploy.formats import FORMATS, Format
+from ghostnet_small.deploy.session import Array
 from ghostnet_small.errors import InputError
 from ghostnet_small.recipe.recipe import read_recipe
 from ghostnet_small.use import agreement

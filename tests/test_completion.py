@@ -16,6 +16,7 @@ import pytest
 from ghostnet_small import cli
 from ghostnet_small.cli.command import Command, Commands
 from ghostnet_small.cli.commands import COMMANDS
+from ghostnet_small.cli.program import Parser
 
 
 def printed(shell: str) -> str:
@@ -99,7 +100,7 @@ def test_each_command_offers_all_that_its_parser_takes(script: Path) -> None:
     assert ("benchmark", "deploy") in found
     text = script.read_text()
     for words, command in found.items():
-        parser = cli.Parser(" ".join(words), command)
+        parser = Parser(" ".join(words), command)
         options = {*parser._option_string_actions, *(f"--{key}" for key in parser.settings)}
         (line,) = (
             one

@@ -3,7 +3,6 @@
 That needs torch, and ``--help`` must not wait for it; ``tests/cli/test_start.py`` compares the two.
 """
 
-FORMATS = ("torch", "onnx", "openvino", "executorch", "ncnn", "c")
 INPUTS = ("normalized", "pixels")
 EXPORT_FOLDER = "export"
 CALIBRATION = 512  # pictures

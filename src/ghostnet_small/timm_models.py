@@ -14,8 +14,8 @@ from torch import nn
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_text
 from ghostnet_small.hub.models import CONFIG, WEIGHTS
-from ghostnet_small.models.ghostnetv3 import GhostNetV3
-from ghostnet_small.models.registry import ARCHITECTURES, create_ghostnet
+from ghostnet_small.models.ghostnetv3 import ARCHITECTURES, GhostNetV3
+from ghostnet_small.models.registry import create_ghostnet
 from ghostnet_small.models.shipped_weights import shipped_weights
 from ghostnet_small.models.timm_layout import pretrained_cfg
 from ghostnet_small.nn.fold import reparameterize

@@ -96,7 +96,7 @@ SETTINGS = {
     "stray word": ("--train.epochs 3 4", "recipe 4", "a shipped recipe"),
     "width 0": ("--model.width 0", "width is 0", "above 0"),
     "width below 0": ("--model.width=-1", "width is -1", "above 0"),
-    "model": ("--model.name ghostnetv3_smal", "'ghostnetv3_smal'", "'ghostnetv3_small'"),
+    "model": ("--model.name ghostnetv3_smal", "'ghostnetv3_smal'", "nearest is ghostnetv3_small,"),
     "epochs": ("--train.epochs 0", "train.epochs 0", "at least 1"),
     "batch": ("--train.batch_size 5000", "5000", "give at most 1294"),
     "cut of a batch": ("--train.batch_size 6 --train.accumulate 4", "accumulate=4", "a divisor"),
@@ -174,7 +174,7 @@ WORDS = {
     "recipe": ("train quickstart --out x", "quickstart", "quickstart-digits"),
     "no folder": ("train", "--out", "runs/NAME"),
     "setting of no effect": ("evaluate x --augment.flip random", "--augment.flip", "leave it out"),
-    "network": ("info ghostnetv4", "'ghostnetv4'", "'ghostnetv3'"),
+    "network": ("info ghostnetv4", "'ghostnetv4'", "nearest is ghostnetv3,"),
     "width": ("info ghostnetv3 --model.width 0", "width is 0", "above 0"),
     "picture size": ("info ghostnetv3 --size 4", "--size 4", "8 or more"),
     "run": ("train --resume nowhere", "nowhere", "train --out"),
@@ -254,9 +254,9 @@ def test_pictures_to_predict_that_cannot_be_read(
     assert first == {"path": str(bad), "label": None, "probability": None, "topk": []}
     assert (second["path"], second["topk"][0]["label"]) == (str(good), second["label"])
     assert "error" not in second and err.count("is not a readable") == 1
-    assert "1 more pictures cannot be read" in err
+    assert "1 more images cannot be read" in err
     # Where there is nothing to answer, that is all there is to say.
-    assert "none of the 2 pictures can be read" in refuse("predict", weights, bad, bad)
+    assert "none of the 2 images can be read" in refuse("predict", weights, bad, bad)
     assert str(bad) in refuse("predict", weights, bad)
     assert "c.png does not exist" in refuse("predict", weights, good, tmp_path / "c.png")
     (tmp_path / "folder").mkdir()

@@ -25,6 +25,7 @@ from ghostnet_small.cli import main
 from ghostnet_small.data.dataset import normalize
 from ghostnet_small.data.sources import DataSettings, load_data
 from ghostnet_small.recipe.recipe import known_keys, read_recipe
+from ghostnet_small.recipe.recipe_help import recipe_schema
 from ghostnet_small.train.progress import TrainingProgress, clock
 from ghostnet_small.train.settings import TrainSettings
 from ghostnet_small.use import folding
@@ -399,6 +400,14 @@ def test_help_tells_a_setting_its_meaning_and_default(capsys: pytest.CaptureFixt
     assert [key for key in known_keys() if f"--{key}" not in out] == []
 
 
+def test_an_editor_gets_the_schema_of_a_recipe(
+    ask: Ask, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("train", "distill"):
+        assert main([command, "--schema"]) == 0
+        assert json.loads(capsys.readouterr().out) == ask(command, "--schema") == recipe_schema()
+
+
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert main(["--help"]) == 0
@@ -425,7 +434,7 @@ def test_info_leaves_heavy_libraries_alone() -> None:
     program = (
         "import sys\nfrom ghostnet_small.cli import main\n"
         "main(['--help'])\nmain(['info', 'ghostnetv3_small', '--json'])\n"
-        "heavy = {'datasets', 'sklearn', 'matplotlib', 'accelerate', 'jsonargparse', 'timm'}\n"
+        "heavy = {'datasets', 'sklearn', 'matplotlib', 'accelerate', 'pydantic', 'timm'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)\n"
     )
     output_of(program)

@@ -20,12 +20,11 @@ from ghostnet_small.benchmark import distill_speed, train_speed
 from ghostnet_small.cli.command import Command, Commands
 from ghostnet_small.cli.commands import COMMANDS
 from ghostnet_small.deploy.description import Input
-from ghostnet_small.deploy.formats import FORMATS
 from ghostnet_small.models.peers import PEERS
 from ghostnet_small.models.shipped_weights import shipped_weights
 
 HEAVY = (
-    *("torch", "numpy", "matplotlib", "datasets", "accelerate", "jsonargparse", "sklearn", "PIL"),
+    *("torch", "numpy", "matplotlib", "datasets", "accelerate", "pydantic", "sklearn", "PIL"),
     *("huggingface_hub", "safetensors", "rich", "yaml"),
 )
 
@@ -122,7 +121,6 @@ def test_garbage_is_searched_for_again_once_torch_is_there() -> None:
 
 
 def test_helps_name_what_there_is() -> None:
-    assert tuple(FORMATS) == option_values.FORMATS
     assert get_args(Input) == option_values.INPUTS
     assert train_speed.USUAL == option_values.TRAIN_VARIANTS
     every = (*option_values.TRAIN_VARIANTS, *option_values.COMPILED_TRAIN_VARIANTS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ghostnet_small.deploy.batches import PIECE, in_pieces
-from ghostnet_small.deploy.formats import Array
+from ghostnet_small.deploy.session import Array
 
 
 @pytest.mark.parametrize(

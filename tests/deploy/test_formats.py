@@ -9,14 +9,8 @@ import numpy as np
 import pytest
 
 from ghostnet_small.deploy import formats
-from ghostnet_small.deploy.formats import (
-    FORMATS,
-    Format,
-    chosen_formats,
-    format_of,
-    open_file,
-    relative_error,
-)
+from ghostnet_small.deploy.formats import FORMATS, Format, chosen_formats, format_of, open_file
+from ghostnet_small.deploy.session import relative_error
 from ghostnet_small.errors import InputError
 
 FILES = {

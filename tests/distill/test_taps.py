@@ -106,7 +106,7 @@ def test_a_name_that_the_model_has_not_is_refused() -> None:
         with pytest.raises(InputError) as raised:
             Taps(model, ["more", name])
         assert str(raised.value) == (
-            f"the model has no module {name!r}; did you mean {near!r}? There are "
+            f"the model has no module {name!r}; the nearest is {near}, of "
             "blocks, more, again, head, blocks.0, blocks.1, blocks.2"
         )
     with pytest.raises(InputError, match="no module ''"):
@@ -114,7 +114,7 @@ def test_a_name_that_the_model_has_not_is_refused() -> None:
     assert hooks_of(model) == 0
     with pytest.raises(InputError, match=r"has no module 'x', nor any other$"):
         Taps(nn.Identity(), ["x"])
-    with pytest.raises(InputError, match=r"There are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, \.\.\.$"):
+    with pytest.raises(InputError, match=r"of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, \.\.\.$"):
         Taps(nn.Sequential(*(nn.Identity() for _ in range(11))), ["x"])
 
 

@@ -76,7 +76,7 @@ def test_weights_that_do_not_fit_are_refused(weights: tuple[float, ...]) -> None
 def test_ensembles_that_make_no_sense_are_refused() -> None:
     with pytest.raises(InputError, match="no teacher; give at least one"):
         ensemble_logits([], mean="logits", temperature=1.0)
-    with pytest.raises(InputError, match="'logit' is not known; did you mean 'logits'"):
+    with pytest.raises(InputError, match="'logit' is not known; the nearest is logits,"):
         ensemble_logits([TEACHER], mean="logit", temperature=1.0)
     with pytest.raises(InputError, match="one shape"):
         ensemble_logits([TEACHER, TEACHER[:, :3]], mean="logits", temperature=1.0)

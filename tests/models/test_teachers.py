@@ -246,7 +246,7 @@ def test_spoilt_weights_are_an_error_of_one_line(tmp_path: Path, how: str, said:
         ("resnet18", {"upsample": 64.0}, "upsample is 64.0"),
         ("resnet18", {"upsample": True}, "upsample is True"),
         ("resnet18", {"num_classes": 0}, "num_classes is 0"),
-        ("resnet19", {}, "did you mean 'resnet18'"),
+        ("resnet19", {}, "the nearest is resnet18,"),
         ("ghostnetv3_small", {"pretrained": True}, "start ghostnetv3_small from trained weights"),
         ("ghostnetv3_small", {"upsample": 64}, "data.size"),
     ],

@@ -182,11 +182,11 @@ STUDENTS = "students: {seeds: [0], strategies: {plain: , kd: {}}}\n"
 REFUSED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "no mapping": ("- a", ("study", "is no mapping", "students:")),
     "no file": ("runs: [", ("is no YAML",)),
-    "key": ("run: {a: }", ("key 'run' in the study", "nearest valid one is runs")),
+    "key": ("run: {a: }", ("key 'run' in the study", "the nearest is runs")),
     "a recipe": ("train: {epochs: 3}", ("key 'train'", "nearest")),
     "key of students": (
         "students: {strategy: {a: }}",
-        ("'strategy' in students of", "nearest valid one is strategies"),
+        ("'strategy' in students of", "the nearest is strategies"),
     ),
     "key of a run": ("runs: {a: {teacher: [b]}}", ("'teacher' in runs.a", "is teachers")),
     "key of settings": (
@@ -267,7 +267,10 @@ REFUSED: dict[str, tuple[str, tuple[Any, ...]]] = {
         ("run bad", "epochs 0"),
     ),
     "type": ("runs: {bad: {settings: {train: {epochs: x}}}}", ("run bad", "'x'", "whole number")),
-    "model": ("runs: {bad: {settings: {model: {name: ghost}}}}", ("run bad", "'ghost'", "Known")),
+    "model": (
+        "runs: {bad: {settings: {model: {name: ghost}}}}",
+        ("run bad", "'ghost'", "nearest is ghostnetv3, of"),
+    ),
     "width": ("runs: {bad: {widths: [1.0, -1]}}", ("run bad-w-1.0", "width is -1.0")),
     "share": (
         "runs: {a: , bad: {teachers: [a], settings: {distill: {teacher_shares: [1, 2]}}}}",

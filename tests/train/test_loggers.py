@@ -39,19 +39,18 @@ def tell(*what):
         file.write(json.dumps(what) + "\\n")
 
 
-class Run:
-    def log(self, metrics, step=None):
-        tell("log", metrics, step)
+def log(metrics, step=None):
+    tell("log", metrics, step)
 
-    def finish(self):
-        print("* Run finished")
-        tell("finish")
+
+def finish():
+    print("* Run finished")
+    tell("finish")
 
 
 def init(project, name=None, config=None, resume="never", embed=True):
     print("* Trackio project initialized")
     tell("init", project, name, config["train.epochs"], resume, embed)
-    return Run()
 """
 
 

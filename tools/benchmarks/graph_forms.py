@@ -31,8 +31,9 @@ import ghostnet_small as gns
 from ghostnet_small.deploy import executorch_file, executorch_nearest, onnx_file, openvino_file
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description
-from ghostnet_small.deploy.formats import FORMATS, Array, open_file, relative_error
+from ghostnet_small.deploy.formats import FORMATS, open_file
 from ghostnet_small.deploy.rewrite import Form, rewrite
+from ghostnet_small.deploy.session import Array, relative_error
 from ghostnet_small.models import weights
 
 Run = Callable[[Array], Array]

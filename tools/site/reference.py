@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import inspect
 import re
-import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import ghostnet_small
 from ghostnet_small.cli.command import PROGRAM, Command, Commands
 from ghostnet_small.cli.commands import COMMANDS
 from ghostnet_small.cli.program import Parser
-from ghostnet_small.recipe.recipe import Recipe, known_keys, recipe_parser
+from ghostnet_small.recipe.recipe import Recipe, known_keys, rooms, settings
+from ghostnet_small.recipe.recipe_help import about, meanings, written
 from ghostnet_small.recipe.setting_words import words
 from ghostnet_small.recipe.shipped_recipes import shipped_recipes, shipped_studies
 from stage import write
@@ -26,6 +26,11 @@ DOORS = (PACKAGE, "ghostnet_small.distill")
 # What users reach from Python: a page's name, its title and its modules.
 API = {
     "package": ("The package", PACKAGE),
+    "verbs": (
+        "The commands in Python",
+        *("ghostnet_small.verbs.training", "ghostnet_small.verbs.using"),
+        "ghostnet_small.verbs.results",
+    ),
     "networks": (
         "Networks",
         *("ghostnet_small.models.ghostnetv3", "ghostnet_small.models.timm_network"),
@@ -52,7 +57,8 @@ API = {
     ),
     "classifiers": (
         "Classifiers and predictions",
-        *("ghostnet_small.use.classifier", "ghostnet_small.use.prediction"),
+        *("ghostnet_small.use.classifier", "ghostnet_small.use.image_inputs"),
+        "ghostnet_small.use.prediction",
     ),
     "weights": (
         "Weights, their cards and the hub",
@@ -115,26 +121,18 @@ def all_commands(commands: Commands = COMMANDS, before: str = "") -> Iterator[tu
 
 def settings_page() -> str:
     """A recipe's settings with types and defaults, from the docstrings of their dataclasses."""
-    helps = {action.dest: action.help or "" for action in recipe_parser()._actions}
-    defaults = Recipe()
     text = (
         "# A recipe's settings\n\nA recipe's file has `room: {setting: value}`, the command line "
         "`--room.setting value`, which goes before the file. [Training](../docs/training.md) says "
         "what they mean where a word is not enough.\n"
     )
-    hints = typing.get_type_hints(Recipe)
-    text += _setting("name", str, defaults.name, helps["name"])
-    for room, kind in hints.items():
-        if not dataclasses.is_dataclass(kind):
-            continue
-        about, source = _about(kind)
-        text += f"\n## {room}\n\n{about}\n"
-        kinds = typing.get_type_hints(kind)
-        for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-            key = f"{room}.{field.name}"
-            value = getattr(getattr(defaults, room), field.name)
-            text += _setting(key, kinds[field.name], value, helps[key])
-        text += source
+    text += _setting("name", meanings(Recipe)["name"])
+    for room, kind in rooms().items():
+        source = re.search(r"^Source: .*", inspect.getdoc(kind) or "", re.DOTALL | re.MULTILINE)
+        text += f"\n## {room}\n\n{_plain(about(kind))}\n"
+        for name, meaning in meanings(kind).items():
+            text += _setting(f"{room}.{name}", meaning)
+        text += f"\n{_plain(source[0])}\n" if source else ""
     return text
 
 
@@ -188,6 +186,9 @@ def _elsewhere() -> dict[str, str]:
     described = {module for _, *modules in API.values() for module in modules}
     found = {name: getattr(ghostnet_small, name) for name in ghostnet_small.__all__}
     homes = {name: getattr(thing, "__module__", "") for name, thing in found.items()}
+    # Packages that are called in place of the verbs of their names.
+    called = [name for name, thing in found.items() if isinstance(thing, ModuleType)]
+    homes |= dict.fromkeys(called, "ghostnet_small.verbs.training")
     return {name: f"{home}.{name}" for name, home in homes.items() if home in described}
 
 
@@ -230,31 +231,13 @@ def _settings_of(command: Command) -> str:
     return f"\nIt takes {what} as well; [settings](settings.md) has what they mean.\n"
 
 
-def _setting(key: str, kind: object, default: object, meaning: str) -> str:
-    meaning = re.sub(r"\s*\(type: .*default: .*\)$", "", meaning, flags=re.DOTALL)
-    text = _plain(meaning)
-    what = words(kind)
+def _setting(key: str, meaning: str) -> str:
+    kind, field = settings()[key]
+    text, what = _plain(meaning), words(kind)
     return (
         f"\n```{{confval}} {key}\n\n{text[:1].upper()}{text[1:]}\n\n"
-        f"{what[:1].upper()}{what[1:]}; by default `{_value(default)}`.\n```\n"
+        f"{what[:1].upper()}{what[1:]}; by default `{written(field.default)}`.\n```\n"
     )
-
-
-def _value(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else str(value) or '""'
-
-
-def _about(kind: type) -> tuple[str, str]:
-    """What a class says before its arguments, and where that is from."""
-    text = inspect.getdoc(kind) or ""
-    source = re.search(r"^Source: .*", text, re.DOTALL | re.MULTILINE)
-    return _plain(
-        text.partition("\nArgs:")[0].strip()
-    ), f"\n{_plain(source[0])}\n" if source else ""
 
 
 def _plain(text: str) -> str:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description, Precision
-from ghostnet_small.deploy.formats import FORMATS, Array, Format, format_of, open_file
+from ghostnet_small.deploy.formats import FORMATS, Format, format_of, open_file
+from ghostnet_small.deploy.session import Array
 from ghostnet_small.models.peers import CLASSES, PEERS, PICTURE, create_peer
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.nn.complexity import Complexity

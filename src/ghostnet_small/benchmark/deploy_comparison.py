@@ -26,8 +26,9 @@ from ghostnet_small.benchmark.deploy_latencies import (
 from ghostnet_small.benchmark.deploy_subject import Ours
 from ghostnet_small.data.dataset import Split
 from ghostnet_small.data.split import stratified_rows
-from ghostnet_small.deploy.formats import FORMATS, Array
+from ghostnet_small.deploy.formats import FORMATS
 from ghostnet_small.deploy.peak_memory import NotMeasured, peak_memory
+from ghostnet_small.deploy.session import Array
 from ghostnet_small.files import cache_root, temporary_folder
 from ghostnet_small.models.peers import PEERS
 from ghostnet_small.provenance import provenance_row, versions_of

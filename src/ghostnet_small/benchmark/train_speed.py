@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import math
 import re
 import statistics
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ghostnet_small.data.decoded.pixels import MIN_SIZE
-from ghostnet_small.errors import InputError
+from ghostnet_small.errors import InputError, nearest
 from ghostnet_small.fast import use
 from ghostnet_small.models.registry import create_ghostnet
 from ghostnet_small.models.settings import Compute
@@ -84,9 +83,8 @@ def chosen_variants(
     names = list(dict.fromkeys(word.strip() for word in words.split(",")))
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
             raise InputError(
-                f"variant {name!r} is not known; the nearest is {near}, of {', '.join(known)}"
+                f"variant {name!r} is not known; {nearest(name, known)}, of {', '.join(known)}"
             )
     return names
 

@@ -17,12 +17,12 @@ from ghostnet_small.cli.command import (
     libraries_apart,
     positive,
 )
+from ghostnet_small.deploy.formats import FORMATS
 from ghostnet_small.errors import InputError
 from ghostnet_small.option_values import (
     BATCHES,
     COMPILED_TRAIN_VARIANTS,
     DISTILL_VARIANTS,
-    FORMATS,
     PEERS,
     TRAIN_VARIANTS,
     TURNS,

@@ -10,8 +10,9 @@ from typing import Any
 
 from ghostnet_small.cli.command import PROGRAM, Failed, libraries_apart, positive, remark
 from ghostnet_small.cli.terminal import new_table, print_pairs, print_table
+from ghostnet_small.deploy.formats import FORMATS
 from ghostnet_small.errors import InputError
-from ghostnet_small.option_values import CALIBRATION, EXPORT_FOLDER, FORMATS, INPUTS
+from ghostnet_small.option_values import CALIBRATION, EXPORT_FOLDER, INPUTS
 
 
 def export_settings() -> Collection[str]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from typing import Any
 
 from ghostnet_small.cli.command import PROGRAM
 from ghostnet_small.cli.terminal import new_table, print_table
-from ghostnet_small.errors import InputError
+from ghostnet_small.errors import InputError, nearest
 
 
 def models_options(parser: argparse.ArgumentParser) -> None:
@@ -26,10 +25,9 @@ def models(args: argparse.Namespace) -> list[dict[str, Any]]:
     found = [one for one in listed if one["name"] == args.name]
     if not found:
         names = [one["name"] for one in listed]
-        near = difflib.get_close_matches(args.name, names, n=1, cutoff=0.0)
         raise InputError(
             f"no weights called {args.name} come with the program; "
-            + (f"the nearest are {near[0]}, of {', '.join(names)}" if near else "none do")
+            + (f"{nearest(args.name, names)}, of {', '.join(names)}" if names else "none do")
         )
     return found
 

@@ -8,7 +8,6 @@ that failed or one of several pictures that cannot be read; 130 and 143 after Ct
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import logging
 import math
@@ -29,7 +28,7 @@ from ghostnet_small.cli.command import (
     open_streams,
 )
 from ghostnet_small.cli.commands import COMMANDS
-from ghostnet_small.errors import InputError, os_error_text
+from ghostnet_small.errors import InputError, nearest, os_error_text
 from ghostnet_small.launcher import launched
 from ghostnet_small.platforms import check_system
 from ghostnet_small.version import __version__
@@ -73,9 +72,9 @@ class Parser(argparse.ArgumentParser):
             return self.format_help()
         if "--help-settings" in asked and self.command.settings is not None:
             import_torch()
-            from ghostnet_small.recipe.recipe import recipe_parser
+            from ghostnet_small.recipe.recipe_help import settings_help
 
-            return recipe_parser(self.settings).format_help()
+            return settings_help(self.settings)
         return None
 
     def read(self, words: Sequence[str]) -> argparse.Namespace:
@@ -91,8 +90,7 @@ class Parser(argparse.ArgumentParser):
         for word in filter(self._is_foreign, _before_dashes(rest)):
             option = word.split("=", 1)[0]
             known = [*self._option_string_actions, *(f"--{key}" for key in self.settings)]
-            near = difflib.get_close_matches(option, known, n=1, cutoff=0.0)[0]
-            self.error(f"option {option} is not known; the nearest is {near}")
+            self.error(f"option {option} is not known; {nearest(option, known)}")
         args = self.parse_intermixed_args(rest)
         args.overrides = overrides
         return args
@@ -159,9 +157,8 @@ def _dispatch(
         return
     name, rest = words[0], words[1:]
     if name not in commands:
-        near = difflib.get_close_matches(name, commands, n=1, cutoff=0.0)[0]
         raise InputError(
-            f"{before}command {name!r} is not known; the nearest is {near}, of "
+            f"{before}command {name!r} is not known; {nearest(name, commands)}, of "
             f"{', '.join(commands)}"
         )
     found = commands[name]

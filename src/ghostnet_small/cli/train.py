@@ -25,17 +25,23 @@ def train_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="DIR", type=Path, help="the new folder of the run")
     parser.add_argument("--resume", metavar="DIR", type=Path, help="go on with the run in DIR")
+    parser.add_argument(
+        "--schema", action="store_true", help="print the JSON schema of a recipe, for editors"
+    )
     several_options(parser)
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
-    """Train a recipe, or go on with a run; its summary, or that of several."""
+    """Train a recipe, or go on with a run; its summary, or that of several, or the schema."""
     from ghostnet_small.launcher import follow_starter, train_command
+    from ghostnet_small.recipe.recipe_help import recipe_schema
     from ghostnet_small.run.train_recipe import train_in
     from ghostnet_small.train.interfaces import Interrupted, NotFinite, ProcessFailed
     from ghostnet_small.train.processes import joined
     from ghostnet_small.train.progress import TrainingProgress
 
+    if args.schema:
+        return recipe_schema()
     if is_several(args):
         return train_all(args)
     # One that was started among several may come after a killed one, of which something still ends.
@@ -88,13 +94,19 @@ def distill(args: argparse.Namespace) -> dict[str, Any]:
         # As JSON, for a folder may be called 1e3, or have a comma in it.
         names = json.dumps([str(path) for path in args.teachers])
         args.overrides = [*args.overrides, f"--distill.teachers={names}"]
-    elif not given and args.resume is None and not _what_to_train(args)[1].distill.teachers:
+    elif (
+        not (given or args.schema or args.resume is not None)
+        and not _what_to_train(args)[1].distill.teachers
+    ):
         raise InputError("distill needs teachers; give --teachers runs/NAME [runs/OTHER ...]")
     return train(args)
 
 
 def show_training(value: dict[str, Any]) -> None:
-    """The end of one training, or of several."""
+    """The end of one training, or of several; or the JSON schema of a recipe."""
+    if "$schema" in value:
+        print(json.dumps(value, indent=2))
+        return
     (show_several if "runs" in value else terminal.show_training)(value)
 
 

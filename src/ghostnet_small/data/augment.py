@@ -7,7 +7,7 @@ be made again, in any order and batch split, on any device, bit for bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar, get_args
 
 import torch
@@ -24,6 +24,7 @@ from ghostnet_small.data.mixing import (
 )
 from ghostnet_small.data.policy import randaugment, trivialaugment
 from ghostnet_small.errors import InputError
+from ghostnet_small.fields import LATER
 
 PaddingMode = Literal["zero", "reflect"]
 Flip = Literal["none", "random", "alternating"]
@@ -73,9 +74,9 @@ class Augmentation:
     policy: Policy = "none"
     randaugment_ops: int = 2
     randaugment_magnitude: int = 9
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    mix_probability: float = 1.0
+    mixup: float = field(default=0.0, metadata=LATER)
+    cutmix: float = field(default=0.0, metadata=LATER)
+    mix_probability: float = field(default=1.0, metadata=LATER)
     view_seed: int = 0
     views: int | None = None
 

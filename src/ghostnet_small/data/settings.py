@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ghostnet_small.data.decoded.job import OnError
 from ghostnet_small.data.decoded.pixels import MIN_SIZE
 from ghostnet_small.errors import InputError
+from ghostnet_small.fields import LATER, PLACE
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,11 @@ class DataSettings:
             the cache as it is needed; null: half of the free memory.
     """
 
-    root: str | None = None
-    source: str = "digits"
-    subset: str | None = None
-    revision: str | None = None
-    class_names: tuple[str, ...] | None = None
+    root: str | None = field(default=None, metadata=PLACE)
+    source: str = field(default="digits", metadata=PLACE)
+    subset: str | None = field(default=None, metadata=LATER)
+    revision: str | None = field(default=None, metadata=LATER)
+    class_names: tuple[str, ...] | None = field(default=None, metadata=LATER)
     label_column: str | None = None
     limit: int | None = None
     size: int | None = None
@@ -58,9 +59,9 @@ class DataSettings:
     split_seed: int = 0
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    on_error: OnError = "stop"
-    cache: str | None = None
-    memory_gib: float | None = None
+    on_error: OnError = field(default="stop", metadata=LATER)
+    cache: str | None = field(default=None, metadata=PLACE)
+    memory_gib: float | None = field(default=None, metadata=PLACE)
 
     def check(self) -> None:
         """Refuse values that no data set allows.

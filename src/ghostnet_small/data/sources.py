@@ -30,12 +30,12 @@ from ghostnet_small.data.fitting import (
 )
 from ghostnet_small.data.formats.digits import list_digits
 from ghostnet_small.data.formats.find import holds_data_set, layouts, list_root, refuse_label_column
-from ghostnet_small.data.hub.named import SHORT_NAMES, is_name, list_named, nearest_name
+from ghostnet_small.data.hub.named import SHORT_NAMES, is_name, list_named
 from ghostnet_small.data.listing import Listing, no_training_split
 from ghostnet_small.data.plausible import remark_on_pixels
 from ghostnet_small.data.settings import DataSettings
 from ghostnet_small.data.split import hold_out, limited_rows
-from ghostnet_small.errors import InputError
+from ghostnet_small.errors import InputError, nearest
 from ghostnet_small.files import expanded
 
 logger = logging.getLogger(__name__)  # what a user should know, though nothing is wrong
@@ -241,10 +241,9 @@ def _list(settings: DataSettings, only: str | None) -> tuple[Listing, str]:
         refuse_label_column(settings.label_column, "the digits")
         return list_digits(), "the digits"
     if not source or not root.exists():
-        near = nearest_name(source)
-        hint = f"the nearest is {near}; " if near else ""
+        near = nearest(source.lower(), [*SHORT_NAMES, "digits"], only_close=True)
         raise InputError(
-            f"data.source {source!r} does not exist; {hint}give digits, "
+            f"data.source {source!r} does not exist; {near and near + '; '}give digits, "
             f"{', '.join(SHORT_NAMES)}, OWNER/NAME, or --data.root DIR with {layouts()}"
         )
     return list_root(source, settings.label_column, "data.source", only), source

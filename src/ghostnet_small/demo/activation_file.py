@@ -13,8 +13,8 @@ import torch
 
 from ghostnet_small.demo.activation import Maps
 from ghostnet_small.deploy.description import KEY, Description, read_description
-from ghostnet_small.deploy.formats import Array
 from ghostnet_small.deploy.onnx_file import INPUT, content, onnx_model, options
+from ghostnet_small.deploy.session import Array
 from ghostnet_small.files import write_atomic
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.recipe.shareable import portable_recipe

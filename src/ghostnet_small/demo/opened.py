@@ -13,7 +13,7 @@ from ghostnet_small.deploy.description import Description
 from ghostnet_small.deploy.formats import format_of, open_file
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import checked_json, read_bytes, temporary_folder
-from ghostnet_small.models.registry import ARCHITECTURES
+from ghostnet_small.models.ghostnetv3 import ARCHITECTURES
 from ghostnet_small.models.weights import KINDS
 from ghostnet_small.use.classifier import is_exported
 

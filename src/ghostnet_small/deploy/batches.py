@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ghostnet_small.deploy.formats import Array
+from ghostnet_small.deploy.session import Array
 
 # Images that a thread takes at a time. A batch of hundreds goes through memory at every operator.
 PIECE = 8

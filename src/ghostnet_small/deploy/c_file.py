@@ -20,7 +20,7 @@ from ghostnet_small.deploy.c.source import header_text, read_tag, source_text
 from ghostnet_small.deploy.c.text import Code
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description, read_description
-from ghostnet_small.deploy.formats import Array
+from ghostnet_small.deploy.session import Array
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_text
 

@@ -21,9 +21,9 @@ from torch.export import ExportedProgram
 from ghostnet_small.deploy.aten import traced
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import KEY, Description, read_description
-from ghostnet_small.deploy.formats import Array
 from ghostnet_small.deploy.quiet import quiet_stderr
 from ghostnet_small.deploy.rewrite import Form, rewrite
+from ghostnet_small.deploy.session import Array
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_bytes, write_atomic
 

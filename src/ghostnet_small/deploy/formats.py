@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from ghostnet_small.errors import InputError, nearest
 
-from ghostnet_small.deploy.description import Description, Precision
-from ghostnet_small.errors import InputError
-
-Array = NDArray[Any]
-
-
-class Session(Protocol):
-    """An exported network, ready to run."""
-
-    description: Description
-
-    def __call__(self, pictures: Array) -> Array:
-        """Return float32 ``(N, K)`` for ``(N, C, H, W)`` of the type of ``description.input``."""
+if TYPE_CHECKING:
+    # Help texts list the formats, and do not wait for torch.
+    from ghostnet_small.deploy.description import Precision
+    from ghostnet_small.deploy.session import Session
 
 
 @dataclass(frozen=True)
@@ -149,10 +138,9 @@ def chosen_formats(names: Sequence[str]) -> list[Format]:
         return [form for form in FORMATS.values() if not form.missing()]
     for name in names:
         if name not in FORMATS:
-            near = difflib.get_close_matches(name, FORMATS, n=1, cutoff=0.0)[0]
             raise InputError(
-                f"format {name!r} is not known; the nearest is {near}, of {', '.join(FORMATS)}, "
-                "or all"
+                f"format {name!r} is not known; {nearest(name, FORMATS)}, of "
+                f"{', '.join(FORMATS)}, or all"
             )
         FORMATS[name].check()
     return [FORMATS[name] for name in dict.fromkeys(names)]
@@ -185,8 +173,3 @@ def open_file(path: Path, threads: int = 1, *, trust: bool = False) -> Session:
     if not trust and form.checked:
         module.check_file(path)
     return opener(path, threads)
-
-
-def relative_error(found: Array, exact: Array) -> float:
-    """Return ``max|found - exact| / max|exact|``; not a number where one of them is not."""
-    return float(np.abs(found.astype(np.float64) - exact).max() / np.abs(exact).max())

@@ -13,9 +13,10 @@ from torch import nn
 
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import KEY, Description, read_description
-from ghostnet_small.deploy.formats import FORMATS, Array
+from ghostnet_small.deploy.formats import FORMATS
 from ghostnet_small.deploy.quiet import quiet_stderr
 from ghostnet_small.deploy.rewrite import Form, rewrite
+from ghostnet_small.deploy.session import Array
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_bytes, temporary_folder, write_atomic
 

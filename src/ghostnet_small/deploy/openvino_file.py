@@ -13,8 +13,8 @@ from torch import nn
 from ghostnet_small.deploy.batches import in_pieces
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import KEY, Description, read_description
-from ghostnet_small.deploy.formats import Array
 from ghostnet_small.deploy.rewrite import Form, rewrite
+from ghostnet_small.deploy.session import Array
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_bytes, temporary_folder, write_atomic
 

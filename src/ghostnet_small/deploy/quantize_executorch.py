@@ -13,8 +13,8 @@ from ghostnet_small.deploy.aten import traced
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description
 from ghostnet_small.deploy.executorch_file import quiet_export, write_program
-from ghostnet_small.deploy.formats import Array
 from ghostnet_small.deploy.ranges import check_calibration
+from ghostnet_small.deploy.session import Array
 from ghostnet_small.deploy.taps import check_keep_float, kept
 
 

@@ -17,9 +17,9 @@ from onnxruntime.quantization import (
 
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description
-from ghostnet_small.deploy.formats import Array
 from ghostnet_small.deploy.onnx_file import INPUT, annotated_model, content, without_history
 from ghostnet_small.deploy.ranges import check_calibration
+from ghostnet_small.deploy.session import Array
 from ghostnet_small.deploy.taps import check_keep_float, kept
 from ghostnet_small.files import temporary_folder, write_atomic
 

@@ -14,9 +14,9 @@ from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description
-from ghostnet_small.deploy.formats import Array
 from ghostnet_small.deploy.openvino_file import converted, save, traced
 from ghostnet_small.deploy.ranges import check_calibration
+from ghostnet_small.deploy.session import Array
 from ghostnet_small.deploy.taps import check_keep_float, kept, module_of
 
 # A range is the mean over batches of their least and largest numbers.

@@ -21,7 +21,7 @@ from ghostnet_small.deploy.layouts import (
     passing_first,
     placed,
 )
-from ghostnet_small.models.ghostnetv3 import GhostNetV3
+from ghostnet_small.models.ghostnetv3 import GhostNetV3, is_of_ghosts
 from ghostnet_small.nn.bottleneck import GhostBottleneck, SqueezeExcite
 from ghostnet_small.nn.fold import plain_conv
 from ghostnet_small.nn.ghost import AttentionGate, GhostModule, is_halved
@@ -53,8 +53,9 @@ def rewrite(network: nn.Module, size: Size, form: Form) -> nn.Module:
 
     ``network`` stays as it is. One without ghost modules is returned itself.
     """
-    if not isinstance(network, GhostNetV3):
+    if not is_of_ghosts(network):
         return network
+    assert isinstance(network, GhostNetV3)
     with torch.no_grad():
         return RewrittenNetwork(network, size, form).eval()
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ghostnet_small.deploy.fake_quant import quantize_in_float
 from ghostnet_small.deploy.ranges import ranges_of
 from ghostnet_small.deploy.taps import Places
-from ghostnet_small.models.ghostnetv3 import GhostNetV3
+from ghostnet_small.models.ghostnetv3 import GhostNetV3, is_of_ghosts
 from ghostnet_small.nn.bottleneck import GhostBottleneck
 
 BATCH = 250
@@ -29,12 +29,13 @@ class Relief:
 def parts_of(network: nn.Module) -> list[str]:
     """Return the names of the modules that can be kept in float32: every layer, but of a
     ``GhostNetV3`` each gate, attention and shortcut as one."""
-    if not isinstance(network, GhostNetV3):
+    if not is_of_ghosts(network):
         return [
             name
             for name, part in network.named_modules()
             if isinstance(part, nn.Conv2d | nn.Linear)
         ]
+    assert isinstance(network, GhostNetV3)
     found = ["stem"]
     for number, block in enumerate(network.blocks):
         assert isinstance(block, GhostBottleneck)

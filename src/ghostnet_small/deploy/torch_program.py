@@ -11,8 +11,8 @@ from torch import nn
 from ghostnet_small.deploy.aten import input_type, traced
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import KEY, Description, read_description
-from ghostnet_small.deploy.formats import Array
 from ghostnet_small.deploy.rewrite import Form, rewrite
+from ghostnet_small.deploy.session import Array
 from ghostnet_small.deploy.torch_reader import WRONG, Program, read_program
 from ghostnet_small.errors import InputError
 

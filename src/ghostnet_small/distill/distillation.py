@@ -2,52 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor
 
 from ghostnet_small.distill.feature_maps import MapLosses
-from ghostnet_small.distill.losses import (
-    dist_loss,
-    dkd_loss,
-    kd_loss,
-    logit_standardized_kd_loss,
-)
+from ghostnet_small.distill.losses import LOSSES
 from ghostnet_small.distill.settings import DistillSettings
 from ghostnet_small.distill.targets import Targets
 from ghostnet_small.train.objective import Batch, Objective
-
-LogitLoss = Callable[[Tensor, Tensor, Batch], Tensor]
-"""Logits of student and teacher ``(N, K)``, and their batch, to nats."""
-
-
-def logit_loss(settings: DistillSettings) -> LogitLoss:
-    """The loss that ``settings`` name, at their temperature and weights."""
-    temperature = settings.temperature
-
-    def kd(student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
-        return kd_loss(student, teacher, temperature)
-
-    def dkd(student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
-        return dkd_loss(
-            student,
-            teacher,
-            batch.targets,
-            temperature,
-            settings.target_weight,
-            settings.nontarget_weight,
-        )
-
-    def dist(student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
-        return dist_loss(
-            student, teacher, temperature, settings.inter_weight, settings.intra_weight
-        )
-
-    def standardized(student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
-        return logit_standardized_kd_loss(student, teacher, temperature)
-
-    known = {"kd": kd, "dkd": dkd, "dist": dist, "logit_standardized": standardized}
-    return known[settings.loss]
 
 
 def distillation(
@@ -58,7 +19,7 @@ def distillation(
 
     Source: arXiv:1503.02531, section 2.
     """
-    compare = logit_loss(settings)
+    compare = LOSSES[settings.loss]
 
     def objective(logits: Tensor, batch: Batch) -> Tensor:
         loss = logits.new_zeros(())
@@ -69,7 +30,7 @@ def distillation(
             said = targets(batch)  # which gives the teacher's maps, too
         if settings.kd_weight:
             assert said is not None
-            loss = loss + settings.kd_weight * compare(logits, said, batch)
+            loss = loss + settings.kd_weight * compare(logits, said, batch.targets, settings)
         if maps is not None:
             loss = loss + maps()
         return loss

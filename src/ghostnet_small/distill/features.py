@@ -6,7 +6,6 @@ or widths differ, the larger one is average-pooled to the smaller. They have no 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ghostnet_small.distill.losses import at_least_float32
-from ghostnet_small.errors import InputError
+from ghostnet_small.errors import InputError, nearest
 
 
 def attention_map(feature_map: Tensor) -> Tensor:
@@ -211,6 +210,5 @@ def _unknown(name: str, known: list[str], most: int = 10) -> str:
     """What to say about a name that the model has not."""
     # The outer modules first: their names say how the others begin.
     some = sorted(known, key=lambda known_name: known_name.count("."))[:most]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    hint = f"; did you mean {near[0]!r}? There are {', '.join(some)}" if near else ", nor any other"
+    hint = f"; {nearest(name, known)}, of {', '.join(some)}" if known else ", nor any other"
     return f"the model has no module {name!r}{hint}{', ...' if len(known) > most else ''}"

@@ -7,16 +7,18 @@ arXiv:1503.02531, section 2, by which its gradient keeps its size while the temp
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ghostnet_small.errors import InputError
+from ghostnet_small.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from ghostnet_small.distill.settings import DistillSettings
 
 Mean = Literal["probabilities", "logits"]
 
@@ -135,10 +137,9 @@ def ensemble_logits(
     temperature that is not a number above 0.
     """
     if mean not in get_args(Mean):
-        near = difflib.get_close_matches(str(mean), get_args(Mean), n=1, cutoff=0.0)[0]
         raise InputError(
-            f"mean {mean!r} is not known; did you mean {near!r}? "
-            f"Known are {', '.join(get_args(Mean))}"
+            f"mean {mean!r} is not known; {nearest(mean, get_args(Mean))}, of "
+            f"{', '.join(get_args(Mean))}"
         )
     if not teacher_logits:
         raise InputError("teacher_logits are those of no teacher; give at least one")
@@ -271,3 +272,26 @@ def _standardized(logits: Tensor) -> Tensor:
     # The division has to be a safe one even where it is not used: NaN times 0 is NaN backwards.
     spread = torch.where(varies, length, 1) / math.sqrt(logits.shape[1] - 1)
     return torch.where(varies, deviation / spread, 0)
+
+
+def _dkd(student: Tensor, teacher: Tensor, targets: Tensor, of: DistillSettings) -> Tensor:
+    return dkd_loss(
+        student, teacher, targets, of.temperature, of.target_weight, of.nontarget_weight
+    )
+
+
+def _dist(student: Tensor, teacher: Tensor, targets: Tensor, of: DistillSettings) -> Tensor:
+    return dist_loss(student, teacher, of.temperature, of.inter_weight, of.intra_weight)
+
+
+LogitLoss = Callable[[Tensor, Tensor, Tensor, "DistillSettings"], Tensor]
+LOSSES: dict[str, LogitLoss] = {
+    "kd": lambda student, teacher, targets, of: kd_loss(student, teacher, of.temperature),
+    "dkd": _dkd,
+    "dist": _dist,
+    "logit_standardized": lambda student, teacher, targets, of: logit_standardized_kd_loss(
+        student, teacher, of.temperature
+    ),
+}
+"""The values of ``distill.loss``: logits of student and teacher ``(N, K)``, the batch's targets
+and the settings, to nats."""

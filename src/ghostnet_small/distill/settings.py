@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ghostnet_small.data.counter_rng import check_seed
-from ghostnet_small.errors import InputError
+from ghostnet_small.distill.losses import LOSSES
+from ghostnet_small.errors import InputError, nearest
+from ghostnet_small.fields import LATER, PLACE
 
-Loss = Literal["kd", "dkd", "dist", "logit_standardized"]
 Mean = Literal["probabilities", "logits"]
 Targets = Literal["cached", "live"]
 Answers = Literal["float32", "fastest"]
@@ -55,10 +56,10 @@ class DistillSettings:
     standardisation arXiv:2403.01427; attention arXiv:1612.03928; hints arXiv:1412.6550.
     """
 
-    teachers: tuple[str, ...] = ()
+    teachers: tuple[str, ...] = field(default=(), metadata=PLACE)
     teacher_shares: tuple[float, ...] | None = None
     mean: Mean = "probabilities"
-    loss: Loss = "kd"
+    loss: str = "kd"
     temperature: float = 4.0
     ce_weight: float = 0.1
     kd_weight: float = 0.9
@@ -67,8 +68,8 @@ class DistillSettings:
     inter_weight: float = 1.0
     intra_weight: float = 1.0
     targets: Targets = "cached"
-    cache: str | None = None
-    answers: Answers = "float32"
+    cache: str | None = field(default=None, metadata=PLACE)
+    answers: Answers = field(default="float32", metadata=LATER)
     view_seed: int | None = None
     attention: tuple[str, ...] = ()
     attention_weight: float = 1000.0
@@ -77,6 +78,11 @@ class DistillSettings:
 
     def __post_init__(self) -> None:
         """Raises ``InputError`` for a value outside its range, or two that exclude each other."""
+        if self.loss not in LOSSES:
+            raise InputError(
+                f"loss {self.loss!r} is not known; {nearest(self.loss, LOSSES)}, of "
+                f"{', '.join(LOSSES)}"
+            )
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise InputError(
                 f"temperature {self.temperature!r} is not allowed; give a number above 0"

@@ -29,12 +29,16 @@ class Block(NamedTuple):
 
 class Architecture(NamedTuple):
     """A network at width 1.0: its blocks, the channels of stem and last convolution, and the
-    sizes of the groups that the published code numbers its blocks in."""
+    sizes of the groups that the published code numbers its blocks in.
+
+    ``make`` builds a block and takes the arguments of ``GhostBottleneck``.
+    """
 
     blocks: tuple[Block, ...]
     stem: int
     last: int
-    groups: tuple[int, ...]
+    groups: tuple[int, ...] = ()
+    make: Callable[..., nn.Module] = GhostBottleneck
 
 
 # Source: arXiv:2509.12380 and the code published with it.
@@ -80,6 +84,7 @@ GHOSTNETV3 = Architecture(
     last=960,
     groups=(1, 1, 1, 1, 1, 1, 5, 1, 4),
 )
+ARCHITECTURES = {"ghostnetv3_small": GHOSTNETV3_SMALL, "ghostnetv3": GHOSTNETV3}
 
 
 def divisible(value: float) -> int:
@@ -117,14 +122,14 @@ class GhostNetV3(Network):
 
         channels = divisible(architecture.stem * width)
         self.stem = ConvBN(in_channels, channels, 3)
-        blocks: list[GhostBottleneck] = []
+        blocks: list[nn.Module] = []
         # The last map of each size, as timm tells it.
         self.feature_info: list[dict[str, Any]] = []
         reduction = 1
         for number, block in enumerate(architecture.blocks):
             hidden, out = divisible(block.hidden * width), divisible(block.out * width)
             blocks.append(
-                GhostBottleneck(
+                architecture.make(
                     channels,
                     hidden,
                     out,
@@ -251,6 +256,16 @@ class GhostNetV3(Network):
             HEAD_FEATURES, num_classes, device=weight.device, dtype=weight.dtype
         )
         _initialise(self.classifier)
+
+
+def is_of_ghosts(network: nn.Module) -> bool:
+    """Return whether ``network`` is a ``GhostNetV3`` of ghost bottlenecks only.
+
+    The kernels, the rewriting for runtimes and the C generator know no other block.
+    """
+    return isinstance(network, GhostNetV3) and all(
+        isinstance(block, GhostBottleneck) for block in network.blocks
+    )
 
 
 def features_by_parts(model: GhostNetV3, x: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ https://github.com/chenyaofo/pytorch-cifar-models, whose table gives ``published
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ghostnet_small.errors import InputError
+from ghostnet_small.errors import InputError, nearest
 from ghostnet_small.nn.complexity import Complexity, both_forms
 from ghostnet_small.nn.rep_conv import ConvBN, with_relu
 
@@ -229,9 +228,9 @@ def chosen_peers(names: Sequence[str]) -> list[str]:
         return []
     for name in names:
         if name not in PEERS:
-            near = difflib.get_close_matches(name, PEERS, n=1, cutoff=0.0)[0]
             raise InputError(
-                f"peer {name!r} is not known; the nearest is {near}, of {', '.join(PEERS)}, or none"
+                f"peer {name!r} is not known; {nearest(name, PEERS)}, of "
+                f"{', '.join(PEERS)}, or none"
             )
     return list(dict.fromkeys(names))
 

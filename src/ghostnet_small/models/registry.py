@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any, get_args
 
-from ghostnet_small.errors import InputError
-from ghostnet_small.models.ghostnetv3 import GHOSTNETV3, GHOSTNETV3_SMALL, GhostNetV3
+from ghostnet_small.errors import InputError, nearest
+from ghostnet_small.models.ghostnetv3 import ARCHITECTURES, GhostNetV3
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.settings import Interpolation, ModelSettings
 from ghostnet_small.models.teachers import PREFIX, TEACHERS, is_timm, teacher_of
 from ghostnet_small.models.timm_network import create_timm
 
-ARCHITECTURES = {"ghostnetv3_small": GHOSTNETV3_SMALL, "ghostnetv3": GHOSTNETV3}
 NAMES = (*ARCHITECTURES, *TEACHERS)
 # GN-S 100 would have some 20 billion parameters; beyond it the number is a mistake.
 MAX_WIDTH = 100.0
@@ -41,9 +39,8 @@ def check_model(
     """Raises ``InputError`` where ``create_model`` would: for a name that is not known, or for
     what the network of that name does not have; and where a teacher's timm is missing."""
     if not is_known(name):
-        near = difflib.get_close_matches(str(name), NAMES, n=1, cutoff=0.0)[0]
         raise InputError(
-            f"model {name!r:.80} is not known; did you mean {near!r}? Known are "
+            f"model {name!r:.80} is not known; {nearest(name, NAMES)}, of "
             f"{', '.join(NAMES)}, and {PREFIX}NAME for any classifier of timm"
         )
     if not (_is_a(Real, width) and 0 < width <= MAX_WIDTH):

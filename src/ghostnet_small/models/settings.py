@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ghostnet_small.errors import InputError
+from ghostnet_small.fields import LATER, PLACE
 
 Interpolation = Literal["bilinear", "bicubic"]
 Compute = Literal["merged", "branches"]
@@ -47,12 +48,12 @@ class ModelSettings:
     name: str = "ghostnetv3_small"
     width: float = 1.0
     rep_conv: Compute = "merged"
-    pretrained: bool | str = False
-    weights: str | None = None
-    upsample: int | None = None
-    interpolation: Interpolation = "bilinear"
-    dropout: float = 0.0
-    drop_path: float = 0.0
+    pretrained: bool | str = field(default=False, metadata=LATER)
+    weights: str | None = field(default=None, metadata=PLACE)
+    upsample: int | None = field(default=None, metadata=LATER)
+    interpolation: Interpolation = field(default="bilinear", metadata=LATER)
+    dropout: float = field(default=0.0, metadata=LATER)
+    drop_path: float = field(default=0.0, metadata=LATER)
 
     def __post_init__(self) -> None:
         """Raises ``InputError`` for a value outside its range."""

@@ -3,9 +3,9 @@ it, and those of the hub."""
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
+from ghostnet_small.errors import nearest
 from ghostnet_small.hub.models import CONFIG, fetch_model, is_hub_name, read_hub_name
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -43,6 +43,5 @@ def find_weights(path: Path) -> Path:
 def known_weights(path: Path) -> str:
     """For a message about ``path``, which is neither a folder nor a name: the names that are."""
     names = list_weights()
-    near = difflib.get_close_matches(str(path), names, n=1, cutoff=0.5)
-    nearest = f"the nearest is {near[0]}, of " if near else ""
-    return f"{nearest}{', '.join(names) or 'none'}"
+    near = nearest(path, names, only_close=True)
+    return f"{near and near + ', of '}{', '.join(names) or 'none'}"

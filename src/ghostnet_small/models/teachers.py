@@ -7,13 +7,12 @@ the images are upsampled inside it, and it stays as it was published.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from torch import nn
 
-from ghostnet_small.errors import InputError
+from ghostnet_small.errors import InputError, nearest
 
 PREFIX = "timm/"
 USUAL_UPSAMPLE = 224
@@ -135,8 +134,7 @@ def teacher_of(name: str) -> Teacher:
 def _nearest(base: str) -> str:
     import timm
 
-    near = difflib.get_close_matches(base, timm.list_models(), n=3, cutoff=0.0)
-    return f"the nearest are {', '.join(PREFIX + name for name in near)}"
+    return nearest(PREFIX + base, (PREFIX + name for name in timm.list_models()), count=3)
 
 
 def check_timm(name: str) -> None:

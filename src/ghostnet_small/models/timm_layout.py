@@ -12,9 +12,9 @@ from typing import Any, get_args
 from torch import Tensor
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.models.ghostnetv3 import Architecture, GhostNetV3
+from ghostnet_small.models.ghostnetv3 import ARCHITECTURES, Architecture, GhostNetV3
 from ghostnet_small.models.network import Network
-from ghostnet_small.models.registry import ARCHITECTURES, NAMES
+from ghostnet_small.models.registry import NAMES
 from ghostnet_small.models.settings import Interpolation
 from ghostnet_small.models.teachers import PREFIX, TEACHERS, teacher_of
 from ghostnet_small.models.timm_network import TimmNetwork

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ghostnet_small.data.hub.named import SHORT_NAMES, is_name
-from ghostnet_small.models.registry import ARCHITECTURES
+from ghostnet_small.models.ghostnetv3 import ARCHITECTURES
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.provenance import commit_text
 from ghostnet_small.recipe.recipe_file import yaml_text

@@ -7,9 +7,8 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ghostnet_small.errors import InputError
+from ghostnet_small.errors import InputError, nearest
 from ghostnet_small.recipe.recipe import known_keys
-from ghostnet_small.recipe.setting_words import unknown
 
 
 def override_words(
@@ -57,7 +56,7 @@ def _key(name: str, keys: Collection[str]) -> str:
         )
     if every:
         raise InputError(f"setting {every[0]} has no effect here; leave it out")
-    raise InputError(unknown(f"setting {name!r}", name, keys))
+    raise InputError(f"setting {name!r} is not known; {nearest(name, keys)}")
 
 
 def _text(value: Any) -> str:

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import functools
 import hashlib
-import itertools
 import json
-import re
 import sys
-import types
 import typing
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from pydantic import TypeAdapter, ValidationError
 
+from ghostnet_small import fields
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.sources import DataSettings
 from ghostnet_small.distill.settings import DistillSettings
-from ghostnet_small.errors import InputError
+from ghostnet_small.errors import InputError, nearest
 from ghostnet_small.models.settings import ModelSettings
 from ghostnet_small.recipe.recipe_file import read_names, read_number, read_value, read_yaml
-from ghostnet_small.recipe.setting_words import unknown, words
+from ghostnet_small.recipe.setting_words import words
 from ghostnet_small.train.optim import OptimizerSettings
 from ghostnet_small.train.schedule import ScheduleSettings
 from ghostnet_small.train.settings import TrainSettings
@@ -36,7 +34,7 @@ class Recipe:
     """One experiment: everything that its result depends on.
 
     Args:
-        name: what tables call it.
+        name: what tables call the recipe.
         model: the network.
         data: the pictures.
         augment: what becomes of them.
@@ -81,40 +79,32 @@ class Recipe:
         return changes
 
 
-# Settings of the place, not of the experiment: data, teachers and weights to start from have
-# fingerprints of their own.
-PLACE = (
-    "model.weights",
-    "data.root",
-    "data.source",
-    "data.cache",
-    "data.memory_gib",
-    "train.device",
-    "train.threads",
-    "train.checkpoint_seconds",
-    "train.log",
-    "distill.teachers",
-    "distill.cache",
-)
+@functools.cache
+def settings() -> dict[str, tuple[Any, dataclasses.Field[Any]]]:
+    """The type and the field of each setting, by its key."""
+    found: dict[str, tuple[Any, dataclasses.Field[Any]]] = {}
+    for room, kind in [("", Recipe), *rooms().items()]:
+        hints = typing.get_type_hints(kind)
+        for one in dataclasses.fields(kind):
+            if room or one.name not in rooms():
+                found[f"{room}.{one.name}" if room else one.name] = hints[one.name], one
+    return found
 
-LATER = (
-    "model.pretrained",
-    "model.upsample",
-    "model.interpolation",
-    "model.dropout",
-    "model.drop_path",
-    "optimizer.backbone_rate",
-    "data.class_names",
-    "data.subset",
-    "data.revision",
-    "data.on_error",
-    "augment.mixup",
-    "augment.cutmix",
-    "augment.mix_probability",
-    "train.sampler",
-    "train.class_weights",
-    "distill.answers",
-)
+
+@functools.cache
+def rooms() -> dict[str, Any]:
+    """The dataclasses of settings that a recipe consists of."""
+    hints = typing.get_type_hints(Recipe)
+    return {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
+
+
+def _marked(mark: Mapping[str, bool]) -> tuple[str, ...]:
+    return tuple(
+        key for key, (_, one) in settings().items() if mark.items() <= one.metadata.items()
+    )
+
+
+PLACE, LATER = _marked(fields.PLACE), _marked(fields.LATER)
 
 
 def terms(written: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +148,7 @@ def flatten(written: Mapping[str, Any]) -> dict[str, Any]:
 
 def known_keys() -> list[str]:
     """Every setting of a recipe, ``train.epochs`` and so on."""
-    return list(flatten(Recipe().as_dict()))
+    return list(settings())
 
 
 def read_recipe(path: Path | None = None, overrides: Sequence[str] = ()) -> Recipe:
@@ -177,96 +167,74 @@ def resolve_recipe(
 ) -> Recipe:
     """The recipe of nested plain values with overrides; raises as ``read_recipe`` does."""
     check_keys(written, where)
-    given = {room: values for room, values in written.items() if values is not None}
     taken, rest = take_settings(overrides, known_keys())
     if rest:
         raise InputError(f"{rest[0]!r} is no setting; write settings as --train.epochs 30")
-    words = {word[2:].partition("=")[0]: word.partition("=")[2] for word in taken}
-    typed = {key: _typed(key, text) for key, text in words.items()}
-    in_file = {key: _plain(key, value) for key, value in flatten(given).items()}
-    texts, config, parser = Namespace(), Namespace(), _parser()
-    sources = [(in_file, flatten(given)), (typed, words)]
-    for values, written_as in sources if words else sources[:1]:
-        for key in [key for key, value in values.items() if isinstance(value, str)]:
-            # It is checked, and jsonargparse would read it once more as YAML, without bounds: a
-            # folder called "1e3" as a number.
-            texts[key] = values.pop(key)
-        try:
-            config = parser.parse_object(_nested(values), config)
-        except ArgumentError as error:
-            raise InputError(_explain(error, written_as)) from None
-        for key in values:
-            texts.pop(key, None)
-    config.update(texts)
-    rooms = {room: _make_room(room, kind, config[room]) for room, kind in _rooms().items()}
-    _check_null("name", config["name"])
-    return Recipe(name=config["name"], **rooms)
+    given = flatten({room: values for room, values in written.items() if values is not None})
+    values = {key: _read(key, value) for key, value in given.items()}
+    for word in taken:
+        key, _, text = word[2:].partition("=")
+        # On the command line null is always meant as such.
+        values[key] = _read(key, None if text == "null" else text)
+    parts = {room: _make_room(room, kind, values) for room, kind in rooms().items()}
+    return Recipe(**{key: value for key, value in values.items() if "." not in key}, **parts)
 
 
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The opposite of ``flatten``."""
-    nested: dict[str, Any] = {}
-    for key, value in flat.items():
-        room, _, name = key.rpartition(".")
-        (nested.setdefault(room, {}) if room else nested)[name] = value
-    return nested
+def _make_room(room: str, kind: Any, values: Mapping[str, Any]) -> Any:
+    names = [one.name for one in dataclasses.fields(kind)]
+    given = {name: values[f"{room}.{name}"] for name in names if f"{room}.{name}" in values}
+    try:
+        return kind(**given)
+    except InputError as error:
+        message = str(error)
+        raise InputError(f"{room}.{message}" if message.split()[0] in names else message) from None
 
 
-def _typed(key: str, text: str) -> Any:
-    """The value of a setting on the command line, where null is always meant as such."""
-    return None if text == "null" else _plain(key, text)
+def _read(key: str, value: Any) -> Any:
+    """The value of a setting, of its type; raises ``InputError`` where none can be meant."""
+    names = tuple[str, ...] in (_kind(key), *typing.get_args(_kind(key)))
+    for reading in _readings(value, names):
+        with suppress(ValidationError):
+            read = _validator(key).validate_python(reading, strict=True)
+            # Somewhere it becomes a float, which the largest whole numbers do not fit into.
+            if not isinstance(read, int) or abs(read) <= LARGEST_FLOAT:
+                return read
+    quote = "; quote each name that YAML takes for something else: no, yes, null, 0"
+    raise InputError(
+        f"{key} is {'null' if value is None else repr(value)}; it must be {_wanted(key)}"
+        f"{quote if names and isinstance(value, list) else ''}"
+    )
 
 
-def _plain(key: str, value: Any) -> Any:
-    """The value of a setting, of which text stays only where it is a text, a choice or a name.
+def _readings(value: Any, names: bool) -> Iterator[Any]:
+    """What ``value`` may mean: text is itself, or what YAML takes it for; a list is a tuple.
 
-    Raises ``InputError`` for other text, and for what no setting takes.
+    ``names``: the words of a list are names, whatever they look like.
     """
     read = value
     if isinstance(value, str):
-        if _is_text(key) or value in _choices(_kind(key)):
-            return value
-        names = read_names(value) if _is_names(key) else None
-        read = list(names) if names is not None else read_value(value)
-        if {bool, str} <= set(typing.get_args(_kind(key))) and not isinstance(read, bool):
-            return value  # true or false, or any text
-    if isinstance(read, list) and not _is_names(key):
+        listed = read_names(value) if names else None
+        read = read_value(value) if listed is None else listed
+        # Of a switch that may be text as well, "true" is no text.
+        if not isinstance(read, bool):
+            yield value
+    if isinstance(read, list) and not names:
         read = [read_number(item) if isinstance(item, str) else item for item in read]
-    simple = (str, *_NUMBERS) if _is_names(key) and isinstance(read, list) else _NUMBERS
-    for one in read if isinstance(read, list) else [read]:
-        # Somewhere it becomes a float, which the largest whole numbers do not fit into.
-        if not isinstance(one, simple) or (isinstance(one, int) and abs(one) > LARGEST_FLOAT):
-            raise InputError(_wrong(key, value))
-    return read
+    yield tuple(read) if isinstance(read, list) else read
+    yield value
 
 
-_NUMBERS = (bool, int, float, type(None))
+@functools.cache
+def _validator(key: str) -> TypeAdapter[Any]:
+    return TypeAdapter(_kind(key))
+
+
 LARGEST_FLOAT = sys.float_info.max
 
 
 def keys_of(overrides: Sequence[str]) -> set[str]:
     """Return the settings that ``overrides``, words such as ``--data.limit=10``, name."""
     return {word[2:].partition("=")[0] for word in overrides}
-
-
-def recipe_parser(shown: Collection[str] | None = None) -> ArgumentParser:
-    """A parser with an option for each setting of a recipe; its help tells of those ``shown``."""
-    parser = ArgumentParser(
-        exit_on_error=False, allow_abbrev=False, add_help=False, usage=argparse.SUPPRESS
-    )
-    group = parser.add_argument_group("The recipe")
-    group.add_argument("--name", type=str, default="", help="what tables call the recipe.")
-    for room, kind in _rooms().items():
-        parser.add_class_arguments(kind, room)
-    keys = known_keys() if shown is None else shown
-    for action in parser._actions:
-        if action.dest not in keys:  # jsonargparse's own --train FILE among them
-            action.help = argparse.SUPPRESS
-    return parser
-
-
-# Made once: a study resolves hundreds of recipes.
-_parser = functools.cache(recipe_parser)
 
 
 def take_settings(words: Sequence[str], allowed: Collection[str]) -> tuple[list[str], list[str]]:
@@ -292,7 +260,8 @@ def take_settings(words: Sequence[str], allowed: Collection[str]) -> tuple[list[
                     f"--{key} has no effect on this command; leave it out (--help-settings "
                     "lists those that it takes)"
                 )
-            raise InputError(unknown(f"option --{key}", key, allowed, prefix="--"))
+            options = [f"--{known}" for known in allowed]
+            raise InputError(f"option --{key} is not known; {nearest(f'--{key}', options)}")
         if not equals:
             if not left or left[0].startswith("--"):
                 raise InputError(f"--{key} has no value; it must be {_wanted(key)}")
@@ -301,78 +270,21 @@ def take_settings(words: Sequence[str], allowed: Collection[str]) -> tuple[list[
     return taken, rest
 
 
-def _make_room(room: str, kind: Any, values: Any) -> Any:
-    for name, value in vars(values).items():
-        _check_null(f"{room}.{name}", value)
-    try:
-        return kind(**vars(values))
-    except InputError as error:
-        message = str(error)
-        names = {field.name for field in dataclasses.fields(kind)}
-        raise InputError(f"{room}.{message}" if message.split()[0] in names else message) from None
-
-
-def _check_null(key: str, value: Any) -> None:
-    # jsonargparse takes null for any type, as a value that was not given.
-    if value is None and type(None) not in typing.get_args(_kind(key)):
-        raise InputError(f"{key} is null; it must be {_wanted(key)}")
-
-
-def _rooms() -> dict[str, Any]:
-    hints = typing.get_type_hints(Recipe)
-    return {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
-
-
 def check_keys(written: Mapping[str, Any], where: str) -> None:
     """Raises ``InputError`` at a key that is no setting, with the nearest that is one."""
-    rooms = _rooms()
     for room, values in written.items():
-        if room in rooms and values is not None and not isinstance(values, dict):
+        if room in rooms() and values is not None and not isinstance(values, dict):
             raise InputError(f"{room} in {where} is {values!r}; it must hold settings of its own")
         inner = [f"{room}.{key}" for key in values] if isinstance(values, dict) else [str(room)]
         for key in inner:
-            if key not in known_keys() and not (room in rooms and values is None):
-                raise InputError(unknown(f"key {key!r} in {where}", key, known_keys()))
-
-
-def _explain(error: Exception, written_as: Mapping[str, Any]) -> str:
-    """jsonargparse's complaint about a value, in the words of someone who writes recipes."""
-    said = " ".join(str(error).split())
-    found = re.search(r'key "([\w.]+)"', said)
-    if found is None or found[1] not in known_keys():
-        return said
-    return _wrong(found[1], written_as.get(found[1]))
-
-
-def _wrong(key: str, value: Any) -> str:
-    quote = ""
-    if _is_names(key) and isinstance(value, list):
-        quote = "; quote each name that YAML takes for something else: no, yes, null, 0"
-    return f"{key} is {value!r}; it must be {_wanted(key)}{quote}"
-
-
-def _is_text(key: str) -> bool:
-    """Return whether a setting is any text."""
-    return _kind(key) in (str, str | None)
-
-
-def _choices(kind: Any) -> tuple[Any, ...]:
-    """The words that a setting may be."""
-    if typing.get_origin(kind) is typing.Literal:
-        return typing.get_args(kind)
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return tuple(itertools.chain(*map(_choices, typing.get_args(kind))))
-    return ()
-
-
-def _is_names(key: str) -> bool:
-    """Return whether a setting is a list of names."""
-    return tuple[str, ...] in (_kind(key), *typing.get_args(_kind(key)))
+            if key not in known_keys() and not (room in rooms() and values is None):
+                raise InputError(
+                    f"key {key!r} in {where} is not known; {nearest(key, known_keys())}"
+                )
 
 
 def _kind(key: str) -> Any:
-    room, _, name = key.rpartition(".")
-    return typing.get_type_hints(_rooms()[room] if room else Recipe)[name]
+    return settings()[key][0]
 
 
 def _wanted(key: str) -> str:

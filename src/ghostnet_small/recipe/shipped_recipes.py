@@ -3,11 +3,10 @@ it."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
-from ghostnet_small.errors import InputError
+from ghostnet_small.errors import InputError, nearest
 from ghostnet_small.files import expanded
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -68,9 +67,7 @@ def _find(text: str, shipped: Mapping[str, Path], what: str, *starts: str) -> Pa
         name = name.removeprefix(start)
     if name in shipped:
         return shipped[name]
-    near = difflib.get_close_matches(name, shipped, n=1, cutoff=0.0)
-    nearest = f"the nearest is {near[0]}, of " if near else ""
     raise InputError(
         f"{what} {text} is not there; give a YAML file or a shipped {what} "
-        f"({nearest}{', '.join(shipped) or 'none'})"
+        f"({nearest(name, shipped) + ', of ' + ', '.join(shipped) if shipped else 'none'})"
     )

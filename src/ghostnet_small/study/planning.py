@@ -10,14 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ghostnet_small.errors import InputError
+from ghostnet_small.errors import InputError, nearest
 from ghostnet_small.files import expanded
 from ghostnet_small.hub.models import CONFIG
 from ghostnet_small.models.registry import check_settings
 from ghostnet_small.models.shipped_weights import find_weights
 from ghostnet_small.recipe.recipe import check_keys, keys_of, resolve_recipe
 from ghostnet_small.recipe.recipe_file import read_yaml
-from ghostnet_small.recipe.setting_words import nearest
 from ghostnet_small.recipe.shipped_recipes import find_recipe
 from ghostnet_small.study.study_file import (
     Entry,

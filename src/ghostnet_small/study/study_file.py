@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ghostnet_small.errors import InputError
+from ghostnet_small.errors import InputError, nearest
 from ghostnet_small.recipe.recipe import check_keys
 from ghostnet_small.recipe.recipe_file import read_yaml
-from ghostnet_small.recipe.setting_words import nearest, unknown
 
 KEYS = ("name", "about", "recipe", "settings", "runs", "students", "published")
 ENTRY = ("recipe", "settings", "teachers", "widths", "seeds")
@@ -204,7 +203,7 @@ def check_known(values: Mapping[Any, Any], keys: Collection[str], where: str) ->
     """Raises ``InputError`` at a key that is not among ``keys``, with the nearest of them."""
     for key in values:
         if key not in keys:
-            raise InputError(unknown(f"key {key!r} in {where}", str(key), keys))
+            raise InputError(f"key {key!r} in {where} is not known; {nearest(key, keys)}")
 
 
 def _baseline(students: Mapping[str, Any], file: str) -> str | None:

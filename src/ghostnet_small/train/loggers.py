@@ -79,18 +79,20 @@ class TrackioLogger:
             write_atomic(kept, f"{name}\n")
         # It prints how to look at the project, which must not fall among a command's --json.
         with redirect_stdout(io.StringIO()):
-            self._run = trackio.init(
+            trackio.init(
                 project=PROJECT, name=name, config=dict(recipe), resume="allow", embed=False
             )
+        self._trackio = trackio
 
     def log(self, row: Mapping[str, float], step: int) -> None:
         """As ``Logger`` says."""
-        self._run.log(dict(row), step=step)
+        self._trackio.log(dict(row), step=step)
 
     def finish(self, status: str) -> None:
         """As ``Logger`` says."""
+        # Of the module: a run that only its own method has finished is finished again at exit.
         with redirect_stdout(io.StringIO()):
-            self._run.finish()
+            self._trackio.finish()
 
 
 # By name, which is also that of the package that it needs and of the extra that installs it.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from ghostnet_small.errors import InputError
+from ghostnet_small.fields import LATER
 
 OptimizerName = Literal["sgd", "adamw"]
 # The devices for which PyTorch has optimisers of one kernel. It goes over parameter, gradient and
@@ -43,7 +44,7 @@ class OptimizerSettings:
     momentum: float = 0.9
     nesterov: bool = True
     betas: tuple[float, float] = (0.9, 0.999)
-    backbone_rate: float = 1.0
+    backbone_rate: float = field(default=1.0, metadata=LATER)
 
     def __post_init__(self) -> None:
         """Raises ``InputError`` for a value outside its range."""

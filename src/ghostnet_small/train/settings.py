@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 
 from ghostnet_small.data.sampling import Sampler
 from ghostnet_small.errors import InputError
+from ghostnet_small.fields import LATER, PLACE
 
 Precision = Literal["fp32", "bf16", "fp16"]
 ClassWeights = Literal["none", "balanced"]
@@ -53,19 +54,19 @@ class TrainSettings:
     accumulate: int = 1
     shuffle: bool = True
     drop_last: bool = True
-    sampler: Sampler = "all"
-    class_weights: ClassWeights | tuple[float, ...] = "none"
+    sampler: Sampler = field(default="all", metadata=LATER)
+    class_weights: ClassWeights | tuple[float, ...] = field(default="none", metadata=LATER)
     label_smoothing: float = 0.0
     clip_norm: float | None = None
     ema_decay: float | None = None
     precision: Precision = "fp32"
     channels_last: bool = True
     seed: int = 0
-    device: str = "auto"
-    threads: int | None = None
-    checkpoint_seconds: float = 60.0
+    device: str = field(default="auto", metadata=PLACE)
+    threads: int | None = field(default=None, metadata=PLACE)
+    checkpoint_seconds: float = field(default=60.0, metadata=PLACE)
     monitor_test: bool = False
-    log: tuple[str, ...] = ()
+    log: tuple[str, ...] = field(default=(), metadata=PLACE)
 
     @property
     def memory_format(self) -> torch.memory_format:

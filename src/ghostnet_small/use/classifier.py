@@ -14,7 +14,8 @@ from torch import Tensor
 from ghostnet_small.data.dataset import normalize, size_text
 from ghostnet_small.data.fitting import COLOURS
 from ghostnet_small.deploy.description import Description
-from ghostnet_small.deploy.formats import Session, format_of, open_file
+from ghostnet_small.deploy.formats import format_of, open_file
+from ghostnet_small.deploy.session import Session
 from ghostnet_small.errors import InputError
 from ghostnet_small.hub.models import is_hub_name
 from ghostnet_small.models.network import Network

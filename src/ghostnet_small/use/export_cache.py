@@ -18,7 +18,7 @@ from torch import nn
 
 from ghostnet_small.data.decoded.cache import key_of, locked
 from ghostnet_small.deploy.description import Description
-from ghostnet_small.deploy.formats import Array
+from ghostnet_small.deploy.session import Array
 from ghostnet_small.errors import os_error_text
 from ghostnet_small.files import checked_json, new_folder, read_bytes, signed_json, trim_folder
 from ghostnet_small.provenance import describe_device

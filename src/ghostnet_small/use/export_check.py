@@ -13,7 +13,7 @@ from torch import Tensor
 from ghostnet_small.data.dataset import ImageData
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description
-from ghostnet_small.deploy.formats import Array, Session, relative_error
+from ghostnet_small.deploy.session import Array, Session, relative_error
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.train.evaluate import score
 from ghostnet_small.use.agreement import CheckFailed, Shown, allowance, first_split, shown

@@ -15,7 +15,8 @@ from ghostnet_small.data.split import stratified_rows
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description, Input, Precision, describe
 from ghostnet_small.deploy.fine_tune import fine_tune as fine_tune_network
-from ghostnet_small.deploy.formats import FORMATS, Array, Format, chosen_formats, open_file
+from ghostnet_small.deploy.formats import FORMATS, Format, chosen_formats, open_file
+from ghostnet_small.deploy.session import Array
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.network import Network

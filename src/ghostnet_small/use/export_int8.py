@@ -11,8 +11,9 @@ import torch
 
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description
-from ghostnet_small.deploy.formats import Array, Format, open_file
+from ghostnet_small.deploy.formats import Format, open_file
 from ghostnet_small.deploy.sensitivity import Relief, measure_relief
+from ghostnet_small.deploy.session import Array
 from ghostnet_small.use.export_check import Reference
 
 # Points of top-1 that an int8 file may lose before parts of it are kept in float32.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
@@ -45,12 +44,6 @@ SHORT_NAMES = {
 def is_name(source: str) -> bool:
     """Whether ``source`` is a short name or has the form ``owner/name``."""
     return source in SHORT_NAMES or re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source) is not None
-
-
-def nearest_name(source: str) -> str | None:
-    """The short name, or ``digits``, that ``source`` may be a misspelling of."""
-    near = difflib.get_close_matches(source.lower(), [*SHORT_NAMES, "digits"], n=1, cutoff=0.6)
-    return near[0] if near else None
 
 
 def list_named(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.models.ghostnetv3 import GhostNetV3
+from ghostnet_small.models.ghostnetv3 import GhostNetV3, is_of_ghosts
 from ghostnet_small.nn.bottleneck import GhostBottleneck, SqueezeExcite
 from ghostnet_small.nn.fold import is_folded
 from ghostnet_small.nn.ghost import GhostModule, is_halved
@@ -118,11 +118,13 @@ def plan_of(network: nn.Module, size: tuple[int, int]) -> Plan:
 
     Raises ``InputError`` for another network, or one that is not folded.
     """
-    if not isinstance(network, GhostNetV3) or not isinstance(network.classifier, nn.Linear):
+    if not is_of_ghosts(network) or not isinstance(network.classifier, nn.Linear):
+        name = getattr(network, "config", {}).get("architecture") or type(network).__name__
         raise InputError(
-            f"format c knows ghostnetv3_small and ghostnetv3, not {type(network).__name__}; choose "
-            "another format, such as onnx"
+            f"format c knows ghostnetv3_small and ghostnetv3, not {name}; choose another format, "
+            "such as onnx"
         )
+    assert isinstance(network, GhostNetV3)
     if not is_folded(network):
         raise InputError("the network is not folded; fold it before it is written as C")
     picture = Map("picture", _conv(network.stem).in_channels, *size, wide=False)

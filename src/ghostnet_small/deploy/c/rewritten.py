@@ -24,7 +24,8 @@ from ghostnet_small.deploy.c.text import Code, Table
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description
 from ghostnet_small.errors import InputError
-from ghostnet_small.models.registry import ARCHITECTURES, create_ghostnet
+from ghostnet_small.models.ghostnetv3 import ARCHITECTURES
+from ghostnet_small.models.registry import create_ghostnet
 from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.version import __version__
 

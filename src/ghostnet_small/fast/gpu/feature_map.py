@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ghostnet_small.fast.gpu.availability import runs_on
-from ghostnet_small.models.ghostnetv3 import GhostNetV3, features_by_parts
+from ghostnet_small.models.ghostnetv3 import GhostNetV3, features_by_parts, is_of_ghosts
 from ghostnet_small.nn.rep_conv import ConvBN
 
 # One for each network; what a network's copy shares with it would be its parameters.
@@ -63,7 +63,11 @@ def _precision(x: Tensor) -> torch.dtype | None:
 def _serves(model: GhostNetV3) -> bool:
     """Whether ``model`` is as the kernels take it: not folded, of one mode throughout, and without
     hooks on its parts."""
-    if not isinstance(model.stem, ConvBN) or (torch.is_grad_enabled() and not model.training):
+    if (
+        not is_of_ghosts(model)
+        or not isinstance(model.stem, ConvBN)
+        or (torch.is_grad_enabled() and not model.training)
+    ):
         return False
     modules = list(model.modules())
     # Whoever counts operations or compares feature maps waits for a layer to be called.
