@@ -176,7 +176,7 @@ def test_a_file_that_answers_nonsense(
 
 def test_what_a_file_says_of_itself_is_believed_only_where_it_can_be(file: Path) -> None:
     whole, weights = file.read_text(), companion(file)
-    for text, said in ((whole[:-9], "describe itself"), ("", "not written by"), ("{}", "format")):
+    for text, said in ((whole[:-9], "valid description"), ("", "not written by"), ("{}", "format")):
         file.write_text(text)
         with pytest.raises(InputError, match=said):
             open_classifier(file)

@@ -116,8 +116,7 @@ def read_description(text: str | None, where: str) -> Description:
     except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(
-            f"{where} does not describe itself as a file of this program does ({reason:.200}); "
-            "export the run again"
+            f"{where} has no valid description ({reason:.200}); export the run again"
         ) from None
     return found
 
