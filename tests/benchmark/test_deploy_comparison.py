@@ -67,7 +67,7 @@ def test_lines_come_before_the_tables(run: Path) -> None:
     assert "exporting candidate 3 of 6, GN-S 0.05, good, float32" in err
     assert "timing 6 candidates in turn, batches of 4" in err
     assert "turn 1 of 2 is over, batches of 1" in err
-    assert "answering the test split" in err and "measuring memory" in err
+    assert "evaluating on the test split" in err and "measuring memory" in err
 
 
 def test_beside_json_they_are_on_standard_error(run: Path) -> None:

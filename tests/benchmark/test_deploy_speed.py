@@ -59,7 +59,10 @@ def value(run: Path, kept: Path) -> dict[str, Any]:
     status, out, err = ask(str(run), *QUICK, *words)
     assert status == 0, err
     assert "timing 8 candidates in turn, batches of 4" in err
-    assert err.count("no memory of") == 4 and "no memory of GN-S 0.05, odd, int8: out of" in err
+    assert (
+        err.count("no peak memory of") == 4
+        and "no peak memory of GN-S 0.05, odd, int8: out of" in err
+    )
     return dict(json.loads(out))
 
 

@@ -254,9 +254,9 @@ def test_pictures_to_predict_that_cannot_be_read(
     assert first == {"path": str(bad), "label": None, "probability": None, "topk": []}
     assert (second["path"], second["topk"][0]["label"]) == (str(good), second["label"])
     assert "error" not in second and err.count("is not a readable") == 1
-    assert "1 more pictures cannot be read" in err
+    assert "1 more images cannot be read" in err
     # Where there is nothing to answer, that is all there is to say.
-    assert "none of the 2 pictures can be read" in refuse("predict", weights, bad, bad)
+    assert "none of the 2 images can be read" in refuse("predict", weights, bad, bad)
     assert str(bad) in refuse("predict", weights, bad)
     assert "c.png does not exist" in refuse("predict", weights, good, tmp_path / "c.png")
     (tmp_path / "folder").mkdir()

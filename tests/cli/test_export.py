@@ -96,7 +96,7 @@ def test_a_file_that_is_damaged_or_of_another_version(file: Path, tmp_path: Path
         ("--formats torch --int8", "--int8 has no meaning for torch"),
         ("--calibration 9", "--calibration 9 is for --int8; give --int8 too"),
         ("--int8 --calibration 0", "'0' is not a whole number of at least 1"),
-        ("--int8 --data.root gone", "--int8 has no training pictures to calibrate on"),
+        ("--int8 --data.root gone", "--int8 has no training images to calibrate on"),
         ("--input floats", "'floats'"),
         ("--train.threads 1", "--train.threads has no effect"),
         ("--weights best --formats torch --out x --data.root gone", "'gone' does not exist"),

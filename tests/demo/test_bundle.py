@@ -134,7 +134,7 @@ def test_ready_files_are_taken(
     (
         (other_weights, "made of other weights"),
         (other_classes, "made of other weights"),
-        (other_file, "model.int8.onnx is another"),
+        (other_file, "model.int8.onnx is not the file"),
         (other_record, "its digest is not that"),
         (other_name, "'../config.json' is none"),
         (lambda weights: (weights / "model.onnx").unlink(), "No such file"),
@@ -199,7 +199,7 @@ def test_no_data_no_int8(copies: None, tmp_path: Path, said: list[str]) -> None:
         assert str(tmp_path).encode() not in (out / name).read_bytes()
     assert open_file(out / "model.onnx").description.data["root"] is None
     before = {name: (out / name).read_bytes() for name in names(out)}
-    with pytest.raises(InputError, match=r"--int8 has no training pictures .*gone2"):
+    with pytest.raises(InputError, match=r"--int8 has no training images .*gone2"):
         write_bundle(weights, out, overrides=["--data.root", gone + "2"], say=said.append)
     assert {name: (out / name).read_bytes() for name in names(out)} == before
 

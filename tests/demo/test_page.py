@@ -198,7 +198,7 @@ def test_the_camera_is_named_and_stops(demo: Demo) -> None:
         demo.wait(demo.answered())
     # A frame has no file.
     assert demo.locate("#sizes [data-bytes]").count() == 3
-    demo.page.wait_for_selector("#camera-rate:has-text('pictures a second')")
+    demo.page.wait_for_selector("#camera-rate:has-text('images a second')")
     demo.tab("draw")
     assert tracks.evaluate("(tracks) => tracks.map((track) => track.readyState)") == ["ended"]
     demo.tab("camera")

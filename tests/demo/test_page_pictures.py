@@ -102,10 +102,10 @@ def test_the_network_sees_those_pixels(demo: Demo) -> None:
 @pytest.mark.parametrize(
     ("content", "kind", "words"),
     [
-        (b"These are words.", "text/plain", "not a picture"),
+        (b"These are words.", "text/plain", "not an image"),
         (b"", "image/png", "is empty"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml", "not a picture"),
-        (encoded(scene(60, 60))[:300], "image/png", "not a picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml", "not an image"),
+        (encoded(scene(60, 60))[:300], "image/png", "not an image"),
         (encoded(Image.new("1", (5001, 5000))), "image/png", "25 million"),
     ],
     ids=["words", "empty", "vector", "cut short", "bomb"],
@@ -121,7 +121,7 @@ def test_what_is_no_picture_is_told(demo: Demo, content: bytes, kind: str, words
 
 
 def test_a_drop_and_a_paste_of_no_file_are_told(demo: Demo) -> None:
-    for event, words in (("drop", "no file"), ("paste", "no picture in the clipboard")):
+    for event, words in (("drop", "no file"), ("paste", "no image in the clipboard")):
         demo.bring(event, b"", "", "")
         demo.page.wait_for_selector(f"#failure:has-text('{words}')")
         demo.page.click("#failure button")

@@ -290,7 +290,7 @@ def test_connections_have_a_limit(server: DemoServer, monkeypatch: pytest.Monkey
 def test_ports_and_hosts_that_cannot_be_had(server: DemoServer) -> None:
     with pytest.raises(InputError, match=r"--port \d+ is taken by another .* or --port 0 for"):
         DemoServer("127.0.0.1", server.server_port)
-    with pytest.raises(InputError, match=r"--host 192\.0\.2\.1 cannot be had \(.*; leave it out"):
+    with pytest.raises(InputError, match=r"--host 192\.0\.2\.1 cannot be used \(.*; leave it out"):
         DemoServer("192.0.2.1", 0)
     with pytest.raises(InputError, match=r"--host no\.such\.invalid is not known"):
         DemoServer("no.such.invalid", 0)

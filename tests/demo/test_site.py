@@ -101,7 +101,7 @@ def test_pictures_are_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert int(read_picture(found["b.png (2)"]).min()) == 255
     monkeypatch.setattr(module, "MOST_PICTURES", 2)
     assert list(read_pictures(tmp_path, said.append)) == ["a.jpg", "b.png"]
-    assert len(said) == 1 and "of 3 pictures" in said[0] and said[0].endswith("the first 2")
+    assert len(said) == 1 and "of 3 images" in said[0] and said[0].endswith("the first 2")
     # One that cannot be read does not keep the others from being offered, nor takes a place.
     (tmp_path / "a.jpg").write_text("no picture")
     assert list(read_pictures(tmp_path, said.append)) == ["b.png", "b.png (2)"]

@@ -260,7 +260,7 @@ def test_c_runs_without_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     network, description = deployable(size=(8, 8), int8=True)
     path = tmp_path / "model.c"
-    with pytest.raises(InputError, match="pictures to calibrate on"):
+    with pytest.raises(InputError, match="images to calibrate on"):
         c_file.quantize(network, description, pictures(description, 0), path)
     with pytest.raises(InputError, match="stem"):
         c_file.quantize(network, description, pictures(description, 2), path, ["stem"])

@@ -85,7 +85,7 @@ def test_what_cannot_be_quantized_is_refused(name: str, tmp_path: Path) -> None:
     form = FORMATS[name]
     network, description = deployable(size=(8, 8), int8=True)
     path = form.file(tmp_path, "int8")
-    with pytest.raises(InputError, match="calibration pictures and there are 0"):
+    with pytest.raises(InputError, match="calibration images and there are 0"):
         form.load_int8().quantize(network, description, pictures(description, 0), path)
     with pytest.raises(InputError, match="'steam' cannot be kept in float"):
         form.load_int8().quantize(network, description, pictures(description, 2), path, ["steam"])

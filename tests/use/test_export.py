@@ -291,7 +291,7 @@ def test_int8_only_where_there_are_training_pictures(
 
 
 def test_int8_without_training_pictures(fakes: Any, export: Export, weights: Path) -> None:
-    cure = r"--int8 has no training pictures .*'gone' does not exist.* with --data\.root, or leave"
+    cure = r"--int8 has no training images .*'gone' does not exist.* with --data\.root, or leave"
     with pytest.raises(InputError, match=cure):
         export(int8=True, overrides=["--data.root=gone"])
     other = make_folder(weights.parent / "data", size=8, grey=True, train=30)

@@ -1,4 +1,4 @@
-"""What ``benchmark deploy`` compares: a network and its peers, in every form they can be run in."""
+"""The candidates of ``benchmark deploy``: a network and its peers, in every form that runs."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ Making = Callable[[Say], tuple[Path, dict[str, Any]]]
 class Candidate:
     """A network in one form: ``run`` it, unless it ``failed`` for the reason given there.
 
-    ``making``: makes its file, and tells what takes time; None: there is none to make.
+    ``making``: makes its file, and reports slow steps; None: there is none to make.
     ``peer``: the name in ``PEERS`` of one that is not ours. ``relative_error``: of its answers in
-    float32; ``agreement``: the percentage of pictures that it gives the class of the network.
+    float32; ``agreement``: the percentage of images that it gives the class of the network.
     """
 
     title: str
@@ -58,12 +58,12 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """What no two candidates of a comparison share."""
+        """A name that is unique within a comparison."""
         return f"{self.title}, {self.runtime}, {self.precision}"
 
     @property
     def size_bytes(self) -> int | None:
-        """Of its file and what belongs beside that."""
+        """The size of its file and the companions."""
         form = None if self.file is None else format_of(self.file)
         if self.file is None or form is None:
             return None
@@ -71,11 +71,11 @@ class Candidate:
 
     @property
     def exported(self) -> bool:
-        """Whether it can leave for a device."""
+        """Return whether it can be brought to a device."""
         return self.runtime in FORMATS
 
     def prepare(self, threads: int, doing: Say) -> None:
-        """Make and open the file, where there is one to make; what goes wrong has ``failed``."""
+        """Make and open the file, if there is one to make; an error goes to ``failed``."""
         if self.making is None:
             return
         try:
@@ -90,7 +90,7 @@ class Candidate:
 
 
 def in_pytorch(title: str, runtime: str, network: nn.Module, cost: Complexity) -> Candidate:
-    """``network``, in evaluation mode, as PyTorch runs it without an export."""
+    """Return ``network``, in evaluation mode, as PyTorch runs it without an export."""
 
     def run(pictures: Array) -> Array:
         with torch.inference_mode():
@@ -101,13 +101,13 @@ def in_pytorch(title: str, runtime: str, network: nn.Module, cost: Complexity) -
 
 
 def fits_peers(description: Description) -> bool:
-    """Whether a network is asked the same as its peers: so many classes, of such pictures."""
+    """Return whether a network has the image shape and the number of classes of its peers."""
     shape = (description.channels, *description.size)
     return shape == PICTURE and len(description.classes) == CLASSES
 
 
 def peer_networks(names: Sequence[str]) -> dict[str, nn.Module]:
-    """Each peer with random weights, folded.
+    """Return each peer with random weights, folded.
 
     Raises ``CheckFailed`` where one is not of the size that the network of its name has.
     """
@@ -128,10 +128,10 @@ def peer_candidates(
     precisions: Sequence[Precision],
     kept: KeptExports,
 ) -> list[Candidate]:
-    """Each of ``networks`` in each of ``formats``, in those of ``precisions`` that a format has.
+    """Return each of ``networks`` in each of ``formats``, in its ``precisions``.
 
-    They take pictures as the network of ``like`` does. Their weights are random, so any
-    ``pictures`` (uint8) do to calibrate on. Their files are made below ``folder``.
+    They take images as the network of ``like`` does. Their weights are random, so any
+    ``pictures`` (uint8) serve for calibration. Their files are made below ``folder``.
     """
     found = []
     for name, folded in networks.items():
@@ -197,7 +197,7 @@ class _PeerFiles:
 
 
 def note(candidate: Candidate, compared: dict[str, Any]) -> None:
-    """Keep what a comparison with the network found."""
+    """Keep the results of a comparison with the network."""
     error = compared["relative_error"]
     candidate.relative_error = error if np.isfinite(error) else None
     candidate.agreement = compared["agreement"]

@@ -1,4 +1,4 @@
-"""A comparison of deployments under way: what of it is there at any time."""
+"""A running comparison of deployments, with its results so far."""
 
 from __future__ import annotations
 
@@ -37,28 +37,28 @@ from ghostnet_small.use.agreement import shown
 from ghostnet_small.use.classifier import feed, first_line
 from ghostnet_small.use.export_cache import KeptExports
 
-EVALUATED = 250  # pictures at once
+EVALUATED = 250  # images at once
 QUICK_JUDGED = 2000  # images of the split, of each class its share
 
 
 class Watcher(Protocol):
-    """Looks on while candidates are prepared and measured."""
+    """Observes the preparation and measurement of candidates."""
 
     def say(self, text: str) -> None:
-        """A remark, which stays."""
+        """Take a remark, which stays."""
 
     def doing(self, text: str, *, passing: bool = False) -> None:
-        """Say what is done from now on; ``passing``: it is over so soon that no log needs it."""
+        """Take the step that begins; ``passing``: it is so short that no log needs it."""
 
     def prepared(self, row: dict[str, Any]) -> None:
-        """When a candidate can be timed, or has ``failed``; its ``first_look_ms``."""
+        """Note that a candidate can be timed, with its ``first_look_ms``, or has ``failed``."""
 
     def timed(self, rows: Sequence[dict[str, Any]], batch: int, turn: int, turns: int) -> None:
-        """When all candidates have had their ``turn``: ``rows`` have their latencies until now."""
+        """Note that all candidates have had a ``turn``: ``rows`` have their latencies so far."""
 
 
 class Comparison:
-    """A comparison under way: at any time its ``value`` tells what was measured by then."""
+    """A running comparison: at any time ``value`` returns its results so far."""
 
     def __init__(
         self,
@@ -86,8 +86,8 @@ class Comparison:
         self.step = "reading"
 
     def measure(self, peers: Sequence[str], overrides: Sequence[str]) -> None:
-        """Prepare the candidates, each as soon as it can be with a first look at it; then time them
-        in turn, and measure the rest."""
+        """Prepare the candidates, each with a first look as soon as possible; then time them in
+        turn, and measure the rest."""
         ours = self.ours
         self._doing("reading the data")
         if self.split is not None:
@@ -120,7 +120,7 @@ class Comparison:
                 self._weigh()
 
     def value(self, stopped_at: str | None = None) -> dict[str, Any]:
-        """Return what was measured by now; ``stopped_at``: what was done when it was stopped."""
+        """Return the results so far; ``stopped_at``: the step at which it was stopped."""
         ours = self.ours
         rows = [self.rows[one] for one in self._names if one in self.rows]
         return {
@@ -155,12 +155,12 @@ class Comparison:
         self.watcher.doing(step, passing=passing)
 
     def _look(self) -> None:
-        """A library in C may have made an error of its own of the interrupt, or none."""
+        """Interrupt if asked to: a library in C may have turned it into its own error."""
         if self.stopped():
             raise KeyboardInterrupt
 
     def _prepare(self, picture: Array) -> None:
-        # Those that need no file are there at once.
+        # Those that need no file are ready at once.
         order = sorted(self.found, key=lambda one: one.making is not None)
         for number, candidate in enumerate(order, start=1):
             about = f"candidate {number} of {len(order)}, {candidate.name}"
@@ -168,7 +168,7 @@ class Comparison:
             self._look()
             row = _about(candidate)
             if candidate.run is not None:
-                with suppress(Exception):  # what it is comes up again when it is to be timed
+                with suppress(Exception):  # the error occurs again when it is timed
                     row["first_look_ms"] = 1000 * first_look(partial(candidate.run, picture))
             self._look()
             self.rows[candidate.name] = row
@@ -203,24 +203,24 @@ class Comparison:
                 if place:
                     self._doing(f"{about}: turn {turn + 1} of {self.turns}, {place}", passing=True)
                     continue
-                # Of an unfinished round nothing counts: ratios are taken within one.
+                # An unfinished round does not count: ratios are taken within one.
                 figures = {name: latency(turns, batch) for name, turns in taken.items()}
                 for name, found in figures.items():
                     self.rows[name]["latency"] = {**self.rows[name]["latency"], str(batch): found}
                 self.watcher.timed([self.rows[name] for name in works], batch, turn, self.turns)
 
     def _judge(self) -> None:
-        """Top-1 (%) of ours; quickly, of its exports alone."""
+        """Measure the top-1 (%) of our network; with ``quick``, only of its exports."""
         if self.pictures is None:
             return
-        self._doing(f"answering the {self.split} split")
+        self._doing(f"evaluating on the {self.split} split")
         labels = self.pictures.labels.cpu()
         for candidate in self.found:
             if candidate.peer is not None or candidate.run is None:
                 continue
             if self.quick and not candidate.exported:
                 continue
-            self._doing(f"answering the {self.split} split: {candidate.name}", passing=True)
+            self._doing(f"evaluating on the {self.split} split: {candidate.name}", passing=True)
             parts = []
             for images in self.pictures.images.split(EVALUATED):
                 parts.append(torch.from_numpy(candidate.run(feed(images, self.ours.description))))
@@ -233,7 +233,7 @@ class Comparison:
         """Note the most memory of each file."""
         files = {one.name: one.file for one in self.found if one.run is not None and one.file}
         for candidate in self.found:
-            # What the sessions hold is not to press on those processes.
+            # The memory of the sessions must not reduce that of those processes.
             candidate.run = candidate.making = None
         self._doing("measuring memory, each in a process of its own")
         for number, (name, file) in enumerate(files.items(), start=1):
@@ -244,7 +244,7 @@ class Comparison:
                 self._look()
                 row = self.rows[name]
                 about = f"{row['network']}, {row['runtime']}, {row['precision']}"
-                self.watcher.say(f"no memory of {about}: {error}")
+                self.watcher.say(f"no peak memory of {about}: {error}")
                 continue
             self.rows[name] |= {
                 "peak_memory_bytes": {str(batch): one.above for batch, one in peaks.items()},
@@ -253,14 +253,14 @@ class Comparison:
 
 
 def _enough(pictures: Tensor | Split, count: int) -> Tensor:
-    """At least ``count`` pictures, uint8 ``(N, C, H, W)``, some of them again where need be."""
+    """Return at least ``count`` images, uint8 ``(N, C, H, W)``, some repeated if needed."""
     images = pictures.images if isinstance(pictures, Split) else pictures
     least = max(count, min(len(images), 512))
     return images[torch.arange(least) % len(images)]
 
 
 def _about(candidate: Candidate) -> dict[str, Any]:
-    """A row of the results with what is known of a candidate before it is run."""
+    """Return a row of the results with what is known of a candidate before it is run."""
     published = None if candidate.peer is None else PEERS[candidate.peer].published_top1
     cost = candidate.cost
     return {

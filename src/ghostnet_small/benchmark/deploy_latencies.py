@@ -1,4 +1,4 @@
-"""Latencies of candidates taken in turn, and what they say."""
+"""Latencies of candidates that are timed in turn, and their verdict."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 
 from ghostnet_small.train.timing import names_in_turn
 
-# Of a turn with one picture at a time; with larger batches fewer, but some.
+# Calls of a turn with one image at a time; fewer with larger batches, but at least some.
 CALLS, FEWEST = 200, 5
 # So many calls of a turn to one before it that is not counted: threads that other runtimes left
 # spinning fall asleep, and caches fill again.
 COUNTED_TO_ONE = 10
-# Of a first look at a candidate that was just prepared: at most so many calls, or so long.
+# A first look at a candidate takes at most so many calls, or so long.
 LOOKS, LOOK_SECONDS = 20, 0.2
 
 
 def calls_of(batch: int, calls: int = CALLS) -> int:
-    """Counted calls of a turn with batches of so many pictures."""
+    """Return the counted calls of a turn with batches of so many images."""
     return max(min(FEWEST, calls), calls // batch)
 
 
@@ -32,9 +32,9 @@ def timed_turns(
     calls: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Generator[tuple[str, list[float]], None, None]:
-    """Each work's name and the seconds of each of its ``calls``, after each of its ``turns``.
+    """Yield each work's name and the seconds of its ``calls``, after each of its ``turns``.
 
-    In each round every work has its turn, so that what slows the machine for a while slows all.
+    In each round every work has its turn, so that a slow phase of the machine slows all.
     """
     with _no_collection():
         for name in names_in_turn(list(works), turns):
@@ -53,7 +53,7 @@ def _turn(work: Callable[[], object], calls: int, clock: Callable[[], float]) ->
 
 
 def first_look(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Median seconds of a few calls, not taken in turn with others: about what a call takes."""
+    """Return the median seconds of a few calls, not taken in turn with others."""
     work()
     seconds: list[float] = []
     while len(seconds) < LOOKS and sum(seconds) < LOOK_SECONDS:
@@ -65,7 +65,7 @@ def first_look(work: Callable[[], object], clock: Callable[[], float] = time.per
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Python's collector would look through all that the libraries have made, within some call."""
+    """Switch off Python's garbage collector, which would run within some of the calls."""
     collecting = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -77,8 +77,8 @@ def _no_collection() -> Iterator[None]:
 
 
 def latency(seconds: Sequence[Sequence[float]], batch: int) -> dict[str, Any]:
-    """Figures of a candidate's turns: median and 90th percentile over all calls, and the medians
-    of single turns, in milliseconds; images in a second at the median."""
+    """Return figures of a candidate's turns: median and 90th percentile over all calls, and the
+    medians of single turns, in milliseconds; images per second at the median."""
     every = [taken for turn in seconds for taken in turn]
     medians = [1000 * statistics.median(turn) for turn in seconds]
     middle = statistics.median(every)
@@ -98,7 +98,7 @@ def _percentile90(values: Sequence[float]) -> float:
 
 
 def verdict(candidates: Sequence[Mapping[str, Any]], precision: str) -> dict[str, Any] | None:
-    """Our fastest export of ``precision`` beside the fastest peer's, for one picture at a time.
+    """Compare our fastest export of ``precision`` with the fastest peer's, one image at a time.
 
     ``ratio`` is that of their medians, ``turn_ratio`` the median of the ratios within a turn, with
     the least and the most. None where one side was not timed.

@@ -1,4 +1,4 @@
-"""Accuracy against latency, for one picture at a time: ours in each runtime, and its peers."""
+"""Plot accuracy against latency, one image at a time: ours in each runtime, and its peers."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ class Point:
 
 
 def draw_deploy(value: Mapping[str, Any], path: Path) -> None:
-    """Draw what ``compare_deployments`` found as PNG.
+    """Draw the result of ``compare_deployments`` as PNG.
 
     A peer is drawn once, in the runtime that is its fastest, at its published top-1. Raises
-    ``ValueError`` where nothing has both a latency of one picture and a top-1.
+    ``ValueError`` if nothing has both a latency of one image and a top-1.
     """
     points = points_of(value)
     if not points:
-        raise ValueError("nothing was timed with one picture and has a top-1")
+        raise ValueError("nothing was timed with one image and has a top-1")
     figure = new_figure(9.6, 5.8)
     axes = figure.subplots()
     _dress(axes, points)
     axes.set_ylabel(f"top-1 of the {value['split']} split, %", color=INK)
     threads = f"{value['threads']} thread{'s' if value['threads'] > 1 else ''}"
-    axes.set_title(f"One picture at a time, {threads}", loc="left", color=INK, fontsize=11, pad=26)
+    axes.set_title(f"One image at a time, {threads}", loc="left", color=INK, fontsize=11, pad=26)
     for point in points:
         axes.plot(
             point.latency_ms,
@@ -71,7 +71,7 @@ def draw_deploy(value: Mapping[str, Any], path: Path) -> None:
 
 
 def points_of(value: Mapping[str, Any]) -> list[Point]:
-    """Ours in every runtime, and each peer in its fastest, in float32."""
+    """Return ours in every runtime, and each peer in its fastest, in float32."""
     timed = [
         one for one in value["candidates"] if "1" in one["latency"] and one["top1"] is not None
     ]

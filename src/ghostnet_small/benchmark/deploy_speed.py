@@ -1,4 +1,4 @@
-"""What an exported network costs in each runtime, beside its peers in the same runtimes."""
+"""Compare an exported network with its peers, in the same runtimes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ghostnet_small.models.peers import PEERS, chosen_peers
 from ghostnet_small.option_values import BATCHES, TURNS
 from ghostnet_small.use.export import SETTINGS as SETTINGS
 
-# What answers in two minutes.
+# Settings for a result within two minutes.
 QUICK_BATCHES, QUICK_TURNS, QUICK_CALLS = (1,), 3, 50
 # The quickest peer in float32 in the runtimes that we know.
 QUICK_PEERS = ("shufflenetv2_x0_5",)
@@ -44,18 +44,18 @@ def compare_deployments(
     stopped: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
-    """Accuracy, size, latency and memory of the weights of ``path`` in each of ``formats``, or of
-    the exported file ``path``; and of ``peers`` (None: all, where they fit) in the same formats.
+    """Measure accuracy, size, latency and memory of the weights of ``path`` in each of ``formats``,
+    or of the exported file ``path``; and of ``peers`` (None: all that fit) in the same formats.
 
-    A file that does not answer as its network does has ``failed``, and is not timed; of one that
+    A file that does not answer as its network does has ``failed``, and is not timed; for one that
     was exported before, the network is not known. All others take turns, ``turns`` each, of
-    ``calls`` calls (None: 200) with one picture, of fewer with more. A latency is that of a
+    ``calls`` calls (None: 200) with one image, of fewer with more. A latency is that of a
     session's Python call, from one NumPy array to another. Top-1 is that of ``split`` of the data
-    (with ``overrides``). A peer has random weights, which take the time that trained ones do, and
-    the top-1 that was published of it. ``quick`` chooses fewer of what is None, and does not
+    (with ``overrides``). A peer has random weights, which take as long as trained ones, and its
+    published top-1. ``quick`` chooses less for each None, and does not
     measure memory; ``left_out`` of the result says what is missing.
 
-    Files that were made before are taken from the cache. ``watcher`` looks on.
+    Files that were made before are taken from the cache. ``watcher`` is told of the progress.
 
     Raises ``InputError``, before the work, for values that are not allowed, a format or peer that
     is not known or cannot be had here, and where weights or data cannot be read; ``CheckFailed``
@@ -100,7 +100,7 @@ def compare_deployments(
 
 
 class Stopped(Exception):
-    """A comparison was stopped; ``value`` is what there is of it, and its ``partial`` where."""
+    """A comparison was stopped; ``value`` has the results so far, and its ``partial`` the step."""
 
     def __init__(self, value: dict[str, Any]) -> None:
         super().__init__(value["partial"])
@@ -108,10 +108,10 @@ class Stopped(Exception):
 
 
 def _checked(batches: Sequence[int], threads: int) -> list[int]:
-    """``batches``, each once, the smallest first."""
+    """Return ``batches``, each once, the smallest first."""
     if not batches or not all(1 <= batch <= MOST_BATCH for batch in batches):
         raise InputError(
-            f"--batch {','.join(map(str, batches))} is not allowed; give numbers of pictures from "
+            f"--batch {','.join(map(str, batches))} is not allowed; give numbers of images from "
             f"1 to {MOST_BATCH}, such as 1,256"
         )
     cores = os.cpu_count() or 1
@@ -128,7 +128,7 @@ def _fitting(named: Sequence[str] | None, usual: Sequence[str], ours: Ours, say:
         return list(usual if named is None else named)
     shape = " x ".join(map(str, (found.channels, *found.size)))
     why = (
-        f"the peers take 3 x 32 x 32 pictures of 10 classes, and {ours.path} takes {shape} of "
+        f"the peers take 3 x 32 x 32 images of 10 classes, and {ours.path} takes {shape} of "
         f"{len(found.classes)} classes"
     )
     if named:
@@ -139,7 +139,7 @@ def _fitting(named: Sequence[str] | None, usual: Sequence[str], ours: Ours, say:
 
 
 def _left_out(ours: Ours, peers: Sequence[str], batches: Sequence[int], turns: int) -> list[str]:
-    """The parts that a quick comparison lacks."""
+    """Return the parts that a quick comparison lacks."""
     others = [peer.title for name, peer in PEERS.items() if name not in peers]
     fewer = [str(batch) for batch in BATCHES if batch not in batches]
     return [

@@ -1,4 +1,4 @@
-"""The network that ``benchmark deploy`` is about: trained weights, or a file exported before."""
+"""The network that ``benchmark deploy`` measures: trained weights or an exported file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TITLES = {"ghostnetv3_small": "GN-S", "ghostnetv3": "GN-D"}
 
 
 class Ours(ABC):
-    """``formats`` and ``precisions`` of its candidates; peers are made in the same ones.
+    """The network to measure, with ``formats`` and ``precisions`` of its candidates and peers.
 
     ``left_out``: the files that there would be without ``quick``.
     """
@@ -51,10 +51,10 @@ class Ours(ABC):
 
     @abstractmethod
     def candidates(self, folder: Path, kept: KeptExports) -> list[Candidate]:
-        """The network in every form, not prepared; files are made in ``folder``, which is new."""
+        """Return the network in every form, not prepared; files are made in the new ``folder``."""
 
     def split(self, name: str, overrides: Sequence[str], say: Say) -> Split:
-        """A split of the data that the network was trained on, as the network takes pictures.
+        """Return a split of the data that the network was trained on, as the network takes images.
 
         Raises ``InputError`` where it cannot be read or has other classes.
         """
@@ -62,7 +62,7 @@ class Ours(ABC):
             return TrainedOn(self.info, self.path, overrides, say=say).split(name).split
         except (InputError, OSError) as error:
             raise InputError(
-                f"there are no pictures to measure top-1 on: {error}; name the folder of the data "
+                f"there are no images to measure top-1 on: {error}; name the folder of the data "
                 "with --data.root, or give --split none"
             ) from None
 
@@ -101,7 +101,7 @@ class OfWeights(Ours):
         self.description = describe(self.model, self.info)
 
     def candidates(self, folder: Path, kept: KeptExports) -> list[Candidate]:
-        """As the base says; the data that files are compared and calibrated on are read."""
+        """See the base class; reads the data that files are compared and calibrated on."""
         self.exporter.read_data(self.overrides)
         folder.mkdir()
         forms = both_forms(self.model, (self.description.channels, *self.info.size))
@@ -134,7 +134,7 @@ class OfWeights(Ours):
 
 
 def _few(targets: Sequence[Target]) -> list[Target]:
-    """C, and one format that peers can be had in, in float32, or, without C, in int8 too."""
+    """Return C and one format that peers have, in float32; without C, that one in int8 too."""
     c = [one for one in targets if one.form.ghostnets_only]
     others = [one for one in targets if not one.form.ghostnets_only]
     # By the time that an export takes.
@@ -149,7 +149,7 @@ def _few(targets: Sequence[Target]) -> list[Target]:
 
 
 class OfFile(Ours):
-    """An exported file alone.
+    """An exported file as the only candidate.
 
     Raises ``InputError`` where it cannot be opened, or an option is given that means nothing here.
     """
@@ -181,7 +181,7 @@ class OfFile(Ours):
         )
 
     def candidates(self, folder: Path, kept: KeptExports) -> list[Candidate]:
-        """As the base says: one."""
+        """See the base class; there is one."""
         runtime, precision = self.formats[0].name, self.description.precision
         session = self.session
         return [Candidate(self.title, None, runtime, precision, run=session, file=self.path)]
@@ -198,7 +198,7 @@ def ours_of(
     quick: bool,
     say: Say,
 ) -> Ours:
-    """The network of ``path``; raises what ``OfWeights`` and ``OfFile`` do."""
+    """Return the network of ``path``; raises what ``OfWeights`` and ``OfFile`` do."""
     if path.is_dir() or not (path.is_file() or format_of(path)):
         return OfWeights(
             path,

@@ -1,4 +1,4 @@
-"""What a step of distillation costs, targets cached and live, beside one of plain training."""
+"""Time a step of distillation, with cached and live targets, against one of plain training."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from ghostnet_small.train.device import keep_freed_memory, make_accelerator
 from ghostnet_small.train.interfaces import Interrupted
 from ghostnet_small.train.timing import STANDING, in_turn
 
-# Pictures of noise, so many batches an epoch: ends of epochs fall into the turns of all alike.
+# Images of noise, so many batches an epoch: ends of epochs fall into all turns alike.
 BATCHES = 30
 WARM_UP = 2
 # Its augmentation, average of weights and batch size are those that are timed.
 RECIPE = "gns-w1.0-cifar10-16ep"
 SETTINGS = ("model.rep_conv", *train_speed.SETTINGS)
 
-# Random weights. Who gave the targets that are read from a cache makes no difference to the time.
+# Random weights: the teacher of cached targets makes no difference to the time.
 TEACHERS = {
     "first": ("ghostnetv3_small", 0.25),
     "second": ("ghostnetv3_small", 0.25),
@@ -64,7 +64,7 @@ VARIANTS = {
 
 
 def chosen_variants(words: str | None) -> list[str]:
-    """Names with commas between them, each once, after ``plain``; None: all.
+    """Return the variants of comma-separated names, each once, after ``plain``; None: all.
 
     Raises ``InputError`` at a name that is not known, with the nearest.
     """
@@ -80,13 +80,13 @@ def compare_distillation(
     steps: int = 20,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
-    """Time of a step of each of ``variants``, ``plain`` among them, and its ratio to ``plain``'s.
+    """Time a step of each of ``variants``, ``plain`` among them, and its ratio to ``plain``'s.
 
-    Each is a training of its own by the ``recipe``, of one student from one seed, that goes on for
-    ``steps`` steps whenever it has its turn. Targets are filled before, and that is not timed. A
+    Each is a training run of its own by the ``recipe``, of one student from one seed, that runs on
+    for ``steps`` steps in each of its turns. Targets are filled before, and that is not timed. A
     variant whose teacher cannot be built here, for want of timm, is left out with the reason.
 
-    Raises ``InputError`` where the recipe's network, batch, device or precision cannot be, or
+    Raises ``InputError`` where the recipe's network, batch, device or precision is impossible, or
     memory does not hold them.
     """
     check_model(recipe.model.name, recipe.model.width)
@@ -99,7 +99,7 @@ def compare_distillation(
     shown = WARM_UP + 1 + repetitions * (steps + 1)
     recipe = _standing(recipe, epochs=math.ceil(shown / BATCHES))
     with (
-        enough_memory(f"{batch} pictures of {SIDE}x{SIDE}, width {recipe.model.width:g}"),
+        enough_memory(f"{batch} images of {SIDE}x{SIDE}, width {recipe.model.width:g}"),
         tempfile.TemporaryDirectory(prefix="ghostnet-small-") as folder,
     ):
         data = made_up_data(BATCHES * batch, recipe.train.seed)
@@ -139,8 +139,8 @@ def compare_distillation(
 
 
 def figures(seconds: Mapping[str, Sequence[float]], *, steps: int) -> dict[str, dict[str, Any]]:
-    """Each variant's time of a step, and its ratio to ``plain`` within a repetition, from the
-    seconds of its turns of so many ``steps``."""
+    """Return each variant's time of a step, and its ratio to ``plain`` within a repetition, from
+    the seconds of its turns of so many ``steps``."""
     found = {}
     for name, times in seconds.items():
         ratios = [own / plain for own, plain in zip(times, seconds[BASELINE], strict=True)]
@@ -153,9 +153,9 @@ def figures(seconds: Mapping[str, Sequence[float]], *, steps: int) -> dict[str, 
 
 
 class Turns:
-    """A training that goes on for some steps whenever it is called, and tells their seconds.
+    """A training run that continues for some steps at each call, and returns their seconds.
 
-    The training asks its stop signal after each step: there the clock is read, and the turn ends.
+    The run asks its stop signal after each step: there the clock is read, and the turn ends.
     A turn begins with a step that is not counted, as those of ``seconds_in_turn`` do.
     """
 
@@ -185,13 +185,13 @@ class Turns:
             stop_signal=self._look,
         )
         self.training, self.teaching = prepared.training, prepared.teaching
-        # What is made ahead would be made before the time is taken.
+        # Work that is done ahead would not be timed.
         self.training.feed.ahead = 1
         if self.teaching is not None:
             self.teaching.fill(self.training, Nowhere().preparing, lambda: None)
 
     def __call__(self, steps: int) -> float:
-        """Seconds of ``steps`` steps, after one more."""
+        """Return the seconds of ``steps`` steps, after one more."""
         self.taken, self.steps = 0, steps
         with suppress(Interrupted):
             self.training.run()
@@ -211,7 +211,7 @@ class Turns:
 
 
 def save_teachers(variants: Sequence[str], data: ImageData, folder: Path) -> dict[str, str]:
-    """Put the teachers of ``variants`` into ``folder``; tells why some cannot be, by variant."""
+    """Put the teachers of ``variants`` into ``folder``; return why some are missing, by variant."""
     info = ModelInfo(data.classes, data.size, data.mean, data.std, {})
     some = normalize(
         data.train.take(torch.arange(32) % len(data.train)).images, data.mean, data.std
@@ -241,7 +241,7 @@ def save_teachers(variants: Sequence[str], data: ImageData, folder: Path) -> dic
 
 
 def _standing(recipe: Recipe, *, epochs: int) -> Recipe:
-    """The recipe with weights that stay where they are, whatever is compared; never saved."""
+    """Return the recipe with weights that do not change in training and are never saved."""
     rate = STANDING.learning_rate
     return replace(
         recipe,

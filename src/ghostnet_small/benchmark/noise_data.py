@@ -1,4 +1,4 @@
-"""What the benchmark of distillation trains on, pictures of noise, and keeps its trainings in."""
+"""Images of noise for the benchmark of distillation, and a store that keeps nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHANNELS, SIDE, CLASSES = 3, 32, 10
 
 
 class Nowhere:
-    """Keeps and shows nothing of a training."""
+    """Keeps and shows nothing of a training run."""
 
     def save_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None: ...
 
@@ -29,7 +29,7 @@ class Nowhere:
 
 
 def made_up_data(pictures: int, seed: int) -> ImageData:
-    """So many training pictures of noise, with labels at random."""
+    """Return training images of noise, with random labels."""
     random = torch.Generator().manual_seed(seed)
     shape = (pictures, CHANNELS, SIDE, SIDE)
     images = torch.randint(256, shape, generator=random, dtype=torch.uint8)

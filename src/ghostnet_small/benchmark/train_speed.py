@@ -1,4 +1,4 @@
-"""What a training step costs in each of the forms that a network can be trained in."""
+"""Time a training step in each of the forms that a network can be trained in."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from ghostnet_small.train.timing import FixedStep, peak_memory, seconds_in_turn
 from ghostnet_small.use.agreement import CheckFailed
 
 CHANNELS = 3
-# Of the two forms' losses, in float32: relative where a loss is above 1; or so many times what two
-# orders of summation make of the same form, where that is more.
+# The allowed difference of the two forms' losses in float32, relative where a loss is above 1; or
+# so many times the difference of two orders of summation of one form, if that is more.
 TOLERANCE, ROUNDING = 1e-4, 10
 # Waiting for a GPU after each step would leave it idle, which no training does.
 CALLS = {"cpu": 1}
@@ -38,7 +38,7 @@ CALLS_ELSEWHERE = 10
 
 
 class Variant(NamedTuple):
-    """A form of the network, the memory format of its weights and pictures, and whether
+    """A form of the network, the memory format of its weights and images, and whether
     ``torch.compile`` makes code of it."""
 
     form: Compute | Literal["folded"]
@@ -59,7 +59,7 @@ VARIANTS = {
 USUAL = tuple(name for name, variant in VARIANTS.items() if not variant.compiled)
 RATIOS = {"ratio_to_plain": "plain_channels_last", "ratio_to_multibranch": "multibranch"}
 CHECKED = ("multibranch", "multibranch_channels_last", "merged")
-# What of a recipe a step depends on.
+# The settings of a recipe that a step depends on.
 SETTINGS = (
     "model.name",
     "model.width",
@@ -74,7 +74,7 @@ SETTINGS = (
 def chosen_variants(
     words: str | None, known: Collection[str] = VARIANTS, usual: Collection[str] = USUAL
 ) -> list[str]:
-    """Names with commas between them, each once; None: the usual ones.
+    """Return the variants of comma-separated names, each once; None: the usual ones.
 
     Raises ``InputError`` at a name that is not known, with the nearest.
     """
@@ -100,9 +100,9 @@ def compare_training_steps(
     calls: int | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
-    """Images in a second, their spread and ratios, and memory of each of ``variants``.
+    """Measure images per second, with spread and ratios, and memory of each of ``variants``.
 
-    A step is one of SGD on a fixed batch of random pictures. All variants start from the same
+    A step is one of SGD on a fixed batch of random images. All variants start from the same
     network, the folded ones from its fold, and have turns of ``calls`` steps each (None: 1 on a
     CPU, else 10). Ratios are medians of those within one repetition, None where the variant that
     they compare with is not among ``variants``.
@@ -114,7 +114,7 @@ def compare_training_steps(
     batch = recipe.train.batch_size
     if batch < 2:
         raise InputError(
-            f"train.batch_size {batch} leaves a single picture to batch norm; give at least 2"
+            f"train.batch_size {batch} leaves a single image to batch norm; give at least 2"
         )
     if is_timm(recipe.model.name):
         raise InputError(
@@ -131,7 +131,7 @@ def compare_training_steps(
     calls = calls or CALLS.get(device.type, CALLS_ELSEWHERE)
     torch.manual_seed(recipe.train.seed)
     width = recipe.model.width
-    with enough_memory(f"{batch} pictures of {size}x{size}, {classes} classes, width {width:g}"):
+    with enough_memory(f"{batch} images of {size}x{size}, {classes} classes, width {width:g}"):
         network = create_ghostnet(
             recipe.model.name, width=width, num_classes=classes, in_channels=CHANNELS
         ).to(device)
@@ -185,7 +185,7 @@ def compare_training_steps(
 
 
 def figures(seconds: Mapping[str, Sequence[float]], *, pictures: int) -> dict[str, dict[str, Any]]:
-    """Each variant's images in a second and ratios, from its seconds for ``pictures`` pictures."""
+    """Return each variant's images per second and ratios, from its seconds for ``pictures``."""
     speeds = {name: [pictures / taken for taken in times] for name, times in seconds.items()}
     found: dict[str, dict[str, Any]] = {}
     for name, own in speeds.items():
@@ -214,7 +214,7 @@ def _quartiles(values: Sequence[float]) -> list[float]:
 
 
 def _check_losses(network: nn.Module, pictures: Tensor, targets: Tensor) -> dict[str, float]:
-    """The training forms' losses in float32; gives ``network`` the batch's running statistics.
+    """Return the training forms' losses in float32; sets running statistics of ``network``.
 
     With the statistics of a fresh network its fold would have activations beyond any type's
     range. Raises ``CheckFailed`` where the losses differ.
@@ -246,7 +246,7 @@ def _check_losses(network: nn.Module, pictures: Tensor, targets: Tensor) -> dict
 
 
 def _in_form(network: nn.Module, pictures: Tensor, variant: Variant) -> tuple[nn.Module, Tensor]:
-    """A copy of ``network`` in the form of ``variant``, and the pictures in its memory format."""
+    """Return a copy of ``network`` in the form of ``variant``, and images in its memory format."""
     if variant.form == "folded":
         model = reparameterize(network.eval()).requires_grad_(True)
     else:
@@ -257,7 +257,7 @@ def _in_form(network: nn.Module, pictures: Tensor, variant: Variant) -> tuple[nn
 
 
 def waiting_for(device: torch.device) -> Callable[[], object]:
-    """What waits until ``device`` has done all that it was given."""
+    """Return a function that waits until ``device`` has finished its work."""
     if device.type == "cpu":
         return lambda: None
     return lambda: torch.accelerator.synchronize(device)
@@ -265,7 +265,7 @@ def waiting_for(device: torch.device) -> Callable[[], object]:
 
 @contextmanager
 def enough_memory(what: str) -> Iterator[None]:
-    """Raises ``InputError`` where ``what`` needs more memory than there is."""
+    """Raise ``InputError`` if ``what`` needs more memory than there is."""
     try:
         yield
     except (RuntimeError, TypeError) as error:

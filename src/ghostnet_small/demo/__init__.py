@@ -1,1 +1,1 @@
-"""A network on a page that runs it in the browser: its files, the server, and the page itself."""
+"""A page that runs a network in the browser: its files, the server, and the page itself."""

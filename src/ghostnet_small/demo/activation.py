@@ -1,5 +1,4 @@
-"""Where a network looked: class-activation maps as a part of its graph, for runtimes without
-gradients.
+"""Class-activation maps as a part of a network's graph, for runtimes without gradients.
 
 Grad-CAM of a class weighs each feature map by the mean gradient of the class's logit by it, and
 adds them up. Behind an average pool that gradient is the same at all places, and for the heads here
@@ -18,7 +17,7 @@ from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.timm_network import TimmNetwork
 
-# How far the mean of the maps may be from what the logits say, relative to the largest logit.
+# The allowed difference of the maps' mean from the logits, relative to the largest logit.
 BOUND = 1e-4
 GRAD_CAM, CAM = "Grad-CAM", "CAM"
 
@@ -34,11 +33,12 @@ class Maps(nn.Module):
     method: str
 
     def gradients(self, features: Tensor) -> Tensor:
-        """Of the logits by the pooled features, ``(N, K, C)``, at maps ``(N, C, h, w)``."""
+        """Return the gradients of the logits by the pooled features, ``(N, K, C)``, at maps
+        ``(N, C, h, w)``."""
         raise NotImplementedError
 
     def features(self, pictures: Tensor) -> Tensor:
-        """The last feature maps, ``(N, C, h, w)``."""
+        """Return the last feature maps, ``(N, C, h, w)``."""
         raise NotImplementedError
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class Maps(nn.Module):
 
 
 class GhostNetMaps(Maps):
-    """Of a GhostNet in either form: pool, linear, ReLU, linear."""
+    """Maps of a GhostNet in either form: pool, linear, ReLU, linear."""
 
     method = GRAD_CAM
 
@@ -58,11 +58,11 @@ class GhostNetMaps(Maps):
         self.network = network
 
     def features(self, pictures: Tensor) -> Tensor:
-        """As the base says."""
+        """See the base class."""
         return self.network.forward_features(pictures)
 
     def gradients(self, features: Tensor) -> Tensor:
-        """As the base says: of the two linear layers, through those ReLUs that are open."""
+        """See the base class: through the two linear layers and the active ReLUs."""
         head, classifier = self.network.head, self.network.classifier
         assert isinstance(classifier, nn.Linear)
         before = head(features.mean((2, 3), keepdim=True)).flatten(1)
@@ -71,7 +71,7 @@ class GhostNetMaps(Maps):
 
 
 class LinearMaps(Maps):
-    """Of a network of timm whose head is an average pool and one linear layer."""
+    """Maps of a network of timm whose head is an average pool and one linear layer."""
 
     method = CAM
 
@@ -80,18 +80,18 @@ class LinearMaps(Maps):
         self.network, self.classifier = network, classifier
 
     def features(self, pictures: Tensor) -> Tensor:
-        """As the base says."""
+        """See the base class."""
         return self.network.forward_features(pictures)
 
     def gradients(self, features: Tensor) -> Tensor:
-        """As the base says: the weights themselves."""
+        """See the base class: the weights themselves."""
         weight = self.classifier.weight
         return weight.expand(len(features), *weight.shape)
 
 
 def activation_maps(network: Network, picture: tuple[int, int, int]) -> Maps | None:
-    """The maps of ``network``, which is in evaluation mode, for pictures ``(C, H, W)``; None where
-    its head is another than those that are known here."""
+    """Return the maps of ``network``, in evaluation mode, for images ``(C, H, W)``; None if
+    its head is of no kind that is known here."""
     if isinstance(network, GhostNetV3):
         return GhostNetMaps(network).eval()
     if not isinstance(network, TimmNetwork):
@@ -106,7 +106,7 @@ def activation_maps(network: Network, picture: tuple[int, int, int]) -> Maps | N
 
 @torch.inference_mode()
 def _explain(maps: LinearMaps, network: Network, picture: tuple[int, int, int]) -> bool:
-    """Whether the mean over the places and the bias are the logits, as behind an average pool."""
+    """Return whether the mean over the places and the bias give the logits."""
     shown = torch.randn(2, *picture, generator=torch.Generator().manual_seed(0))
     features = maps.features(shown)
     if features.ndim != 4 or features.shape[1] != maps.classifier.in_features:

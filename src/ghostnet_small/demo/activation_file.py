@@ -1,4 +1,4 @@
-"""``activation.onnx``, and what a file of the page leaves out; imports onnx."""
+"""``activation.onnx``, and files without private folders; imports onnx."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from ghostnet_small.recipe.shareable import portable_recipe
 from ghostnet_small.use.agreement import CheckFailed, allowance, shown
 from ghostnet_small.use.classifier import feed
 
-# Of a picture's maps, relative to its largest value.
+# The allowed error of an image's maps, relative to its largest value.
 BOUND = 1e-4
-# Where a ReLU's input is as good as 0, rounding decides whether it is open, and a picture's maps
-# are others: so many of the pictures must be right.
+# Where a ReLU's input is nearly 0, rounding decides whether it is active, and an image's maps
+# change: so many of the images must be right.
 SHARE = 0.9
 PICTURES = 40
 
@@ -32,9 +32,9 @@ PICTURES = 40
 def write_activation(
     maps: Maps, description: Description, info: ModelInfo, path: Path
 ) -> dict[str, float]:
-    """Write ``maps`` as ONNX; its ``relative_error`` to float64 on random pixels.
+    """Write ``maps`` as ONNX; return its ``relative_error`` to float64 on random pixels.
 
-    Raises ``CheckFailed`` where it answers otherwise.
+    Raises ``CheckFailed`` if the error is too large.
     """
     maps = maps.requires_grad_(False)
     found = content(onnx_model(maps, description), description)
@@ -44,7 +44,7 @@ def write_activation(
     session = onnxruntime.InferenceSession(
         found, options(torch.get_num_threads()), providers=["CPUExecutionProvider"]
     )
-    # One picture at a time, as the page asks.
+    # One image at a time, as the page asks.
     answers = [session.run(None, {INPUT: picture[None]})[0] for picture in pictures]
     error = _error(np.concatenate(answers), exact)
     if not error <= bound:
@@ -56,8 +56,8 @@ def write_activation(
 
 
 def without_places(file: Path) -> bytes:
-    """The content of an exported file, without the folders that its description names for the
-    training's data."""
+    """Return the content of an exported file, without the folders that its description names for
+    the training data."""
     model = onnx.load(file)
     kept = [entry for entry in model.metadata_props if entry.key == KEY]
     described = read_description(kept[0].value if kept else None, str(file))
@@ -73,7 +73,7 @@ def _answers(maps: Maps, pictures: Array) -> Array:
 
 
 def _error(found: Array, exact: Array) -> float:
-    """What ``SHARE`` of the pictures keep below; not a number where an answer is not."""
+    """Return the error that ``SHARE`` of the images keep below; NaN if an answer is NaN."""
     if found.shape != exact.shape or not np.isfinite(found).all():
         return float("nan")
     axes = (1, 2, 3)

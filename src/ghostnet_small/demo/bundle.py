@@ -37,15 +37,15 @@ def write_bundle(
     say: Say,
 ) -> dict[str, Any]:
     """Write ``model.onnx``, ``model.int8.onnx`` and ``activation.onnx`` of trained weights into
-    ``out``, and ``bundle.json``, which says what they are of; returns its values, and, as
+    ``out``, and ``bundle.json``, which describes them; returns its values, and, as
     ``compared``, how each file compares with the network.
 
     ``path`` and ``weights`` as ``load`` takes them. There is no int8 file where the training data
     cannot be read or where its answers are not the network's, and no activation file where the
-    network's head is of no kind that has maps; ``say`` is told. ``overrides`` name the data as
-    ``export`` takes them, and make them a must. Files of these names are replaced, all at once.
+    network's head has no maps; ``say`` is told. ``overrides`` name the data as
+    ``export`` takes them, and make them required. Files of these names are replaced, all at once.
     ``test_top1``, of ``top1`` (%), ``correct`` and ``pictures``, is for the page to show; by
-    default it is what the run of the weights found.
+    default it is the result of the weights' run.
 
     Raises ``InputError`` where the extra ``onnx`` is missing, or the weights, or the data that
     ``overrides`` name, cannot be read; ``CheckFailed`` where a file that must be there is not
@@ -84,7 +84,7 @@ def write_bundle(
 def _export(
     chosen: Chosen, out: Path, overrides: Sequence[str], say: Say
 ) -> dict[str, dict[str, Any]]:
-    """How each file of ``out`` compares, by its name."""
+    """Return how each file of ``out`` compares, by its name."""
     try:
         value = export_weights(
             chosen.path,
@@ -116,7 +116,7 @@ def _write_maps(chosen: Chosen, path: Path) -> dict[str, Any]:
 
 
 def _without_places(file: Path, copy: Path) -> None:
-    """``file`` without the folder of the training's data: whoever opens the page gets the file."""
+    """Copy ``file`` without the folder of the training data: visitors of the page get the copy."""
     from ghostnet_small.demo.activation_file import without_places
 
     write_atomic(copy, without_places(file))

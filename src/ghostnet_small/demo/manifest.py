@@ -1,4 +1,4 @@
-"""``model.json``: what the page is told of the network and of how pictures are brought to it."""
+"""``model.json``: the page's description of the network and of the conversion of images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ghostnet_small.models.registry import create_from
 from ghostnet_small.nn.complexity import both_forms, by_quantity
 
 PILLOW = int(PIL.__version__.split(".")[0])
-# What ``data.pictures.read_picture`` does, step by step, for the page to do the same.
+# The steps of ``data.pictures.read_picture``, for the page to do the same.
 RESIZE: dict[str, Any] = {
     "steps": ["exif orientation", "16 to 8 bits", "over white", "grey or RGB", "resize"],
     "sixteen_bits": {"grey": "value / 257, rounded", "colour": "the upper 8 bits"},
@@ -35,9 +35,9 @@ RESIZE: dict[str, Any] = {
 def manifest(
     bundle: Bundle, pictures: list[dict[str, str]], *, drawn: bool = False
 ) -> dict[str, Any]:
-    """The values of ``model.json``; ``pictures`` as the page finds them: ``url`` and ``name``.
+    """Return the values of ``model.json``; ``pictures`` as the page finds them: ``url``, ``name``.
 
-    ``drawn``: they are drawings of the demo's own, named after what they show.
+    ``drawn``: they are drawings of the demo's own, named after their content.
     """
     described = bundle.description
     return {
@@ -73,13 +73,13 @@ def _file(bundle: Bundle, name: str) -> dict[str, Any] | None:
 
 
 def _costs(bundle: Bundle) -> dict[str, Any]:
-    """``params`` and ``macs`` in both forms; None where the network cannot be built again."""
+    """Return ``params`` and ``macs`` in both forms; None if the network cannot be built again."""
     config = bundle.config
     if config is None:
         return {"params": None, "macs": None}
     model = create_from(config)
     described = bundle.description
-    # Counting looks at shapes alone.
+    # Counting uses only shapes.
     with torch.no_grad():
         forms = both_forms(model, (described.channels, *described.size))
     return by_quantity({form: stages["total"] for form, stages in forms.items()})

@@ -1,4 +1,4 @@
-"""What the page gets of a network: files that lie ready, that are made now, or the one given."""
+"""The files of a network for the page: existing ones, new ones, or the one given."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Bundle:
-    """A network's ``files`` by their names, the float32 or the int8 file at least among them.
+    """A network's ``files`` by their names, at least the float32 or the int8 file.
 
-    ``config`` builds the network; ``method``: what the activation maps are; ``test_top1`` as
+    ``config`` builds the network; ``method``: that of the activation maps; ``test_top1`` as
     ``write_bundle`` takes it; ``trained_on``: the data's name. Each None where it is not known.
     """
 
@@ -40,10 +40,10 @@ class Bundle:
 def open_bundle(
     path: Path, *, weights: str | None = None, overrides: Sequence[str] = (), say: Say
 ) -> Bundle:
-    """The bundle of a run, of weights or of an exported ``.onnx`` file, which is then all of it.
+    """Return the bundle of a run, of weights or of an exported ``.onnx`` file, then its only file.
 
-    Files that lie ready beside the weights are taken where they are of them, unless ``overrides``
-    name data for others; else they are made in a temporary folder, which is gone at the end.
+    Existing files beside the weights are used if they were made of them, unless ``overrides``
+    name other data; else they are made in a temporary folder, which is removed at the end.
 
     Raises what ``write_bundle`` does, and ``InputError`` for a file of another format, or one
     that takes pixels.
@@ -60,7 +60,7 @@ def open_bundle(
 
 
 def _ready(chosen: Chosen, folder: Path, say: Say) -> Bundle | None:
-    """The bundle in ``folder``; None where there is none, or, with a remark, of other weights."""
+    """Return the bundle in ``folder``; None if there is none or, with a remark, another one."""
     if not (folder / RECORD).is_file():
         return None
     try:
@@ -72,17 +72,17 @@ def _ready(chosen: Chosen, folder: Path, say: Say) -> Bundle | None:
 
 
 def _read(chosen: Chosen, folder: Path) -> Bundle:
-    """Raises errors of many kinds where the files are not of these weights, or were changed."""
+    """Read the bundle; raises errors of many kinds if it is of other weights or was changed."""
     values = checked_json(folder / RECORD)
     if values["weights"] != chosen.identity():
         raise ValueError("they were made of other weights")
     files = {}
     for name, facts in values["files"].items():
         if name not in FILES:
-            raise ValueError(f"{name!r:.40} is none that the page knows")
+            raise ValueError(f"{name!r:.40} is no file that the page knows")
         files[name] = read_bytes(folder / name, MOST_BYTES)
         if sha256(files[name]) != facts["sha256"]:
-            raise ValueError(f"{name} is another than the one that was made of them")
+            raise ValueError(f"{name} is not the file that was made of them")
     if FLOAT32 not in files:
         raise ValueError(f"{FLOAT32} is not among them")
     return Bundle(
@@ -118,7 +118,7 @@ def _of_file(path: Path, weights: str | None, overrides: Sequence[str]) -> Bundl
 
 
 def _config_of(described: Description) -> dict[str, Any] | None:
-    """Of a GhostNet. A teacher may bring pictures to any size, of which its file says nothing."""
+    """Return that of a GhostNet; a teacher may resize images, which its file does not say."""
     if described.architecture not in ARCHITECTURES:
         return None
     return {
@@ -130,6 +130,6 @@ def _config_of(described: Description) -> dict[str, Any] | None:
 
 
 def _name(path: Path) -> str:
-    """Without the folders before it, which are the user's own; of a run's weights, the run's."""
+    """Return the name without its folders, which are private; of a run's weights, the run's."""
     whole = path.resolve()
     return whole.parent.name if whole.name in KINDS else whole.name

@@ -36,7 +36,7 @@ CURE = (
 
 
 def read_assets(folder: Path | None = None) -> dict[str, bytes]:
-    """The content of every file by name.
+    """Return the content of every file by name.
 
     Raises ``InputError`` with the command that makes them where one is missing or is not the one
     of this version.
@@ -54,8 +54,8 @@ def read_assets(folder: Path | None = None) -> dict[str, bytes]:
 
 
 def check_asset(name: str, content: bytes) -> None:
-    """Raises ``InputError`` where ``content`` is not what ``name`` holds in this version."""
+    """Raise ``InputError`` if ``content`` is not that of ``name`` in this version."""
     if hashlib.sha256(content).hexdigest() != SUMS[name]:
         raise InputError(
-            f"the demo's {name} is not that of {NAME} {VERSION}: its SHA-256 is another; {CURE}"
+            f"the demo's {name} is not that of {NAME} {VERSION}: its SHA-256 differs; {CURE}"
         )

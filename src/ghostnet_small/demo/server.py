@@ -1,6 +1,6 @@
-"""A server of a fixed table: each address has its bytes from the start, and no file is opened.
+"""A server of a fixed table: the bytes of each address are in memory, and no file is opened.
 
-One connection is one request, which has seconds to arrive. Nothing of a request becomes a name of
+One connection is one request, which has seconds to arrive. No part of a request becomes a name of
 a file, a line of a log or a part of an answer.
 """
 
@@ -67,7 +67,7 @@ log = logging.getLogger(__name__)
 
 
 class Resource(NamedTuple):
-    """What an address answers: its bytes, and their type as HTTP names it."""
+    """The content of an address: its bytes, and their type as HTTP names it."""
 
     content: bytes
     type: str
@@ -78,8 +78,8 @@ Table = Mapping[str, Resource]
 
 @dataclass
 class Connection:
-    """A client's ``address``, and until when it may take its time; ``whole``: its request is
-    there."""
+    """A client's ``address``, and its deadline; ``whole``: its request has arrived in
+    full."""
 
     address: str
     until: float
@@ -89,9 +89,9 @@ class Connection:
 class DemoServer(ThreadingHTTPServer):
     """Serves ``table``, paths to resources, at ``host``; ``port`` 0 takes any that is free.
 
-    The table may be filled until ``serve`` is called: whoever comes before waits.
+    The table may be filled until ``serve`` is called: earlier clients wait.
 
-    Raises ``InputError`` where the port or the host cannot be had.
+    Raises ``InputError`` if the port or the host cannot be used.
     """
 
     daemon_threads = True
@@ -116,26 +116,25 @@ class DemoServer(ThreadingHTTPServer):
             super().__init__(address[:2], Handler)  # type: ignore[arg-type]
         except socket.gaierror as error:
             raise InputError(
-                f"--host {host} is not known ({error.strerror}); leave it out for this machine "
-                "alone"
+                f"--host {host} is not known ({error.strerror}); leave it out for this machine only"
             ) from None
         except OSError as error:
             raise InputError(_refused(host, port, error)) from None
 
     def server_bind(self) -> None:
-        """Without the look-up of the machine's name, which can take seconds."""
+        """Bind without the look-up of the machine's name, which can take seconds."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = "localhost", self.server_address[1]
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The address of the page."""
         host = str(self.server_address[0])
         return f"http://{_in_url('127.0.0.1' if host in ANY else host)}:{self.server_port}/"
 
     @property
     def local(self) -> bool:
-        """Whether only this machine reaches it."""
+        """Return whether only this machine reaches it."""
         return ipaddress.ip_address(str(self.server_address[0])).is_loopback
 
     def serve(self, stop: Callable[[], bool] = lambda: False) -> None:
@@ -145,8 +144,8 @@ class DemoServer(ThreadingHTTPServer):
             self.drop_late()
 
     def known_host(self, header: str) -> bool:
-        """Whether a request for ``header`` means this server: a stranger's page may give a name
-        of its own this machine's address, and would then read what is here as its own."""
+        """Return whether ``header`` names this server: another site may point its own name to this
+        machine's address, and its pages could then read the content here."""
         name = header.lower()
         if not name.endswith("]"):
             before, colon, port = name.rpartition(":")
@@ -157,7 +156,7 @@ class DemoServer(ThreadingHTTPServer):
         return self.any_address and _is_address(name.strip("[]"))
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """In a thread of its own. Of too many, the oldest whose request is not whole gives way."""
+        """Start a thread for it. With too many, end the oldest whose request is incomplete."""
         address = str(client_address[0])
         with self._guard:
             of_it = [one for one, client in self._open.items() if client.address == address]
@@ -176,7 +175,7 @@ class DemoServer(ThreadingHTTPServer):
             super().process_request(request, client_address)
 
     def arrived(self, request: socket.socket) -> None:
-        """A request is whole, and its answer has its own time."""
+        """Note that a request is complete; its answer has its own deadline."""
         request.settimeout(DEPARTURE)
         with self._guard:
             # It may have been dropped just now.
@@ -184,7 +183,7 @@ class DemoServer(ThreadingHTTPServer):
                 client.until, client.whole = time.monotonic() + DEPARTURE, True
 
     def shutdown_request(self, request: Any) -> None:
-        """As the base does."""
+        """See the base class."""
         with self._guard:
             self._open.pop(request, None)
         super().shutdown_request(request)
@@ -204,7 +203,7 @@ class DemoServer(ThreadingHTTPServer):
             request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that is gone is nothing to tell; anything else is told in a line."""
+        """Ignore a client that is gone; log any other error in one line."""
         error = sys.exception()
         if not isinstance(error, OSError):
             log.warning("a request failed: %s", type(error).__name__)
@@ -218,7 +217,7 @@ class Handler(BaseHTTPRequestHandler):
     timeout = ARRIVAL
 
     def parse_request(self) -> bool:
-        """As the base does; the older form without a version is refused."""
+        """See the base class; the older form without a version is refused."""
         found = super().parse_request()
         self.close_connection = True
         if found and self.request_version == "HTTP/0.9":
@@ -248,7 +247,7 @@ class Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, resource)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """The status and its usual words, and nothing of the request."""
+        """Send the status and its usual words, and nothing of the request."""
         status = HTTPStatus(code)
         if status == HTTPStatus.NOT_IMPLEMENTED:
             status = HTTPStatus.METHOD_NOT_ALLOWED
@@ -273,7 +272,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(resource.content)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: what is asked for is the user's own."""
+        """Log nothing: requests are private."""
 
 
 def _in_url(host: str) -> str:
@@ -297,5 +296,5 @@ def _refused(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EACCES:
         return f"--port {port} is not allowed to you; give one from 1024 to 65535, or 0"
     return (
-        f"--host {host} cannot be had ({os_error_text(error)}); leave it out for this machine alone"
+        f"--host {host} cannot be used ({os_error_text(error)}); leave it out for this machine only"
     )

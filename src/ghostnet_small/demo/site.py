@@ -40,7 +40,7 @@ Say = Callable[[str], None]
 
 
 def read_page(folder: Path | None = None) -> dict[str, bytes]:
-    """The page's files by name; raises ``InputError`` where there is none."""
+    """Return the page's files by name; raises ``InputError`` where there is none."""
     folder = PAGE if folder is None else folder
     files = sorted(file for file in folder.glob("*") if file.suffix in TYPES and file.is_file())
     if INDEX not in [file.name for file in files]:
@@ -49,16 +49,16 @@ def read_page(folder: Path | None = None) -> dict[str, bytes]:
 
 
 def read_pictures(folder: Path, say: Say) -> dict[str, bytes]:
-    """The first pictures of ``folder`` as PNG by name, upright, over white, and with nothing else
-    that their files hold; large ones smaller.
+    """Return the first images of ``folder`` as PNG by name, upright, over white, without any other
+    content of their files; large ones are reduced.
 
-    One that cannot be read is left out, and told to ``say``.
+    One that cannot be read is left out, and reported to ``say``.
 
     Raises ``InputError`` where there is none, or none can be read.
     """
     files = find_pictures(folder, say)
     if len(files) > MOST_PICTURES:
-        say(f"of {len(files)} pictures of {folder} the page offers the first {MOST_PICTURES}")
+        say(f"of {len(files)} images of {folder} the page offers the first {MOST_PICTURES}")
     found: dict[str, bytes] = {}
     reasons = []
     for file in files:
@@ -93,7 +93,7 @@ def site(
     assets: dict[str, bytes],
     pictures: dict[str, bytes],
 ) -> Table:
-    """Every address that is served; without ``pictures`` of the user's, drawings are offered."""
+    """Return every address that is served; without user's ``pictures``, drawings are offered."""
     table = {f"/{name}": _resource(name, content) for name, content in page.items()}
     table["/"] = table.pop(f"/{INDEX}")
     table |= {f"/assets/{name}": _resource(name, content) for name, content in assets.items()}

@@ -1,4 +1,4 @@
-"""The network as a graph of PyTorch's own operators, without what a device has no use for."""
+"""The network as a graph of PyTorch's own operators, without parts that a device does not use."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from torch.export import Dim, ExportedProgram
 
 from ghostnet_small.deploy.description import Description
 
-# Of what a node's ``meta`` says, all that later steps read: the rest is lines of source with
-# this machine's paths, half a megabyte that would travel in the file.
+# The entries of a node's ``meta`` that later steps read. The rest is source lines with this
+# machine's paths, half a megabyte in the file.
 KEPT = ("val", "tensor_meta")
 
 
 def input_type(description: Description) -> torch.dtype:
-    """Of the pictures that the network takes."""
+    """Return the type of the images that the network takes."""
     return torch.uint8 if description.input == "pixels" else torch.float32
 
 
 def traced(network: nn.Module, description: Description, most: int) -> ExportedProgram:
-    """``network``, in evaluation mode, for 1 .. ``most`` pictures at a time.
+    """Return the graph of ``network``, in evaluation mode, for 1 to ``most`` images at a time.
 
     It takes what ``description`` says: ``(N, C, H, W)``, normalised float32 or uint8 pixels.
     """
-    # Of two pictures, for a batch of one would be taken for a constant.
+    # Two images: a batch of one would be exported as a constant.
     example = torch.zeros(
         min(2, most), description.channels, *description.size, dtype=input_type(description)
     )

@@ -1,4 +1,4 @@
-"""Large batches in pieces that a core's own cache holds."""
+"""Run large batches in pieces that fit into a core's cache."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from ghostnet_small.deploy.session import Array
 
-# Pictures that a thread takes at a time. A batch of hundreds goes through memory at every operator.
+# Images that a thread takes at a time. A batch of hundreds goes through memory at every operator.
 PIECE = 8
 
 
 def in_pieces(run: Callable[[Array], Array], pictures: Array, threads: int) -> Array:
-    """``run`` of ``pictures``, at most ``PIECE`` for each of ``threads`` at a time."""
+    """Return ``run(pictures)``, computed with at most ``PIECE`` images per thread at a time."""
     most = PIECE * threads
     if len(pictures) <= most:
         return run(pictures)

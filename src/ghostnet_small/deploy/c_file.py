@@ -1,4 +1,4 @@
-"""One C99 file and its header, with the weights inside; compiled here to be run here."""
+"""The C format: a C99 file with the weights inside, and its header; compiled to run here."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ def quantize(
     path: Path,
     keep_float: Collection[str] = (),
 ) -> None:
-    """Write ``path`` and its header in 8 bits; ``calibration``: pictures as the network takes
+    """Write ``path`` and its header in 8 bits; ``calibration``: images as the network takes
     them, ``(N, C, H, W)``.
 
-    Raises ``InputError`` for a network that is no ``GhostNetV3``, no pictures, or parts to be
-    kept in float32, for in C there are none.
+    Raises ``InputError`` for a network that is no ``GhostNetV3``, for no images, and for
+    ``keep_float``: the C code has no parts in float32.
     """
     if keep_float:
         raise InputError(
-            f"format c has no parts in float32, and {', '.join(keep_float)} are to be; leave "
+            f"format c cannot keep parts in float32, such as {', '.join(keep_float)}; leave "
             "them out"
         )
     if not len(calibration):
-        raise InputError("int8 needs pictures to calibrate on, and there are none; give some")
+        raise InputError("int8 needs images to calibrate on, and there are none; give some")
     plan = plan_of(network.network, description.size)
     pictures = torch.from_numpy(calibration).float()
     if network.pixels:
@@ -73,14 +73,14 @@ def _write(path: Path, description: Description, code: Code) -> None:
 
 
 class CSession:
-    """A compiled C file; of several threads each runs pictures of its own."""
+    """A compiled C file; each of several threads runs images of its own."""
 
     def __init__(self, path: Path, threads: int) -> None:
         try:
             source = read_text(path, LARGEST)
             header = read_text(path.with_suffix(".h"))
         except UnicodeDecodeError:
-            raise InputError(f"{path} is no text, as a C file is; export the run again") from None
+            raise InputError(f"{path} is no text, so no C file; export the run again") from None
         self.description = read_description(read_tag(source), str(path))
         library = loaded(path, source, header, self.description)
         self._run = library.ghostnet_run
@@ -95,7 +95,7 @@ class CSession:
         shape = (self.description.channels, *self.description.size)
         pictures = np.ascontiguousarray(pictures, dtype=self._type)
         if pictures.shape[1:] != shape:
-            raise InputError(f"pictures are {pictures.shape[1:]}; this network takes {shape}")
+            raise InputError(f"images are {pictures.shape[1:]}; this network takes {shape}")
         answers = np.empty((len(pictures), len(self.description.classes)), np.float32)
         if self._pool is None or len(pictures) == 1:
             self._answer(pictures, answers, 0)
@@ -117,11 +117,11 @@ class CSession:
 
 
 def open_file(path: Path, threads: int) -> CSession:
-    """A session for ``path``, compiled once and kept in the cache.
+    """Return a session for ``path``, compiled once and kept in the cache.
 
-    What is compiled is this program's own code with the numbers of the file's tables.
+    The compiled code is this program's own, with the numbers of the file's tables.
 
-    Raises ``InputError`` where anything else in the file is not as ``export`` writes it, it is of
+    Raises ``InputError`` if the rest of the file differs from what ``export`` writes, it is of
     another version, or there is no compiler.
     """
     return CSession(path, threads)

@@ -1,4 +1,4 @@
-"""The network as it is exported: folded, and with what stands before and behind it on request."""
+"""The network as it is exported: folded, on request with normalisation and softmax."""
 
 from __future__ import annotations
 

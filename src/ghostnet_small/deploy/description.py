@@ -1,4 +1,4 @@
-"""What an exported file says of itself, so that it can be used from the file alone."""
+"""The description in an exported file, with which the file can be used on its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.weights import ModelInfo
 
-# Raised by one whenever what a file means changes.
+# Raised by one whenever the meaning of a file changes.
 FORMAT = 1
 # The name under which a format keeps the description.
 KEY = "ghostnet_small"
@@ -25,12 +25,12 @@ Input = Literal["normalized", "pixels"]
 
 @dataclass(frozen=True)
 class Description:
-    """What the network in a file is, takes and answers.
+    """The network in a file, its input and its answers.
 
     ``classes`` in the order of the answers; ``size`` (height, width) in pixels; a channel's
     ``mean`` and ``std`` for pixels scaled to 0 .. 1. ``input`` "normalized": float32
     ``(N, C, H, W)`` of normalised pixels goes in and logits come out; "pixels": uint8 goes in and
-    probabilities come out. ``data``: the recipe's room of that name, for evaluation, and
+    probabilities come out. ``data``: the recipe's section of that name, for evaluation, and
     ``fingerprints`` of its splits by name, where they are known.
     """
 
@@ -47,11 +47,11 @@ class Description:
 
     @property
     def channels(self) -> int:
-        """Of a picture."""
+        """The channels of an image."""
         return len(self.mean)
 
     def as_json(self) -> str:
-        """One line of ASCII that ``read_description`` reads."""
+        """Return the description as one line of ASCII that ``read_description`` reads."""
         values = asdict(self)
         if not self.fingerprints:
             del values["fingerprints"]
@@ -65,7 +65,7 @@ def describe(
     input: Input = "normalized",
     data: Mapping[str, Any] | None = None,
 ) -> Description:
-    """The description of a float32 file of trained weights, by default without their data."""
+    """Return the description of a float32 file of trained weights, by default without data."""
     return Description(
         architecture=model.config["architecture"],
         width=model.config["width"],
@@ -81,15 +81,15 @@ def describe(
 
 
 def read_description(text: str | None, where: str) -> Description:
-    """The description that ``as_json`` wrote, from a file called ``where``.
+    """Return the description that ``as_json`` wrote, from a file called ``where``.
 
     Raises ``InputError`` where there is none, it is of another version of the program, or it
     contradicts itself.
     """
     if text is None:
         raise InputError(
-            f"{where} was not written by ghostnet-small export: it says nothing of its classes "
-            "and pictures; export the run again"
+            f"{where} was not written by ghostnet-small export: it does not describe its "
+            "classes and images; export the run again"
         )
     try:
         values = json.loads(text)
@@ -116,8 +116,7 @@ def read_description(text: str | None, where: str) -> Description:
     except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(
-            f"{where} does not describe itself as a file of this program does ({reason:.200}); "
-            "export the run again"
+            f"{where} has no valid description ({reason:.200}); export the run again"
         ) from None
     return found
 

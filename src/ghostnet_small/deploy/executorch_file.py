@@ -1,7 +1,7 @@
-"""ExecuTorch's format, ``.pte``, for phones and smaller: XNNPACK runs all of it.
+"""ExecuTorch's format, ``.pte``, for phones and smaller devices: XNNPACK runs all of it.
 
-The programs take one picture. With a dynamic batch ExecuTorch 1.5 plans too little memory (15
-pictures, whatever bound the export states).
+The programs take one image. With a dynamic batch ExecuTorch 1.5 plans too little memory (15
+images, whatever bound the export states).
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ FORM = Form(to_one_pixel=True, clamp=True)
 
 
 def export(network: Deployable, description: Description, path: Path) -> None:
-    """Write ``network``, in evaluation mode, as a program for one picture at a time."""
+    """Write ``network``, in evaluation mode, as a program for one image at a time."""
     fast = Deployable(rewrite(network.network, description.size, FORM), description).eval()
     write(fast, description, path)
 
 
 def write(network: nn.Module, description: Description, path: Path) -> None:
-    """``export`` of a network as it is."""
+    """Write ``network`` without changes for XNNPACK."""
     write_program(traced(network, description, 1), description, path)
 
 
 def write_program(program: ExportedProgram, description: Description, path: Path) -> None:
-    """Write ``program``, for one picture, with its description as a method that returns bytes."""
+    """Write ``program``, for one image, with its description as a method that returns bytes."""
     with quiet_export():
         from executorch.exir import to_edge_transform_and_lower
 
@@ -59,15 +59,15 @@ def write_program(program: ExportedProgram, description: Description, path: Path
             program, partitioner=[partitioner()], constant_methods={KEY: text}
         )
         data = lowered.to_executorch().buffer
-    # XNNPACK takes what it reads at its word, so opening asks this first.
+    # XNNPACK does not check what it reads, so opening checks this first.
     write_atomic(path, data + DIGEST + hashlib.sha256(data).hexdigest().encode() + b"\n")
 
 
 class _Pool:
-    """The threads of XNNPACK, which are the process's.
+    """The threads of XNNPACK, shared by the whole process.
 
-    A method keeps a pointer to the pool that it was loaded with, and a pool of another size takes
-    that one's place: methods of an earlier ``number`` must not be run again.
+    A method keeps a pointer to the pool that it was loaded with, and a pool of another size
+    replaces that pool: methods of an earlier ``number`` must not run again.
     """
 
     number = 0
@@ -82,7 +82,7 @@ class _Pool:
 
 
 class ExecutorchSession:
-    """A program of ExecuTorch, run by its Python runtime one picture at a time."""
+    """A program of ExecuTorch, run by its Python runtime one image at a time."""
 
     def __init__(self, path: Path, threads: int) -> None:
         # Not executorch.runtime, which imports the exporter too: seconds, and a hundred megabytes.
@@ -122,11 +122,11 @@ class ExecutorchSession:
 
 
 def open_file(path: Path, threads: int) -> ExecutorchSession:
-    """A session for ``path`` on ``threads`` threads, which are XNNPACK's in the whole process.
+    """Return a session for ``path`` on ``threads`` threads, XNNPACK's in the whole process.
 
-    Sessions with other numbers of threads may be used in turn, at the price of loading anew, but
-    not at a time. Raises ``InputError`` where the file is damaged, or of another version or
-    program.
+    Sessions with different numbers of threads may be used in turn, which loads the program again,
+    but not at the same time. Raises ``InputError`` where the file is damaged, or of another
+    version or program.
     """
     return ExecutorchSession(path, threads)
 
@@ -144,7 +144,7 @@ def _check_digest(path: Path) -> None:
 
 @contextmanager
 def quiet_export() -> Iterator[None]:
-    """Holds back what importing and running the exporter says of its own parts."""
+    """Hold back the exporter's warnings about its own parts, at import and export."""
     log = logging.getLogger("torch.utils._pytree")
     level = log.level
     log.setLevel(logging.ERROR)

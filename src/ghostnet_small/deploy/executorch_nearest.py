@@ -1,8 +1,8 @@
-"""Stretching to the nearest pixels as XNNPACK can do it: copies side by side.
+"""Nearest-neighbour upsampling for XNNPACK, as concatenated copies.
 
-ExecuTorch leaves ``upsample_nearest2d`` to a slow kernel of its own, and each cuts the network in
-two programs for XNNPACK, with the pictures' channels moved to the front and back again between
-them. Here it is taught to write the stretch as concatenations.
+ExecuTorch leaves ``upsample_nearest2d`` to a slow kernel of its own. Each one cuts the network into
+two programs for XNNPACK, with the images' channels moved to the front and back again between them.
+This module writes the upsampling as concatenations instead.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ CONCATENATIONS = {
 
 
 def partitioner() -> XnnpackPartitioner:
-    """What gives XNNPACK all that it can run, stretching included."""
+    """Return the partitioner that gives XNNPACK all that it can run, upsampling included."""
     return XnnpackPartitioner(configs=[*ALL_PARTITIONER_CONFIGS, NearestConfig])
 
 
 class NearestConfig(GenericNodePartitionerConfig):
-    """Which of the operators named ``target_name`` XNNPACK is given."""
+    """Decides which operators named ``target_name`` go to XNNPACK."""
 
     target_name = "upsample_nearest2d.vec"
 
     def supported_precision_types(self) -> list[ConfigPrecisionType]:
-        """Floats: whole numbers are stretched where they are floats again."""
+        """Return the float types: integers are stretched once they are floats again."""
         return [ConfigPrecisionType.FP32]
 
     def get_original_aten(self) -> torch._ops.OpOverload:
-        """The operator, which therefore is not taken apart into indexing."""
+        """Return the operator, which keeps it from being decomposed into indexing."""
         return torch.ops.aten.upsample_nearest2d.vec
 
     def check_constraints(self, node: torch.fx.Node, ep: Any) -> bool:
-        """Whether both sizes are stretched by few copies or to few parts."""
+        """Return whether both sizes are stretched by few copies or to few parts."""
         if not self.check_common_constraints(node, ep):
             return False
         before, after = get_input_node(node, 0).meta["val"].shape[2:], node.meta["val"].shape[2:]
@@ -67,7 +67,7 @@ class NearestConfig(GenericNodePartitionerConfig):
 
 
 def _sources(before: int, after: int) -> list[int]:
-    """The row that each row of the stretched picture is a copy of."""
+    """Return the row that each row of the stretched image is a copy of."""
     rows = torch.arange(before, dtype=torch.float32)[None, None]
     return torch.nn.functional.interpolate(rows, size=after, mode="nearest")[0, 0].int().tolist()
 
@@ -85,7 +85,7 @@ class NearestVisitor(NodeVisitor):
         vals_to_ids: dict[torch.fx.Node, int],
         debug_handle: int,
     ) -> None:
-        """The columns side by side, each with all its channels, and then the rows."""
+        """Write the columns side by side, each with all its channels, and then the rows."""
         source = get_input_node(node, 0)
         self.define_nodes_tensor_inputs_outputs(node, xnn_graph, vals_to_ids)
         pictures, channels, high, wide = source.meta["val"].shape
@@ -107,7 +107,7 @@ class _Writer:
         self._graph, self._handle = graph, debug_handle
 
     def view(self, value: int, shape: list[int], into: int | None = None) -> int:
-        """``value`` under another shape."""
+        """Return ``value`` under another shape."""
         into = self._value(shape) if into is None else into
         self._step(
             schema.XNNStaticReshape(
@@ -117,7 +117,7 @@ class _Writer:
         return into
 
     def stretch(self, value: int, shape: list[int], parts: int) -> int:
-        """``value``, seen as ``(A, B, C)``, as ``(A, parts, C)``: the B to the nearest."""
+        """Return ``value``, seen as ``(A, B, C)``, as ``(A, parts, C)``: the B to the nearest."""
         most, before, size = shape
         sources = _sources(before, parts)
         value = self.view(value, shape)
@@ -144,7 +144,7 @@ class _Writer:
         return into
 
     def _join(self, parts: list[Part], shape: list[int], axis: int) -> int:
-        """``parts``, of ``shape`` but for their own lengths in ``axis``, one behind the other."""
+        """Concatenate ``parts``, of ``shape`` but for their own lengths in ``axis``."""
         while len(parts) > 1:
             few = range(0, len(parts), MOST_COPIES)
             parts = [self._concatenate(parts[n : n + MOST_COPIES], shape, axis) for n in few]

@@ -36,7 +36,7 @@ def quantize_in_float(
 
 
 def rounded_weight(weight: Tensor) -> Tensor:
-    """``weight``, whose channels come first, at 255 levels that are symmetric around 0."""
+    """Return ``weight``, whose channels come first, rounded to 255 levels symmetric around 0."""
     scale = weight.detach().abs().flatten(1).amax(1).clamp(min=torch.finfo(weight.dtype).tiny)
     scale = scale / WEIGHT_LEVELS
     zeros = torch.zeros_like(scale, dtype=torch.int32)
@@ -46,7 +46,7 @@ def rounded_weight(weight: Tensor) -> Tensor:
 
 
 def rounded(x: Tensor, to: Range) -> Tensor:
-    """``x`` at the 256 levels of a range, and its bounds beyond them."""
+    """Return ``x`` rounded to the 256 levels of a range and clamped to its bounds."""
     return torch.fake_quantize_per_tensor_affine(x, to.scale, to.zero_point, 0, LEVELS - 1)
 
 

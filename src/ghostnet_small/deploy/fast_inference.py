@@ -1,4 +1,4 @@
-"""Forms of a network that answer sooner on a CPU than it does itself, made in memory.
+"""Faster forms of a network on a CPU, made in memory.
 
 Each comes from one exported graph, so from any network that PyTorch can export: those of timm, too.
 """
@@ -30,7 +30,7 @@ Run = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class DirectForm:
-    """How a network is computed: ``build`` makes it of an exported graph, for so many threads.
+    """A way to compute a network: ``build`` makes it of an exported graph, for so many threads.
 
     ``modules`` are what it imports; ``bfloat16``: only for processors that multiply in it.
     """
@@ -59,7 +59,7 @@ class InPieces(nn.Module):
 
 
 def exported(network: nn.Module, image: tuple[int, ...], threads: int) -> ExportedProgram:
-    """The graph of ``network``, in evaluation mode, for pieces of images of the shape ``image``."""
+    """Return the graph of ``network``, in evaluation mode, for pieces of ``image`` shape."""
     whole = network.whole() if isinstance(network, Network) else network
     example = torch.zeros(PIECE * threads, *image)
     # A graph of one batch size: runtimes lay it out best, and exporting asks no more of a network.
@@ -68,7 +68,7 @@ def exported(network: nn.Module, image: tuple[int, ...], threads: int) -> Export
 
 
 def build(form: DirectForm, program: ExportedProgram, threads: int) -> nn.Module:
-    """A network that computes ``program`` in ``form``, and has done so once."""
+    """Return a network that computes ``program`` in ``form``, and has done so once."""
     example = program.example_inputs[0][0]
     with _quiet(), torch.no_grad():
         network = InPieces(form.build(program, threads), len(example))
@@ -190,7 +190,7 @@ def fold_batch_norms(graph: GraphModule) -> None:
 
 
 def _constant(graph: GraphModule, node: object) -> Tensor | None:
-    """The tensor that ``node`` stands for; None where it is none of the graph's own."""
+    """Return the tensor that ``node`` stands for; None if it is no constant of the graph."""
     if not isinstance(node, Node) or node.op != "get_attr":
         return None
     value: object = graph
@@ -201,7 +201,7 @@ def _constant(graph: GraphModule, node: object) -> Tensor | None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back what exporters warn of: what is wrong is found by comparing the answers."""
+    """Hold back the warnings of exporters: comparing the answers finds any errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""Fine-tuning of a folded network that rounds as int8 does, so that it answers as in float32."""
+"""Fine-tune a folded network in simulated int8, so that it answers as in float32."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ghostnet_small.deploy.taps import Places
 BATCH = 64
 LEARNING_RATE = 1e-3
 MOMENTUM = 0.9
-# The first gradients of a network that is sure of its answers can be tens of times as long, and
-# would throw it further from them than rounding had.
+# The first gradients of a confident network can be tens of times as long, and would move it further
+# from its answers than rounding did.
 LONGEST_GRADIENT = 1.0
 CALIBRATION = 256
-# The ranges follow the weights: they are taken anew so often.
+# Steps from one measurement of the ranges to the next, for they follow the weights.
 STEPS_OF_RANGES = 50
 
 
@@ -32,11 +32,11 @@ def fine_tune(
     seed: int = 0,
     tell: Callable[[int, float], None] = lambda step, loss: None,
 ) -> nn.Module:
-    """A copy of a folded ``network`` whose rounded logits are nearer to the network's own.
+    """Return a copy of a folded ``network`` whose rounded logits are nearer to the network's own.
 
-    ``pictures``: normalised training pictures, float32 ``(N, C, H, W)``; each of ``steps`` takes
+    ``pictures``: normalised training images, float32 ``(N, C, H, W)``; each of ``steps`` takes
     64 of them at random and lowers the Kullback-Leibler divergence
-    (nats) of what the rounded copy says from what the network says. No labels are used. Gradients
+    (nats) of the rounded copy's answers from the network's. No labels are used. Gradients
     pass straight through the rounding, and are cut to a norm of 1; the learning rate of SGD falls
     from 1e-3 to 0 along a cosine. ``tell`` gets every step and its loss.
 

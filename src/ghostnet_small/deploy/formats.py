@@ -1,4 +1,4 @@
-"""The formats by name: what each needs, writes and is opened by."""
+"""The export formats by name: their modules, files and sessions."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Format:
     ``quantize(network, description, calibration, path)``, whose ``calibration`` are training
     images as a session takes them. ``ghostnets_only``: it takes no other networks. ``mixed``:
     ``quantize`` takes a fifth argument as well, names of modules that stay in float32.
-    ``checked``: the module has ``check_file(path)``, which refuses what a stranger's file must not
-    do before a runtime sees it.
+    ``checked``: the module has ``check_file(path)``, which refuses an unsafe file before
+    a runtime reads it.
     """
 
     name: str
@@ -73,12 +73,12 @@ class Format:
         return importlib.import_module(f"ghostnet_small.deploy.{self.int8}")
 
     def file(self, folder: Path, precision: Precision = "float32") -> Path:
-        """The file of ``folder`` that an export writes and the commands are given."""
+        """Return the file of ``folder`` that an export writes and the commands are given."""
         infix = "" if precision == "float32" else f".{precision}"
         return folder / f"model{infix}{self.suffix}"
 
     def files(self, path: Path) -> tuple[Path, ...]:
-        """``path``, one of this format, and the companions that belong beside it."""
+        """Return ``path``, one of this format, and the companions that belong beside it."""
         stem = path.name.removesuffix(self.suffix)
         return (path, *(path.with_name(stem + suffix) for suffix in self.companions))
 
@@ -130,7 +130,7 @@ FORMATS = {
 
 
 def chosen_formats(names: Sequence[str]) -> list[Format]:
-    """The formats of ``names``; "all" are those that are installed.
+    """Return the formats of ``names``; "all" are those that are installed.
 
     Raises ``InputError`` for a name that is not known, or whose modules are missing.
     """
@@ -147,14 +147,14 @@ def chosen_formats(names: Sequence[str]) -> list[Format]:
 
 
 def format_of(path: Path) -> Format | None:
-    """The format whose files end like ``path``."""
+    """Return the format whose files end like ``path``."""
     return next((form for form in FORMATS.values() if path.name.endswith(form.suffix)), None)
 
 
 def open_file(path: Path, threads: int = 1, *, trust: bool = False) -> Session:
-    """The network of an exported file, to run on ``threads`` CPU threads.
+    """Return the network of an exported file, to run on ``threads`` CPU threads.
 
-    With ``trust`` it may do what no file that ``export`` writes does.
+    With ``trust`` the file may do more than those that ``export`` writes.
 
     Raises ``InputError`` where the file is of no known format, its runtime is not installed, a
     companion is missing, or it is damaged or of another version; and, without ``trust``, where it

@@ -1,4 +1,4 @@
-"""Channels in the places that a runtime likes: some twice, some padded by zeros."""
+"""Channel layouts that suit a runtime: some channels twice, some padded by zeros."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ghostnet_small.nn.fold import identity_kernel
 
-# For each place the channel that stands there, of the network as it is; EMPTY: zeros.
+# For each place the channel of the original network in it; EMPTY: zeros.
 Layout = tuple[int, ...]
 EMPTY = -1
 # Two halves that each end in empty places are kept apart up to so many times the places that they
@@ -16,7 +16,7 @@ MOST_PLACES = 1.25
 
 
 def padded(channels: int, multiple: int) -> Layout:
-    """All channels in their order, and empty places up to a multiple."""
+    """Return all channels in their order, and empty places up to a multiple."""
     return (*range(channels), *[EMPTY] * (-channels % multiple))
 
 
@@ -31,27 +31,27 @@ def halves(channels: int, multiple: int) -> Layout:
 
 
 def ghost_layout(channels: int, multiple: int) -> Layout:
-    """The layout of a ghost module's answer, and of all that is added to or multiplied with it."""
+    """Return the layout of a ghost module's output, and of all tensors combined with it."""
     apart, together = halves(channels, multiple), padded(channels, multiple)
     return apart if len(apart) <= MOST_PLACES * len(together) else together
 
 
 def placed(tensor: Tensor, layout: Layout, dim: int = 0) -> Tensor:
-    """``tensor``, its channels of ``dim`` where ``layout`` has them and zeros elsewhere."""
+    """Return ``tensor``, its channels of ``dim`` where ``layout`` has them and zeros elsewhere."""
     nothing = torch.zeros_like(tensor.narrow(dim, 0, 1))
     places = [tensor.shape[dim] if c == EMPTY else c for c in layout]
     return torch.cat((tensor, nothing), dim).index_select(dim, torch.tensor(places))
 
 
 def dense(conv: nn.Conv2d, source: Layout, target: Layout) -> nn.Conv2d:
-    """``conv``, without groups, from channels that lie as in ``source`` to those of ``target``."""
+    """Return ``conv``, without groups, from channels as in ``source`` to those as in ``target``."""
     assert conv.bias is not None and conv.groups == 1
     kernel = placed(placed(conv.weight, source, 1), target)
     return _convolution(conv, kernel, placed(conv.bias, target), groups=1)
 
 
 def depthwise(conv: nn.Conv2d, layout: Layout) -> nn.Conv2d:
-    """``conv``, which filters every channel on its own, for channels that lie as in ``layout``."""
+    """Return the depth-wise ``conv`` for channels that lie as in ``layout``."""
     assert conv.bias is not None and conv.groups == conv.in_channels == conv.out_channels
     return _convolution(
         conv, placed(conv.weight, layout), placed(conv.bias, layout), groups=len(layout)
@@ -59,7 +59,7 @@ def depthwise(conv: nn.Conv2d, layout: Layout) -> nn.Conv2d:
 
 
 def passing_first(conv: nn.Conv2d) -> nn.Conv2d:
-    """The depth-wise ``conv`` for twice the channels: it leaves the first half as it is."""
+    """Return the depth-wise ``conv`` for twice the channels: it leaves the first half as it is."""
     assert conv.bias is not None
     channels = conv.in_channels
     size = (conv.weight.shape[2], conv.weight.shape[3])
@@ -70,7 +70,7 @@ def passing_first(conv: nn.Conv2d) -> nn.Conv2d:
 
 
 def _convolution(like: nn.Conv2d, kernel: Tensor, bias: Tensor, groups: int) -> nn.Conv2d:
-    """A convolution with the stride and padding of ``like``."""
+    """Return a convolution with the stride and padding of ``like``."""
     conv = nn.Conv2d(
         kernel.shape[1] * groups,
         kernel.shape[0],

@@ -27,30 +27,30 @@ MAGIC = "7767517"
 
 
 # ncnn works on packs of 4 channels (8 or 16 where a CPU has them and they fit), pools a whole
-# picture without unpacking them, and clamps within a convolution.
+# image without unpacking them, and clamps within a convolution.
 FORM = Form(multiple=4, to_one_pixel=True, clamp=True)
 
 
 def export(network: Deployable, description: Description, path: Path) -> None:
     """Write ``network``, in evaluation mode, as the layers ``path`` and the weights beside it.
 
-    Raises ``InputError`` where the network has what ncnn cannot compute.
+    Raises ``InputError`` if ncnn cannot compute a part of the network.
     """
     fast = Deployable(rewrite(network.network, description.size, FORM), description).eval()
     write(fast, description, path)
 
 
 def write(network: nn.Module, description: Description, path: Path) -> None:
-    """``export`` of a network as it is."""
+    """Write ``network`` without changes for ncnn."""
     layers, weights = _convert(network, (1, description.channels, *description.size))
     write_atomic(_weights_of(path), weights)
     write_atomic(path, signed(layers, weights, description))
 
 
 def signed(layers: str, weights: bytes, description: Description) -> str:
-    """The text of ``layers`` with its description, and digests of itself and its ``weights``.
+    """Return the text ``layers`` with its description, and digests of itself and its ``weights``.
 
-    ncnn takes what it reads at its word, and crashes where that is wrong: opening asks these.
+    ncnn does not check what it reads, and crashes where that is wrong: opening checks these.
     """
     text = (
         f"{layers.rstrip()}\n{DESCRIPTION}{description.as_json()}\n"
@@ -60,9 +60,9 @@ def signed(layers: str, weights: bytes, description: Description) -> str:
 
 
 class NcnnSession:
-    """A network run by ncnn; uint8 pixels become floats before it.
+    """A network run by ncnn; uint8 pixels become floats first.
 
-    One picture at a time: ncnn can take a batch in one call, and takes longer for it.
+    One image at a time: ncnn can take a batch in one call, and takes longer for it.
     """
 
     def __init__(self, path: Path, threads: int) -> None:
@@ -73,7 +73,7 @@ class NcnnSession:
         self._net = ncnn.Net()
         options = self._net.opt
         options.num_threads = threads
-        # Halves and brain floats lose what float32 has; they are on where the CPU has them.
+        # float16 and bfloat16 are less exact than float32, and ncnn uses them where the CPU can.
         options.use_fp16_packed = options.use_fp16_storage = options.use_fp16_arithmetic = False
         options.use_bf16_packed = options.use_bf16_storage = False
         with quiet_stderr():
@@ -98,7 +98,7 @@ class NcnnSession:
 
 
 def open_file(path: Path, threads: int) -> NcnnSession:
-    """A session for ``path`` that computes each layer on ``threads`` threads.
+    """Return a session for ``path`` that computes each layer on ``threads`` threads.
 
     Raises ``InputError`` where one of the two files is damaged, or they do not belong together.
     """
@@ -110,7 +110,7 @@ def _weights_of(path: Path) -> Path:
 
 
 def _convert(network: nn.Module, shape: tuple[int, ...]) -> tuple[str, bytes]:
-    """The layers and weights that pnnx makes of ``network`` for pictures of ``shape``."""
+    """Return the layers and weights that pnnx makes of ``network`` for images of ``shape``."""
     import pnnx
 
     with temporary_folder() as folder:
@@ -139,7 +139,7 @@ def _convert(network: nn.Module, shape: tuple[int, ...]) -> tuple[str, bytes]:
 
 
 def _checked(path: Path) -> tuple[str, Description]:
-    """The text of ``path`` and its description, once both files are known to be whole."""
+    """Return the text of ``path`` and its description, once both files are known to be whole."""
     text = read_bytes(path).decode(errors="replace")
     head, found, digest = text.rpartition(DIGEST)
     if not found and not text.startswith(MAGIC):

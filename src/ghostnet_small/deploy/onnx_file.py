@@ -42,12 +42,12 @@ def export(network: Deployable, description: Description, path: Path) -> None:
 
 
 def onnx_model(network: nn.Module, description: Description) -> onnx.ModelProto:
-    """``network`` as ONNX, ``pictures`` to ``answers``, as it is."""
+    """Return ``network`` as ONNX, ``pictures`` to ``answers``, without changes for the runtime."""
     return without_history(annotated_model(network, description))
 
 
 def annotated_model(network: nn.Module, description: Description) -> onnx.ModelProto:
-    """``onnx_model`` with notes of the module that each node comes from."""
+    """Return ``onnx_model`` with notes of the module that each node comes from."""
     example = torch.zeros(2, description.channels, *description.size, dtype=_type(description))
     batch = torch.export.Dim("batch", min=1, max=MOST_BATCH)
     program = torch.onnx.export(
@@ -65,7 +65,7 @@ def annotated_model(network: nn.Module, description: Description) -> onnx.ModelP
 
 
 def content(model: onnx.ModelProto, description: Description) -> bytes:
-    """What a file of ``model`` holds: it, its description and a digest of both."""
+    """Return the content of a file: ``model``, its description and a digest of both."""
     onnx.helper.set_model_props(model, {KEY: description.as_json()})
     onnx.checker.check_model(model, full_check=True)
     body: bytes = model.SerializeToString()
@@ -85,7 +85,7 @@ class OnnxSession:
             text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
             self.description = read_description(text, str(path))
             self._check_ends(path)
-            # What a hostile graph contradicts itself in is found by running it.
+            # Contradictions in a hostile graph appear when it runs.
             self(_black(self.description))
         except InputError:
             raise
@@ -112,17 +112,17 @@ class OnnxSession:
             (OUTPUT, "tensor(float)", [len(described.classes)])
         ]:
             raise InputError(
-                f"{path} takes and answers other than it says ({takes}, {answers}); export the "
+                f"{path} has another input or output than it says ({takes}, {answers}); export the "
                 "run again"
             )
 
 
 def options(threads: int) -> onnxruntime.SessionOptions:
-    """What a session is run with."""
+    """Return the options of a session."""
     chosen = onnxruntime.SessionOptions()
     chosen.intra_op_num_threads = threads
     chosen.inter_op_num_threads = 1
-    # Fatal only: what is wrong with a file is told by the exception.
+    # Fatal only: the exception says what is wrong with a file.
     chosen.log_severity_level = 4
     if not sums_products_exactly():
         chosen.add_session_config_entry(EXACT_SUMS, "1")
@@ -137,7 +137,7 @@ def sums_products_exactly() -> bool:
 
 
 def open_file(path: Path, threads: int) -> OnnxSession:
-    """A session for ``path`` on ``threads`` threads.
+    """Return a session for ``path`` on ``threads`` threads.
 
     Raises ``InputError`` where the file is damaged or of another version.
     """
@@ -150,7 +150,7 @@ def check_file(path: Path) -> None:
 
 
 def _end(body: bytes) -> bytes:
-    """What is appended to ``body``: a protocol buffer may come in parts, so it stays a model."""
+    """Return the end of ``body``: a protocol buffer may come in parts, so it stays a model."""
     part = onnx.ModelProto()
     part.metadata_props.add(key=DIGEST, value=hashlib.sha256(body).hexdigest())
     end: bytes = part.SerializeToString()
@@ -158,7 +158,7 @@ def _end(body: bytes) -> bytes:
 
 
 def _checked(path: Path) -> bytes:
-    """The content of ``path``; raises ``InputError`` where it is not what ``content`` returned."""
+    """Return the content of ``path``; raises ``InputError`` if ``content`` did not return it."""
     found = read_bytes(path, MOST_BYTES)
     length = len(_end(b""))
     body, end = found[:-length], found[-length:]
@@ -171,11 +171,11 @@ def _checked(path: Path) -> bytes:
 
 
 def without_history(model: onnx.ModelProto) -> onnx.ModelProto:
-    """``model`` without the notes of where each node came from, which hold the folders of the one
-    who wrote it, and are a fifth of a small network's file.
+    """Return ``model`` without the notes on the source of each node, which name folders of the
+    author's machine and take a fifth of a small network's file.
 
-    The shapes between the nodes stay. ONNX Runtime cannot find all that PyTorch knows of them, and
-    where it does not see that two batches are as large, it leaves its own layout to add them.
+    The shapes between the nodes stay. ONNX Runtime cannot infer all of them, and where it does not
+    know that two batches are equally large, it leaves its own layout to add them.
     """
     model.ir_version = IR_VERSION
     graph = model.graph
@@ -187,7 +187,7 @@ def without_history(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _black(description: Description) -> Array:
-    """A picture of zeros."""
+    """Return an image of zeros."""
     kind = np.uint8 if description.input == "pixels" else np.float32
     return np.zeros((1, description.channels, *description.size), kind)
 

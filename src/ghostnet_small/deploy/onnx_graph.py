@@ -1,4 +1,4 @@
-"""Checks of a stranger's ONNX graph, before a runtime sees it.
+"""Checks of an untrusted ONNX graph, before a runtime reads it.
 
 A digest says that a file is whole, not who wrote it, and a few hundred bytes can describe a loop
 of 2^62 turns or a tensor of terabytes.
@@ -13,8 +13,8 @@ import onnx
 
 from ghostnet_small.errors import InputError
 
-# What exports of the networks here are made of, and other pure functions of the field's small
-# networks. Each computes its outputs once, in the size that shape inference tells. Nothing here
+# The operators of exports of the networks here, and other pure functions of the field's small
+# networks. Each computes its outputs once, in the size that shape inference gives. Nothing here
 # holds a graph of its own (Loop, If, Scan) or makes tensors out of nothing (ConstantOfShape, Range,
 # Expand, Tile, random numbers).
 OPERATORS = frozenset(
@@ -34,27 +34,27 @@ MOST_NUMBER = 1 << 31
 
 
 def check_graph(content: bytes, path: Path) -> None:
-    """Raises ``InputError`` where ``content``, the file ``path``, is no graph whose memory and
-    time are bounded and can be told before it runs."""
+    """Raise ``InputError`` unless ``content``, the file ``path``, is a graph of bounded memory and
+    time, which are known before it runs."""
     try:
         model = onnx.ModelProto.FromString(content)
         _check_parts(model)
         _check_sizes(_of_one_image(model))
     except _Refused as refused:
         raise InputError(
-            f"{path} {refused}; that is not what export writes: export the run again, or, where "
+            f"{path} {refused}; that is not what export writes: export the run again, or, if "
             "you trust its maker, evaluate or predict with --trust"
         ) from None
     # Protobuf and shape inference have errors of their own, without a common class.
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(
-            f"{path} is no network whose sizes can be told ({reason:.200}); export the run again"
+            f"{path} is no network of computable sizes ({reason:.200}); export the run again"
         ) from None
 
 
 class _Refused(Exception):
-    """Says what the file does."""
+    """The file is refused; the message says what it does."""
 
 
 def _check_parts(model: onnx.ModelProto) -> None:
@@ -85,8 +85,8 @@ def _is_external(tensor: onnx.TensorProto) -> bool:
 
 
 def _of_one_image(model: onnx.ModelProto) -> onnx.GraphProto:
-    """The graph with the sizes of all tensors for a batch of one, found anew: what the file itself
-    says of them may be wrong."""
+    """Return the graph with the sizes of all tensors for a batch of one, inferred again, because
+    those in the file may be wrong."""
     graph = model.graph
     del graph.value_info[:]
     for end in (*graph.input, *graph.output):
@@ -127,7 +127,7 @@ def _check_sizes(graph: onnx.GraphProto) -> None:
 
 
 def _products(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
-    """How many products ``node`` takes at most for each value of its largest tensor."""
+    """Return how many products ``node`` takes at most for each value of its largest tensor."""
     if node.op_type in ("AveragePool", "MaxPool"):
         sides = next((a.ints for a in node.attribute if a.name == "kernel_shape"), ())
         return math.prod(sides)

@@ -20,7 +20,7 @@ from ghostnet_small.files import read_bytes, temporary_folder, write_atomic
 
 MOST_BATCH = 1 << 16
 MOST_BYTES = (1 << 31) - 1
-# Batches of so many sizes are kept compiled: evaluation has a usual one and a last one.
+# Batch sizes that are kept compiled: evaluation has a usual one and a last one.
 MOST_COMPILED = 4
 # Its kernels are compiled for each shape, and are faster where no vector of 16 is cut. A second
 # filter costs more than a constant map.
@@ -34,12 +34,12 @@ def export(network: Deployable, description: Description, path: Path) -> None:
 
 
 def openvino_model(network: nn.Module, description: Description) -> openvino.Model:
-    """``network`` as OpenVINO has it, one input to one output, as it is."""
+    """Return ``network`` as an OpenVINO model of one input and one output, without changes."""
     return converted(traced(network, description), description)
 
 
 def traced(network: nn.Module, description: Description) -> torch.export.ExportedProgram:
-    """``network`` with a dynamic batch, for OpenVINO to convert."""
+    """Return ``network`` with a dynamic batch, for OpenVINO to convert."""
     picture = (description.channels, *description.size)
     example = torch.zeros(2, *picture, dtype=_type(description))
     batch = torch.export.Dim("batch", min=1, max=MOST_BATCH)
@@ -48,9 +48,9 @@ def traced(network: nn.Module, description: Description) -> torch.export.Exporte
 
 
 def converted(program: torch.export.ExportedProgram, description: Description) -> openvino.Model:
-    """``program`` as OpenVINO has it."""
+    """Return ``program`` as an OpenVINO model."""
     model = openvino.convert_model(program)
-    # The conversion forgets which sizes are fixed.
+    # The conversion loses the fixed sizes.
     model.reshape([-1, description.channels, *description.size])
     return model
 
@@ -69,8 +69,8 @@ def save(model: openvino.Model, description: Description, path: Path) -> None:
 class OpenVinoSession:
     """A network run by OpenVINO on the CPU.
 
-    It is compiled for every size of batch that comes, for it takes half as long again where that
-    is left open.
+    It is compiled for every batch size that occurs: with an open batch size it takes half as long
+    again.
     """
 
     def __init__(self, path: Path, threads: int) -> None:
@@ -115,8 +115,8 @@ class OpenVinoSession:
 
 
 class _Request:
-    """A compiled network with the memory of its input and output: to hand new ones over takes as
-    long as a tenth of a small network."""
+    """A compiled network with fixed memory for its input and output: passing new memory takes a
+    tenth of the time of a small network."""
 
     def __init__(self, compiled: openvino.CompiledModel) -> None:
         self._request = compiled.create_infer_request()
@@ -134,12 +134,12 @@ class _Request:
 
 
 def options(threads: int) -> dict[str, str | int | bool]:
-    """What a network is compiled with."""
+    """Return the options that a network is compiled with."""
     return {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": threads,
-        # A CPU with bfloat16 instructions would be given that by default.
+        # A CPU with bfloat16 instructions would compute in it by default.
         "INFERENCE_PRECISION_HINT": "f32",
         # Two sessions would be bound to the same cores.
         "ENABLE_CPU_PINNING": False,
@@ -147,7 +147,7 @@ def options(threads: int) -> dict[str, str | int | bool]:
 
 
 def open_file(path: Path, threads: int) -> OpenVinoSession:
-    """A session for ``path`` on ``threads`` threads.
+    """Return a session for ``path`` on ``threads`` threads.
 
     Raises ``InputError`` where a file is damaged or of another version.
     """
@@ -162,7 +162,7 @@ def _check_ends(model: openvino.Model, described: Description, path: Path) -> No
     found = [(end.element_type.to_string(), end.partial_shape) for end in ends]
     if len(model.inputs) != 1 or found != said:
         raise InputError(
-            f"{path} takes and answers other than it says ({_ends(found)} instead of "
+            f"{path} has another input or output than it says ({_ends(found)} instead of "
             f"{_ends(said)}); export the run again"
         )
 
@@ -172,14 +172,14 @@ def _ends(ends: list[tuple[str, openvino.PartialShape]]) -> str:
 
 
 def _end(graph: bytes, weights: bytes) -> bytes:
-    """What is appended to ``graph``: a comment with the digest of both files."""
+    """Return the end of ``graph``: a comment with the digest of both files."""
     sha = hashlib.sha256(graph)
     sha.update(weights)
     return f"<!-- {KEY} digest of both files: {sha.hexdigest()} -->\n".encode()
 
 
 def _checked(path: Path) -> tuple[bytes, Array]:
-    """The content of both files; raises ``InputError`` where it is not what ``save`` wrote."""
+    """Return the content of both files; raises ``InputError`` if it is not what ``save`` wrote."""
     found = read_bytes(path, MOST_BYTES)
     weights = read_bytes(path.with_suffix(".bin"), MOST_BYTES)
     length = len(_end(b"", b""))
@@ -197,5 +197,5 @@ def _type(description: Description) -> torch.dtype:
 
 
 def _reason(error: Exception) -> str:
-    """The last line: those before it are places in OpenVINO's source."""
+    """Return the last line; those before it are places in OpenVINO's source."""
     return (str(error).strip() or repr(error)).splitlines()[-1][:200]

@@ -1,7 +1,7 @@
 """The most memory that an exported network takes, measured in a process of its own.
 
-A process's peak lies in ``/proc`` (Linux). That of ``getrusage`` will not do: a process that was
-started by a larger one inherits that one's peak.
+A process's peak lies in ``/proc`` (Linux). That of ``getrusage`` is not used: a process that
+was started by a larger one inherits its peak.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ghostnet_small.launcher import PYTHON
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 CALLS = 3
 SECONDS = 300
-# What of a runtime a format's module imports only when a file is opened: it is no part of a file.
+# Parts of a runtime that a format's module imports only at the opening of a file: not counted.
 RUNTIMES = {
     "executorch": ("executorch.extension.pybindings._C",),
     "ncnn": ("ncnn",),
@@ -32,23 +32,23 @@ RUNTIMES = {
 
 
 class Memory(NamedTuple):
-    """``peak``: the most bytes of a process that has opened a file and run it, ``above`` what it
-    had before, its runtime imported."""
+    """``peak``: the most bytes of a process that has opened a file and run it; ``above``: the
+    excess over the bytes before that, with the runtime imported."""
 
     peak: int
     above: int
 
 
 class NotMeasured(Exception):
-    """There is no figure, for the reason that the message gives."""
+    """The memory was not measured; the message gives the reason."""
 
 
 def peak_memory(path: Path, batches: Sequence[int], threads: int) -> dict[int, Memory]:
-    """The memory of a fresh process that opens the file ``path`` and runs it, by batch.
+    """Return the memory of a fresh process that opens the file ``path`` and runs it, by batch.
 
     It runs batches of zeros, the smallest first, and so a batch's peak is that of all smaller ones
-    too. The pictures are counted in. Resident memory is counted, that of the C library's heap and
-    of mapped files alike.
+    too. The images are included. Resident memory is counted: the C library's heap and mapped
+    files.
 
     Raises ``NotMeasured`` where the system keeps no such peak, or the process fails.
     """
@@ -86,7 +86,7 @@ def _measure(path: Path, threads: int, batches: Sequence[int]) -> dict[int, Memo
     with suppress(OSError):
         RESET.write_text("5")
     before = _status("VmRSS")
-    # Whoever measures has opened it before.
+    # The caller has opened the file before.
     session = open_file(path, threads, trust=True)
     kind = np.uint8 if session.description.input == "pixels" else np.float32
     shape = (session.description.channels, *session.description.size)
@@ -101,7 +101,7 @@ def _measure(path: Path, threads: int, batches: Sequence[int]) -> dict[int, Memo
 
 
 def _status(key: str) -> int:
-    """Bytes."""
+    """Return the bytes of ``key``."""
     line = re.search(rf"^{key}:\s*(\d+) kB$", STATUS.read_text(), re.MULTILINE)
     assert line is not None
     return 1024 * int(line[1])

@@ -30,7 +30,7 @@ def quantize(
     ``calibration`` is what the session takes, ``(N, C, H, W)``, of the training split;
     ``keep_float`` names modules of ``network.network`` that stay as they are.
 
-    Raises ``InputError`` where there are no pictures, or no module has such a name.
+    Raises ``InputError`` where there are no images, or no module has such a name.
     """
     check_calibration(len(calibration))
     check_keep_float(network.network, keep_float)
@@ -52,7 +52,7 @@ def quantize(
         )
         if not keep_float:
             quantizer.set_global(config)
-        # It cannot be told what to leave, only what to take.
+        # It takes a list of modules to quantise, not of modules to leave out.
         for name in modules_without(network.network, keep_float) if keep_float else ():
             quantizer.set_module_name(f"network.{name}", config)
         prepared = prepare_pt2e(program.module(), quantizer)
@@ -68,7 +68,7 @@ def quantize(
 
 
 def modules_without(network: nn.Module, keep_float: Collection[str]) -> list[str]:
-    """The names of the largest modules of ``network`` that hold nothing of ``keep_float``."""
+    """Return the names of the largest modules of ``network`` without any of ``keep_float``."""
     found: list[str] = []
     for name, _ in network.named_modules():
         holds = any(part == name or part.startswith(f"{name}.") for part in keep_float)

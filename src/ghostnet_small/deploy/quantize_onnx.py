@@ -40,7 +40,7 @@ def quantize(
     ``calibration`` is what the session takes, ``(N, C, H, W)``, of the training split;
     ``keep_float`` names modules of ``network.network`` that stay as they are.
 
-    Raises ``InputError`` where there are no pictures, or no module has such a name.
+    Raises ``InputError`` where there are no images, or no module has such a name.
     """
     check_calibration(len(calibration))
     check_keep_float(network.network, keep_float)
@@ -53,7 +53,7 @@ def quantize(
 def quantized_model(
     model: onnx.ModelProto, calibration: Array, excluded: list[str]
 ) -> onnx.ModelProto:
-    """``model`` in int8 but for the nodes called ``excluded``."""
+    """Return ``model`` in int8 but for the nodes called ``excluded``."""
     # Without this mark, ONNX Runtime advises to run its optimiser first, for which PyTorch's export
     # leaves nothing to do.
     onnx.helper.set_model_props(model, {"onnx.quant.pre_process": "onnxruntime.quant"})
@@ -77,9 +77,9 @@ def quantized_model(
 
 
 def nodes_in_float(model: onnx.ModelProto, keep_float: Collection[str]) -> list[str]:
-    """The nodes of ``model``, as PyTorch exported a ``Deployable``, that are not quantised.
+    """Return the nodes of ``model``, as PyTorch exported a ``Deployable``, that are not quantised.
 
-    Those of ``keep_float`` with the activation behind them, and what is not of the network.
+    Those of ``keep_float`` with the activation behind them, and those outside of the network.
     """
     found, outputs = [], set[str]()
     for node in model.graph.node:
@@ -92,7 +92,7 @@ def nodes_in_float(model: onnx.ModelProto, keep_float: Collection[str]) -> list[
 
 
 def module_of_node(node: onnx.NodeProto) -> str | None:
-    """The module of the network that a node belongs to; None outside of the network."""
+    """Return the module of the network that a node belongs to; None outside of the network."""
     scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "[]")
     names = [name.strip(" '\"") for name in scopes.strip("[]").split(",")][:-1]
     last = names[-1] if names else ""

@@ -35,14 +35,14 @@ def quantize(
     ``calibration`` is what the session takes, ``(N, C, H, W)``, of the training split;
     ``keep_float`` names modules of ``network.network`` that stay as they are.
 
-    Raises ``InputError`` where there are no pictures, or no module has such a name.
+    Raises ``InputError`` where there are no images, or no module has such a name.
     """
     check_calibration(len(calibration))
     check_keep_float(network.network, keep_float)
     program = traced(network, description)
     model = converted(program, description)
     batches = [calibration[first : first + BATCH] for first in range(0, len(calibration), BATCH)]
-    # NNCF tells its progress as information.
+    # NNCF logs its progress as information.
     logging.getLogger("nncf").setLevel(logging.ERROR)
     quantized = nncf.quantize(
         model,
@@ -54,7 +54,7 @@ def quantize(
             # Weights of 7 bits. x86 without VNNI adds two products in 16 bits, which products of
             # 8 bits overflow.
             overflow_fix=OverflowFix.ENABLE,
-            # It was measured to change nothing but the time that this takes.
+            # Measured: it changes only the time that this takes.
             disable_bias_correction=True,
         ),
     )
@@ -64,9 +64,9 @@ def quantize(
 def operations_in_float(
     model: openvino.Model, program: torch.export.ExportedProgram, keep_float: Collection[str]
 ) -> list[str]:
-    """The operations of ``model``, converted from ``program``, that are not quantised.
+    """Return the operations of ``model``, converted from ``program``, that are not quantised.
 
-    Those of ``keep_float``, and what a ``Deployable`` has outside of its network.
+    Those of ``keep_float``, and those of a ``Deployable`` outside of its network.
     """
     modules = {
         node.name: module_of(node)

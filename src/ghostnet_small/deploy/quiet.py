@@ -1,4 +1,4 @@
-"""What libraries print past Python, held back where they say nothing that a user could act on."""
+"""Hold back output of libraries that a user cannot act on."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from contextlib import contextmanager, redirect_stderr
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Holds back what is written to standard error: Python's, and the process's by C and C++.
+    """Hold back what Python, C and C++ write to standard error in this process.
 
-    After an error it is let through. Another thread's lines are held back with it: enclose little.
+    After an error it is printed. Other threads' lines are held back too: enclose little code.
     """
     sys.stderr.flush()
     text = io.StringIO()

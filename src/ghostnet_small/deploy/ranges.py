@@ -1,4 +1,4 @@
-"""Between what bounds a network's numbers lie, place by place, on calibration pictures."""
+"""The ranges of a network's numbers, place by place, on calibration images."""
 
 from __future__ import annotations
 
@@ -55,11 +55,10 @@ def ranges_of(places: Places, pictures: Tensor, clip: Clip = "none") -> dict[str
 
 
 def check_calibration(pictures: int) -> None:
-    """Raises ``InputError`` where int8 is asked for without pictures."""
+    """Raise ``InputError`` if int8 is asked for without images."""
     if pictures == 0:
         raise InputError(
-            "int8 needs calibration pictures and there are 0; give some hundred of the training "
-            "split"
+            "int8 needs calibration images and there are 0; give some hundred of the training split"
         )
 
 
@@ -90,7 +89,7 @@ class _Seen:
         return x
 
     def best(self) -> Range:
-        """The least squared error over the counted numbers, each in the middle of its bin."""
+        """Return the range of least squared error, with each number in the middle of its bin."""
         if not self.high > self.low:
             return Range(self.low, self.high)
         step = (self.high - self.low) / BINS

@@ -1,6 +1,6 @@
 """A folded network of ghost modules as other operators that compute the same and take less time.
 
-Equal up to rounding for pictures of one size; which form is fastest is the runtime's affair.
+Equal up to rounding for images of one size; which form is fastest depends on the runtime.
 docs/deployment.md has the measurements.
 """
 
@@ -31,12 +31,12 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Form:
-    """What a runtime likes.
+    """The form that suits a runtime.
 
     ``multiple``: of channels, in every tensor. ``one_filter``: the gate's two filters as one of
     5x5 and a constant map. ``stretch``: the weights of squeeze-and-excitation are stretched to
-    the picture's size, for a runtime that multiplies nothing but equal shapes in its own layout.
-    ``to_one_pixel``: means over the picture are asked for by the size of the answer, not of the
+    the image's size, for a runtime that multiplies only equal shapes in its own layout.
+    ``to_one_pixel``: means over the image are given by the size of the answer, not of the
     window. ``clamp``: the hard sigmoid is a clamp to 0 .. 1, its scale and shift in the convolution
     before it.
     """
@@ -49,9 +49,9 @@ class Form:
 
 
 def rewrite(network: nn.Module, size: Size, form: Form) -> nn.Module:
-    """``network``, folded, for pictures of ``size`` pixels (height, width); it stays as it is.
+    """Return the folded ``network`` rewritten for images of ``size`` pixels (height, width).
 
-    Any other than a network of ghost modules comes back itself.
+    ``network`` stays as it is. One without ghost modules is returned itself.
     """
     if not is_of_ghosts(network):
         return network
@@ -89,7 +89,7 @@ class RewrittenNetwork(nn.Module):
 
 
 class RewrittenBottleneck(nn.Module):
-    """From channels that lie as in ``source`` to those of ``layout``, at ``out_size``."""
+    """A bottleneck from channels as in ``source`` to those of ``layout``, at ``out_size``."""
 
     def __init__(self, block: GhostBottleneck, source: Layout, size: Size, form: Form) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class RewrittenBottleneck(nn.Module):
 
 class RewrittenGhost(nn.Module):
     """A ghost module. Where its two halves would leave many places empty, no concatenation joins
-    them: the 1x1 convolution answers twice, and the depth-wise one leaves the first as it is."""
+    them: the 1x1 convolution gives both, and the depth-wise one leaves the first as it is."""
 
     def __init__(self, ghost: GhostModule, source: Layout, size: Size, form: Form) -> None:
         super().__init__()
@@ -239,7 +239,7 @@ class RewrittenExcite(nn.Module):
 
 
 class _Means(nn.Module):
-    """Of each channel: ``(N, C, *size) -> (N, C, 1, 1)``."""
+    """The mean of each channel: ``(N, C, *size) -> (N, C, 1, 1)``."""
 
     def __init__(self, size: Size, form: Form) -> None:
         super().__init__()
@@ -253,12 +253,12 @@ class _Means(nn.Module):
 
 
 def _stretched(x: Tensor, size: Size) -> Tensor:
-    """To the nearest pixels: ``(N, C, h, w) -> (N, C, *size)``."""
+    """Return ``x`` stretched to the nearest pixels: ``(N, C, h, w) -> (N, C, *size)``."""
     times = (size[0] // x.shape[2], size[1] // x.shape[3])
     if times == (1, 1) and tuple(x.shape[2:]) == size:
         return x
     if (x.shape[2] * times[0], x.shape[3] * times[1]) == size:
-        # By a whole number of times, runtimes do it in their own layout.
+        # Runtimes do it in their own layout if the factor is an integer.
         return functional.interpolate(
             x, scale_factor=(float(times[0]), float(times[1])), mode="nearest"
         )
@@ -266,7 +266,7 @@ def _stretched(x: Tensor, size: Size) -> Tensor:
 
 
 def _as_convolution(classifier: nn.Module) -> nn.Module:
-    """A linear layer as a 1x1 convolution, which stays in the layout of those before it."""
+    """Return a linear layer as a 1x1 convolution, which stays in the layout of those before it."""
     if not isinstance(classifier, nn.Linear):
         return classifier
     conv = nn.Conv2d(

@@ -1,4 +1,4 @@
-"""Which parts of a network suffer from 8 bits: what it helps to keep each alone in float32."""
+"""Find the parts of a network that lose most in 8 bits, by keeping one at a time in float32."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ BATCH = 250
 
 @dataclass(frozen=True)
 class Relief:
-    """What is left of the logits' ``error`` where one ``part`` stays in float32: the root of their
-    mean squared change in units of that of the logits themselves."""
+    """The logits' remaining ``error`` with one ``part`` in float32: the root of their mean squared
+    change in units of that of the logits themselves."""
 
     part: str
     error: float
 
 
 def parts_of(network: nn.Module) -> list[str]:
-    """The parts that can be kept in float32, by the names of their modules: of a ``GhostNetV3``
-    the layers but for gates, attention and shortcuts, which are one each; else every layer."""
+    """Return the names of the modules that can be kept in float32: every layer, but of a
+    ``GhostNetV3`` each gate, attention and shortcut as one."""
     if not is_of_ghosts(network):
         return [
             name
@@ -54,13 +54,13 @@ def parts_of(network: nn.Module) -> list[str]:
 def measure_relief(
     network: nn.Module, calibration: Tensor, pictures: Tensor
 ) -> tuple[float, list[Relief]]:
-    """The error of a folded ``network`` in 8 bits everywhere, and the relief of every part, the
-    greatest first.
+    """Return the error of a folded ``network`` in 8 bits everywhere, and the relief of every
+    part, the greatest first.
 
     ``calibration`` and ``pictures`` are normalised, float32 ``(N, C, H, W)``: ranges come from the
     former, errors from the latter. Computed as ``fake_quant`` does.
 
-    Raises ``InputError`` where there are no calibration pictures.
+    Raises ``InputError`` where there are no calibration images.
     """
     _, channels, height, width = calibration.shape
     places = Places(network, channels, (height, width))

@@ -1,4 +1,4 @@
-"""A session: an exported network, ready to run, and the error of its answers."""
+"""Sessions, which run exported networks, and the error of their answers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Session(Protocol):
     description: Description
 
     def __call__(self, pictures: Array) -> Array:
-        """``(N, C, H, W)`` of the type that ``description.input`` says, to float32 ``(N, K)``."""
+        """Return float32 ``(N, K)`` for ``(N, C, H, W)`` of the type of ``description.input``."""
 
 
 def relative_error(found: Array, exact: Array) -> float:
-    """``max|found - exact| / max|exact|``; not a number where one of them is not."""
+    """Return ``max|found - exact| / max|exact|``; not a number where one of them is not."""
     return float(np.abs(found.astype(np.float64) - exact).max() / np.abs(exact).max())

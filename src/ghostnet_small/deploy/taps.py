@@ -1,4 +1,4 @@
-"""Where numbers can be looked at or rounded in a network: each named place of its traced graph."""
+"""The named places of a network's traced graph, at which numbers can be observed or rounded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from ghostnet_small.errors import InputError
 
 MOST_BATCH = 1 << 16
-# Operations on the way of which runtimes keep 8 bits, by the names that PyTorch's export gives.
+# Operations through which runtimes keep 8 bits, by the names that PyTorch's export gives.
 LAYERS = ("conv2d", "linear")
 OPERATIONS = (
     *LAYERS,
@@ -25,7 +25,7 @@ OPERATIONS = (
     "sigmoid",
     "upsample",
 )
-# Those that hand on the numbers that they get: what comes out is rounded already.
+# Those that pass numbers on unchanged: their output is rounded already.
 PASSING = ("upsample",)
 ACTIVATIONS = ("relu", "relu6", "clamp", "hardtanh")
 Placed = Callable[[Tensor], Tensor]
@@ -46,8 +46,8 @@ class Places(nn.Module):
     layer's module, or that of the module and the operation: ``blocks.3.ghost1.primary``,
     ``blocks.3.ghost1.cat``, ``blocks.3.se.mean``, ``blocks.3.add``, ``input``.
 
-    ``at`` holds what a place's tensor goes through, ``weight_at`` what a layer's weight does,
-    by those names; where a name is missing nothing happens. Parameters are shared with the
+    ``at`` holds the function for a place's tensor, ``weight_at`` that for a layer's weight, by
+    those names; where a name is missing nothing happens. Parameters are shared with the
     network. ``network`` is in evaluation mode and takes ``(N, C, H, W)`` of ``size``.
     """
 
@@ -66,7 +66,7 @@ class Places(nn.Module):
         return answers
 
     def weight(self, layer: str) -> nn.Parameter:
-        """Of the layer of that name; the output's channels come first."""
+        """Return the weight of the layer of that name; the output's channels come first."""
         return self.graph.get_parameter(f"{layer}.weight")
 
     def _open(self, graph: fx.GraphModule) -> None:
@@ -116,7 +116,7 @@ class Places(nn.Module):
 
 
 def operation_of(node: fx.Node) -> str | None:
-    """Which of ``OPERATIONS`` a node of a traced graph is."""
+    """Return the one of ``OPERATIONS`` that a node of a traced graph is, or None."""
     if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
         return None
     name = node.target.overloadpacket.__name__
@@ -124,25 +124,25 @@ def operation_of(node: fx.Node) -> str | None:
 
 
 def module_of(node: fx.Node) -> str:
-    """The name of the module in whose ``forward`` a node of a traced graph stands."""
+    """Return the name of the module in whose ``forward`` a node of a traced graph stands."""
     stack = list(node.meta.get("nn_module_stack", {}).values())
     return str(stack[-1][0]) if stack else ""
 
 
 def kept(module: str, keep_float: Collection[str]) -> bool:
-    """Whether ``module`` is one of ``keep_float`` or inside of one."""
+    """Return whether ``module`` is one of ``keep_float`` or inside of one."""
     return any(module == name or module.startswith(f"{name}.") for name in keep_float)
 
 
 def check_keep_float(network: nn.Module, keep_float: Iterable[str]) -> None:
-    """Raises ``InputError`` for a name that none of the modules of ``network`` has."""
+    """Raise ``InputError`` for a name that none of the modules of ``network`` has."""
     known = {name for name, _ in network.named_modules() if name}
     for name in keep_float:
         if name not in known:
             layers = [n for n, part in network.named_modules() if isinstance(part, nn.Conv2d)]
             raise InputError(
                 f"{name!r:.80} cannot be kept in float: the network has no such part; give the "
-                f"name of a layer or of what holds it, such as {', '.join(layers[:3])}"
+                f"name of a layer or of its parent, such as {', '.join(layers[:3])}"
             )
 
 
@@ -156,7 +156,7 @@ def _traced(network: nn.Module, channels: int, size: tuple[int, int]) -> fx.Grap
 
 
 def _behind_activation(node: fx.Node) -> fx.Node:
-    """The activation behind ``node`` where nothing else takes what ``node`` gives."""
+    """Return the activation behind ``node`` if nothing else uses its output, else ``node``."""
     if len(node.users) != 1:
         return node
     (user,) = node.users
@@ -168,5 +168,5 @@ def _behind_activation(node: fx.Node) -> fx.Node:
 
 
 def _of_constant(node: fx.Node) -> bool:
-    """Whether a sum has a number as its other term: part of a hard sigmoid."""
+    """Return whether a sum has a number as its other term: part of a hard sigmoid."""
     return operation_of(node) == "add" and not isinstance(node.args[1], fx.Node)

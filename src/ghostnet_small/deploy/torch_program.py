@@ -20,7 +20,7 @@ EXTRA = f"{KEY}.json"
 MOST_BATCH = 1 << 16
 
 
-# Eager PyTorch pays for each operator whatever its size.
+# Eager PyTorch has a cost for each operator whatever its size.
 FORM = Form(one_filter=True, to_one_pixel=True)
 
 
@@ -34,7 +34,7 @@ def export(network: Deployable, description: Description, path: Path) -> None:
 
 
 def write(network: nn.Module, description: Description, path: Path) -> None:
-    """``export`` of a network as it is."""
+    """Write ``network`` without changes for the runtime."""
     program = traced(network, description, MOST_BATCH)
     torch.export.save(program, path, extra_files={EXTRA: description.as_json()})
 
@@ -53,7 +53,7 @@ class TorchSession:
 
 
 def open_file(path: Path, threads: int) -> TorchSession:
-    """A session for ``path``; ``threads`` are set for the whole process.
+    """Return a session for ``path``; ``threads`` are set for the whole process.
 
     Raises ``InputError`` where the file is damaged or of another version.
     """

@@ -1,4 +1,4 @@
-"""Reading an exported program (``.pt2``) without running anything that it brings.
+"""Read an exported program (``.pt2``) without running any code in it.
 
 ``torch.export.load`` unpickles what a file says is a pickle, loads compiled libraries, calls any
 function of PyTorch that a step names and evaluates texts as expressions. Here a step may name one
@@ -22,9 +22,9 @@ from torch import Tensor
 from ghostnet_small.errors import InputError
 
 SCHEMA = 8  # The major version of PyTorch's description of a program.
-# Numbers in one answer for one picture: a hostile file must not fill the memory.
+# Numbers in one answer for one image: a hostile file must not fill the memory.
 MOST_NUMBERS = 1 << 27
-# What our networks and their peers are made of, by the overload's name.
+# The operators of our networks and their peers, by the overload's name.
 OVERLOADS = (
     ("default", ("conv2d", "linear", "batch_norm", "addmm", "matmul", "dropout", "cat", "chunk")),
     ("default", ("relu", "relu_", "relu6", "hardtanh", "hardtanh_", "clamp", "sigmoid", "silu")),
@@ -43,10 +43,10 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     for overload, names in OVERLOADS
     for name in names
 }
-# What lies with its channels side by side may have to be copied for another shape.
+# A tensor with its channels side by side may have to be copied for another shape.
 OPERATORS["torch.ops.aten.view.default"] = torch.ops.aten.reshape.default
 TYPES = {1: torch.uint8, 5: torch.int64, 7: torch.float32, 12: torch.bool}
-# What reading the wrong thing, or a shape that cannot be, raises.
+# The errors of reading wrong content or an impossible shape.
 WRONG = (
     ValueError,
     KeyError,
@@ -92,7 +92,7 @@ class Program:
         return self._run(self._weights, pictures, math.inf)
 
     def answer_shape(self, pictures: Tensor) -> tuple[int, ...]:
-        """The shape of the answer to ``pictures`` on the meta device: neither time nor memory.
+        """Return the shape of the answer to ``pictures``, computed on the meta device.
 
         Raises ``ValueError`` where an answer of a step would have too many numbers.
         """
@@ -114,9 +114,9 @@ class Program:
 
 
 def read_program(path: Path, extra: str) -> tuple[Program, str | None]:
-    """The program of ``path``, and the text that was saved with it as ``extra``.
+    """Return the program of ``path``, and the text that was saved with it as ``extra``.
 
-    Raises ``InputError`` where it is damaged, of another version, or has what is never loaded.
+    Raises ``InputError`` where it is damaged, of another version, or contains what is never loaded.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -161,7 +161,7 @@ class _Records:
         return found
 
     def tensors(self, folder: str) -> dict[str, Tensor]:
-        """Those of ``folder`` by the names of their parameters, buffers and constants."""
+        """Return the tensors of ``folder`` by the names of parameters, buffers and constants."""
         kind = folder.split("/")[1]
         config = self.json(f"{folder}model_{kind}_config.json")["config"]
         return {name: self._tensor(folder, entry) for name, entry in config.items()}
@@ -174,12 +174,12 @@ class _Records:
         kind = TYPES[meta["dtype"]]
         data = bytearray(self.bytes(folder + entry["path_name"]))
         flat = torch.frombuffer(data, dtype=kind) if data else torch.zeros(0, dtype=kind)
-        # Steps of 0 would make any number of few.
+        # With strides of 0, few numbers would make any number.
         if math.prod(sizes) > len(flat):
             raise ValueError("a tensor of more numbers than its file has")
         # Raises where the numbers of the file do not suffice.
         found = flat.as_strided(sizes, strides, int(meta["storage_offset"]["as_int"]))
-        # Convolutions of small pictures are faster with a pixel's channels side by side, and
+        # Convolutions of small images are faster with a pixel's channels side by side, and
         # answer as their weights lie.
         lies = torch.channels_last if found.dim() == 4 else torch.contiguous_format
         return found.clone(memory_format=lies)
@@ -204,7 +204,7 @@ def _program(module: dict[str, Any], weights: dict[str, Tensor]) -> Program:
 
 def _step(node: dict[str, Any]) -> Step:
     if node["target"] not in OPERATORS:
-        raise ValueError(f"a step {node['target']!r:.80} is none of this program's")
+        raise ValueError(f"a step {node['target']!r:.80} is not allowed")
     args, kwargs = [], {}
     for given in node["inputs"]:
         value = _argument(given["arg"])
@@ -250,7 +250,7 @@ def _size(given: dict[str, Any]) -> Slot | int:
 
 
 def _names(arg: Any) -> Iterator[str]:
-    """Those of the answers that an argument stands for."""
+    """Yield the names of the answers that an argument stands for."""
     if isinstance(arg, Slot):
         yield arg.name
     elif isinstance(arg, list):
@@ -259,7 +259,7 @@ def _names(arg: Any) -> Iterator[str]:
 
 
 def _forgetting(steps: list[Step], kept: set[str]) -> list[Step]:
-    """``steps``, each with the answers that it is the last to use, but for those ``kept``."""
+    """Return ``steps``, each with the answers that it uses last, without those ``kept``."""
     seen, found = set(kept), []
     for step in reversed(steps):
         used = {name for arg in step.args for name in _names(arg)} | set(step.answers)

@@ -1,1 +1,1 @@
-"""Trained weights and exported files at work: classify, evaluate, predict, fold, export."""
+"""Use trained weights and exported files: classify, evaluate, predict, fold, export."""

@@ -1,4 +1,4 @@
-"""What answers to pictures: trained weights and exported files, behind one door."""
+"""Classifiers: trained weights and exported files with one interface."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from ghostnet_small.use.image_inputs import (
 
 
 class Classifier(ABC):
-    """Names pictures. ``info`` says which and how; ``facts`` go into what a command reports.
+    """A classifier of images. ``info`` describes it; ``facts`` go into a command's report.
 
-    ``any_size``: whether it takes pictures of other sizes than ``info.size``.
+    ``any_size``: whether it takes images of other sizes than ``info.size``.
     """
 
     path: Path
@@ -46,30 +46,30 @@ class Classifier(ABC):
 
     @abstractmethod
     def settle(self, train: TrainSettings) -> None:
-        """Compute where and on as many threads as ``train`` says; before, it is the CPU.
+        """Compute on the device and threads of ``train``; the default is the CPU.
 
-        Raises ``InputError`` where that cannot be.
+        Raises ``InputError`` if that is impossible.
         """
 
     @abstractmethod
     def check_size(self, height: int, width: int) -> None:
-        """Raises ``InputError`` where pictures of so many pixels do not suit the network."""
+        """Raise ``InputError`` if images of so many pixels do not suit the network."""
 
     @abstractmethod
     def answer(self, images: Tensor) -> Tensor:
-        """uint8 ``(N, C, H, W)`` to float32 logits ``(N, K)`` on the CPU."""
+        """Return float32 logits ``(N, K)`` on the CPU for uint8 ``(N, C, H, W)``."""
 
     def logits(self, images: Tensor) -> Tensor:
-        """``answer``; raises ``InputError`` where a logit is no number."""
+        """Return ``answer(images)``; raises ``InputError`` if a logit is not finite."""
         found = self.answer(images)
         check_finite(found, self.path)
         return found
 
     def check_input(self) -> None:
-        """Raises ``InputError`` where images in files are not what the network takes."""
+        """Raise ``InputError`` if the network cannot take images from files."""
         if len(self.info.mean) not in COLOURS:
             raise InputError(
-                f"{self.path} takes pictures of {len(self.info.mean)} channels, and files hold 1 "
+                f"{self.path} takes images of {len(self.info.mean)} channels, and files hold 1 "
                 "(grey) or 3; give weights that were trained on those"
             )
         self.check_size(*self.info.size)
@@ -101,10 +101,10 @@ class Classifier(ABC):
 def open_classifier(
     path: Path, *, weights: str | None = None, fold: bool | None = None, trust: bool = False
 ) -> Classifier:
-    """The classifier of a run's folder, of a folder with weights or of an exported file.
+    """Return the classifier of a run's folder, of a folder with weights or of an exported file.
 
     Of a run, ``weights`` picks "last" (the default) or "best"; a GhostNet is folded unless
-    ``fold`` is False. An exported file may do what no export does only with ``trust``.
+    ``fold`` is False. With ``trust`` an exported file may do more than ``export`` writes.
 
     Raises ``InputError`` where ``path`` cannot be read, or is an exported file and an option is
     given that means nothing there.
@@ -115,14 +115,14 @@ def open_classifier(
     for option, given in (("--weights", weights), ("--fold", fold)):
         if given is not None:
             raise InputError(
-                f"{option} has no meaning for {path}, an exported file, which was folded when it "
-                "was written, of one kind of weights; leave it out"
+                f"{option} has no meaning for {path}, an exported file, which holds one kind of "
+                "weights, already folded; leave it out"
             )
     return found
 
 
 def is_exported(path: Path) -> bool:
-    """Whether ``path`` means an exported file, and not weights by folder or by name."""
+    """Return whether ``path`` means an exported file, and not weights by folder or by name."""
     if is_hub_name(path) or path.is_dir():
         return False
     return path.is_file() or format_of(path) is not None
@@ -148,7 +148,7 @@ class TrainedWeights(Classifier):
         }
 
     def settle(self, train: TrainSettings) -> None:
-        """As the base says; the memory format is that of the training."""
+        """See the base class; the memory format is that of the training."""
         self.device = make_accelerator(train.device).device
         if train.threads is not None:
             torch.set_num_threads(train.threads)
@@ -157,12 +157,12 @@ class TrainedWeights(Classifier):
         self.model.to(self.device).to(memory_format=self.memory_format)
 
     def check_size(self, height: int, width: int) -> None:
-        """As the base says."""
+        """See the base class."""
         self.model.check_size(height, width)
 
     @torch.inference_mode()
     def answer(self, images: Tensor) -> Tensor:
-        """As the base says."""
+        """See the base class."""
         pictures = normalize(images.to(self.device), self.info.mean, self.info.std)
         logits: Tensor = self.model(pictures.contiguous(memory_format=self.memory_format))
         return logits.float().cpu()
@@ -188,26 +188,26 @@ class ExportedFile(Classifier):
         self.facts = {"format": form.name, "precision": found.precision, "input": found.input}
 
     def settle(self, train: TrainSettings) -> None:
-        """As the base says."""
+        """See the base class."""
         if train.device not in ("auto", "cpu"):
             raise InputError(
-                f"--train.device {train.device} cannot be: the exported file {self.path} runs on "
-                "the CPU; leave it out"
+                f"--train.device {train.device} is not allowed: the exported file {self.path} "
+                "runs on the CPU; leave it out"
             )
         if train.threads not in (None, self._threads):
             self._threads = train.threads
             self._session = open_file(self.path, train.threads, trust=True)  # as above
 
     def check_size(self, height: int, width: int) -> None:
-        """As the base says."""
+        """See the base class."""
         if (height, width) != self.info.size:
             raise InputError(
-                f"pictures of {size_text((height, width))} are not what {self.path} takes, "
+                f"images of {size_text((height, width))} do not suit {self.path}, which takes "
                 f"{size_text(self.info.size)}; leave data.size out"
             )
 
     def answer(self, images: Tensor) -> Tensor:
-        """As the base says; of a file that answers with probabilities, their logarithms."""
+        """See the base class; for a file that answers with probabilities, their logarithms."""
         try:
             answers = torch.from_numpy(run(self._session, images, self._description))
         # Each runtime has errors of its own, without a common class.
@@ -218,28 +218,28 @@ class ExportedFile(Classifier):
         if answers.shape != (len(images), len(self.info.classes)):
             raise InputError(
                 f"{self.path} gives answers of shape {tuple(answers.shape)} for {len(images)} "
-                f"pictures of {len(self.info.classes)} classes; export the run again"
+                f"images of {len(self.info.classes)} classes; export the run again"
             )
         if self._description.input == "normalized":
             return answers.float()
-        # What float32 has rounded to nothing has a finite loss, as with logits.
+        # A probability that float32 rounds to 0 has a finite loss, as with logits.
         return answers.float().clip(min=torch.finfo(torch.float32).tiny).log()
 
 
 def run(session: Session, images: Tensor, description: Description) -> np.ndarray:
-    """What a session answers to uint8 ``(N, C, H, W)``."""
+    """Return a session's answers to uint8 ``(N, C, H, W)``."""
     return session(feed(images, description))
 
 
 def feed(images: Tensor, description: Description) -> np.ndarray:
-    """uint8 ``(N, C, H, W)`` as a file of this ``description`` takes them."""
+    """Return uint8 ``(N, C, H, W)`` as a file of this ``description`` takes them."""
     if description.input == "normalized":
         images = normalize(images, description.mean, description.std)
     return images.contiguous().numpy()
 
 
 def check_finite(logits: Tensor, path: Path) -> None:
-    """Raises ``InputError`` where a model's answers are no numbers."""
+    """Raise ``InputError`` if a model's logits are not finite."""
     if not logits.isfinite().all():
         raise InputError(
             f"the weights of {path} give logits that are not finite; train again with a lower "
@@ -248,7 +248,7 @@ def check_finite(logits: Tensor, path: Path) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what an error of a library says, behind its class."""
+    """Return the class of a library's error and the first line of its message."""
     if isinstance(error, InputError):
         return str(error)
     said = str(error).strip().splitlines()

@@ -1,4 +1,4 @@
-"""What a data set holds: its figures, some of its pictures as files, and a sheet of views."""
+"""Describe a data set: its figures, some of its images as files, and a sheet of views."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from ghostnet_small.recipe.recipe import Recipe
 
 SPLITS = ("train", "validation", "test")
 SHEET_PICTURES, SHEET_VIEWS = 8, 8
-SHEET_SIDE = 64  # pixels at least that a picture of the sheet is enlarged to
+SHEET_SIDE = 64  # pixels at least that an image of the sheet is enlarged to
 
 
 def report_data(
     recipe: Recipe, *, save: Path | None = None, count: int = 10, views: Path | None = None
 ) -> dict[str, Any]:
-    """What ``describe_data`` says of a recipe's data; ``count`` pictures go to the folder ``save``
+    """Return ``describe_data`` of a recipe's data; write ``count`` images to the folder ``save``
     and a sheet of augmented ones to the file ``views``.
 
     Raises ``InputError`` for data that cannot be read and for a ``save`` or ``views`` that
@@ -50,10 +50,10 @@ def report_data(
 
 
 def describe_data(data: ImageData) -> dict[str, Any]:
-    """Classes, pictures of each class by split, size (height, width), mean, std, fingerprint.
+    """Return classes, images of each class by split, size (height, width), mean, std, fingerprint.
 
-    ``imbalance`` is how many times the training pictures of the smallest class the largest has,
-    of the classes that have any.
+    ``imbalance`` is the ratio of the training images of the largest and the smallest class, of
+    the classes that have any.
     """
     splits: dict[str, Split] = {
         name: split for name in SPLITS if (split := getattr(data, name)) is not None
@@ -83,24 +83,24 @@ def describe_data(data: ImageData) -> dict[str, Any]:
 
 
 def save_pictures(data: ImageData, folder: Path, count: int) -> list[str]:
-    """Write ``count`` pictures, one class after the other, as ``<class>-<row>.png``; their paths.
+    """Write ``count`` images, one class after the other, as ``<class>-<row>.png``; return paths.
 
-    They are the test split's where there is one, else the validation's, else the training's;
+    They are the test split's if there is one, else the validation's, else the training's;
     the row is that of the source's split. Raises ``InputError`` where the split has fewer
-    pictures.
+    images.
     """
     name = next(name for name in reversed(SPLITS) if getattr(data, name) is not None)
     split = data.split(name)
     if not 1 <= count <= len(split):
         raise InputError(
-            f"--count {count} is not allowed; the {name} split has {len(split)} pictures, give "
+            f"--count {count} is not allowed; the {name} split has {len(split)} images, give "
             f"1 to {len(split)}"
         )
     folder.mkdir(parents=True)
     written = []
     for position in _class_after_class(split.labels)[:count].tolist():
         label = data.classes[int(split.labels[position])]
-        # A class may be called anything; a leading dot would hide its pictures.
+        # A class may have any name; a leading dot would hide its images.
         stem = re.sub(r"[^\w.+-]+", "_", label).strip(".-") or "class"
         path = folder / f"{stem}-{int(split.index[position])}.png"
         write_atomic(path, _png(split.images[position]))
@@ -109,7 +109,7 @@ def save_pictures(data: ImageData, folder: Path, count: int) -> list[str]:
 
 
 def draw_views(data: ImageData, augment: Augmentation, path: Path) -> None:
-    """Draw pictures of the training split, one a line, and beside each its first views, mixed
+    """Draw images of the training split, one a line, and beside each its first views, mixed
     with their partners where training mixes them."""
     augment.check(*data.size)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ def draw_views(data: ImageData, augment: Augmentation, path: Path) -> None:
     epochs = range(SHEET_VIEWS)
     columns = [chosen.images, *(seen(augment.view_of_epoch(epoch)) for epoch in epochs)]
     scale = -(-SHEET_SIDE // min(data.size))
-    tiles = torch.stack(columns, dim=1)  # (pictures, columns, C, H, W)
+    tiles = torch.stack(columns, dim=1)  # (images, columns, C, H, W)
     tiles = tiles.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
     gap = torch.nn.functional.pad(tiles, (2, 2, 2, 2), value=255)
     lines, across, channels, height, width = gap.shape
@@ -137,7 +137,7 @@ def draw_views(data: ImageData, augment: Augmentation, path: Path) -> None:
 
 
 def _class_after_class(labels: Tensor) -> Tensor:
-    """Positions so that every class comes once, then every class a second time, and so on."""
+    """Return positions with every class once, then every class a second time, and so on."""
     turn = torch.empty_like(labels)
     for label in labels.unique():
         members = (labels == label).nonzero().flatten()
@@ -146,7 +146,7 @@ def _class_after_class(labels: Tensor) -> Tensor:
 
 
 def _png(picture: Tensor) -> bytes:
-    """uint8 ``(C, H, W)``, C = 1 or 3, as the bytes of a PNG file."""
+    """Return uint8 ``(C, H, W)``, C = 1 or 3, as the bytes of a PNG file."""
     pixels = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
     buffer = io.BytesIO()
     Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")

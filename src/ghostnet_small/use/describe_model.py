@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiply-accumulates, in both forms."""
+"""Count the parameters and multiply-accumulates of a network, in both forms."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def describe_model(
     size: int | None = None,
     per_stage: bool = False,
 ) -> dict[str, Any]:
-    """``params`` and ``macs`` of a network by name, or of trained weights by folder, by name or of
-    the hub; of trained weights also ``class_names``, in the order of the logits.
+    """Return ``params`` and ``macs`` of a network by name, or of trained weights by folder, by name
+    or of the hub; of trained weights also ``class_names``, in the order of the logits.
 
-    By default a named network has width 1, 10 classes and takes 3 x 32 x 32 pictures; a teacher
-    may bring them to ``upsample`` pixels a side. MACs are for one picture.
+    By default a named network has width 1, 10 classes and takes 3 x 32 x 32 images; a teacher
+    may bring them to ``upsample`` pixels a side. MACs are for one image.
 
-    Raises ``InputError`` where ``name`` is neither a network nor a folder of weights, a folder's
-    weights are asked to be of another shape, or the pictures are too small for the network.
+    Raises ``InputError`` where ``name`` is neither a network nor a folder of weights, an
+    option contradicts a folder's weights, or the images are too small for the network.
     """
     if not is_known(name) and (folder := find_weights(Path(name))).exists():
         asked = {
@@ -66,7 +66,7 @@ def describe_model(
     model = create_from(config)
     model.check_size(height, wide)
     picture = (config["in_channels"], height, wide)
-    # Counting looks at shapes alone, so the weights stay as they were initialised.
+    # Counting uses only shapes, so the weights stay as they were initialised.
     with torch.no_grad():
         forms = both_forms(model, picture)
     report: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Trained weights, and what was exported of them, on a split of a data set."""
+"""Evaluate trained weights and exported files on a split of a data set."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ghostnet_small.train.metrics import classification_report
 from ghostnet_small.use.classifier import open_classifier
 from ghostnet_small.use.training_data import TrainedOn
 
-# Where the data lie, how they are read and cut, and what computes; the normalisation is the
-# model's own.
+# The settings of where the data lie, how they are read and split, and what computes; the
+# normalisation is the model's own.
 SETTINGS = tuple(
     key
     for key in known_keys()
@@ -36,16 +36,16 @@ def evaluate_classifier(
     trust: bool = False,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """``top1`` (%), ``loss`` (nats), ``correct`` and ``total`` of trained weights or an exported
-    file on a split, and what ``classification_report`` says of the classes.
+    """Return ``top1`` (%), ``loss`` (nats), ``correct`` and ``total`` of trained weights or an
+    exported file on a split, and the ``classification_report``.
 
     The data are those of the recipe that the weights were trained by, with ``overrides``, in the
     size and channels that the weights take; classes are matched by name. Only the split is decoded:
     ``fingerprint`` is of it alone, and other splits need not be there. A size that ``overrides``
     ask for is kept where the network takes it.
 
-    ``weights``, ``fold`` and ``trust`` as ``open_classifier`` takes them: a network is folded as it
-    is for the figures of a training. With ``flip`` also ``flip_top1`` (%) and ``flip_correct``, of
+    ``weights``, ``fold`` and ``trust`` as ``open_classifier`` takes them: a network is folded as
+    for the figures of a training run. With ``flip`` also ``flip_top1`` (%) and ``flip_correct``, of
     answers averaged with those to the mirror images. ``say`` takes remarks for the user.
 
     Raises ``InputError`` where the weights or the data cannot be read, or the data have classes
@@ -60,7 +60,7 @@ def evaluate_classifier(
     shown, labels = data.split, data.split.labels.cpu()
 
     def answers(mirrored: bool) -> Tensor:
-        # Split anew: pictures that stay in their file are read batch by batch, once.
+        # Split again: images that stay in their file are read batch by batch, once.
         batches = shown.images.split(BATCH)
         return torch.cat([classifier.logits(one.flip(-1) if mirrored else one) for one in batches])
 

@@ -1,4 +1,4 @@
-"""Trained weights leave for a device: files that were run and compared before they are kept."""
+"""Export trained weights: each file is run and compared before it is kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 
 
 class ExportFailed(CheckFailed):
-    """Some files are not kept; ``value`` tells of them and of the others."""
+    """Some files are not kept; ``value`` describes them and the others."""
 
     def __init__(self, message: str, value: dict[str, Any]) -> None:
         super().__init__(message)
@@ -45,12 +45,12 @@ def export_weights(
     (``path/export``, of a shipped name ``export/NAME``); with ``int8`` also in the 8-bit form of
     those formats that have one.
 
-    Each file is opened and compared with the network in float64, on pictures of the data that it
-    was trained on (with ``overrides``) or on random pixels where those are gone, before it gets
-    its name; the formats that are not all right are left out, the others kept. Calibrated is on
-    so many pictures of the training split, and int8 files are made as ``Quantizer`` does, of
-    weights that are fine-tuned by so many steps before. ``input`` as ``Description`` has it;
-    with ``force`` files are replaced, each at once. ``int8`` None: where the data can be read.
+    Each file is opened and compared with the network in float64, on images of the data that it
+    was trained on (with ``overrides``) or on random pixels if those are gone, before it gets its
+    name; files that fail are left out, the others kept. ``Quantizer`` makes the int8 files, with
+    ``calibration`` images of the training split, from weights that are fine-tuned by
+    ``fine_tune`` steps before. ``input`` as ``Description`` has it; with ``force`` files are
+    replaced, each at once. ``int8`` None: if the data can be read.
 
     Raises ``InputError``, before any work, for a format that is not known, not installed or not
     for this network, for files that exist, weights that cannot be read, and for int8 where the
@@ -96,10 +96,10 @@ def export_weights(
 
 
 def default_folder(path: Path) -> Path:
-    """Where the files of ``path`` go: ``path/export``, or ``export/NAME`` of a name, which has no
-    folder of the user's.
+    """Return the folder for the files of ``path``: ``path/export``, or ``export/NAME`` for a name,
+    which has no folder of the user's.
 
-    Raises ``InputError`` where that is a link: a run's folder may be a stranger's.
+    Raises ``InputError`` if that is a link: a run's folder may come from someone else.
     """
     inner = Path(EXPORT_FOLDER)
     folders = [path / inner] if path.exists() else [inner, inner / path.name]

@@ -1,4 +1,4 @@
-"""Exports made before, in the cache: a file, what belongs beside it, and how it compared."""
+"""A cache of exports: a file, its companions, and the result of its comparison."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SOURCES = (".py", ".c", ".h")
 
 
 class KeptExports:
-    """The exports that ``root``, the folder of all caches, holds; None: each is made anew."""
+    """The exports in ``root``, the folder of all caches; None: each is made again."""
 
     def __init__(self, root: Path | None, say: Callable[[str], None]) -> None:
         self.root = None if root is None else root / FOLDER
@@ -45,11 +45,11 @@ class KeptExports:
         files: Sequence[Path],
         make: Callable[[], dict[str, Any]],
     ) -> dict[str, Any]:
-        """Put ``files`` in their places, from the cache or by ``make``; what ``make`` returned.
+        """Put ``files`` in their places, from the cache or by ``make``; return its result.
 
-        ``parts`` tell what the files are made of, beside the code, the libraries and the machine.
-        Raises what ``make`` does, and a ``CheckFailed`` of an earlier time again. A cache that
-        cannot be used is a remark.
+        ``parts`` identify the files, beside the code, the libraries and the machine. Raises what
+        ``make`` does, and again a ``CheckFailed`` of an earlier time. A cache that cannot be used
+        causes a remark only.
         """
         if self.root is None:
             return make()
@@ -57,7 +57,7 @@ class KeptExports:
         key = key_of([code_digest(), environment(), machine, *parts])
         kept = self.root / key
         with ExitStack() as stack:
-            # Where a lock cannot be had, writing says why.
+            # Without a lock, writing says why.
             with suppress(OSError):
                 stack.enter_context(locked(self.root, key))
             found = self._take(kept, files)
@@ -65,7 +65,7 @@ class KeptExports:
                 try:
                     found = {"facts": make()}
                 except CheckFailed as error:
-                    if error.__cause__ is not None:  # a library's, which may be gone the next time
+                    if error.__cause__ is not None:  # a library's, which may not occur again
                         raise
                     # Nothing has changed by the next time, and a calibration takes long.
                     found = {"failed": str(error)}
@@ -81,7 +81,7 @@ class KeptExports:
             contents = [read_bytes(kept / file.name, LARGEST) for file in wanted]
             if values["sha256"] != [hashlib.sha256(content).hexdigest() for content in contents]:
                 raise ValueError("a file is not the one that was kept")
-        except OSError:  # there is none, or writing it will say why
+        except OSError:  # there is none, or writing says why
             return None
         except (ValueError, KeyError) as error:
             self.say(f"the kept export {kept} is damaged and made anew ({error})")

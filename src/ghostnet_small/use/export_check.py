@@ -1,4 +1,4 @@
-"""What an exported file must answer: the network itself, computed in float64."""
+"""Compare an exported file with its network, computed in float64."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from ghostnet_small.train.evaluate import score
 from ghostnet_small.use.agreement import CheckFailed, Shown, allowance, first_split, shown
 from ghostnet_small.use.classifier import check_finite, feed, run
 
-# Of a float32 file, relative to the largest answer.
+# The allowed error of a float32 file, relative to the largest answer.
 BOUND = 1e-4
-# An int8 file names the same class as the network for so many percent of the pictures. It tells
-# what is broken: even networks that were hardly trained were seen to keep 96.
+# An int8 file names the same class as the network for so many percent of the images. This finds
+# broken files: even hardly trained networks kept 96.
 AGREEMENT = 80.0
 BATCH = 250
 
 
 class Reference:
-    """A network as a file of ``description`` is to compute it, and pictures to show to both."""
+    """The network that a file of ``description`` must match, and images to compare both on."""
 
     def __init__(
         self,
@@ -48,14 +48,14 @@ class Reference:
         self._before: float | None = None
 
     def compare(self, session: Session, precision: str, *, judge: bool = True) -> dict[str, Any]:
-        """How the file behind ``session`` answers: its ``relative_error``, and its ``agreement``,
-        the percentage of the pictures for which it names the network's class. Of an int8 file
-        also, unless ``judge`` is off, the ``top1`` of the network and its own on a whole split.
+        """Return the ``relative_error`` of the file behind ``session``, and its ``agreement``, the
+        percentage of the images for which it names the network's class; for an int8 file also,
+        unless ``judge`` is off, the ``top1`` of the network and its own on a whole split.
 
-        Raises ``CheckFailed`` where it answers otherwise than it must.
+        Raises ``CheckFailed`` if its answers differ too much from the network's.
         """
         images, source = self.pictures.images, self.pictures.source
-        # One picture alone, for a file must take any number of them.
+        # A single image first, because a file must take any number of them.
         found = np.concatenate(
             [
                 run(session, part, self.description)
@@ -78,7 +78,7 @@ class Reference:
             return {**compared, "bound": self.bound}
         if not (np.isfinite(found).all() and agreement >= AGREEMENT):
             raise CheckFailed(
-                f"names the network's class for {agreement:.1f} % of {len(images)} pictures of "
+                f"names the network's class for {agreement:.1f} % of {len(images)} images of "
                 f"{source}, fewer than {AGREEMENT:g} %; train longer, or give a larger "
                 "--calibration"
             )
@@ -98,7 +98,7 @@ class Reference:
         return {"before": self._before, "after": after, "split": name, "pictures": len(split)}
 
     def _answers(self, network: Deployable, images: Tensor) -> Array:
-        """``(N, K)`` in the type that ``network`` computes in."""
+        """Return ``(N, K)`` in the type that ``network`` computes in."""
         assert isinstance(network.scale, Tensor)
         kind, parts = network.scale.dtype, []
         with torch.inference_mode():

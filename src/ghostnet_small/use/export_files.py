@@ -1,4 +1,4 @@
-"""Makes the files of trained weights; each is run and compared before it counts."""
+"""Make the files of trained weights; each is run and compared before it counts."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ class Target(NamedTuple):
 
     @property
     def names(self) -> dict[str, str]:
-        """As results have it."""
+        """The format and precision, as results name them."""
         return {"format": self.form.name, "precision": self.precision}
 
     def files(self, folder: Path) -> tuple[Path, ...]:
-        """The paths in ``folder``, the main one first."""
+        """Return the paths in ``folder``, the main one first."""
         return self.form.files(self.form.file(folder, self.precision))
 
 
 class Exporter:
     """Makes the files of trained weights, one after the other.
 
-    ``targets`` are the files. ``read_data`` comes before anything is written. ``judge`` as
-    ``Quantizer`` has it. Raises what ``export_weights`` raises of formats and weights.
+    ``targets`` are the files. Call ``read_data`` before anything is written. ``judge`` as
+    ``Quantizer`` has it. Raises what ``export_weights`` raises for formats and weights.
     """
 
     def __init__(
@@ -90,19 +90,19 @@ class Exporter:
         self.calibration, self.fine_tune = calibration, fine_tune
         data = exported_data(source.recipe.as_dict()["data"])
         self.description = describe(self.model, self.info, input=self.input, data=data)
-        # A copy is of the class of what it was made of.
+        # A copy has the class of its original.
         folded: Network = reparameterize(self.model)  # type: ignore[assignment]
         whole = Deployable(folded.whole(), self.description)
         self.network = whole.eval().requires_grad_(False)
 
     @cached_property
     def reference(self) -> Reference:
-        """The answers that files must give; raises ``InputError`` where those are no numbers."""
+        """The answers that files must give; raises ``InputError`` if they are not finite."""
         return Reference(self.network, self.description, self.data, self.info, self.path)
 
     @cached_property
     def quantizer(self) -> Quantizer | None:
-        """The maker of the int8 files; None where there are to be none."""
+        """The maker of the int8 files; None if none are asked for."""
         if self.data is None or self.int8 is False:
             return None
         return Quantizer(
@@ -116,9 +116,9 @@ class Exporter:
         )
 
     def write(self, target: Target, path: Path) -> dict[str, Any]:
-        """Make the files of ``target``, ``path`` the main one, and say how they compare.
+        """Make the files of ``target``, ``path`` the main one, and return how they compare.
 
-        Raises ``CheckFailed`` where they cannot be made or answer otherwise than they must.
+        Raises ``CheckFailed`` if they cannot be made or their answers differ too much.
         """
         try:
             if target.precision == "int8":
@@ -143,7 +143,7 @@ def _tuned(
     steps: int,
     say: Say,
 ) -> Deployable:
-    """``network``, fine-tuned for 8 bits by so many ``steps`` on training pictures."""
+    """Return ``network`` fine-tuned for 8 bits by so many ``steps`` on training images."""
     if not steps:
         return network
     count = min(FINE_TUNING_PICTURES, len(data.train))
@@ -168,8 +168,8 @@ def _tell_missing(say: Say) -> None:
 def _for_network(
     chosen: list[Format], model: Network, path: Path, everything: bool, say: Say
 ) -> list[Format]:
-    """Those of ``chosen`` that take ``model``; raises ``InputError`` where one that was named does
-    not."""
+    """Return the formats of ``chosen`` that take ``model``; raises ``InputError`` if one that was
+    named does not."""
     if isinstance(model, GhostNetV3):
         return chosen
     refused = [form.name for form in chosen if form.ghostnets_only]
@@ -183,7 +183,7 @@ def _for_network(
 
 
 def _targets(chosen: list[Format], int8: bool | None, say: Say) -> list[Target]:
-    """The float32 file of each format, and its int8 file where there is or may be one."""
+    """Return the float32 file of each format, and its int8 file where there is or may be one."""
     without = [form.name for form in chosen if not form.int8]
     if int8 and len(without) == len(chosen):
         known = ", ".join(form.name for form in FORMATS.values() if form.int8)
@@ -201,14 +201,14 @@ def _targets(chosen: list[Format], int8: bool | None, say: Say) -> list[Target]:
 
 
 def _data(source: TrainedOn, given: bool, int8: bool | None, say: Say) -> ImageData | None:
-    """The data set that the weights were trained on; None where it cannot be read, and is
+    """Return the data set that the weights were trained on; None where it cannot be read, and is
     neither ``given`` nor needed."""
     if int8:
         try:
             return source.whole()
         except InputError as error:
             raise InputError(
-                f"--int8 has no training pictures to calibrate on: {error}; name the folder of "
+                f"--int8 has no training images to calibrate on: {error}; name the folder of "
                 "the data with --data.root, or leave --int8 out"
             ) from None
     cure = "; no int8 file is made; name the folder of the data with --data.root for one"
@@ -219,7 +219,7 @@ def _data(source: TrainedOn, given: bool, int8: bool | None, say: Say) -> ImageD
 
 
 def _samples(data: ImageData, count: int, description: Description) -> Array:
-    """``count`` training pictures, of each class its share, as a file takes them."""
+    """Return ``count`` training images, each class its share, as a file takes them."""
     labels = data.train.labels
     rows = stratified_rows(labels, min(count, len(labels)), seed=0, least=0, spare=0)
     return feed(data.train.images[rows], description)

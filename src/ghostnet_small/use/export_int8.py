@@ -1,4 +1,4 @@
-"""An int8 file that keeps the top-1: parts that suffer stay in float32, as few as that takes."""
+"""Int8 files that keep the top-1: as few parts as that takes stay in float32."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ghostnet_small.use.export_check import Reference
 
 # Points of top-1 that an int8 file may lose before parts of it are kept in float32.
 ALLOWED = 0.3
-# Pictures that the parts are compared on: half of the calibration's at most, and so many.
+# Most images that the parts are compared on, and at most half of the calibration's.
 COMPARED = 256
 
 Say = Callable[[str], None]
@@ -41,14 +41,14 @@ class Quantizer:
     _reliefs: tuple[float, list[Relief]] | None = field(default=None, init=False)
 
     def write(self, form: Format, path: Path) -> dict[str, Any]:
-        """Write ``path`` and say how it compares: what ``Reference.compare`` does,
-        ``kept_in_float`` and, where parts had to be looked for, ``reliefs`` of all.
+        """Write ``path`` and return how it compares: the result of ``Reference.compare``,
+        ``kept_in_float`` and, if parts were searched for, the ``reliefs`` of all.
 
         First everything has 8 bits. While the file loses more than 0.3 points on the split that
-        it is compared on, twice as many parts are kept as before, those first that help most; if
-        no number of them suffices, the file that lost least is written again.
+        it is compared on, twice as many parts as before are kept in float32, the most helpful
+        first; if no number of them suffices, the file that lost least is written again.
 
-        Raises ``CheckFailed`` where the answers are not those of the network at all.
+        Raises ``CheckFailed`` if the answers do not agree with the network's at all.
         """
         found = self._attempt(form, path, [])
         if form.mixed and _lost(found) > ALLOWED:
@@ -78,7 +78,7 @@ class Quantizer:
         return {**compared, "kept_in_float": keep_float}
 
     def _relief(self) -> tuple[float, list[Relief]]:
-        """Measured once for all formats, half of the samples giving the ranges."""
+        """Return error and reliefs, measured once for all formats; half the samples give ranges."""
         if self._reliefs is None:
             shown = torch.from_numpy(self.samples)
             if self.network.pixels:

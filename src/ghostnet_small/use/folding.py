@@ -1,4 +1,4 @@
-"""Trained weights become deployed ones, checked against each other before they are kept."""
+"""Fold trained weights, and compare the result with them before it is kept."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def fold_weights(
 ) -> dict[str, Any]:
     """Fold the weights of ``path`` into the new folder ``out``, which ``load`` reads.
 
-    Its logits are compared with those of the trained form, computed in float64, on pictures of
-    the data that the weights were trained on, or on random pixels where those data are gone:
+    Its logits are compared with those of the trained form, computed in float64, on images of
+    the data that the weights were trained on, or on random pixels if those data are gone:
     ``relative_error`` is ``max|folded - trained| / max|trained|``. The ``bound`` is 1e-5, or
     more where float32 cannot compute the trained form itself to that.
 
@@ -50,7 +50,7 @@ def fold_weights(
     assert isinstance(folded, GhostNetV3)
     with new_folder(out) as partial:
         save_model(folded, info, partial)
-        # What was written is compared, not what is in memory.
+        # The written weights are compared, not those in memory.
         written, _ = load(partial)
         found, trained = _logits(written, images, info), _logits(model, images, info)
         exact = _logits(model.double(), images, info)

@@ -1,4 +1,4 @@
-"""Images as a caller in Python has them, brought to what a network takes, and its answers."""
+"""Convert images of a Python caller to a network's input, and its logits to predictions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ghostnet_small.data.pictures import read_picture
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import expanded
 
-# Images that are answered to at once, and their pixels, whichever is reached first.
+# Most images in one batch, and most of their pixels, whichever is reached first.
 BATCH, BATCH_PIXELS = 500, 1 << 22
 
 ImageInput: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
@@ -39,7 +39,7 @@ class Prediction:
 
 
 def batch_of(size: tuple[int, int]) -> int:
-    """Return how many images of ``size`` (height, width) are answered to at once."""
+    """Return how many images of ``size`` (height, width) are classified at once."""
     return max(1, min(BATCH, BATCH_PIXELS // (size[0] * size[1])))
 
 
@@ -54,7 +54,7 @@ def likeliest(logits: Tensor, classes: Sequence[str], top: int) -> list[Predicti
 
 
 def list_inputs(images: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
-    """Return ``images`` as a list; one image alone is a list of one."""
+    """Return ``images`` as a list; a single image becomes a list of one."""
     if isinstance(images, str | bytes | os.PathLike | Image.Image | np.ndarray | Tensor):
         return [images]
     return list(images)
@@ -90,12 +90,12 @@ def image_tensor(image: ImageInput, number: int, channels: int, size: tuple[int,
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The image as its EXIF orientation wants it shown, like one that is read from a file."""
+    """Return the image turned by its EXIF orientation, like one that is read from a file."""
     return ImageOps.exif_transpose(image) if "exif" in image.info else image
 
 
 def _pixels(image: np.ndarray | Tensor, name: str) -> np.ndarray:
-    """uint8 ``(H, W)`` or ``(H, W, 3)``, contiguous."""
+    """Return uint8 ``(H, W)`` or ``(H, W, 3)``, contiguous."""
     kind, shape = str(image.dtype).removeprefix("torch."), tuple(image.shape)
     if kind != "uint8":
         scaled = "; multiply values from 0 to 1 by 255 and round them" if "float" in kind else ""

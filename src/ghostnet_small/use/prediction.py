@@ -1,4 +1,4 @@
-"""Trained weights, or what was exported of them, name a user's pictures."""
+"""Classify a user's images with trained weights or an exported file."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def predict(
     trust: bool = False,
     say: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """For each picture its ``path``, ``label``, ``probability`` and the ``top`` likeliest classes.
+    """Return each image's ``path``, ``label``, ``probability`` and the ``top`` likeliest classes.
 
     One that cannot be read has ``error``, which says why, and neither label nor probability (both
-    None): the others are answered to all the same.
+    None): the others are classified all the same.
 
     ``path``, ``weights`` and ``trust`` as ``open_classifier`` takes them. ``pictures`` are files,
-    and folders that are searched to the bottom. One of another size or colour than the model's is
-    converted, and the first of each is told to ``say``.
+    and folders, which are searched with their subfolders. An image of another size or colour than
+    the model's is converted, and the first of each is reported to ``say``.
 
     Raises ``InputError`` where the weights cannot be read or are of neither one channel nor
-    three, a folder holds no picture, or no picture at all can be read.
+    three, a folder holds no image, or none of the images can be read.
     """
     classifier = open_classifier(path, weights=weights, trust=trust)
     info = classifier.info
@@ -70,17 +70,17 @@ def predict(
             answers.append({"path": str(file), **nothing, "error": image})
             bad.append(image)
     if len(bad) == len(files):
-        more = f"; none of the {len(bad)} pictures can be read" if len(bad) > 1 else ""
+        more = f"; none of the {len(bad)} images can be read" if len(bad) > 1 else ""
         raise InputError(bad[0] + more)
     for reason in bad[:MOST_REMARKS]:
         say(reason)
     if len(bad) > MOST_REMARKS:
-        say(f"{len(bad) - MOST_REMARKS:,} more pictures cannot be read (--json names all)")
+        say(f"{len(bad) - MOST_REMARKS:,} more images cannot be read (--json lists all)")
     return answers
 
 
 def _read(file: Path, fit: Fitting) -> Tensor | str:
-    """A picture, or why it cannot be read."""
+    """Return an image, or the reason why it cannot be read."""
     try:
         return fit(file)
     except InputError as error:
@@ -90,7 +90,7 @@ def _read(file: Path, fit: Fitting) -> Tensor | str:
 def _likeliest(
     classifier: Classifier, images: Sequence[Tensor], top: int
 ) -> list[list[dict[str, Any]]]:
-    """For each image the likeliest classes, each with its ``label`` and ``probability``."""
+    """Return for each image the likeliest classes, each with its ``label`` and ``probability``."""
     logits = classifier.logits(torch.stack(list(images)))
     return [
         [{"label": label, "probability": value} for label, value in found.top]
@@ -99,14 +99,14 @@ def _likeliest(
 
 
 class Fitting:
-    """Reads pictures as a model takes them, and tells the first that had to be changed for it."""
+    """Reads images as a model takes them, and reports the first that had to be converted."""
 
     def __init__(self, info: ModelInfo, say: Callable[[str], None]) -> None:
         self.size, self.channels, self.say = info.size, len(info.mean), say
         self.told: set[str] = set()
 
     def __call__(self, file: Path) -> Tensor:
-        """uint8 ``(C, H, W)``."""
+        """Return ``file`` as uint8 ``(C, H, W)``."""
         channels, *size = picture_form(file)
         if tuple(size) != self.size:
             was = f"{file} is {size_text(size)} pixels; it and any others are"

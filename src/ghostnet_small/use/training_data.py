@@ -16,7 +16,7 @@ from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.recipe.paths import placed, read_places, with_run_data
 from ghostnet_small.recipe.recipe import Recipe, keys_of, resolve_recipe
 
-# Settings that say which data; any other but these and the cache's say how they are cut or shaped.
+# Settings that choose the data; all others but the cache's say how they are split or shaped.
 _WHICH = ("data.root", "data.source", "data.subset", "data.revision")
 _HOW_READ = ("data.cache", "data.memory_gib", "data.on_error")
 

@@ -1,4 +1,4 @@
-// The camera: one picture, or one after the other for as long as it is wanted.
+// The camera: one image, or one after the other until it is stopped.
 
 import { errorText, find, findAs } from "./dom.js";
 import { middle } from "./picture.js";
@@ -6,7 +6,7 @@ import { middle } from "./picture.js";
 /** @typedef {import("./picture.js").Area} Area */
 
 const RATE_MS = 1000;
-// Faster, nobody reads the answers, and a phone gets warm.
+// Faster, the answers cannot be read, and a phone gets warm.
 const LEAST_MS = 125;
 const IDLE =
   "Only the square in the middle is taken. The camera stops when this tab is left or the page is " +
@@ -15,7 +15,7 @@ const IDLE =
 /** What a refusal of the browser means. @type {{[name: string]: string}} */
 const REFUSALS = {
   NotAllowedError:
-    "The browser does not lend the camera to this page. Allow it beside the address, then start " +
+    "The browser does not give this page the camera. Allow it beside the address, then start " +
     "again.",
   NotFoundError: "This machine has no camera that the browser knows of.",
   NotReadableError: "The camera is in use by another program. End that, then start again.",
@@ -60,7 +60,7 @@ export class Camera {
       this.say(
         isSecureContext
           ? "This browser has no camera to offer. Choose a file instead."
-          : "Browsers lend the camera only to pages of this machine (localhost) or over https, and " +
+          : "Browsers give the camera only to pages of this machine (localhost) or over https, and " +
               "this page came by plain http from another. “Take a photo” in the File tab works on " +
               "phones.",
       );
@@ -84,7 +84,7 @@ export class Camera {
       if (stopped) return;
       this.stop();
       const name = error instanceof DOMException ? error.name : "";
-      this.say(REFUSALS[name] ?? `The camera cannot be had (${errorText(error)}).`);
+      this.say(REFUSALS[name] ?? `The camera cannot be used (${errorText(error)}).`);
       return;
     }
     this.show(true);
@@ -149,7 +149,7 @@ export class Camera {
       const passed = performance.now() - since;
       if (passed >= RATE_MS && this.live) {
         const rate = ((1000 * count) / passed).toFixed(0);
-        find("camera-rate").textContent = `${rate} pictures a second are named.`;
+        find("camera-rate").textContent = `${rate} images a second are classified.`;
         [since, count] = [performance.now(), 0];
       }
       await new Promise((resolve) => setTimeout(resolve, Math.max(next - performance.now(), 0)));

@@ -17,7 +17,7 @@ export function showAbout(model) {
   const params = model.params?.deployed;
   const size = params ? ` of ${countText(params)} parameters` : "";
   find("about").textContent =
-    `A picture classifier${size} that runs in this browser and calls every picture ${kinds}.`;
+    `An image classifier${size} that runs in this browser and calls every image ${kinds}.`;
 }
 
 /**
@@ -32,7 +32,7 @@ export function showSizes(model, picture) {
     const file = model.files[precision];
     if (file) rows.push([`Network, ${precision}`, file.bytes, precision]);
   }
-  rows.push([picture ? `This picture’s file, ${picture.name}` : "The file of your picture",
+  rows.push([picture ? `This image’s file, ${picture.name}` : "The file of your image",
     picture?.bytes ?? null, "given"]);
   rows.push(["A photograph of 12 megapixels, uncompressed", PHOTOGRAPH, "photograph"]);
   const most = Math.max(...rows.map(([, bytes]) => bytes ?? 0));
@@ -74,16 +74,16 @@ export function showLimits(model) {
   const count = grouped(classes.length);
   const source = model.trained_on ? `on ${model.trained_on}, ` : "";
   const limits = [
-    `It knows ${count} classes and nothing else. A picture of anything else gets one of them too, ` +
+    `It knows ${count} classes and nothing else. An image of anything else gets one of them too, ` +
       "often with confidence.",
-    "A probability is how the network shares out certainty among its classes. It is not the chance " +
+    "A probability is the network's share of certainty for a class. It is not the chance " +
       "that it is right: wrong answers come with 99 % as well.",
     `It was trained ${source}at ${size[1]} × ${size[0]} pixels. Details that do not survive at ` +
       "that size it has never seen.",
     test
-      ? `Of ${grouped(test.pictures)} test pictures it named ${grouped(test.correct)} rightly ` +
-        `(${test.top1.toFixed(2)} %)${oneIn(test)}. Your pictures may be harder than those.`
-      : "How often it is right on test pictures is not recorded in this file.",
+      ? `Of ${grouped(test.pictures)} test images it classified ${grouped(test.correct)} correctly ` +
+        `(${test.top1.toFixed(2)} %)${oneIn(test)}. Your images may be harder than those.`
+      : "Its test accuracy is not recorded in this file.",
   ];
   find("limits").append(...limits.map((text) => make("li", {}, text)));
   const list = make("ul", { class: "names" }, ...classes.map((name) => make("li", {}, name)));

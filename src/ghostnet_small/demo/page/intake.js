@@ -86,7 +86,7 @@ function listenForDrops(take, fail) {
     else {
       fail(
         new PictureError(
-          "That was no file. This page opens no other address, so save the picture first, then " +
+          "That was no file. This page opens no other address, so save the image first, then " +
             "drop the file.",
         ),
       );
@@ -99,11 +99,11 @@ function listenForDrops(take, fail) {
  * @param {(error: unknown) => void} fail
  */
 function listenForPastes(take, fail) {
-  const none = new PictureError("There is no picture in the clipboard. Copy one, then paste again.");
+  const none = new PictureError("There is no image in the clipboard. Copy one, then paste again.");
   addEventListener("paste", (event) => {
     event.preventDefault();
     const file = event.clipboardData?.files[0];
-    if (file) take(file, "The pasted picture");
+    if (file) take(file, "The pasted image");
     else fail(none);
   });
   const button = find("paste");
@@ -113,13 +113,13 @@ function listenForPastes(take, fail) {
       for (const item of await navigator.clipboard.read()) {
         const type = item.types.find((one) => one.startsWith("image/"));
         if (type) {
-          take(await item.getType(type), "The pasted picture");
+          take(await item.getType(type), "The pasted image");
           return;
         }
       }
       fail(none);
     } catch {
-      fail(new PictureError("The browser does not lend the clipboard. Press Ctrl+V instead."));
+      fail(new PictureError("The browser does not give this page the clipboard. Press Ctrl+V instead."));
     }
   });
 }

@@ -1,4 +1,4 @@
-// The picture as the network sees it, and how much each place speaks for a class.
+// The image as the network sees it, and how much each place speaks for a class.
 
 import { context2d, find, findAs, make } from "./dom.js";
 import { toImageData } from "./picture.js";
@@ -7,7 +7,7 @@ import { toImageData } from "./picture.js";
 /** @typedef {import("./network.js").Maps} Maps */
 /** @typedef {import("./network.js").Network} Network */
 
-// From little to much; over the picture in grey, the more the less it shines through.
+// From little to much; over the image in grey, the more the less it shines through.
 const RAMP = [
   [59, 15, 112],
   [183, 55, 121],
@@ -17,7 +17,7 @@ const RAMP = [
 const ROWS = ["top", "middle", "bottom"];
 const COLUMNS = ["left", "centre", "right"];
 
-/** The two pictures and the choice of a class. */
+/** The two images and the choice of a class. */
 export class Look {
   /** @param {Network} network */
   constructor(network) {
@@ -56,7 +56,7 @@ export class Look {
     context2d(canvas).putImageData(toImageData(pixels), 0, 0);
     canvas.setAttribute(
       "aria-label",
-      `The picture at ${pixels.width} by ${pixels.height} pixels, as the network sees it`,
+      `The image at ${pixels.width} by ${pixels.height} pixels, as the network sees it`,
     );
     this.draw();
   }
@@ -77,7 +77,7 @@ export class Look {
     const where = most > 0 ? describe(scaled, maps) : null;
     const text = where
       ? `What speaks for ${name} is ${where}.`
-      : `Nothing in this picture speaks for ${name}.`;
+      : `Nothing in this image speaks for ${name}.`;
     canvas.setAttribute("aria-label", `Map of the class ${name}. ${text}`);
     find("looked-text").textContent =
       `${text} An estimate of ${maps.width} × ${maps.height} places, smoothed and scaled to its own ` +
@@ -153,7 +153,7 @@ function enlarge(values, from, to) {
 }
 
 /**
- * Where the map is strongest, in words, and how much of it is above half.
+ * The place where the map is strongest, in words, and how much of it is above half.
  * @param {Float64Array} scaled largest value 1
  * @param {{height: number, width: number}} size
  */

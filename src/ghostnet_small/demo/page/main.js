@@ -1,4 +1,4 @@
-// The page's course: the description, then the network, then one picture after the other.
+// The course of the page: the description, then the network, then one image after the other.
 
 import { AnswerTable } from "./answer.js";
 import { Camera } from "./camera.js";
@@ -55,7 +55,7 @@ class Page {
 
   async open() {
     await this.opened;
-    if (!this.asked) find("agreement").textContent = "Give it a picture.";
+    if (!this.asked) find("agreement").textContent = "Give it an image.";
     document.body.dataset.ready = "true";
   }
 
@@ -95,7 +95,7 @@ class Page {
     if (this.preview) URL.revokeObjectURL(this.preview);
     this.preview = URL.createObjectURL(file);
     image.src = this.preview;
-    image.alt = `The picture that was given: ${name}`;
+    image.alt = `The image that was given: ${name}`;
     image.classList.toggle("tiny", tiny);
     image.hidden = false;
     find("invite").hidden = true;

@@ -1,4 +1,4 @@
-// The network's description (model.json) and the door to the worker that runs it.
+// The network's description (model.json) and the interface to the worker that runs it.
 
 import { errorText } from "./dom.js";
 import { toInput } from "./picture.js";
@@ -8,7 +8,7 @@ import { toInput } from "./picture.js";
 /** @typedef {{url: string, bytes: number}} File */
 
 /**
- * What the server says of the network, in model.json.
+ * The server's description of the network, in model.json.
  * @typedef {object} Model
  * @property {string} name
  * @property {string} architecture
@@ -42,7 +42,7 @@ const ACTIVATION = "activation";
  * @property {{[precision in Precision]?: Answer}} of
  * @property {Maps | null} maps
  *
- * How much each place of the last feature maps speaks for each class, signed: `K x height x width`.
+ * The signed share of each place of the last feature maps in each class: `K x height x width`.
  * @typedef {{data: Float32Array, height: number, width: number}} Maps
  */
 
@@ -107,7 +107,7 @@ export class Network {
     });
   }
 
-  /** Loads the runtime and every file; no picture is answered before. */
+  /** Loads the runtime and every file; no image is answered before. */
   async open() {
     const { files, activation } = this.model;
     /** @type {{[name: string]: string}} */

@@ -5,7 +5,7 @@ import { context2d, grouped } from "./dom.js";
 import { isTall, narrow, shorten } from "./resample.js";
 
 /**
- * What a network reads; `tallFirst`: whether tall pictures are made shorter before narrower.
+ * The input of a network; `tallFirst`: whether tall images are made shorter before narrower.
  * @typedef {{height: number, width: number, channels: number, tallFirst: boolean}} Shape
  *
  * Pixels as a network reads them, interleaved, `height x width x channels`.
@@ -24,7 +24,7 @@ const STRIP_PIXELS = 1 << 20;
 export class PictureError extends Error {}
 
 /**
- * The decoded picture, its pixels as they lie in the file (no colour profile applied), upright.
+ * The decoded image, its pixels as they lie in the file (no colour profile applied), upright.
  * @param {Blob} file
  * @param {string} name
  * @returns {Promise<ImageBitmap>}
@@ -38,10 +38,10 @@ export async function decode(file, name) {
     );
   }
   const unreadable = new PictureError(
-    `${name} is not a picture that this browser can read. PNG, JPEG, WebP, GIF, BMP and, in most ` +
+    `${name} is not an image that this browser can read. PNG, JPEG, WebP, GIF, BMP and, in most ` +
       "browsers, AVIF are; save others as one of these.",
   );
-  // Vector pictures have no pixels of their own; `predict` does not read them either.
+  // Vector images have no pixels of their own; `predict` does not read them either.
   if (file.type === "image/svg+xml") throw unreadable;
   const size = await measure(file).catch(() => null);
   if (!size) throw unreadable;

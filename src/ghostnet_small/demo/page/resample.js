@@ -45,7 +45,7 @@ function coefficients(from, to) {
 }
 
 /**
- * Whether the vertical pass comes first, as it does in Pillow 13 and newer for tall pictures.
+ * True where the vertical pass comes first, as in Pillow 13 and newer for tall images.
  * @param {{width: number, height: number}} from
  * @param {{width: number, height: number}} to
  */

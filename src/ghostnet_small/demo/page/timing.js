@@ -1,4 +1,4 @@
-// How long the network takes for a picture in this browser: the median of many runs.
+// The time of the network for an image in this browser: the median of many runs.
 
 import { errorText, find, findAs, make, timeText } from "./dom.js";
 
@@ -28,11 +28,11 @@ export class Timing {
       const number = make("dd", { id: `time-${name}` }, "–");
       find("times").append(make("div", {}, make("dt", { class: name }, name), number));
     }
-    find("time-text").textContent = "Measured once a picture is there.";
+    find("time-text").textContent = "Measured once there is an image.";
   }
 
   /**
-   * Measures with the first picture; later only when asked.
+   * Measures with the first image; later only when asked.
    * @param {Pixels} pixels
    */
   offer(pixels) {
@@ -92,8 +92,8 @@ export class Timing {
     const name = runtime ? `${runtime.name} ${runtime.version}` : "onnxruntime-web";
     find("time-text").textContent =
       `Median of ${ROUNDS * SAMPLES} samples, each the mean of ${each} runs, and the range of the ` +
-      `middle 80 %. The network alone, by ${name} on one thread of this browser on this machine; ` +
-      "elsewhere it is another.";
+      `middle 80 %. Only the network, by ${name} on one thread of this browser on this machine; ` +
+      "elsewhere the time differs.";
   }
 }
 

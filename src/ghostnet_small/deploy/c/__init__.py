@@ -1,1 +1,1 @@
-"""The network as one C99 file: what it does in which order, its memory, and the code."""
+"""The network as one C99 file: its steps, its memory and its code."""

@@ -21,26 +21,26 @@ from ghostnet_small.version import __version__
 FLAGS = ("-std=c99", "-O3", "-fPIC", "-shared")
 # Tried in turn: compilers differ in how they name this machine's processor.
 CHOICES = (("-march=native",), ("-mcpu=native",), ())
-# In 8 bits every machine is to round alike.
+# In 8 bits every machine must round alike.
 CONTRACT = {"float32": "-ffp-contract=fast", "int8": "-ffp-contract=off"}
 SECONDS = 600
 
 
-# Texts that this process wrote itself, by their digests: no need to write them once more, and they
-# may be of a network that has no name.
+# Digests of the texts that this process wrote: they need not be written again, and their network
+# may have no name.
 _written: set[str] = set()
 
 
 def note_written(source: str, header: str) -> None:
-    """Remember what this process exports."""
+    """Remember the texts that this process exports."""
     _written.add(_digest([source, header]))
 
 
 def loaded(path: Path, source: str, header: str, description: Description) -> ctypes.CDLL:
-    """The library of a C file with its header, compiled once and kept in the cache.
+    """Return the library of a C file with its header, compiled once and kept in the cache.
 
-    Raises ``InputError`` where ``export`` did not write them so, there is no compiler, or it
-    refuses the text.
+    Raises ``InputError`` if ``export`` did not write these texts, there is no compiler, or the
+    compiler refuses them.
     """
     compiler = _compiler(path)
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True).stdout
@@ -69,13 +69,13 @@ def _compiler(path: Path) -> list[str]:
             return words
     what = f"no compiler {named[0]!r}, which CC names" if named else "no C compiler"
     raise InputError(
-        f"{path} is compiled to be run here, and there is {what}; install gcc or clang, or name "
+        f"{path} must be compiled to run here, and there is {what}; install gcc or clang, or name "
         "one in CC"
     )
 
 
 def _compile(path: Path, text: str, compiler: list[str], flags: tuple[str, ...]) -> bytes:
-    """A shared library's content."""
+    """Return the content of the shared library."""
     said = ""
     with temporary_folder() as folder:
         out = folder / "model.so"

@@ -30,8 +30,8 @@ FLOAT = 4  # bytes
 
 
 def write_float(plan: Plan, *, pixels: tuple[Sequence[float], Sequence[float]] | None) -> Code:
-    """The tables and the body of ``ghostnet_run``; ``pixels``: scale and shift of the channels
-    where uint8 goes in and probabilities come out."""
+    """Return the tables and the body of ``ghostnet_run``; ``pixels``: scale and shift of the
+    channels where uint8 goes in and probabilities come out."""
     writer = _Writer(plan, pixels is not None)
     source = "picture"
     if pixels is not None:
@@ -60,7 +60,7 @@ class _Writer:
         self.lines: list[str] = []
         self.instances: set[str] = set()
         lives = lifetimes(plan.steps)
-        # A normalised picture is the caller's, and so are the answers.
+        # The caller owns a normalised image and the answers.
         for part in (plan.logits, *(() if pixels else (plan.picture,))):
             del lives[part]
         blocks: list[Map | int] = [*lives, *range(len(plan.steps))]
@@ -164,7 +164,7 @@ def _plane(part: Map) -> int:
 
 
 def _room(part: Map) -> int:
-    # The picture comes without room between its planes. Fours of outputs are whole.
+    # The image has no room between its planes. Groups of four outputs are complete.
     return (
         part.channels * part.pixels
         if part.name == "picture"
@@ -173,7 +173,7 @@ def _room(part: Map) -> int:
 
 
 def _scratch(step: Step) -> int:
-    """Floats that a step needs beside its maps."""
+    """Return the number of floats that a step needs beside its maps."""
     source, target = step.source, step.target
     need = 0
     if isinstance(step, Stem):

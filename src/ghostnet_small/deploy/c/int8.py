@@ -1,7 +1,7 @@
 """The quantised plan as C code.
 
 Channels lie in groups of four bytes: four channels of a narrow map, two of a wide one. Both halves
-of a map's channels begin with a group, for a ghost module makes the second from the first: its
+of a map's channels begin with a group, because a ghost module makes the second from the first: its
 places are ``slots``, some of them empty.
 """
 
@@ -47,7 +47,7 @@ SLACK = 128
 
 
 def slots(part: Map) -> list[int]:
-    """The channel in each place of a map, ``EMPTY`` where there is none."""
+    """Return the channel in each place of a map, ``EMPTY`` where there is none."""
     channels, side = part.channels, _side(part)
     if channels % 2:
         return _filled(range(channels), side)
@@ -69,8 +69,8 @@ def _groups(part: Map) -> int:
 
 
 def write_int8(plan: Plan, steps: Sequence[Quantized], grid: Grid, *, pixels: bool) -> Code:
-    """The tables and the body of ``ghostnet_run``, before equal tables are ``shared``; ``grid`` is
-    the picture's."""
+    """Return the tables and the body of ``ghostnet_run``, before equal tables are ``shared``;
+    ``grid`` is that of the image."""
     writer = _Writer(plan)
     channels, area = plan.picture.channels, plan.picture.pixels
     if pixels:
@@ -147,8 +147,8 @@ class _Writer:
             case Point(conv=conv):
                 (layer,) = made.layers
                 whole = conv.out_channels == target.channels
-                # Outputs come in fours; what a ghost's first half has too much, its second half
-                # will overwrite.
+                # Outputs come in fours; the second half of a ghost overwrites the surplus of the
+                # first.
                 outputs = slots(target) if whole else list(range(conv.out_channels))
                 outputs = _filled(outputs, GROUP)
                 packed = pack_dense(layer.weight[..., None], outputs, slots(source), _side(source))
@@ -256,7 +256,7 @@ class _Writer:
         tables = [
             self.weights(name, pack_depth(layer.weight, places, side)),
             *self.rounding(name, layer, second, places),
-            # Around pairs stand zeros.
+            # Zeros surround the pairs.
             "0" if source.wide else self.bytes(f"{name}_pad", spread(made.source.zero, places)),
         ]
         out = self.at(target, groups * _group(target) if within else 0)
@@ -331,7 +331,7 @@ def _group(part: Map) -> int:
 
 
 def _scratch(step: Step) -> tuple[int, int]:
-    """Bytes that a step needs beside its maps: of float32, and of what lies behind them."""
+    """Return the bytes that a step needs beside its maps: float32, and the rest behind them."""
     source = step.source
     if isinstance(step, Stem):
         inputs = len(slots(source))
@@ -355,7 +355,7 @@ def _scratch(step: Step) -> tuple[int, int]:
 
 
 def _gate_shorts(source: Map) -> int:
-    """Bytes of what a gate keeps between its convolutions, two empty rows above and below."""
+    """Return the bytes that a gate keeps between its convolutions, 2 empty rows above and below."""
     row = PIXEL * source.width
     return 2 * row * (source.height + 4) + SLACK
 

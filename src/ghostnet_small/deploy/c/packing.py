@@ -14,19 +14,19 @@ EMPTY = -1
 
 
 def nearest(size: int, stretched: int) -> list[int]:
-    """Whose value each of ``stretched`` places takes of ``size``, by PyTorch's own rule."""
+    """Return the source of each of ``stretched`` places among ``size``, by PyTorch's rule."""
     row = torch.arange(size, dtype=torch.float32)[None, None]
     found: list[int] = functional.interpolate(row, size=stretched, mode="nearest")[0, 0].tolist()
     return [int(k) for k in found]
 
 
 def pack_fours(conv: nn.Conv2d) -> Tensor:
-    """``(O / 4, 1 + I * taps, 4)``: of every four outputs the biases, then the weights."""
+    """Return ``(O / 4, 1 + I * taps, 4)``: for every four outputs the biases, then the weights."""
     return _pack(conv, 4)
 
 
 def pack_sixteens(layer: nn.Conv2d | nn.Linear) -> Tensor:
-    """``(O / 16, 1 + I, 16)``: of every sixteen outputs the biases, then the weights."""
+    """Return ``(O / 16, 1 + I, 16)``: for every sixteen outputs the biases, then the weights."""
     return _pack(layer, 16)
 
 
@@ -38,13 +38,13 @@ def _pack(layer: nn.Conv2d | nn.Linear, block: int) -> Tensor:
 
 
 def pack_channels(conv: nn.Conv2d) -> Tensor:
-    """``(C, 1 + taps)``: of every channel of a depth-wise convolution the bias, then the taps."""
+    """Return ``(C, 1 + taps)``: for each channel of a depth-wise one the bias, then the taps."""
     assert conv.bias is not None
     return torch.cat((conv.bias.detach()[:, None], conv.weight.detach().flatten(1)), 1)
 
 
 def spread(values: Tensor, places: Sequence[int]) -> Tensor:
-    """``values`` ``(C,)`` in their places, zeros in the empty ones."""
+    """Return ``values`` ``(C,)`` in their places, zeros in the empty ones."""
     rows = functional.pad(values, (0, 1))
     return rows[torch.tensor(places)]
 
@@ -55,7 +55,7 @@ def _spread_rows(weight: Tensor, places: Sequence[int]) -> Tensor:
 
 
 def pack_dense(weight: Tensor, outputs: Sequence[int], inputs: Sequence[int], side: int) -> Tensor:
-    """``(O, I, taps)`` as ``(O / 4, I / side, taps, 4 outputs, side inputs)``."""
+    """Return ``(O, I, taps)`` as ``(O / 4, I / side, taps, 4 outputs, side inputs)``."""
     rows = _spread_rows(weight, outputs)
     rows = _spread_rows(rows.transpose(0, 1), inputs).transpose(0, 1)
     groups = rows.unflatten(1, (-1, side)).unflatten(0, (-1, GROUP))
@@ -63,18 +63,18 @@ def pack_dense(weight: Tensor, outputs: Sequence[int], inputs: Sequence[int], si
 
 
 def pack_depth(weight: Tensor, places: Sequence[int], side: int) -> Tensor:
-    """``(C, taps)`` as ``(C / side, taps / 2, side channels, 2 taps)``."""
+    """Return ``(C, taps)`` as ``(C / side, taps / 2, side channels, 2 taps)``."""
     rows = functional.pad(_spread_rows(weight, places), (0, weight.shape[1] % 2))
     return rows.unflatten(0, (-1, side)).unflatten(2, (-1, 2)).transpose(1, 2)
 
 
 def pack_line(weight: Tensor, places: Sequence[int]) -> Tensor:
-    """``(C, taps)`` as ``(C / 4, taps, 4 channels)``."""
+    """Return ``(C, taps)`` as ``(C / 4, taps, 4 channels)``."""
     return _spread_rows(weight, places).unflatten(0, (-1, GROUP)).transpose(1, 2)
 
 
 def pack_linear(weight: Tensor, outputs: Sequence[int], inputs: Sequence[int]) -> Tensor:
-    """``(O, I)`` as, for every sixteen outputs or what is left, ``(I / 2, outputs, 2 inputs)``."""
+    """Return ``(O, I)`` as ``(I / 2, outputs, 2 inputs)`` for every sixteen outputs or the rest."""
     rows = _spread_rows(_spread_rows(weight, outputs).T, inputs).T
     pairs = rows.unflatten(1, (-1, 2)).transpose(0, 1)
     return torch.cat([block.flatten() for block in pairs.split(16, dim=1)])

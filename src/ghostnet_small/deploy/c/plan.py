@@ -1,4 +1,4 @@
-"""What the generated code does, step by step, and where its maps lie in the working memory."""
+"""The steps of the generated code, and the places of its maps in the working memory."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ghostnet_small.nn.ghost import GhostModule, is_halved
 
 @dataclass(eq=False)
 class Map:
-    """A feature map of one picture; each step that makes one makes a new one.
+    """A feature map of one image; each step that makes one makes a new one.
 
-    ``wide``: of the few channels between the blocks, which int8 code keeps in more bits.
+    ``wide``: a map of few channels between two blocks, which int8 code keeps in more bits.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Map:
 
     @property
     def pixels(self) -> int:
-        """Of one channel."""
+        """The number of pixels of one channel."""
         return self.height * self.width
 
 
@@ -43,13 +43,13 @@ class Step:
 
     @property
     def maps(self) -> tuple[Map, ...]:
-        """All that must be in memory while it runs."""
+        """The maps that must be in memory while it runs."""
         return (self.source, self.target)
 
 
 @dataclass(frozen=True)
 class Stem(Step):
-    """The 3x3 convolution of the picture, with ReLU."""
+    """The 3x3 convolution of the image, with ReLU."""
 
     conv: nn.Conv2d
 
@@ -114,7 +114,7 @@ class Plan:
 
 
 def plan_of(network: nn.Module, size: tuple[int, int]) -> Plan:
-    """The steps of a folded ``GhostNetV3`` for pictures of ``size`` (height, width).
+    """Return the steps of a folded ``GhostNetV3`` for images of ``size`` (height, width).
 
     Raises ``InputError`` for another network, or one that is not folded.
     """
@@ -197,7 +197,7 @@ def _strided(x: Map, stride: int) -> tuple[int, int]:
 
 
 def lifetimes(steps: Sequence[Step]) -> dict[Map, tuple[int, int]]:
-    """For each map the numbers of the first and the last step that need it."""
+    """Return for each map the numbers of the first and the last step that need it."""
     found: dict[Map, tuple[int, int]] = {}
     for number, step in enumerate(steps):
         for part in step.maps:
@@ -206,9 +206,9 @@ def lifetimes(steps: Sequence[Step]) -> dict[Map, tuple[int, int]]:
 
 
 def place(sizes: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
-    """Offsets for blocks of memory, and how much they need in all.
+    """Return offsets for blocks of memory, and the memory that they need in all.
 
-    ``sizes``: of each the size and the first and last step that need it; blocks that are needed
+    ``sizes``: each block's size and the first and last step that need it; blocks that are needed
     at the same time never overlap. The largest are placed first, each as low as it fits.
     """
     offsets = [0] * len(sizes)

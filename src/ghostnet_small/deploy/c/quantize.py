@@ -1,8 +1,8 @@
-"""The plan's layers and maps in 8 bits: weights by error feedback, ranges from pictures.
+"""The plan's layers and maps in 8 bits: weights by error feedback, ranges from images.
 
 A map's channel holds ``value / scale + zero`` as a byte, or, where the map is wide,
 ``value / scale`` in 14 bits. A layer's weights, with the scales of its input multiplied in, are
-whole numbers of -127 .. 127 times a step for each output. Calibration runs pictures through the
+whole numbers of -127 .. 127 times a step for each output. Calibration runs images through the
 plan twice side by side, in float32 and as far as it is quantised.
 """
 
@@ -31,7 +31,7 @@ from ghostnet_small.deploy.c.plan import (
 LEVELS = 127
 # The gate keeps the result of its first convolution in 16 bits.
 HALF_LEVELS = 32767
-# Of the mean squared input, added to every input's own: keeps the inverse tame.
+# Share of the mean squared input that is added to each input's own, for a stable inverse.
 DAMPING = 0.001
 
 
@@ -50,10 +50,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Quantized:
-    """What the code of a step needs: its layers, and the grids of what it reads and makes.
+    """The data for the code of a step: its layers, and the grids of its inputs and outputs.
 
-    ``add``: of the shortcut, or of what a gate keeps between its convolutions; ``before``: of
-    what a gate multiplies.
+    ``add``: the grid of the shortcut, or of the values between a gate's convolutions; ``before``:
+    the grid of the values that a gate multiplies.
     """
 
     step: Step
@@ -66,15 +66,15 @@ class Quantized:
 
 @torch.no_grad()
 def quantize(plan: Plan, pictures: Tensor, grid: Grid) -> tuple[list[Quantized], Tensor]:
-    """The plan's steps in 8 bits, calibrated on normalised ``pictures`` float32 ``(N, C, H, W)``,
-    which lie on ``grid``; and the logits ``(N, K)`` that they get so."""
+    """Return the plan's steps in 8 bits, calibrated on normalised ``pictures`` float32
+    ``(N, C, H, W)``, which lie on ``grid``; and their quantised logits ``(N, K)``."""
     run = _Calibration(plan.picture, pictures, grid)
     steps = [run.step(step) for step in plan.steps]
     return steps, run.exact[plan.logits][1].flatten(1)
 
 
 def blank(plan: Plan) -> list[Quantized]:
-    """The plan's steps in 8 bits, as ``quantize`` returns them, with numbers that say nothing."""
+    """Return the plan's steps in 8 bits, as ``quantize`` returns them, with placeholder numbers."""
     return [_blank(step) for step in plan.steps]
 
 
@@ -110,7 +110,7 @@ def _blank(step: Step) -> Quantized:
 
 class _Calibration:
     def __init__(self, picture: Map, pictures: Tensor, grid: Grid) -> None:
-        # Of every map the values as they are in float32, and as quantised.
+        # The values of every map in float32, and quantised.
         self.exact: dict[Map, tuple[Tensor, Tensor]] = {picture: (pictures, pictures)}
         self.grids = {picture: grid}
 
@@ -182,7 +182,7 @@ class _Calibration:
         rounded: Tensor,
         add: Grid | None = None,
     ) -> Quantized:
-        """The step's whole target, at its own grid."""
+        """Return the step's whole target, at its own grid."""
         grid = grid_of(exact, step.target.wide)
         self.grids[step.target] = grid
         self.exact[step.target] = (exact, grid.round(rounded))
@@ -191,7 +191,7 @@ class _Calibration:
     def conv(
         self, conv: nn.Conv2d, exact: Tensor, rounded: Tensor, grid: Grid, relu: bool
     ) -> tuple[Layer, Tensor, Tensor]:
-        """A convolution in whole numbers, its exact output and the quantised one."""
+        """Return a convolution in integers, its exact output and the quantised one."""
         taps = conv.weight[0, 0].numel()
         if conv.groups == 1:
             scale = grid.scale.repeat_interleave(taps)
@@ -211,7 +211,7 @@ class _Calibration:
         correct = _run(conv, exact, conv.weight, conv.bias)
         found = _run(conv, rounded, kernel, conv.bias)
         assert conv.bias is not None
-        # What rounding the weights has shifted a channel by on average is taken off its bias.
+        # The mean shift of a channel by the rounding of its weights is subtracted from its bias.
         bias = conv.bias + (correct - found).mean((0, 2, 3))
         steps = (bias.double() / step).round()
         found = _run(conv, rounded, kernel, (steps * step).float())
@@ -223,8 +223,8 @@ class _Calibration:
     def linear(
         self, layer: nn.Conv2d | nn.Linear, exact: Tensor, rounded: Tensor, relu: bool
     ) -> tuple[Layer, Tensor, Tensor]:
-        """A layer of one value a channel, whose inputs the code rounds finely by itself; its bias
-        stays in float32, and so ``Layer.bias`` is."""
+        """Return a layer of one value a channel, whose inputs the code rounds finely itself; its
+        bias, and so ``Layer.bias``, stays in float32."""
         shape = exact.shape[2:]
         rows, rounded_rows = exact.flatten(1), rounded.flatten(1)
         weight = layer.weight.flatten(1)
@@ -241,7 +241,7 @@ class _Calibration:
 
 
 def best_step(weight: Tensor) -> Tensor:
-    """For every row of ``weight`` the step, float64 ``(O,)``, that rounds it with least error."""
+    """Return for every row of ``weight`` the step, float64 ``(O,)``, of least rounding error."""
     rows = weight.double()
     largest = rows.abs().amax(1).clamp_min(1e-30) / LEVELS
     shares = torch.linspace(0.6, 1, 21, dtype=torch.float64)
@@ -256,8 +256,8 @@ def best_step(weight: Tensor) -> Tensor:
 
 
 def feed_back(weight: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """``weight`` ``(O, I)`` as whole numbers and steps, so that ``inputs`` ``(M, I)`` give nearly
-    the same: each column's rounding error is made good by the columns that are rounded after it.
+    """Return ``weight`` ``(O, I)`` as integers and steps that give nearly the same outputs for
+    ``inputs`` ``(M, I)``: later columns compensate the rounding error of earlier ones.
 
     Source: arXiv:2210.17323, algorithm 1, with the columns in falling order of their inputs.
     """
@@ -295,7 +295,7 @@ def _run(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
 
 
 def _inputs(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """What each output place of a dense convolution sees, ``(M, I * taps)``."""
+    """Return the inputs of each output place of a dense convolution, ``(M, I * taps)``."""
     if conv.weight.shape[-1] == 1:
         return x.permute(0, 2, 3, 1).flatten(0, 2)
     places = functional.unfold(x, conv.kernel_size, padding=_padding(conv))

@@ -1,8 +1,8 @@
-"""A given C file, written once more by this program's own hand.
+"""Generate a given C file again, from its description and the numbers of its tables.
 
-A C file is a program, and whoever passes it on may have changed it. So nothing of a given file is
-compiled: the code is generated from its description, the numbers of its tables alone are taken
-from it, and it must be the same file then.
+A C file is a program, and anyone who passes it on may have changed it. So nothing of a given file
+is compiled: the code is generated from its description, only the numbers of its tables are taken
+from it, and the result must equal the file.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _NUMBER = {
     "float": re.compile(r"-?[0-9]{1,10}(\.[0-9]{1,15})?(e[+-][0-9]{2})?f"),
     "int": re.compile(r"-?[0-9]{1,10}"),
 }
-LONGEST = 40  # characters of a number, with what parts it from the next
+LONGEST = 40  # characters of a number, with its separator
 SHORTEST = 3
-# The training form, which is built first, holds at most so many times the numbers of the file.
+# The training form, which is built first, holds at most this many times the numbers of the file.
 FORMS_RATIO = 4
 _HEAD = re.compile(r"^GNS_(?:TABLE|LARGE) [\w ]+ (\w+)\[\] = \{$", re.MULTILINE)
 
 
 class _Altered(Exception):
-    """Why a file is none that ``export`` writes."""
+    """A file differs from what ``export`` writes; the message gives the reason."""
 
 
 def rewritten(path: Path, source: str, header: str, description: Description) -> str:
@@ -59,7 +59,7 @@ def rewritten(path: Path, source: str, header: str, description: Description) ->
         _compare(path.name, source, made)
         _compare(path.with_suffix(".h").name, header, header_text(description, code))
     except (_Altered, InputError, ValueError, RecursionError) as error:
-        # Of an InputError's cure there is no use here: what it is about stands in a file.
+        # The cure of an InputError does not help here: the bad value is in the file.
         why = str(error).split(";")[0].split("\n")[0]
         raise InputError(
             f"{path} is not what export of ghostnet-small {__version__} writes ({why:.200}), and "
@@ -69,7 +69,7 @@ def rewritten(path: Path, source: str, header: str, description: Description) ->
 
 
 def _template(source: str, description: Description) -> Code:
-    """The code of a network as described, with numbers that say nothing."""
+    """Return the code of the described network, with placeholder numbers."""
     if description.architecture not in ARCHITECTURES:
         raise _Altered(f"architecture {description.architecture!r:.40}")
     build = partial(
@@ -95,9 +95,9 @@ def _template(source: str, description: Description) -> Code:
 
 
 def _filled(code: Code, source: str) -> Code:
-    """``code`` with the numbers of the tables in ``source``, each in its own place."""
+    """Return ``code`` with the numbers of the tables in ``source``, each in its own place."""
     start = f"{code.kind} *memory = workspace;\n"
-    # Of equal tables the file has one, so each is known by the name that stands where it is used.
+    # The file has one of several equal tables, so each is known by the name where it is used.
     used = (word[0] for word in re.finditer(r"\w+", source.rpartition(start)[2]))
     ours = [word for line in code.lines for word in re.findall(r"\w+", line)]
     names = dict(zip(ours, used, strict=False))

@@ -14,14 +14,14 @@ MOST_BYTES = 2**31 - 1  # of the working memory, which the code counts in ints
 
 
 def source_text(description: Description, code: Code) -> str:
-    """The C file.
+    """Return the text of the C file.
 
     Raises ``InputError`` where it would need more memory than its code can count.
     """
     if code.memory_bytes > MOST_BYTES:
         raise InputError(
             f"in C the network needs {code.memory_bytes:,} bytes of working memory for one image, "
-            f"and {MOST_BYTES:,} are the most; take smaller images or another format"
+            f"and at most {MOST_BYTES:,} are allowed; take smaller images or another format"
         )
     room = resources.files("ghostnet_small.deploy.c")
     parts = [
@@ -46,7 +46,7 @@ def source_text(description: Description, code: Code) -> str:
 
 
 def header_text(description: Description, code: Code) -> str:
-    """The header: sizes, class names and the one function."""
+    """Return the text of the header: sizes, class names and the one function."""
     height, width = description.size
     sizes = {
         "CHANNELS": description.channels,
@@ -72,21 +72,21 @@ def header_text(description: Description, code: Code) -> str:
 
 
 def tag(description: Description) -> str:
-    """The description as a comment can hold it; ``read_tag`` finds it again."""
+    """Return the description in a form that a comment can hold; ``read_tag`` reads it."""
     # Without a star nothing ends the comment or seems to open another.
     text = description.as_json().replace("*", "\\u002a")
     return f"{KEY}: {text}"
 
 
 def read_tag(text: str) -> str | None:
-    """The JSON of ``tag`` in a C file's text."""
+    """Return the JSON of ``tag`` in a C file's text."""
     start = f"/* {KEY}: "
     found = re.search(rf"^{re.escape(start)}(.*)$", text, re.MULTILINE)
     return None if found is None else found[1].removesuffix(" */")
 
 
 def _kernels(description: Description) -> list[str]:
-    """The files of this room that the code calls."""
+    """Return the files of this room that the code calls."""
     kernels = [f"{description.precision}.c"]
     if description.input == "pixels":
         kernels += [f"{description.precision}_pixels.c", "softmax.c"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 WIDTH = 100
 LARGE = 512  # numbers
-BYTES = {"float": 4, "int": 4}  # of a number, where it is not one
+BYTES = {"float": 4, "int": 4}  # of a number; other types have one
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Table:
         return self.numbers.count(" ") + 1
 
     def definition(self) -> str:
-        """The table in C, from some size on where a line of the cache begins."""
+        """Return the table in C; a large one begins at a cache line."""
         body = "\n".join(f"    {line}" for line in _wrapped(self.numbers.split(), WIDTH - 4))
         storage = "GNS_LARGE" if self.count >= LARGE else "GNS_TABLE"
         return f"{storage} {self.kind} {self.name}[] = {{\n{body}\n}};"
@@ -39,7 +39,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Code:
-    """What is particular to a network: tables and the body of the function.
+    """The code that depends on the network: tables and the body of the function.
 
     ``instances`` of the operators' macros come behind them; the working memory is of the type
     ``kind``.
@@ -57,7 +57,7 @@ class Code:
         return sum(BYTES.get(table.kind, 1) * table.count for table in self.tables)
 
     def shared(self) -> Code:
-        """The same code, in which equal tables are one; its name is that of the first."""
+        """Return the same code with equal tables merged; the name is that of the first."""
         first: dict[tuple[str, str], Table] = {}
         names = {
             table.name: first.setdefault((table.kind, table.numbers), table).name
@@ -68,7 +68,7 @@ class Code:
 
 
 def _wrapped(texts: Sequence[str], width: int) -> Iterator[str]:
-    """Lines of ``texts`` and commas: as ``textwrap`` has them, in a tenth of its time."""
+    """Yield lines of ``texts`` and commas: those of ``textwrap``, in a tenth of its time."""
     line: list[str] = []
     size = -1  # of what joins the line's words too
     for number, text in enumerate(texts, start=1):
@@ -83,21 +83,21 @@ def _wrapped(texts: Sequence[str], width: int) -> Iterator[str]:
 
 
 def numbers(values: Iterable[float]) -> Iterable[str]:
-    """Float32 numbers, exactly, as C writes them."""
+    """Return float32 numbers exactly, as C writes them."""
     for value in values:
         text = f"{value:.9g}"
         yield f"{text}f" if any(c in text for c in ".en") else f"{text}.0f"
 
 
 def comment(text: str) -> str:
-    """``text`` as a comment, in which nothing ends it early."""
+    """Return ``text`` as a comment, in which nothing ends it early."""
     safe = text.replace("*/", "* /").replace("/*", "/ *")
     lines = [line for part in safe.splitlines() for line in textwrap.wrap(part, WIDTH - 3) or [""]]
     return "/*\n" + "\n".join(f" * {line}".rstrip() for line in lines) + "\n */"
 
 
 def string(text: str) -> str:
-    """``text`` as a C string of its UTF-8 bytes."""
+    """Return ``text`` as a C string of its UTF-8 bytes."""
     out = []
     for byte in text.encode():
         char = chr(byte)
