@@ -19,7 +19,7 @@ from ghostnet_small.errors import InputError
 
 
 def attention_map(feature_map: Tensor) -> Tensor:
-    """Where a map is strong: ``(N, C, H, W) -> (N, H, W)``, each picture's of length 1.
+    """Where a map is strong: ``(N, C, H, W) -> (N, H, W)``, each image's of length 1.
 
     The mean over the channels of the squares, divided by its Euclidean norm; zeros stay zeros.
 
@@ -38,7 +38,7 @@ def attention_transfer_loss(student_map: Tensor, teacher_map: Tensor) -> Tensor:
     The channels may differ. A value is at most 2 / (H W), so this loss wants a large weight: the
     authors' is 1000.
 
-    Raises ``InputError`` where the maps are not floating ``(N, C, H, W)`` of as many pictures.
+    Raises ``InputError`` where the maps are not floating ``(N, C, H, W)`` of as many images.
 
     Source: arXiv:1612.03928, section 3.1.
     Differs from the paper: squared norms, and their mean over places, as in the authors' code.
@@ -50,7 +50,7 @@ def attention_transfer_loss(student_map: Tensor, teacher_map: Tensor) -> Tensor:
 def hint_loss(student_map: Tensor, teacher_map: Tensor) -> Tensor:
     """The mean squared difference of two feature maps ``(N, C, H, W)``.
 
-    Raises ``InputError`` where the maps are not floating ``(N, C, H, W)`` of as many pictures and
+    Raises ``InputError`` where the maps are not floating ``(N, C, H, W)`` of as many images and
     channels; ``make_adapter`` gives the student's map the teacher's channels.
 
     Source: arXiv:1412.6550, section 2.2.
@@ -154,7 +154,7 @@ class Taps:
 def channels_of(
     model: nn.Module, names: Sequence[str], picture_shape: tuple[int, int, int]
 ) -> dict[str, int]:
-    """The channels that named sub-modules put out for a picture ``(C, H, W)``.
+    """The channels that named sub-modules put out for an image ``(C, H, W)``.
 
     Runs the model once, without gradient and in evaluation mode, and leaves it as it was.
 

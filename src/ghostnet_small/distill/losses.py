@@ -77,7 +77,7 @@ def dist_loss(
     """T^2 times one minus the correlation of softened probabilities, by rows and by columns.
 
     Logits are ``(N, K)``. ``inter_weight`` goes with the correlation of each row (the classes of a
-    picture), ``intra_weight`` with that of each column (a class over the batch); no unit. The
+    image), ``intra_weight`` with that of each column (a class over the batch); no unit. The
     second depends on how a batch is cut. A row or column that is constant up to rounding has the
     correlation 0 and sends no gradient, for that would be without bound.
 

@@ -35,7 +35,7 @@ class TargetCache:
     """A folder of one teacher's logits: ``key.json``, and a file for each view.
 
     A view's file is the SHA-256 of what follows, then float16 ``(N, K)``: the logits of all
-    pictures of the training split in its order. Rounding to float16 moves a logit z by at most
+    images of the training split in its order. Rounding to float16 moves a logit z by at most
     ``|z| / 2048``. Every view is replaced whole, and compared with its digest before its first use,
     so that a cut or damaged one is made again.
     """

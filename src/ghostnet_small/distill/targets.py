@@ -52,7 +52,7 @@ class LiveTargets:
 class CachedTargets:
     """Reads what every teacher said of a view when ``fill`` asked it.
 
-    ``index`` int64 ``(N,)`` is that of the training split: a batch names its pictures by it.
+    ``index`` int64 ``(N,)`` is that of the training split: a batch names its images by it.
     """
 
     def __init__(

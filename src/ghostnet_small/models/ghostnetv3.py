@@ -1,4 +1,4 @@
-"""GhostNetV3-Small, and the GhostNetV3 that it was cut from, for pictures from 8x8 pixels up."""
+"""GhostNetV3-Small, and the GhostNetV3 that it was cut from, for images from 8x8 pixels up."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def divisible(value: float) -> int:
 class GhostNetV3(Network):
     """Ghost bottlenecks between a 3x3 stem and a pooled head: ``(N, C, H, W) -> logits (N, K)``.
 
-    ``width`` scales every channel count but the head's 1280 features. Pictures may have any
+    ``width`` scales every channel count but the head's 1280 features. Images may have any
     size from 8x8 up. ``config`` holds what ``create_model`` needs to build the network again.
 
     Source: arXiv:2509.12380.

@@ -11,7 +11,7 @@ from torch import nn
 
 
 class Network(nn.Module):
-    """A classifier of pictures: ``(N, C, H, W) -> logits (N, K)``.
+    """A classifier of images: ``(N, C, H, W) -> logits (N, K)``.
 
     ``config`` holds what ``create_model`` needs to build the network again.
     """
@@ -27,7 +27,7 @@ class Network(nn.Module):
         return layer
 
     def check_size(self, height: int, width: int) -> None:
-        """Raises ``InputError`` where pictures of so many pixels do not suit the network."""
+        """Raises ``InputError`` where images of so many pixels do not suit the network."""
 
     def whole(self) -> nn.Module:
         """The same network, with the same parameters, as one graph whatever the batch: to be

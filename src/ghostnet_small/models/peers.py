@@ -239,7 +239,7 @@ def chosen_peers(names: Sequence[str]) -> list[str]:
 def create_peer(name: str, seed: int = 0) -> nn.Module:
     """The peer ``name`` with random weights, in evaluation mode, not folded.
 
-    Its batch norms have the statistics of random pictures, so that what flows through has the
+    Its batch norms have the statistics of random images, so that what flows through has the
     size that it has in a trained network.
 
     Raises ``ValueError`` where its parameters or MACs are not those of the network that it stands

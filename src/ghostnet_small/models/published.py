@@ -122,7 +122,7 @@ def load_checked(
             "build the model with the architecture, width and form that the weights were made with"
         )
     if assign:
-        # Taken as they are, they would meet pictures in float32 and fail there.
+        # Taken as they are, they would meet images in float32 and fail there.
         state = {name: tensor.to(own[name].dtype) for name, tensor in state.items()}
     model.load_state_dict(state, strict=False, assign=assign)
 

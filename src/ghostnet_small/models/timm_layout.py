@@ -19,7 +19,7 @@ from ghostnet_small.models.settings import Interpolation
 from ghostnet_small.models.teachers import PREFIX, TEACHERS, teacher_of
 from ghostnet_small.models.timm_network import TimmNetwork
 
-SMALLEST = 8  # pixels of a picture's side that a GhostNet takes
+SMALLEST = 8  # pixels of an image's side that a GhostNet takes
 # More of them would fill the memory.
 MOST_CLASSES, MOST_CHANNELS = 1_000_000, 1000
 # ``model_args`` of timm that are known here; a GhostNet has but one pool.
@@ -43,7 +43,7 @@ def pretrained_cfg(
     deployed: bool = False,
     license: str | None = None,
 ) -> dict[str, Any]:
-    """What timm's tools read of a GhostNet for pictures of ``input_size`` ``(C, H, W)``."""
+    """What timm's tools read of a GhostNet for images of ``input_size`` ``(C, H, W)``."""
     channels, height, width = input_size
     for block in architecture.blocks:
         height, width = -(-height // block.stride), -(-width // block.stride)
@@ -184,7 +184,7 @@ def _pictures(
     return {
         "num_classes": num_classes,
         "input_size": input_size,
-        # As pictures are brought to size here: whole, and bilinear.
+        # As images are brought to size here: whole, and bilinear.
         "interpolation": "bilinear",
         "crop_pct": 1.0,
         "mean": tuple(mean),

@@ -57,7 +57,7 @@ class TimmNetwork(Network):
         if self.training or torch.is_grad_enabled():
             logits: Tensor = self.network(self._resized(x))
             return logits
-        # In evaluation no picture knows of another, so they need not be in memory together.
+        # In evaluation no image knows of another, so they need not be in memory together.
         if self.upsample is None:
             count = PART_PIXELS // (x.shape[2] * x.shape[3])
         else:
@@ -91,7 +91,7 @@ class TimmNetwork(Network):
         return functional.interpolate(x, size=side, mode=self.interpolation, align_corners=False)
 
     def check_size(self, height: int, width: int) -> None:
-        """Raises ``InputError`` where strides and pools leave nothing of such pictures, where they
+        """Raises ``InputError`` where strides and pools leave nothing of such images, where they
         are larger than what they are upsampled to, or where one alone would fill the memory."""
         name, pictures = self.config["architecture"], f"pictures of {width}x{height}"
         if self.upsample is not None and max(height, width) > self.upsample:

@@ -33,7 +33,7 @@ from ghostnet_small.nn.fold import is_folded, reparameterize
 from ghostnet_small.tensorfile import Shapes, read_tensors, tensors_digest, write_tensors
 
 KINDS = ("last", "best")
-# Pixels of a picture that a model may ask to be fed: hostile weights must not make ``predict``
+# Pixels of an image that a model may ask to be fed: hostile weights must not make ``predict``
 # fill the memory.
 MOST_PIXELS = 2048**2
 # The training form holds at most so many times the deployed form's bytes (1.5 is the most seen).
@@ -44,7 +44,7 @@ FORMS_RATIO = 4
 class ModelInfo(Mapping[str, Any]):
     """What a model was trained for; ``info.classes`` and ``info["classes"]`` are the same.
 
-    ``classes`` in the order of the logits; ``size`` (height, width) of the training pictures,
+    ``classes`` in the order of the logits; ``size`` (height, width) of the training images,
     in pixels; a channel's ``mean`` and ``std`` for pixels scaled to 0 .. 1; the ``recipe`` as
     resolved; ``fingerprints`` of the training's splits by name, where they are known.
     """
@@ -59,7 +59,7 @@ class ModelInfo(Mapping[str, Any]):
     def __post_init__(self) -> None:
         """Make all values plain ones, for they may come from NumPy or as lists.
 
-        Raises ``InputError`` for a size or a normalisation that no pictures can have.
+        Raises ``InputError`` for a size or a normalisation that no images can have.
         """
         try:
             plain = {

@@ -12,7 +12,7 @@ from ghostnet_small.nn.fold import reparameterize
 
 
 class Complexity(NamedTuple):
-    """Parameters, and multiply-accumulate operations (MACs) for one picture."""
+    """Parameters, and multiply-accumulate operations (MACs) for one image."""
 
     params: int
     macs: int
@@ -22,7 +22,7 @@ class Complexity(NamedTuple):
 
 
 def complexity(model: nn.Module, picture: tuple[int, int, int]) -> dict[str, Complexity]:
-    """Parameters and MACs for a picture ``(C, H, W)``, by stage, and ``total``.
+    """Parameters and MACs for an image ``(C, H, W)``, by stage, and ``total``.
 
     A stage is a direct child of the model, or of a sequence among those (``blocks.3``). A model
     with one child alone is a wrapper, and has that child's stages. Only convolutions and linears

@@ -31,7 +31,7 @@ def halved(x: Tensor) -> Tensor:
 class AttentionGate(nn.Module):
     """Long-range attention for a ghost module, 0 .. 1: ``(N, I, H, W) -> (N, O, H // 2, W // 2)``.
 
-    A 1x1, a 1x5 and a 5x1 convolution, each with batch norm, on the picture at half size;
+    A 1x1, a 1x5 and a 5x1 convolution, each with batch norm, on the image at half size;
     then a sigmoid. Where the input is smaller than 2x2 it is not halved.
 
     Source: arXiv:2211.12905, section 3.2 (decoupled fully connected attention).

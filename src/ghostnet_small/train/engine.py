@@ -1,6 +1,6 @@
 """The training engine: a loop over steps that can stop and go on anywhere, bit for bit.
 
-Everything random is a function of a seed and a count (the order of an epoch, a picture's view),
+Everything random is a function of a seed and a count (the order of an epoch, an image's view),
 so a checkpoint holds tensors and counters only.
 """
 
@@ -52,7 +52,7 @@ class Training:
     ``ask`` gives teachers' logits to a batch, for it to hold, where steps are recorded.
 
     Raises ``InputError`` where the batch is larger than the training split or leaves a single
-    picture to batch norm, or where a picture does not suit the augmentation.
+    image to batch norm, or where an image does not suit the augmentation.
     """
 
     def __init__(

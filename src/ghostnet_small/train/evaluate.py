@@ -14,7 +14,7 @@ from ghostnet_small.data.dataset import Split, normalize
 from ghostnet_small.train.processes import ALONE, Processes
 
 BATCH = 500
-# On a GPU, which a small network's batch of 500 leaves idle: of 32x32 pictures in colour.
+# On a GPU, which a small network's batch of 500 leaves idle: of 32x32 images in colour.
 BATCH_ON_GPU = 5000
 
 
@@ -45,10 +45,10 @@ def evaluate(
     processes: Processes = ALONE,
     mirrored: bool = False,
 ) -> Evaluation:
-    """Show every picture of ``split`` to ``model``; ``between`` runs before each batch.
+    """Show every image of ``split`` to ``model``; ``between`` runs before each batch.
 
     ``mirrored`` shows their mirror images, left for right. Several ``processes`` share the
-    pictures, and each gets the answers to all.
+    images, and each gets the answers to all.
 
     The model must be in evaluation mode; the split is moved to its device.
     """
@@ -76,7 +76,7 @@ def evaluate(
 
 
 def _at_once(split: Split, device: torch.device) -> int:
-    """How many pictures of ``split`` to show at once."""
+    """How many images of ``split`` to show at once."""
     if device.type != "cuda":
         return BATCH
     fit = BATCH_ON_GPU * 3 * 32 * 32 // math.prod(split.images.shape[1:])
@@ -84,7 +84,7 @@ def _at_once(split: Split, device: torch.device) -> int:
 
 
 def _answers(model: nn.Module, pictures: Tensor) -> Tensor:
-    """Of a network whose maps are too large for so many pictures, some at a time."""
+    """Of a network whose maps are too large for so many images, some at a time."""
     try:
         answers: Tensor = model(pictures)
         return answers
@@ -96,7 +96,7 @@ def _answers(model: nn.Module, pictures: Tensor) -> Tensor:
 
 
 def with_mirror(logits: Tensor, mirrored: Tensor, labels: Tensor) -> Evaluation:
-    """What the mean of the answers to pictures and to their mirror images is worth.
+    """What the mean of the answers to images and to their mirror images is worth.
 
     Flip averaging, test-time augmentation by two views: logits ``(N, K)`` are averaged. Source:
     arXiv:1409.1556, section 3.2, which averages the soft-max of both.

@@ -1,4 +1,4 @@
-"""What the steps of an epoch see: pictures in their order, augmented, mixed and cut into parts."""
+"""What the steps of an epoch see: images in their order, augmented, mixed and cut into parts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ghostnet_small.train.processes import Processes
 from ghostnet_small.train.settings import TrainSettings
 
 # On a GPU the views of many steps are made at once, for those of one are too few to keep it busy:
-# of so many pictures of 32x32 in colour, or as many bytes of larger ones.
+# of so many images of 32x32 in colour, or as many bytes of larger ones.
 AHEAD_BYTES = 8192 * 3 * 32 * 32
-ASKED = 2048  # pictures that teachers see at a time, when they are asked ahead
+ASKED = 2048  # images that teachers see at a time, when they are asked ahead
 
 
 class Share(NamedTuple):
-    """Where in an epoch's order this process's pictures of a step stand, how many make a part,
+    """Where in an epoch's order this process's images of a step stand, how many make a part,
     and how many ``pictures`` the whole step has."""
 
     places: slice
@@ -44,7 +44,7 @@ class Step:
 class Feed:
     """The training split, step by step; what a step holds follows from its number alone.
 
-    The pictures of a step are cut, in their order, into ``accumulate`` micro-batches for each
+    The images of a step are cut, in their order, into ``accumulate`` micro-batches for each
     process: the first of them for the first process, and so on.
 
     With ``ask`` teachers are asked ahead, where views are made ahead, and batches hold what it
@@ -81,7 +81,7 @@ class Feed:
             shuffle=self.settings.shuffle,
             sampler=self.settings.sampler,
         )
-        # A picture that comes again looks as in an epoch that will never be; an odd number of
+        # An image that comes again looks as in an epoch that will never be; an odd number of
         # epochs away, so that an alternating flip is the other way round.
         views = self.augment.view_of_epoch(epoch + repeat * (self.settings.epochs | 1))
         same = None if repeat.any() else self.augment.view_of_epoch(epoch)
@@ -95,7 +95,7 @@ class Feed:
             return taken(views, group) if same is None else same
 
         def rows() -> Iterator[Tensor]:
-            """What is read at once: pictures and, where they are mixed, their partners."""
+            """What is read at once: images and, where they are mixed, their partners."""
             for group in groups:
                 own = taken(order, group)
                 yield torch.cat((own, self._partners(own, view_of(group))))
@@ -112,7 +112,7 @@ class Feed:
                 start = stop
 
     def whole_view(self, view: int, size: int) -> Iterator[Batch]:
-        """Every picture of the split under ``view``, in the split's order, ``size`` at a time."""
+        """Every image of the split under ``view``, in the split's order, ``size`` at a time."""
 
         def rows() -> Iterator[Tensor]:
             for own in torch.arange(len(self.split), device=self.split.labels.device).split(size):
@@ -156,7 +156,7 @@ def _halves(read: Pictures) -> tuple[Pictures, Pictures]:
 
 
 def _cut(batch: Batch, size: int, start: int = 0, stop: int | None = None) -> list[Batch]:
-    """``batch`` from ``start`` to ``stop`` in parts of ``size`` pictures, the last one smaller
+    """``batch`` from ``start`` to ``stop`` in parts of ``size`` images, the last one smaller
     where they do not fit."""
     stop = len(batch.targets) if stop is None else stop
     return [

@@ -53,7 +53,7 @@ class Learner:
     def __call__(self, step: Step, rate: float) -> list[tuple[Tensor, Tensor, int]]:
         """A step at the learning ``rate``.
 
-        Gives the loss in nats, the number of right answers and that of pictures of each part.
+        Gives the loss in nats, the number of right answers and that of images of each part.
         """
         first = step.parts[0]
         if self.recorded is not None and self.recorded.takes(first):

@@ -16,8 +16,8 @@ def classification_report(logits: Tensor, labels: Tensor, classes: Sequence[str]
 
     Shapes: ``logits`` ``(N, K)`` and ``labels`` int64 ``(N,)`` on the CPU. ``per_class`` holds
     precision, recall and F1 in percent, 0 where a class was never answered or never asked for,
-    and the number of pictures. Balanced accuracy is the mean recall of the classes that have
-    pictures.
+    and the number of images. Balanced accuracy is the mean recall of the classes that have
+    images.
     """
     # scikit-learn takes a while to import, and training needs it at its end only.
     from sklearn.metrics import precision_recall_fscore_support
@@ -45,8 +45,8 @@ def classification_report(logits: Tensor, labels: Tensor, classes: Sequence[str]
 def calibration_error(logits: Tensor, labels: Tensor) -> float:
     """How far the top answer's probability is from its accuracy, 0 .. 1.
 
-    The pictures are sorted into 15 equal bins by that probability; the error is the mean over the
-    pictures of their bin's difference between mean probability and accuracy (ECE).
+    The images are sorted into 15 equal bins by that probability; the error is the mean over the
+    images of their bin's difference between mean probability and accuracy (ECE).
 
     Source: arXiv:1706.04599, section 2.
     """

@@ -17,9 +17,9 @@ class Batch:
     """What the engine shows an objective.
 
     Shapes: ``views`` uint8 ``(N, C, H, W)``, ``targets`` int64 ``(N,)``, ``index`` int64
-    ``(N,)`` (each picture's row in its source); ``view`` is the view number, one of them all or
-    int64 ``(N,)``. Where pictures are mixed, ``partner_targets`` int64 ``(N,)`` are the labels of
-    what was mixed in and ``share`` float32 ``(N,)`` is the weight of the picture's own label.
+    ``(N,)`` (each image's row in its source); ``view`` is the view number, one of them all or
+    int64 ``(N,)``. Where images are mixed, ``partner_targets`` int64 ``(N,)`` are the labels of
+    what was mixed in and ``share`` float32 ``(N,)`` is the weight of the image's own label.
     ``teacher_logits`` float32 ``(N, K)`` is what teachers say of the views, where they were asked
     ahead.
     """
@@ -41,11 +41,11 @@ def cross_entropy(label_smoothing: float = 0.0, class_weights: Tensor | None = N
     """Cross-entropy with the labels, of which ``label_smoothing`` is spread over all classes.
 
     With ``class_weights`` ``(K,)`` a label's cross-entropy, smoothing included, is multiplied by
-    the weight of that label. For mixed pictures those of both labels are added by their shares.
-    The mean is over the pictures, never over their weights, so that the losses of micro-batches
+    the weight of that label. For mixed images those of both labels are added by their shares.
+    The mean is over the images, never over their weights, so that the losses of micro-batches
     add up to that of their batch.
 
-    Source: arXiv:1512.00567, section 7; for mixed pictures arXiv:1710.09412, section 2.
+    Source: arXiv:1512.00567, section 7; for mixed images arXiv:1710.09412, section 2.
     """
 
     def of_each(logits: Tensor, targets: Tensor) -> Tensor:
@@ -72,9 +72,9 @@ def class_weights(
 ) -> Tensor | None:
     """The weight of each class in the loss, float32 ``(K,)`` on the CPU; ``None`` for "none".
 
-    "balanced" weighs a class by one over its number of pictures, numbers weigh as given; then all
-    are scaled so that their mean over the pictures of the training split, ``labels`` int64
-    ``(N,)``, is 1. A class without pictures has weight 1, which nothing uses.
+    "balanced" weighs a class by one over its number of images, numbers weigh as given; then all
+    are scaled so that their mean over the images of the training split, ``labels`` int64
+    ``(N,)``, is 1. A class without images has weight 1, which nothing uses.
 
     Raises ``InputError`` where there are not as many numbers as classes.
     """

@@ -53,7 +53,7 @@ class Processes:
     def average_statistics(self, model: nn.Module) -> None:
         """Give every process the mean over all processes of ``model``'s running statistics.
 
-        Each process has normalised pictures of its own, so their statistics differ; the mean is
+        Each process has normalised images of its own, so their statistics differ; the mean is
         as good an estimate for any of them, and of less variance. The weights are the same anyhow.
         """
 

@@ -81,7 +81,7 @@ class TrainingProgress:
         )
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """Write a finished epoch's line: loss and top-1 by split, pictures a second, time left."""
+        """Write a finished epoch's line: loss and top-1 by split, images a second, time left."""
         now = time.monotonic()
         if self.epochs_done == 0:
             self.epochs_began = now - row["seconds"]

@@ -66,7 +66,7 @@ class CudaGraphs:
         generator = torch.cuda.default_generators[torch.cuda.current_device()]
         kept = generator.clone_state()
         try:
-            # Other threads may read pictures ahead meanwhile.
+            # Other threads may read images ahead meanwhile.
             with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
                 found = work()
         except BaseException:
@@ -99,7 +99,7 @@ def recorder_for(
 
 
 class RecordedStep:
-    """``work``, a whole step on a batch, on batches of ``pictures`` pictures.
+    """``work``, a whole step on a batch, on batches of ``pictures`` images.
 
     The first three steps are taken as they are, the next one is recorded, and from then on the
     recording is replayed on each batch. It reads the batch and the learning rate from tensors that

@@ -1,6 +1,6 @@
 """Ways to compute a convolution, the moments of its input, and the gradients of both.
 
-Each way takes pictures ``(N, C, H, W)``, a kernel ``(G, Q, T)`` and a shift ``(G, Q)`` as in
+Each way takes images ``(N, C, H, W)``, a kernel ``(G, Q, T)`` and a shift ``(G, Q)`` as in
 ``branch_folding``. PyTorch's operations serve everywhere; the C kernels are faster.
 """
 

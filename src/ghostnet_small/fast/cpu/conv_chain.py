@@ -1,7 +1,7 @@
 """Convolutions with batch norms, one after another, by the C kernels.
 
 Attention gates, shortcuts, the stem and the last convolution are such chains. Each convolution's
-output is stored as it is and normalised where it is read, so no batch norm goes over the pictures
+output is stored as it is and normalised where it is read, so no batch norm goes over the images
 by itself. Exact up to rounding.
 """
 
@@ -72,7 +72,7 @@ def chain_of(
     size: tuple[int, int],
     activation: int = chains.NONE,
 ) -> Chain | None:
-    """The chain of ``layers`` over pictures like ``x`` but of ``size``; ``None`` where the kernels
+    """The chain of ``layers`` over images like ``x`` but of ``size``; ``None`` where the kernels
     cannot compute it. ``x`` must be ``calls.usable``."""
     h, w = size
     parts: list[ConvNorm] = []

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 
 class Part(Protocol):
-    """Of pictures ``(N, H, W, C)``, channels_last memory without gaps, to such pictures.
+    """Of images ``(N, H, W, C)``, channels_last memory without gaps, to such images.
 
     It is made for one run, and may remember of it what is no tensor.
     """

@@ -108,7 +108,7 @@ class Ghost:
 
 
 def ghost_of(ghost: GhostModule, x: Tensor, size: Size) -> Ghost | None:
-    """The part of ``ghost`` over pictures like ``x`` but of ``size``; ``None`` where there is none.
+    """The part of ``ghost`` over images like ``x`` but of ``size``; ``None`` where there is none.
 
     ``x`` must be ``calls.usable``."""
     convolution: nn.Module = ghost.primary
@@ -136,7 +136,7 @@ def ghost_of(ghost: GhostModule, x: Tensor, size: Size) -> Ghost | None:
 @functools.cache
 @torch.inference_mode(False)  # A cached inference tensor could never be saved for a backward pass.
 def _stretched(small: torch.Size, large: torch.Size) -> tuple[Tensor, Tensor]:
-    """Row and column, int32, of the small picture that each of the large one takes: nearest."""
+    """Row and column, int32, of the small image that each of the large one takes: nearest."""
     rows, columns = (
         nn.functional.interpolate(
             torch.arange(there, dtype=torch.float64)[None, None], size=here, mode="nearest"

@@ -1,7 +1,7 @@
 """Means and covariances of a convolution's input, and their gradients.
 
-Of the channels of a picture, for a pointwise convolution; of the nine taps of a 3x3 window with
-zeros around the picture, for a depth-wise one.
+Of the channels of an image, for a pointwise convolution; of the nine taps of a 3x3 window with
+zeros around the image, for a depth-wise one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def add_channel_slope(out: Tensor, x: Tensor, first: Tensor, second: Tensor) -> 
 def window_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Means ``(C, 9)`` and biased covariances ``(C, 9, 9)`` of the taps of zero-padded windows.
 
-    The second moment of two taps is the autocorrelation at their distance, over a picture
+    The second moment of two taps is the autocorrelation at their distance, over an image
     with zeros around it, less what windows centred just outside would add; those touch only
     the edges. ``sums`` holds, in order: the autocorrelation at lags (0..2, 0..2) and (0..2, -2..0);
     at lags 0..2 along the top, bottom, left and right edge; the squares of the corners; and the
@@ -144,7 +144,7 @@ def _constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor
     """Matrices from the sums of ``window_moments`` to the moments of the nine taps."""
     second = torch.zeros(SECOND, len(TAPS), len(TAPS), dtype=torch.float64)
     first = torch.zeros(FIRST, len(TAPS), dtype=torch.float64)
-    # Windows centred just above the picture see its top edge with their last row of taps.
+    # Windows centred just above the image see its top edge with their last row of taps.
     facing = {1: 0, -1: 1}
     for a, (row, column) in enumerate(TAPS):
         first[0, a] = 1

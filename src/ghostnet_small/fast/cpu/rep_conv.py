@@ -47,7 +47,7 @@ def merged_forward(rep: RepConv2d, x: Tensor) -> Tensor:
 
 
 def foldable(branches: Branches, x: Tensor) -> bool:
-    """Whether ``branches`` over pictures like ``x`` can be folded."""
+    """Whether ``branches`` over images like ``x`` can be folded."""
     return same_training(branches.norms) and x.dtype == branches.norms[0].weight.dtype
 
 
@@ -56,7 +56,7 @@ class Merged:
     """A convolution with the folded kernel, over so many windows, in the way given; and the size of
     its output. The branches' running statistics move on.
 
-    A ``Part``, of whatever memory ``way`` takes: pictures are ``(N, H, W, C)`` by their strides.
+    A ``Part``, of whatever memory ``way`` takes: images are ``(N, H, W, C)`` by their strides.
     """
 
     branches: Branches
@@ -97,7 +97,7 @@ class Merged:
 
 
 def merged_of(rep: RepConv2d, x: Tensor, size: tuple[int, int]) -> Merged | None:
-    """The part of ``rep`` over pictures like ``x`` but of ``size``; ``None`` if there is none."""
+    """The part of ``rep`` over images like ``x`` but of ``size``; ``None`` if there is none."""
     first = rep.branches[0]
     assert isinstance(first, ConvBN)
     branches = branches_of(rep)

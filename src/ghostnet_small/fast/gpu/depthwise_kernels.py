@@ -1,6 +1,6 @@
 """Triton kernels of depth-wise convolutions with several kernels at once: what ``layers`` launches.
 
-Maps are as in ``norm_kernels``; one of pictures has height times width pixels for each of them.
+Maps are as in ``norm_kernels``; one of images has height times width pixels for each of them.
 """
 
 # mypy: disable-error-code="import-untyped, import-not-found, assignment, var-annotated"
@@ -27,7 +27,7 @@ def _tap(
     width: tl.tensor,
     live: tl.tensor,
 ) -> Any:
-    """The row of a pixel, and whether it lies within the picture."""
+    """The row of a pixel, and whether it lies within the image."""
     inside = live & (top >= 0) & (top < height) & (left >= 0) & (left < width)
     return (picture * height + top) * width + left, inside
 
@@ -54,7 +54,7 @@ def convolve(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """``y``: the pictures convolved with each of ``FULL`` kernels, ``weights (FULL, C, taps)``; and
+    """``y``: the images convolved with each of ``FULL`` kernels, ``weights (FULL, C, taps)``; and
     behind those, with ``CENTRE``, what lies under the kernels' middle."""
     REAL = weights.dtype.element_ty
     channels = pairs * 2

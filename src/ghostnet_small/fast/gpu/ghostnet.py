@@ -110,7 +110,7 @@ class Ghost:
 
 
 class Attention:
-    """Squeeze-and-excitation; its two layers see one pixel a picture, in full precision."""
+    """Squeeze-and-excitation; its two layers see one pixel an image, in full precision."""
 
     def __init__(self, part: SqueezeExcite) -> None:
         self.layers = (part.reduce, part.expand)
@@ -243,7 +243,7 @@ class Features:
         return all(id(tensor) in found for tensor in ours)
 
     def forward(self, x: Tensor, dtype: torch.dtype, training: bool) -> tuple[Tensor, Size, Tape]:
-        """``(pixels, C)`` of pictures ``(N, C, H, W)``, and what ``backward`` needs."""
+        """``(pixels, C)`` of images ``(N, C, H, W)``, and what ``backward`` needs."""
         parameters, running = self.packed.gather(), self.running.gather()
         step = Step(parameters, parameters.to(dtype), running, training)
         size = Size(len(x), x.shape[2], x.shape[3])
@@ -278,7 +278,7 @@ class Features:
 
 
 class FeaturesFunction(torch.autograd.Function):
-    """Takes the pictures, the precision, ``Features`` and its parameters."""
+    """Takes the images, the precision, ``Features`` and its parameters."""
 
     @staticmethod
     def forward(

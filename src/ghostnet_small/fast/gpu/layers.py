@@ -156,7 +156,7 @@ class Depthwise:
         more: Map | None = None,
         sum: Map | None = None,
     ) -> Kept:
-        """Fill ``out`` and ``sum`` as ``Norms`` does, from pictures of ``size``."""
+        """Fill ``out`` and ``sum`` as ``Norms`` does, from images of ``size``."""
         after = self.out_size(size)
         columns = (self.full + self.picks) * self.channels
         y = x.base.new_empty(after.pixels, columns)

@@ -183,7 +183,7 @@ def means(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """``out (N, C)``, the mean of a picture's channel; ``program_id`` 1 is the picture."""
+    """``out (N, C)``, the mean of an image's channel; ``program_id`` 1 is the image."""
     channels = pairs * 2
     c = (tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
@@ -232,7 +232,7 @@ def excite_sums(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """``dv (N, C)``, the gradient of ``v`` in ``excite``; ``program_id`` 1 is the picture."""
+    """``dv (N, C)``, the gradient of ``v`` in ``excite``; ``program_id`` 1 is the image."""
     channels = pairs * 2
     c = (tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
     total = tl.zeros((ROWS, COLUMNS), tl.float32)

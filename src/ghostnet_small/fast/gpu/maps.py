@@ -36,7 +36,7 @@ class Map(NamedTuple):
 
 
 class Size(NamedTuple):
-    """Pictures, and the pixels of each."""
+    """Images, and the pixels of each."""
 
     pictures: int
     height: int
@@ -44,7 +44,7 @@ class Size(NamedTuple):
 
     @property
     def pixels(self) -> int:
-        """Of all pictures."""
+        """Of all images."""
         return self.pictures * self.height * self.width
 
     @property
@@ -79,7 +79,7 @@ def grid(rows: int, columns: int, most: int | None = None) -> tuple[int]:
 
 
 def patches(x: Tensor, kernel: int, dtype: torch.dtype) -> Tensor:
-    """What a ``kernel x kernel`` convolution of stride 1 sees of pictures ``(N, C, H, W)``.
+    """What a ``kernel x kernel`` convolution of stride 1 sees of images ``(N, C, H, W)``.
 
     Shape ``(N * H * W, K)``: tap by tap the channels, then zeros up to a multiple of 16.
     """
@@ -100,7 +100,7 @@ def pool(x: Tensor, size: Size) -> Tensor:
 
 
 def add_pool_slope(grad: Tensor, dx: Tensor, size: Size) -> None:
-    """Add to ``dx`` the gradient through ``pool``, of pictures of ``size``."""
+    """Add to ``dx`` the gradient through ``pool``, of images of ``size``."""
     map_kernels.add_pool_slope[grid(*dx.shape)](
         grad, dx, *size, dx.shape[1] // 2, **tile(dx.shape[1])
     )
@@ -143,7 +143,7 @@ def _by_picture(x: Tensor, pictures: int) -> tuple[tuple[int, int], dict[str, in
 
 
 def means(x: Tensor, size: Size) -> Tensor:
-    """The mean of each picture's channels ``(N, C)``."""
+    """The mean of each image's channels ``(N, C)``."""
     real = real_of(x.dtype)
     out = torch.empty(size.pictures, x.shape[1], dtype=real, device=x.device)
     programs, shape = _by_picture(x, size.pictures)

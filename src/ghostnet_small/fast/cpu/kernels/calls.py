@@ -58,7 +58,7 @@ def call(name: str, like: Tensor, *arguments: object) -> None:
 
 
 def dims(x: Tensor) -> tuple[ctypes.c_int64, int, int, int]:
-    """Of pictures ``(N, H, W, C)``, as the kernels take it."""
+    """Of images ``(N, H, W, C)``, as the kernels take it."""
     n, h, w, c = x.shape
     return long(n), h, w, c
 

@@ -1,6 +1,6 @@
 """Convolutions with batch norms behind them, one after another, by the C kernels.
 
-Pictures are ``(N, H, W, C)`` without gaps. All tensors of a call have one dtype, float32 or
+Images are ``(N, H, W, C)`` without gaps. All tensors of a call have one dtype, float32 or
 float64.
 """
 

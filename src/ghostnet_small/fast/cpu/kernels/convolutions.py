@@ -1,6 +1,6 @@
 """1x1 and depth-wise convolutions, their gradients and moments by the C kernels.
 
-Pictures are ``(N, H, W, C)`` and rows ``(P, C)``, channels side by side; where it says *slice*,
+Images are ``(N, H, W, C)`` and rows ``(P, C)``, channels side by side; where it says *slice*,
 they may be some of the channels of a wider tensor. All tensors of a call have one dtype, float32
 or float64.
 """
@@ -84,7 +84,7 @@ def pointwise_gradient(grad: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 def window_moments(x: Tensor, size: Size, stride: int) -> tuple[Tensor, Tensor]:
     """Means ``(C, T)`` and biased covariances ``(C, T, T)`` of a slice's windows of T taps.
 
-    Windows are of a ``size`` in ``SIZES`` with zeros around the picture, half a window wide.
+    Windows are of a ``size`` in ``SIZES`` with zeros around the image, half a window wide.
     """
     channels, taps = x.shape[3], size[0] * size[1]
     means, covariances = x.new_empty(channels, taps), x.new_empty(channels, taps, taps)

@@ -1,6 +1,6 @@
 """Ghost modules and squeeze-and-excitation by the C kernels.
 
-Pictures are ``(N, H, W, C)`` without gaps. All tensors of a call have one dtype, float32 or
+Images are ``(N, H, W, C)`` without gaps. All tensors of a call have one dtype, float32 or
 float64.
 """
 
@@ -187,7 +187,7 @@ def squeeze_excite(
     x: Tensor, reduce: Tensor, less: Tensor, expand: Tensor, more: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """``nn.bottleneck.squeeze_excite``, weights ``(hidden, C)`` and ``(C, hidden)``; besides the
-    output each picture's means ``(N, C)``, and behind the ReLU ``(N, hidden)`` and before the hard
+    output each image's means ``(N, C)``, and behind the ReLU ``(N, hidden)`` and before the hard
     sigmoid, 3 added, ``(N, C)``."""
     n, h, w, c = x.shape
     hidden = len(reduce)
@@ -216,7 +216,7 @@ def squeeze_excite(
 def squeeze_excite_gradient(
     grad: Tensor, x: Tensor, reduce: Tensor, expand: Tensor, between: Tensor, shifted: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of ``x``, and of each picture those before the hard sigmoid ``(N, C)`` and
+    """The gradients of ``x``, and of each image those before the hard sigmoid ``(N, C)`` and
     before the ReLU ``(N, hidden)``."""
     n, h, w, c = x.shape
     out, of_shifted, of_between = (torch.empty_like(like) for like in (x, shifted, between))
@@ -241,7 +241,7 @@ def squeeze_excite_gradient(
 
 
 def halve(x: Tensor) -> Tensor:
-    """Pictures at half size, each pixel the mean of four; an odd edge is left out."""
+    """Images at half size, each pixel the mean of four; an odd edge is left out."""
     n, h, w, c = x.shape
     out = x.new_empty(n, h // 2, w // 2, c)
     call("halve_pictures", x, x, *dims(x), out)
