@@ -1,4 +1,4 @@
-"""What a student is trained on: the labels, and what its teachers say."""
+"""The objective of a student: the loss of the labels and of its teachers' logits and maps."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ghostnet_small.distill.targets import Targets
 from ghostnet_small.train.objective import Batch, Objective
 
 LogitLoss = Callable[[Tensor, Tensor, Batch], Tensor]
-"""Logits of student and teacher ``(N, K)``, and their batch, to nats."""
+"""A function of student and teacher logits ``(N, K)`` and their batch; returns nats."""
 
 
 def logit_loss(settings: DistillSettings) -> LogitLoss:
-    """The loss that ``settings`` name, at their temperature and weights."""
+    """Return the loss that ``settings`` name, with their temperature and weights."""
     temperature = settings.temperature
 
     def kd(student: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
@@ -53,8 +53,8 @@ def logit_loss(settings: DistillSettings) -> LogitLoss:
 def distillation(
     labels: Objective, targets: Targets, settings: DistillSettings, maps: MapLosses | None = None
 ) -> Objective:
-    """``ce_weight`` times the loss of the ``labels``, ``kd_weight`` times that of the targets, and
-    that of the ``maps``.
+    """Return the sum of ``ce_weight`` times the loss of the ``labels``, ``kd_weight`` times that of
+    the targets, and that of the ``maps``.
 
     Source: arXiv:1503.02531, section 2.
     """
@@ -66,7 +66,7 @@ def distillation(
             loss = loss + settings.ce_weight * labels(logits, batch)
         said = batch.teacher_logits
         if said is None and (settings.kd_weight or maps is not None):
-            said = targets(batch)  # which gives the teacher's maps, too
+            said = targets(batch)  # also fills the teacher's maps
         if settings.kd_weight:
             assert said is not None
             loss = loss + settings.kd_weight * compare(logits, said, batch)
