@@ -112,7 +112,7 @@ def test_maps_that_do_not_fit_are_refused(loss: Any) -> None:
         for pair in ((good, wrong), (wrong, good)):
             with pytest.raises(InputError, match=r"must be floating \(N, C, H, W\)"):
                 loss(*pair)
-    with pytest.raises(InputError, match="of 2 pictures and teacher_map of 1; show both"):
+    with pytest.raises(InputError, match="of 2 images and teacher_map of 1; give both"):
         loss(good, good[:1])
 
 

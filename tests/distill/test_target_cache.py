@@ -163,7 +163,7 @@ def test_the_order_of_a_key_does_not_matter_and_its_values_do() -> None:
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     cache = make_cache(tmp_path, views=1)
-    refused(cache.check, str(tmp_path), "holds files and no targets", "distill.cache")
+    refused(cache.check, str(tmp_path), "holds other files than targets", "distill.cache")
     assert files(tmp_path) == {"notes.txt": b"mine"}
 
 

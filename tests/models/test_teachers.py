@@ -260,7 +260,7 @@ def test_what_cannot_be_made_says_so(name: str, words: dict[str, Any], said: str
 def test_pictures_that_do_not_suit(monkeypatch: pytest.MonkeyPatch) -> None:
     vgg = make("vgg13_bn").train()
     vgg.check_size(32, 32)
-    with pytest.raises(InputError, match=r"pictures of 40x31 are too small for vgg13_bn.*data\.si"):
+    with pytest.raises(InputError, match=r"images of 40x31 are too small for vgg13_bn.*data\.si"):
         vgg.check_size(31, 40)
     assert all(part.training for part in vgg.modules())
     with pytest.raises(InputError, match=r"512x513 are too large for vgg13_bn.*data\.size"):

@@ -205,7 +205,7 @@ def test_a_path_without_weights(tmp_path: Path, what: str) -> None:
 def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
     model = gns.create_model("ghostnetv3_small", width=0.1, num_classes=3, in_channels=1)
     for changes, said in (
-        ({"classes": ("cat", "dog")}, "info.classes has 2 names, and the model answers with 3"),
+        ({"classes": ("cat", "dog")}, "info.classes has 2 names, and the model has 3"),
         ({"mean": (0.5,) * 3, "std": (1.0,) * 3}, "have 3 values, and the model takes 1"),
     ):
         with pytest.raises(InputError, match=said):

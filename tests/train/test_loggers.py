@@ -201,7 +201,7 @@ def test_a_logger_that_fails_costs_no_run(
     settings = dict(zip((word[2:] for word in WORDS[::2]), WORDS[1::2], strict=True))
     with caplog.at_level(logging.WARNING, "ghostnet_small"):
         run = gns.train(out=tmp_path / "run", log=["tensorboard", "trackio"], settings=settings)
-    assert "train.log tensorboard failed, the run goes on without it: the disk is full" in (
+    assert "train.log tensorboard failed, the run continues without it: the disk is full" in (
         caplog.text
     )
     assert len(run.history) == 2

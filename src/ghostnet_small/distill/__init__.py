@@ -1,6 +1,6 @@
-"""Distillation: what a student loses against its teachers, in logits and in feature maps.
+"""Distillation: losses between a student and its teachers, in logits and in feature maps.
 
-It knows tensors and modules, never which networks they come from.
+It handles tensors and modules, and is independent of the networks that they come from.
 """
 
 from ghostnet_small.callable_package import make_callable

@@ -1,4 +1,4 @@
-"""What a student is trained on: the labels, and what its teachers say."""
+"""The objective of a student: the loss of the labels and of its teachers' logits and maps."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ghostnet_small.train.objective import Batch, Objective
 def distillation(
     labels: Objective, targets: Targets, settings: DistillSettings, maps: MapLosses | None = None
 ) -> Objective:
-    """``ce_weight`` times the loss of the ``labels``, ``kd_weight`` times that of the targets, and
-    that of the ``maps``.
+    """Return the sum of ``ce_weight`` times the loss of the ``labels``, ``kd_weight`` times that of
+    the targets, and that of the ``maps``.
 
     Source: arXiv:1503.02531, section 2.
     """
@@ -27,7 +27,7 @@ def distillation(
             loss = loss + settings.ce_weight * labels(logits, batch)
         said = batch.teacher_logits
         if said is None and (settings.kd_weight or maps is not None):
-            said = targets(batch)  # which gives the teacher's maps, too
+            said = targets(batch)  # also fills the teacher's maps
         if settings.kd_weight:
             assert said is not None
             loss = loss + settings.kd_weight * compare(logits, said, batch.targets, settings)

@@ -20,12 +20,12 @@ from ghostnet_small.distill.teacher import Teacher
 
 
 class MapLosses:
-    """What the maps of the last forward of ``student`` lose against those of ``teacher``.
+    """The losses between the maps of the last forward of ``student`` and those of ``teacher``.
 
-    ``adapters`` is what has to be trained with the student, and thrown away after it: for each
-    hint a 1x1 convolution where the channels differ. ``picture`` is ``(C, H, W)``.
+    ``adapters`` are trained with the student, and discarded afterwards: for each hint a 1x1
+    convolution where the channels differ. ``picture`` is the shape ``(C, H, W)`` of an image.
 
-    Raises ``InputError`` where one of them has no module of a name, or that puts out no map.
+    Raises ``InputError`` where a network has no module of a given name, or it outputs no map.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class MapLosses:
         self.teacher_taps = Taps(teacher.network, theirs)
 
     def __call__(self) -> Tensor:
-        """The weighted losses of all pairs; both networks must have seen the batch."""
+        """Return the weighted losses of all pairs; both networks must have seen the batch."""
         ours, theirs = self.student_taps.take(), self.teacher_taps.take()
         losses = [
             self.attention_weight * attention_transfer_loss(ours[own], theirs[other])

@@ -1,4 +1,4 @@
-"""What a student's feature maps ``(N, C, H, W)`` lose against a teacher's, and how to get at them.
+"""Losses between feature maps ``(N, C, H, W)`` of student and teacher, and taps that read maps.
 
 The losses are means over the batch and send no gradient to the teacher. Where the maps' heights
 or widths differ, the larger one is average-pooled to the smaller. They have no unit.
@@ -18,7 +18,7 @@ from ghostnet_small.errors import InputError, nearest
 
 
 def attention_map(feature_map: Tensor) -> Tensor:
-    """Where a map is strong: ``(N, C, H, W) -> (N, H, W)``, each picture's of length 1.
+    """Return the attention map ``(N, C, H, W) -> (N, H, W)``, of length 1 for each image.
 
     The mean over the channels of the squares, divided by its Euclidean norm; zeros stay zeros.
 
@@ -32,25 +32,25 @@ def attention_map(feature_map: Tensor) -> Tensor:
 
 
 def attention_transfer_loss(student_map: Tensor, teacher_map: Tensor) -> Tensor:
-    """The mean squared difference of the attention maps of two ``(N, C, H, W)``.
+    """Return the mean squared difference of the attention maps of two ``(N, C, H, W)``.
 
-    The channels may differ. A value is at most 2 / (H W), so this loss wants a large weight: the
+    The channels may differ. A value is at most 2 / (H W), so this loss needs a large weight: the
     authors' is 1000.
 
-    Raises ``InputError`` where the maps are not floating ``(N, C, H, W)`` of as many pictures.
+    Raises ``InputError`` where the maps are not floating ``(N, C, H, W)`` of as many images.
 
     Source: arXiv:1612.03928, section 3.1.
-    Differs from the paper: squared norms, and their mean over places, as in the authors' code.
+    Differs from the paper: squared norms, and their mean over positions, as in the authors' code.
     """
     student, teacher = _of_one_size(student_map, teacher_map)
     return (attention_map(student) - attention_map(teacher)).square().mean()
 
 
 def hint_loss(student_map: Tensor, teacher_map: Tensor) -> Tensor:
-    """The mean squared difference of two feature maps ``(N, C, H, W)``.
+    """Return the mean squared difference of two feature maps ``(N, C, H, W)``.
 
-    Raises ``InputError`` where the maps are not floating ``(N, C, H, W)`` of as many pictures and
-    channels; ``make_adapter`` gives the student's map the teacher's channels.
+    Raises ``InputError`` where the maps are not floating ``(N, C, H, W)`` of the same numbers of
+    images and channels; ``make_adapter`` gives the student's map the teacher's channels.
 
     Source: arXiv:1412.6550, section 2.2.
     Differs from the paper: the mean over all elements, not half of their sum; an adapter keeps
@@ -66,10 +66,10 @@ def hint_loss(student_map: Tensor, teacher_map: Tensor) -> Tensor:
 
 
 def make_adapter(student_channels: int, teacher_channels: int) -> nn.Module:
-    """``(N, student_channels, H, W) -> (N, teacher_channels, H, W)``.
+    """Return an adapter ``(N, student_channels, H, W) -> (N, teacher_channels, H, W)``.
 
-    A 1x1 convolution without bias, to be trained with the student; an identity where the channels
-    are as many.
+    It is a 1x1 convolution without bias, to be trained with the student, or an identity where the
+    numbers of channels are equal.
 
     Raises ``InputError`` for fewer than one channel.
     """
@@ -83,18 +83,18 @@ def make_adapter(student_channels: int, teacher_channels: int) -> nn.Module:
 
 
 class Taps:
-    """Keeps what named sub-modules of a model put out, until it is taken.
+    """A store of the outputs of a model's named sub-modules, until they are taken.
 
     ``names`` are those of ``model.named_modules()``, such as ``blocks.3``. Outputs keep their
-    gradient's history, and with it memory, until ``take`` or the next forward of the model; of a
-    module that runs several times in one forward the last output counts. Copies of the model do
-    not report here. A model pickled whole has to be without taps: ``remove`` them first.
+    gradient's history, and with it memory, until ``take`` or the next forward of the model; for a
+    module that runs several times in one forward, the last output is kept. Copies of the model are
+    not tapped. ``remove`` the taps before you pickle the whole model.
 
-    Raises ``InputError`` for a name that the model has not.
+    Raises ``InputError`` for a name that the model does not have.
     """
 
     def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
-        # Without the duplicates that a module with two names would otherwise hide.
+        # With duplicates: otherwise a module with two names would be known by only one.
         known = dict(model.named_modules(remove_duplicate=False))
         known.pop("")
         for name in names:
@@ -108,9 +108,9 @@ class Taps:
             self._hooks.append(known[name].register_forward_hook(hook))
 
     def take(self) -> dict[str, Tensor]:
-        """The outputs ``(N, C, H, W)`` of the last forward by name, which are then forgotten.
+        """Return the outputs ``(N, C, H, W)`` of the last forward by name, and forget them.
 
-        Raises ``InputError`` where a module gave nothing, or no tensor of four dimensions.
+        Raises ``InputError`` where a module has no output, or not a tensor of four dimensions.
         """
         outputs, self._outputs = self._outputs, {}
         for name in self.names:
@@ -127,17 +127,17 @@ class Taps:
         return {name: outputs[name] for name in self.names}
 
     def remove(self) -> None:
-        """Leave the model as it was before; what was not taken is forgotten."""
+        """Remove the taps from the model, and forget outputs that were not taken."""
         for hook in self._hooks:
             hook.remove()
         self._hooks, self._outputs = [], {}
 
-    # A deep copy of the model, such as that of a moving average, has the same hooks; hence they
-    # ask whose forward it is.
+    # A deep copy of the model, such as that of a moving average, has the same hooks, so they
+    # check which model runs.
     def _forget_hook(self, model: nn.Module) -> Any:
         def forget(module: nn.Module, _: Any) -> None:
             if module is model:
-                # Else a module that is skipped this time would show what it gave before.
+                # Otherwise a module that is skipped this time would keep its earlier output.
                 self._outputs = {}
 
         return forget
@@ -153,9 +153,9 @@ class Taps:
 def channels_of(
     model: nn.Module, names: Sequence[str], picture_shape: tuple[int, int, int]
 ) -> dict[str, int]:
-    """The channels that named sub-modules put out for a picture ``(C, H, W)``.
+    """Return the output channels of named sub-modules for an image ``(C, H, W)``.
 
-    Runs the model once, without gradient and in evaluation mode, and leaves it as it was.
+    Runs the model once, without gradient and in evaluation mode, and then restores its mode.
 
     Raises ``InputError`` as ``Taps`` and its ``take`` do.
     """
@@ -182,13 +182,13 @@ def _check_map(feature_map: Tensor) -> None:
 
 
 def _of_one_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Both maps in float32 at least and of one height and width, the teacher's detached."""
+    """Return both maps in at least float32 and of one height and width, the teacher's detached."""
     _check_map(student)
     _check_map(teacher)
     if len(student) != len(teacher):
         raise InputError(
-            f"student_map is of {len(student)} pictures and teacher_map of {len(teacher)}; show "
-            "both models the same batch"
+            f"student_map is of {len(student)} images and teacher_map of {len(teacher)}; give both "
+            "models the same batch"
         )
     height, width = (min(student.shape[i], teacher.shape[i]) for i in (2, 3))
 
@@ -207,8 +207,8 @@ def _kind(output: Any) -> str:
 
 
 def _unknown(name: str, known: list[str], most: int = 10) -> str:
-    """What to say about a name that the model has not."""
-    # The outer modules first: their names say how the others begin.
+    """Return the message about a name that the model does not have."""
+    # The outer modules first: their names are prefixes of the others.
     some = sorted(known, key=lambda known_name: known_name.count("."))[:most]
     hint = f"; {nearest(name, known)}, of {', '.join(some)}" if known else ", nor any other"
     return f"the model has no module {name!r}{hint}{', ...' if len(known) > most else ''}"

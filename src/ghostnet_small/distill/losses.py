@@ -1,8 +1,8 @@
-"""What a student's logits lose against a teacher's: pure functions of ``(N, K)`` tensors.
+"""Losses between student and teacher logits: pure functions of ``(N, K)`` tensors.
 
 All losses are means over the batch, send no gradient to the teacher and compute in float32 where
-the logits are of half precision. Where nothing else is said, a loss carries the factor T^2 of
-arXiv:1503.02531, section 2, by which its gradient keeps its size while the temperature T grows.
+the logits are of half precision. Unless noted otherwise, a loss has the factor T^2 of
+arXiv:1503.02531, section 2, which keeps the size of its gradient while the temperature T grows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Mean = Literal["probabilities", "logits"]
 
 
 def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 4.0) -> Tensor:
-    """``T^2 KL(softmax(t / T) || softmax(s / T))`` of logits ``(N, K)``, in nats.
+    """Return ``T^2 KL(softmax(t / T) || softmax(s / T))`` of logits ``(N, K)``, in nats.
 
     Raises ``InputError`` where the logits are not floating ``(N, K)`` of one shape, or where the
     temperature is not a number above 0.
@@ -44,10 +44,11 @@ def dkd_loss(
     target_weight: float = 1.0,
     nontarget_weight: float = 8.0,
 ) -> Tensor:
-    """Decoupled distillation of logits ``(N, K)`` with labels ``targets`` int64 ``(N,)``, in nats.
+    """Return the decoupled loss of logits ``(N, K)``, labels ``targets`` int64 ``(N,)``, in nats.
 
-    ``target_weight`` times the divergence of "the target or not" (TCKD) plus ``nontarget_weight``
-    times that among the other classes (NCKD), times T^2 both. ``kd_loss`` is the same with a
+    It is ``target_weight`` times the divergence of "the target or not" (TCKD) plus
+    ``nontarget_weight`` times that among the other classes (NCKD), both times T^2.
+    ``kd_loss`` is the same with a
     ``nontarget_weight`` of one minus the teacher's softened probability of the target, row by row.
 
     Raises ``InputError`` as ``kd_loss`` does, and where there are fewer than 2 classes or the
@@ -59,7 +60,7 @@ def dkd_loss(
     if targets.dtype != torch.int64 or targets.shape != student.shape[:1]:
         raise InputError(
             f"targets are {_described(targets)} for {len(student)} rows of logits; they must be "
-            "int64 (N,), one class number a row: for mixed pictures use another loss"
+            "int64 (N,), one class number per row: for mixed images use another loss"
         )
     student_pair, student_rest = _decoupled(student / temperature, targets)
     teacher_pair, teacher_rest = _decoupled(teacher / temperature, targets)
@@ -76,15 +77,15 @@ def dist_loss(
     inter_weight: float = 1.0,
     intra_weight: float = 1.0,
 ) -> Tensor:
-    """T^2 times one minus the correlation of softened probabilities, by rows and by columns.
+    """Return T^2 times one minus the correlation of softened probabilities, by rows and columns.
 
-    Logits are ``(N, K)``. ``inter_weight`` goes with the correlation of each row (the classes of a
-    picture), ``intra_weight`` with that of each column (a class over the batch); no unit. The
+    Logits are ``(N, K)``. ``inter_weight`` is for the correlation of each row (the classes of an
+    image), ``intra_weight`` for that of each column (a class over the batch); no unit. The
     second depends on how a batch is cut. A row or column that is constant up to rounding has the
-    correlation 0 and sends no gradient, for that would be without bound.
+    correlation 0 and sends no gradient, which would be unbounded.
 
-    A correlation does not shrink as T grows, so here T^2 makes the loss heavier: at T = 4 it is
-    up to 16 (1 - r) for each of the two, with gradients to match.
+    A correlation does not shrink as T grows, so here T^2 increases the loss: at T = 4 it is
+    up to 16 (1 - r) for each of the two, and the gradients grow alike.
 
     Raises ``InputError`` as ``kd_loss`` does, and where there are fewer than 2 classes.
 
@@ -101,11 +102,11 @@ def dist_loss(
 def logit_standardized_kd_loss(
     student_logits: Tensor, teacher_logits: Tensor, temperature: float = 2.0
 ) -> Tensor:
-    """``kd_loss`` of z-scores: each row of ``(N, K)`` less its mean, by its deviation; in nats.
+    """Return ``kd_loss`` of z-scores, rows ``(N, K)`` minus mean, over deviation, in nats.
 
     Neither the scale nor the shift of a row matters. A row that is constant up to rounding counts
-    as all zeros, which is the uniform distribution, and sends no gradient, for that would be
-    without bound. The authors weigh this loss by 9, beside a cross-entropy weighed by 0.1.
+    as all zeros, which is the uniform distribution, and sends no gradient, which would be
+    unbounded. The authors weight this loss by 9 and the cross-entropy by 0.1.
 
     Raises ``InputError`` as ``kd_loss`` does, and where there are fewer than 2 classes.
 
@@ -125,16 +126,17 @@ def ensemble_logits(
     weights: Sequence[float] | None = None,
     temperature: float,
 ) -> Tensor:
-    """The logits ``(N, K)`` of several teachers as those of one, without a gradient.
+    """Return the combined logits ``(N, K)`` of several teachers, without a gradient.
 
-    "probabilities": the softmax of the answer by T is the mean of the teachers' softened
+    "probabilities": the softmax of the result by T is the mean of the teachers' softened
     probabilities. "logits": the mean of the logits, as in arXiv:2509.12380; T is not used, and a
-    teacher with large logits counts for more. ``weights``, one a teacher, are scaled to sum 1;
-    without them all count alike. One teacher alone comes back as it is, up to a shift of each row.
+    teacher with large logits has more weight. ``weights``, one per teacher, are scaled to sum 1;
+    without them all teachers have equal weight. The logits of a single teacher are returned
+    unchanged, up to a shift of each row.
 
-    Raises ``InputError`` for no teacher, logits that are not floating ``(N, K)`` of one shape,
-    another ``mean``, weights that are not one number from 0 a teacher with a sum above 0, or a
-    temperature that is not a number above 0.
+    Raises ``InputError`` for no teacher, logits that are not floating ``(N, K)`` of one shape, an
+    unknown ``mean``, weights that are not one number of at least 0 per teacher with a sum above 0,
+    or a temperature that is not a number above 0.
     """
     if mean not in get_args(Mean):
         raise InputError(
@@ -154,9 +156,9 @@ def ensemble_logits(
 
 
 def target_entropy(logits: Tensor, temperature: float) -> Tensor:
-    """The entropy of the softened probabilities of each row, in nats: ``(N, K) -> (N,)``.
+    """Return the entropy of the softened probabilities by row, in nats: ``(N, K) -> (N,)``.
 
-    From 0, where the row says no more than a label does, to ``log(K)``.
+    It is 0 where a row contains no more than a label, and at most ``log(K)``.
 
     Raises ``InputError`` as ``kd_loss`` does.
     """
@@ -166,7 +168,7 @@ def target_entropy(logits: Tensor, temperature: float) -> Tensor:
 
 
 def share_above(logits: Tensor, temperature: float, threshold: float = 0.98) -> float:
-    """The share of the rows of ``(N, K)`` whose largest softened probability is above a threshold.
+    """Return the share of rows ``(N, K)`` whose top softened probability is above ``threshold``.
 
     Raises ``InputError`` as ``kd_loss`` does, and for a threshold that is not within 0 and 1.
     """
@@ -179,7 +181,7 @@ def share_above(logits: Tensor, temperature: float, threshold: float = 0.98) -> 
 def _checked(
     student: Tensor, teacher: Tensor, temperature: float, *, classes: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """Both logits in float32 at least, the teacher's detached, once all is known to fit."""
+    """Check the arguments; return both logits in at least float32, the teacher's detached."""
     if not (_is_number(temperature) and temperature > 0):
         raise InputError(
             f"temperature is {temperature!r:.40}; it must be a number above 0, such as 1.0 or 4.0"
@@ -188,12 +190,12 @@ def _checked(
         if not logits.is_floating_point() or logits.ndim != 2 or logits.numel() == 0:
             raise InputError(
                 f"logits are {_described(logits)}; they must be floating (N, K), a row for each "
-                "picture and a column for each class"
+                "image and a column for each class"
             )
     if student.shape != teacher.shape:
         raise InputError(
             f"logits are {tuple(student.shape)} and {tuple(teacher.shape)}; they must have one "
-            "shape (N, K): give all models the same pictures and as many classes"
+            "shape (N, K): give all models the same images and the same number of classes"
         )
     if student.shape[1] < classes:
         raise InputError(
@@ -204,7 +206,7 @@ def _checked(
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """``x``, in float32 where it is of half precision."""
+    """Return ``x``, in float32 where it is of half precision."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -218,7 +220,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _shares(weights: Sequence[float] | None, count: int) -> list[float]:
-    """``weights`` by their sum."""
+    """Return ``weights`` divided by their sum."""
     given = [1.0] * count if weights is None else list(weights)
     fit = len(given) == count and all(_is_number(weight) and weight >= 0 for weight in given)
     total = math.fsum(given) if fit else 0.0
@@ -231,15 +233,15 @@ def _shares(weights: Sequence[float] | None, count: int) -> list[float]:
 
 
 def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """``KL(softmax(teacher) || softmax(student))`` over the columns, the mean over the rows."""
-    # With the teacher's logarithms, a probability that underflows to 0 counts for 0 and not NaN.
+    """Return ``KL(softmax(teacher) || softmax(student))`` over columns, the mean over rows."""
+    # With the teacher's logarithms, a probability that underflows to 0 gives 0 and not NaN.
     return functional.kl_div(
         student.log_softmax(1), teacher.log_softmax(1), reduction="batchmean", log_target=True
     )
 
 
 def _decoupled(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits ``(N, 2)`` of the target against all others, and ``(N, K - 1)`` of the others."""
+    """Return logits ``(N, 2)`` of target against others, and ``(N, K - 1)`` of the others."""
     others = torch.arange(logits.shape[1] - 1, device=logits.device)
     # Left out by position: a target hidden behind -inf would give 0 * inf in the divergence.
     rest = logits.gather(1, others + (others >= targets[:, None]).long())
@@ -248,9 +250,9 @@ def _decoupled(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _deviations(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Each row less its mean, the length of that ``(rows, 1)``, and whether it is more than noise.
+    """Return each row minus its mean, its length ``(rows, 1)``, and whether it exceeds noise.
 
-    Noise is what the rounding of the row's numbers can add up to.
+    Noise is the most that the rounding of the row's numbers can add up to.
     """
     deviation = x - x.mean(1, keepdim=True)
     length = deviation.norm(dim=1, keepdim=True)
@@ -259,17 +261,17 @@ def _deviations(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Pearson's correlation of each row of ``a`` with that of ``b``: ``(rows,)``."""
+    """Return Pearson's correlation ``(rows,)`` of each row of ``a`` with that of ``b``."""
     a, a_length, a_varies = _deviations(a)
     b, b_length, b_varies = _deviations(b)
-    # Lengths below this belong to classes that nobody expects; their product could become 0.
+    # Lengths below this belong to classes of almost no probability; their product could become 0.
     lengths = a_length.clamp_min(1e-8) * b_length.clamp_min(1e-8)
     return torch.where(a_varies & b_varies, (a * b).sum(1, keepdim=True) / lengths, 0).squeeze(1)
 
 
 def _standardized(logits: Tensor) -> Tensor:
     deviation, length, varies = _deviations(logits)
-    # The division has to be a safe one even where it is not used: NaN times 0 is NaN backwards.
+    # The division must be safe even where it is not used: in backward NaN times 0 is NaN.
     spread = torch.where(varies, length, 1) / math.sqrt(logits.shape[1] - 1)
     return torch.where(varies, deviation / spread, 0)
 

@@ -1,4 +1,4 @@
-"""What a teacher says of every view, kept in files: one for each view, mapped when it is read."""
+"""A teacher's logits of every view, cached in one memory-mapped file for each view."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ LOOK_SECONDS = 0.2
 class TargetCache:
     """A folder of one teacher's logits: ``key.json``, and a file for each view.
 
-    A view's file is the SHA-256 of what follows, then float16 ``(N, K)``: the logits of all
-    pictures of the training split in its order. Rounding to float16 moves a logit z by at most
-    ``|z| / 2048``. Every view is replaced whole, and compared with its digest before its first use,
-    so that a cut or damaged one is made again.
+    A view's file is the SHA-256 of the rest, then float16 ``(N, K)``: the logits of all images of
+    the training split in its order. Rounding to float16 changes a logit z by at most
+    ``|z| / 2048``. A view is written atomically, and compared with its digest before its first use,
+    so that a truncated or damaged one is made again.
     """
 
     def __init__(
@@ -49,29 +49,29 @@ class TargetCache:
 
     @property
     def view_bytes(self) -> int:
-        """Bytes of a view's file."""
+        """Return the bytes of a view's file."""
         return DIGEST_BYTES + 2 * self.shape[0] * self.shape[1]
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all views."""
+        """Return the bytes of all views."""
         return self.views * self.view_bytes
 
     def check(self) -> None:
-        """Raises ``InputError`` where the folder holds targets of another key, or none of ours."""
+        """Raise ``InputError`` where the folder holds targets of another key, or other files."""
         path = self.folder / KEY
         if not path.exists():
             near = next(p for p in (self.folder, *self.folder.parents) if p.exists())
             if not (near.is_dir() and os.access(near, os.W_OK)):
                 raise InputError(
-                    f"targets cannot be kept in {self.folder}: {near} is no folder to write in; "
+                    f"targets cannot be stored in {self.folder}: {near} is no folder to write in; "
                     "give another distill.cache"
                 )
-            # A hidden file may be what a killed process left of the key.
+            # A hidden file may be a partly written key of a killed process.
             if self.folder.is_dir() and any(f.name[0] != "." for f in self.folder.iterdir()):
                 raise InputError(
-                    f"{self.folder} holds files and no targets ({KEY} is missing); give another "
-                    "distill.cache"
+                    f"{self.folder} holds other files than targets ({KEY} is missing); give "
+                    "another distill.cache"
                 )
             return
         try:
@@ -84,16 +84,16 @@ class TargetCache:
         different = _differences(kept, self.key)
         if different:
             raise InputError(
-                f"the targets in {self.folder} are others than this training needs: "
+                f"the targets in {self.folder} differ from those that this training needs: "
                 f"{'; '.join(different)}; give another distill.cache, or remove that folder"
             )
 
     def missing(self) -> list[int]:
-        """The views that are not there, or not whole."""
+        """Return the views that are missing or incomplete."""
         return [view for view in range(self.views) if self._map(view) is None]
 
     def page(self, view: int) -> Tensor:
-        """The logits of ``view``, float16 ``(N, K)``, mapped from the file; not to be changed."""
+        """Return the logits of ``view``, float16 ``(N, K)``, mapped read-only from the file."""
         found = self._map(view)
         if found is None:
             raise OSError(
@@ -103,7 +103,7 @@ class TargetCache:
         return torch.from_numpy(found)
 
     def write(self, view: int, logits: Tensor) -> None:
-        """Keep float32 ``(N, K)`` as the targets of ``view``.
+        """Store float32 ``(N, K)`` as the targets of ``view``.
 
         Raises ``InputError`` where a logit is not finite in float16.
         """
@@ -112,20 +112,20 @@ class TargetCache:
         if not kept.isfinite().all():
             raise InputError(
                 f"a teacher's logit of {float(logits.abs().max()):.3g} does not fit float16, or is "
-                "no number, as after a few steps of training only; give a teacher that was trained "
-                "longer, or distill.targets live"
+                "not a number, as after only a few steps of training; give a teacher that was "
+                "trained longer, or distill.targets live"
             )
         data = kept.numpy().tobytes()
         self._mapped.pop(view, None)
         write_atomic(self._path(view), hashlib.sha256(data).digest() + data)
 
     def note_fill(self, about: Mapping[str, Any]) -> None:
-        """Keep ``about``, what answers from now on, beside the views; for who is ``filling``."""
+        """Store ``about``, the form of the teacher, beside the views; call it while ``filling``."""
         fills = [*self.fills(), dict(about)]
         write_atomic(self.folder / FILLS, signed_json({"fills": fills}))
 
     def fills(self) -> list[dict[str, Any]]:
-        """All that ``note_fill`` kept, in its order; none where that is gone or damaged."""
+        """Return all that ``note_fill`` stored, in order; nothing where that is lost or damaged."""
         try:
             return list(checked_json(self.folder / FILLS)["fills"])
         except (OSError, ValueError, KeyError, TypeError):
@@ -133,7 +133,7 @@ class TargetCache:
 
     @contextmanager
     def filling(self, between: Callable[[], None]) -> Iterator[None]:
-        """Only one process fills the folder; others wait, calling ``between``, and find it full."""
+        """Let only one process fill the folder; others wait, call ``between``, and find it full."""
         check_no_link(self.folder)
         private_folder(self.folder)
         while True:
@@ -144,7 +144,7 @@ class TargetCache:
                 between()
                 time.sleep(LOOK_SECONDS)
         try:
-            # Once more: it may have been another's while this process waited.
+            # Again: another process may have made it while this one waited.
             self.check()
             if not (self.folder / KEY).exists():
                 write_atomic(self.folder / KEY, signed_json(self.key))
@@ -164,7 +164,7 @@ class TargetCache:
                 return None
             with path.open("rb") as file:
                 digest = file.read(DIGEST_BYTES)
-            # "c": a tensor over it may be written to, and then the file stays as it is.
+            # "c" is copy-on-write: writing to a tensor over it does not change the file.
             found = np.memmap(path, np.float16, "c", DIGEST_BYTES, self.shape)
         except OSError:
             return None
@@ -175,14 +175,14 @@ class TargetCache:
 
 
 def key_digest(key: Mapping[str, Any]) -> str:
-    """SHA-256 of a key, whatever the order of its entries."""
+    """Return the SHA-256 of a key, independent of the order of its entries."""
     return hashlib.sha256(canonical(key)).hexdigest()
 
 
 def _differences(kept: Mapping[str, Any], wanted: Mapping[str, Any], where: str = "") -> list[str]:
-    """``augment.flip 'none', here 'random'`` and so on."""
+    """Return differences such as ``augment.flip 'none', here 'random'``."""
     found: list[str] = []
-    # As they are once written: a tuple is read as a list.
+    # As read from a file: a tuple becomes a list.
     wanted = json.loads(canonical(wanted))
     for name in dict.fromkeys((*kept, *wanted)):
         was, now = kept.get(name), wanted.get(name)

@@ -1,4 +1,4 @@
-"""The logits that a student is compared with: asked for now, or read from what was kept."""
+"""The logits that a student is compared with: computed live, or read from a cache."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ghostnet_small.train.feed import Feed
 from ghostnet_small.train.objective import Batch
 
 BATCH = 500
-PAGES = 2  # views that stay on the device: that of this epoch, and one more
+PAGES = 2  # views kept on the device: that of this epoch, and one more
 
 Targets = Callable[[Batch], Tensor]
-"""A batch to its targets: float32 logits ``(N, K)`` without a gradient, of all teachers as one."""
+"""A function of a batch; returns the combined teachers' float32 logits ``(N, K)``, no gradient."""
 
 Combine = Callable[[Sequence[Tensor]], Tensor]
 
 
 def combination(settings: DistillSettings) -> Combine:
-    """How the logits of several teachers become one's; of one teacher they stay as they are."""
+    """Return the function that combines several teachers' logits; it keeps those of one teacher."""
 
     def combine(logits: Sequence[Tensor]) -> Tensor:
         if len(logits) == 1:
@@ -40,7 +40,7 @@ def combination(settings: DistillSettings) -> Combine:
 
 
 class LiveTargets:
-    """Asks every teacher, for the very views that the student is shown."""
+    """Targets from every teacher, computed on the same views that the student sees."""
 
     def __init__(self, teachers: Sequence[Teacher], combine: Combine) -> None:
         self.teachers, self.combine = teachers, combine
@@ -50,9 +50,9 @@ class LiveTargets:
 
 
 class CachedTargets:
-    """Reads what every teacher said of a view when ``fill`` asked it.
+    """Targets that ``fill`` stored for every teacher and view.
 
-    ``index`` int64 ``(N,)`` is that of the training split: a batch names its pictures by it.
+    ``index`` int64 ``(N,)`` is that of the training split; a batch identifies its images by it.
     """
 
     def __init__(
@@ -72,8 +72,8 @@ class CachedTargets:
         rows = self.row[batch.index]
         if isinstance(batch.view, int):
             return self.combine([page[rows].float() for page in self._pages(batch.view)])
-        # On the CPU, where the files are: whole pages would be moved for a few rows of each view,
-        # and each choice of rows would wait for the device.
+        # On the CPU, where the files are: otherwise whole pages would be moved for a few rows of
+        # each view, and each choice of rows would wait for the device.
         rows, views = rows.cpu(), batch.view.cpu()
         logits = [torch.empty(len(rows), cache.shape[1]) for cache in self.caches]
         for view in views.unique().tolist():
@@ -99,12 +99,12 @@ def fill(
     between: Callable[[], None],
     ready: Callable[[Teacher], Teacher] = lambda teacher: teacher,
 ) -> None:
-    """Ask ``teacher`` for every view that ``cache`` lacks; what is there already stays.
+    """Compute ``teacher``'s logits of every view that ``cache`` lacks, and store them.
 
-    Where there is something to ask, ``ready`` first gives the teacher the form that answers.
+    If any view is missing, ``ready`` first returns the teacher in the form to evaluate.
 
-    ``progress`` is told how many of all views are there; ``between`` runs before each batch and
-    may raise. Killed at any moment, it goes on at the view where it was.
+    ``progress`` gets the numbers of stored views and of all; ``between`` runs before each batch and
+    may raise. After a kill at any moment, the next call continues at the same view.
     """
     if not cache.missing():
         return

@@ -1,4 +1,4 @@
-"""A teacher: a trained network that answers and never learns."""
+"""A teacher: a trained network that is only evaluated, never trained."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ghostnet_small.data.dataset import normalize
 
 @dataclass(frozen=True)
 class Teacher:
-    """A network in evaluation mode, and what it was trained to be shown.
+    """A network in evaluation mode, with its normalisation.
 
-    ``name`` is what messages call it; ``mean`` and ``std`` are its own normalisation; ``digest``
-    is a SHA-256 of its weights; ``about`` says what a record tells of it.
+    ``name`` appears in messages; ``mean`` and ``std`` are the teacher's own; ``digest`` is a
+    SHA-256 of its weights; ``about`` is the teacher's entry in records.
     """
 
     name: str
@@ -27,21 +27,21 @@ class Teacher:
     memory_format: torch.memory_format = torch.channels_last
 
     def __post_init__(self) -> None:
-        """Take the network out of training for good."""
+        """Put the network in evaluation mode, and freeze it."""
         self.network.eval().requires_grad_(False).to(memory_format=self.memory_format)
 
     def to(self, device: torch.device) -> Teacher:
-        """The same teacher, whose network is moved to ``device``."""
+        """Return the teacher with its network moved to ``device``."""
         self.network.to(device)
         return self
 
     @torch.no_grad()
     def logits(self, views: Tensor) -> Tensor:
-        """Its answers, float32 ``(N, K)``, to uint8 views ``(N, C, H, W)`` on its device.
+        """Return its logits, float32 ``(N, K)``, of uint8 views ``(N, C, H, W)`` on its device.
 
-        Whatever the student computes in, the views are normalised in float32, and the network is
-        asked in it: answers that were kept and answers of now are the same, unless
-        ``distill.answers`` chose another form of the network.
+        The views are normalised and the network runs in float32, whatever the student's precision.
+        So cached and live logits are the same, unless ``distill.answers`` chose another form of the
+        network.
         """
         assert not self.network.training
         with torch.autocast(views.device.type, enabled=False):

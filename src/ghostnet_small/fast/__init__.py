@@ -1,6 +1,7 @@
 """Faster ways to compute the blocks of ``nn``, equal to their definitions up to rounding.
 
-``fast.use(model)`` switches a network to them. Each block's twin is in the file of the same name.
+``fast.use(model)`` switches a network to them. The fast version of a block is in the file of the
+same name.
 """
 
 from ghostnet_small.fast.switch import ready_to_answer, use

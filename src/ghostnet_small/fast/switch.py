@@ -26,9 +26,9 @@ from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d, conv_then_norm, sum_of
 def use(model: nn.Module, compute: Compute = "merged") -> None:
     """Choose how ``model``, and every block in it, computes its training form.
 
-    "branches" is the definition: every branch on its own. "merged" gives the same up to rounding,
-    and faster: branches folded before the convolution, C kernels on a CPU, Triton kernels on a
-    GPU. A block that they do not serve computes its definition.
+    "branches" is the definition: each branch is computed separately. "merged" is faster and gives
+    the same up to rounding: branches are folded before the convolution, a CPU runs C kernels, a
+    GPU runs Triton kernels. A block that the kernels do not support computes its definition.
     """
     merged = compute == "merged"
     for module in model.modules():
@@ -47,10 +47,10 @@ def use(model: nn.Module, compute: Compute = "merged") -> None:
 
 
 def ready_to_answer(model: nn.Module, device: torch.device | None = None) -> nn.Module:
-    """Return ``model``, which is in evaluation mode, in the form that answers soonest.
+    """Return ``model``, which is in evaluation mode, in its fastest form for inference.
 
-    On a GPU that its kernels serve that is ``model`` itself, else a folded copy. Given a
-    ``device``, ``model`` is switched to the kernels there; without one, it keeps its way.
+    On a GPU that the kernels support, this is ``model`` itself, otherwise a folded copy. With a
+    ``device``, ``model`` is switched to the kernels there; without one, it is not switched.
     """
     place = device or next(model.parameters()).device
     if isinstance(model, GhostNetV3) and available(place):

@@ -1,4 +1,4 @@
-"""GhostNetV3-Small, and the GhostNetV3 that it was cut from, for pictures from 8x8 pixels up."""
+"""GhostNetV3-Small and the original GhostNetV3, for images of at least 8x8 pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNGATED_BLOCKS = 2
 
 
 class Block(NamedTuple):
-    """One ghost bottleneck at width 1.0; channels are scaled, the kernel and the ratio are not."""
+    """One ghost bottleneck at width 1.0; only its channels are scaled, not kernel and ratio."""
 
     kernel_size: int
     hidden: int
@@ -28,9 +28,9 @@ class Block(NamedTuple):
 
 
 class Architecture(NamedTuple):
-    """A network at width 1.0: its blocks, the channels of stem and last convolution, and the
-    sizes of the groups that the published code numbers its blocks in.
+    """A network at width 1.0: its blocks, and the channels of stem and last convolution.
 
+    Also the sizes of the groups in which the published code numbers its blocks.
     ``make`` builds a block and takes the arguments of ``GhostBottleneck``.
     """
 
@@ -88,7 +88,7 @@ ARCHITECTURES = {"ghostnetv3_small": GHOSTNETV3_SMALL, "ghostnetv3": GHOSTNETV3}
 
 
 def divisible(value: float) -> int:
-    """The multiple of 4 nearest to ``value`` (ties upward), at least 4 and ``0.9 * value``."""
+    """Return the multiple of 4 nearest to ``value`` (ties up), at least 4 and ``0.9 * value``."""
     rounded = max(4, 4 * int((value + 2) // 4))
     return rounded if rounded >= 0.9 * value else rounded + 4
 
@@ -96,7 +96,7 @@ def divisible(value: float) -> int:
 class GhostNetV3(Network):
     """Ghost bottlenecks between a 3x3 stem and a pooled head: ``(N, C, H, W) -> logits (N, K)``.
 
-    ``width`` scales every channel count but the head's 1280 features. Pictures may have any
+    ``width`` scales every channel count except the head's 1280 features. Images may have any
     size from 8x8 up. ``config`` holds what ``create_model`` needs to build the network again.
 
     Source: arXiv:2509.12380.
@@ -115,7 +115,7 @@ class GhostNetV3(Network):
         self.architecture = architecture
         self.config = config or {}
         self.num_classes = num_classes
-        # timm's names for the same facts; its tools read them.
+        # timm's names for the same values; its tools read them.
         self.in_chans = in_channels
         self.num_features = divisible(architecture.last * width)
         self.head_hidden_size = HEAD_FEATURES
@@ -123,7 +123,7 @@ class GhostNetV3(Network):
         channels = divisible(architecture.stem * width)
         self.stem = ConvBN(in_channels, channels, 3)
         blocks: list[nn.Module] = []
-        # The last map of each size, as timm tells it.
+        # The last map of each size, in timm's format.
         self.feature_info: list[dict[str, Any]] = []
         reduction = 1
         for number, block in enumerate(architecture.blocks):
@@ -153,24 +153,23 @@ class GhostNetV3(Network):
         self.apply(_initialise)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """The last feature map: ``(N, C, H, W) -> (N, num_features, h, w)``.
+        """Return the last feature map: ``(N, C, H, W) -> (N, num_features, h, w)``.
 
-        How it is computed is the business of ``compute``: ``features_by_parts`` or an equal
-        function.
+        ``compute`` is the function that computes it: ``features_by_parts`` or an equal function.
         """
         return self.compute(self, x)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Logits of a feature map: ``(N, num_features, h, w) -> (N, K)``.
+        """Return the logits of a feature map: ``(N, num_features, h, w) -> (N, K)``.
 
-        With ``pre_logits``, the 1280 features before the classifier.
+        With ``pre_logits``, return the 1280 features before the classifier.
         """
-        # A mean over (2, 3) would hand back a gradient in the default memory format.
+        # A mean over (2, 3) would return a gradient in the default memory format.
         mean = x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
-        # torch.fx cannot follow a choice by device.
+        # torch.fx cannot trace a choice by device.
         traced = isinstance(mean, torch.fx.Proxy)
         if not traced and mean.is_cuda and not self.head._forward_hooks:
-            # One product; a GPU's convolutions have to look for an algorithm first.
+            # One product; a GPU's convolutions first search for an algorithm.
             head = functional.linear(mean, self.head.weight.flatten(1), self.head.bias)
         else:
             head = self.head(mean[:, :, None, None]).flatten(1)
@@ -186,11 +185,11 @@ class GhostNetV3(Network):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """The last feature map of each size, and ``forward_features(x)`` before them.
+        """Return ``forward_features(x)``, and a list of the last feature map of each size.
 
-        ``indices`` picks from ``feature_info``, the last so many or by place; ``None`` is all. With
-        ``intermediates_only`` the maps alone. ``norm`` and ``stop_early`` change nothing here: the
-        blocks end in batch norms, and all are computed.
+        ``indices`` selects from ``feature_info``: a number of last maps, or a list of places;
+        ``None`` is all. With ``intermediates_only`` only the list is returned. ``norm`` and
+        ``stop_early`` have no effect: the blocks end in batch norms, and all are computed.
 
         Raises ``ValueError`` where ``indices`` or ``output_fmt`` do not fit.
 
@@ -217,12 +216,12 @@ class GhostNetV3(Network):
         return chosen if intermediates_only else (with_relu(self.last, out), chosen)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Patterns of the parameters' names, layer by layer, as timm's layer decay takes them."""
-        # 99999 is timm's word for "with the layer before".
+        """Return patterns of the parameters' names by layer, as timm's layer decay takes them."""
+        # 99999 is timm's code for "with the layer before".
         return {"stem": r"^stem", "blocks": [(r"^blocks\.(\d+)", None), (r"^last", (99999,))]}
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Raises ``ValueError`` where ``enable`` asks for what this network does not have."""
+        """Raise ``ValueError`` where ``enable`` is true: this network has no checkpointing."""
         if enable:
             raise ValueError(
                 "set_grad_checkpointing(True): this network is always computed as a whole, for "
@@ -233,11 +232,11 @@ class GhostNetV3(Network):
         return self.forward_head(self.forward_features(x))
 
     def get_classifier(self) -> nn.Module:
-        """The last linear layer."""
+        """Return the last linear layer."""
         return self.classifier
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A fresh linear layer for ``num_classes``, none for 0: the 1280 features come out then.
+        """Set a fresh linear layer for ``num_classes``; with 0, none, and 1280 features are output.
 
         Raises ``ValueError`` where ``global_pool`` is not ``"avg"``, the only one there is.
         """
@@ -269,14 +268,14 @@ def is_of_ghosts(network: nn.Module) -> bool:
 
 
 def features_by_parts(model: GhostNetV3, x: Tensor) -> Tensor:
-    """The definition of ``forward_features``, the reference for any faster way to compute it."""
+    """Compute the definition of ``forward_features``, the reference for any faster way."""
     return with_relu(model.last, model.blocks(with_relu(model.stem, x)))
 
 
 def _initialise(module: nn.Module) -> None:
-    """Kaiming-normal weights (fan out, ReLU gain) and zero biases, as in the paper's code."""
-    # On the meta device (see ``load``) there is nothing to draw, and drawing it nevertheless makes
-    # PyTorch import its compiler: seconds, for no number at all.
+    """Set Kaiming-normal weights (fan out, ReLU gain) and zero biases, as in the paper's code."""
+    # On the meta device (see ``load``) there is nothing to draw, and drawing would make PyTorch
+    # import its compiler, which takes seconds.
     if isinstance(module, nn.Conv2d | nn.Linear) and not module.weight.is_meta:
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         if module.bias is not None:

@@ -1,4 +1,4 @@
-"""What every network is, the GhostNets and the teachers alike."""
+"""The base class of every network, GhostNets and teachers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 
 class Network(nn.Module):
-    """A classifier of pictures: ``(N, C, H, W) -> logits (N, K)``.
+    """A classifier of images: ``(N, C, H, W) -> logits (N, K)``.
 
     ``config`` holds what ``create_model`` needs to build the network again.
     """
@@ -27,16 +27,15 @@ class Network(nn.Module):
         return layer
 
     def check_size(self, height: int, width: int) -> None:
-        """Raises ``InputError`` where pictures of so many pixels do not suit the network."""
+        """Raise ``InputError`` where images of this size do not suit the network."""
 
     def whole(self) -> nn.Module:
-        """The same network, with the same parameters, as one graph whatever the batch: to be
-        exported."""
+        """Return the network, with the same parameters, as one graph for any batch, for export."""
         return self
 
     def __prepare_scriptable__(self) -> nn.Module:
         """Return the module that ``torch.jit.script`` compiles instead: the graph of all modules,
-        without the choices of how to compute each."""
+        without their choices of a way to compute."""
         traced = torch.fx.symbolic_trace(self)
         for node in traced.graph.nodes:
             node.type = None  # TorchScript cannot read annotations that are text
@@ -46,6 +45,6 @@ class Network(nn.Module):
 
 @torch.no_grad()
 def order_classes(model: Network, order: Sequence[int]) -> None:
-    """Make class ``k`` of ``model`` the one that was class ``order[k]``."""
+    """Reorder the classes: class ``k`` of ``model`` becomes the former class ``order[k]``."""
     for tensor in model.last_layer().state_dict().values():
         tensor.copy_(tensor[list(order)])

@@ -1,7 +1,7 @@
-"""Other small networks for CIFAR-10, that ours is timed beside: never trained here.
+"""Other small networks for CIFAR-10, to compare speed with: they are never trained here.
 
-Each is folded for deployment as ours are, for it is made of ``ConvBN``. All take ``(N, 3, 32, 32)``
-and answer with logits ``(N, 10)``; they are the versions for CIFAR-10 of
+Each consists of ``ConvBN`` and is folded for deployment like ours. All take ``(N, 3, 32, 32)`` and
+return logits ``(N, 10)``; they are the versions for CIFAR-10 of
 https://github.com/chenyaofo/pytorch-cifar-models, whose table gives ``published_top1``.
 """
 
@@ -22,8 +22,8 @@ PICTURE, CLASSES = (3, 32, 32), 10
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside the input, or beside a 1x1 convolution of it where they change
-    its shape."""
+    """Two 3x3 convolutions, with a shortcut: the input, or a 1x1 convolution of it where the
+    shape changes."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class ResNet20(nn.Module):
     """Three stages of three residual blocks.
 
     Differs from the paper (arXiv:1512.03385, section 4.2): a shortcut that changes the shape is a
-    convolution, and no padding with zeros.
+    convolution, not a padding with zeros.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class ResNet20(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel, project: in between are more channels than at either end."""
+    """A block that expands the channels, filters each of them, and projects them back."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class MobileNetV2Half(nn.Module):
     Source: arXiv:1801.04381, table 2.
     """
 
-    # Expansion, channels at half width, blocks, stride of the first.
+    # Expansion, channels at half width, blocks, stride of the first block.
     STAGES = (
         *((1, 8, 1, 1), (6, 16, 2, 1), (6, 16, 3, 2), (6, 32, 4, 2)),
         *((6, 48, 3, 1), (6, 80, 3, 2), (6, 160, 1, 1)),
@@ -113,7 +113,7 @@ class MobileNetV2Half(nn.Module):
 
 
 class ShuffleBranch(nn.Module):
-    """Mix the channels, filter each of them, mix them again."""
+    """A branch that mixes the channels, filters each of them, and mixes them again."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -126,8 +126,8 @@ class ShuffleBranch(nn.Module):
 
 
 class ShuffleBlock(nn.Module):
-    """Half of the channels pass by, or, at a stride, all go through a second branch; then those of
-    the two halves take turns."""
+    """A block that passes half of the channels unchanged, or, at a stride, all through a second
+    branch; then it interleaves the two halves."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ def _answer(features: Tensor, classifier: nn.Linear) -> Tensor:
 
 @dataclass(frozen=True)
 class Peer:
-    """A network to compare with, its sizes to the last digit, and its published top-1 (%).
+    """A network to compare with, its exact sizes, and its published top-1 (%).
 
     ``training`` counts batch norms' scales and shifts, ``deployed`` the biases that they fold into.
     """
@@ -220,9 +220,9 @@ PEERS = {
 
 
 def chosen_peers(names: Sequence[str]) -> list[str]:
-    """Known ones of ``names``, each once; "none" alone gives none.
+    """Return the known peers in ``names``, each once; only "none" gives an empty list.
 
-    Raises ``InputError`` at a name that is not known, with the nearest.
+    Raises ``InputError`` at an unknown name, with the nearest.
     """
     if list(names) == ["none"]:
         return []
@@ -236,13 +236,13 @@ def chosen_peers(names: Sequence[str]) -> list[str]:
 
 
 def create_peer(name: str, seed: int = 0) -> nn.Module:
-    """The peer ``name`` with random weights, in evaluation mode, not folded.
+    """Return the peer ``name`` with random weights, in evaluation mode, not folded.
 
-    Its batch norms have the statistics of random pictures, so that what flows through has the
-    size that it has in a trained network.
+    Its batch norms have the statistics of random images, so that values have the size that they
+    have in a trained network.
 
-    Raises ``ValueError`` where its parameters or MACs are not those of the network that it stands
-    for: it is no peer then, and must not be timed as one.
+    Raises ``ValueError`` where its parameters or MACs differ from those of the published network:
+    it must not be timed in its place.
     """
     peer = PEERS[name]
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""A file of pretrained weights for a network of timm, read and checked name by name."""
+"""Pretrained weights from a file for a network of timm, checked name by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ghostnet_small.models.teachers import Teacher
 from ghostnet_small.tensorfile import read_tensors
 
 SUFFIX = ".safetensors"
-# Under these names training programs keep a state among other things.
+# Names under which training programs store a state dict among other things.
 _STATES = ("state_dict_ema", "model_ema", "state_dict", "model")
 _UNREADABLE = (
     *(pickle.UnpicklingError, zipfile.BadZipFile),
@@ -30,14 +30,15 @@ _DATA_SETS = {"in1k": "ImageNet-1k", "in12k": "ImageNet-12k"} | dict.fromkeys(
     ("in21k", "in22k"), "ImageNet-21k"
 )
 
-_log = logging.getLogger(__name__)  # what a user should know, though nothing is wrong
+_log = logging.getLogger(__name__)  # messages that are no warnings
 
 
 def mean_std(teacher: Teacher, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return a channel's mean and std, 0 to 1, that timm's weights of ``teacher`` were trained
-    under; of grey images the means of those.
+    """Return the mean and std of each channel, 0 to 1, for timm's weights of ``teacher``.
 
-    Raises ``InputError`` for other images than grey or coloured ones.
+    For grey images they are the averages over the channels.
+
+    Raises ``InputError`` for images that are neither grey nor in colour.
     """
     told = _known(teacher)
     if channels == 1:
@@ -51,15 +52,17 @@ def mean_std(teacher: Teacher, channels: int) -> tuple[tuple[float, ...], tuple[
 
 
 def pretrained_on(teacher: Teacher) -> str:
-    """Return the data that the weights of ``teacher`` were pretrained on, as far as timm's tag
-    tells: "ImageNet-1k", or the tag itself."""
+    """Return the dataset that ``teacher`` was pretrained on, from timm's tag.
+
+    It is "ImageNet-1k", for example, or the tag itself.
+    """
     tag = str(_known(teacher).tag)
     found = [name for part, name in _DATA_SETS.items() if part in tag.split("_")]
     return " and ".join(dict.fromkeys(found)) or tag
 
 
 def _known(teacher: Teacher) -> Any:
-    """timm's ``PretrainedCfg`` of a network's weights."""
+    """Return timm's ``PretrainedCfg`` of a network's weights."""
     import timm
 
     known = timm.get_pretrained_cfg(teacher.timm_name)
@@ -72,15 +75,15 @@ def _known(teacher: Teacher) -> Any:
 
 
 def read_pretrained(path: str, teacher: Teacher) -> dict[str, Any]:
-    """Return what timm is to take in place of its own weights: the tensors in ``path`` under the
-    network's names, and how many classes they know.
+    """Return the overlay that makes timm load ``path`` in place of its own weights.
 
-    The file is a safetensors file, or what ``torch.save`` wrote of a state dict. Where its names
-    are not the network's, the tensors are taken in order, if all shapes and last parts of names
-    (weight, bias, running_mean ...) agree; that is told. Counters of batches may be absent.
+    It has the tensors under the network's names, and their number of classes. The file is a
+    safetensors file, or a state dict written by ``torch.save``. Where its names are not the
+    network's, the tensors are taken in order, if all shapes and last parts of names (weight, bias,
+    running_mean ...) agree; this is logged. Counters of batches may be absent.
 
-    Raises ``InputError`` where it cannot be read, is no state dict, or is of another network: with
-    the first tensor that differs.
+    Raises ``InputError`` where it cannot be read, is not a state dict, or belongs to another
+    network, with the first tensor that differs.
     """
     import timm
 
@@ -115,7 +118,7 @@ def _in_order(
     path: str,
     teacher: Teacher,
 ) -> dict[str, Tensor]:
-    """The tensors ``found`` under the names ``wanted``, one by one."""
+    """Return the tensors ``found`` under the names ``wanted``, in order."""
     what = f"model.pretrained {path} is of another network than {teacher.timm_name}"
     unknown = next((name for name in found if name not in wanted), None)
     if path.endswith(SUFFIX) or unknown is None:
@@ -147,7 +150,7 @@ def _in_order(
 
 
 def _agree(tensor: Tensor, name: str, shape: tuple[int, ...], last: tuple[str, ...]) -> bool:
-    """Return whether a tensor has the shape of the network's, but for the number of classes."""
+    """Return whether a tensor has the network's shape, except for the number of classes."""
     if name.rpartition(".")[0] in last:
         return tuple(tensor.shape[1:]) == shape[1:]
     return tuple(tensor.shape) == shape
@@ -158,7 +161,7 @@ def _is_dense(value: Any) -> bool:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors in a file, in its order."""
+    """Return the tensors in a file, in its order."""
     if not path.is_file():
         raise InputError(
             f"model.pretrained {path} is not a file; give one of weights (.safetensors, or what "
@@ -169,7 +172,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                # PyTorch would unpack what it never packs, to any size.
+                # PyTorch never compresses, but would unpack such an archive to any size.
                 if any(one.compress_type != zipfile.ZIP_STORED for one in archive.infolist()):
                     raise ValueError("it is a compressed archive, which torch.save does not write")
         with warnings.catch_warnings():
@@ -194,5 +197,5 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"model.pretrained {path} holds no state dict, names with a tensor each; give one that "
             "torch.save(model.state_dict(), FILE) wrote"
         )
-    # As a network that was trained in several processes is saved.
+    # The names of a network that was trained in several processes.
     return {name.removeprefix("module."): tensor for name, tensor in found.items()}

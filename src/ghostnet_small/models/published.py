@@ -1,4 +1,4 @@
-"""Weights of the paper's code and of timm, under the names that those give them."""
+"""Weights of the paper's code and of timm, under their own names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import Architecture, GhostNetV3
 
-# Parts of a bottleneck, published name to ours. Longer names stand before their beginnings.
+# Parts of a bottleneck, published name to ours. A longer name comes before its prefix.
 _PARTS = (
     (r"(ghost[12])\.primary_rpr_conv\.(\d+)", r"\1.primary.branches.\2"),
     (r"(ghost[12])\.primary_rpr_scale", r"\1.primary.scale"),
@@ -42,7 +42,7 @@ _ENDS = (
 
 
 def rename_published(name: str, architecture: Architecture) -> str | None:
-    """Our name of a published parameter or buffer; ``None`` where it belongs to no part we know."""
+    """Return our name of a published parameter or buffer; ``None`` where it is unknown."""
     for old, new in _ENDS:
         if name.startswith(old):
             return new + name.removeprefix(old)
@@ -59,7 +59,7 @@ def rename_published(name: str, architecture: Architecture) -> str | None:
     for pattern, ours in _PARTS:
         part = re.match(pattern + r"(?=\.)", rest)
         if part is not None:
-            # The batch norm behind a branch's convolution is ``bn`` in the paper's code, and
+            # The batch norm after a branch's convolution is ``bn`` in the paper's code, and
             # ``bn1`` in timm.
             end = re.sub(r"^\.bn1\.", ".bn.", rest[part.end() :])
             return f"blocks.{number}.{part.expand(ours)}{end}"
@@ -67,12 +67,12 @@ def rename_published(name: str, architecture: Architecture) -> str | None:
 
 
 def published_names(model: GhostNetV3, names: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
-    """Pairs of published name and our name; raises ``InputError`` at the first that is unknown."""
+    """Yield pairs of published and our name; raise ``InputError`` at the first unknown one."""
     for name in names:
         ours = rename_published(name, model.architecture)
         if ours is None:
             raise InputError(
-                f"{name!r} is no parameter of a published {model.config['architecture']}; "
+                f"{name!r} is not a parameter of a published {model.config['architecture']}; "
                 "give a state dict of the paper's code or of timm's ghostnetv3"
             )
         yield name, ours
@@ -98,14 +98,14 @@ def load_checked(
     """Fill ``model`` from ``state``, or raise a one-line ``InputError`` and leave it unchanged.
 
     Counters of batches (``num_batches_tracked``) may be absent: old checkpoints lack them,
-    and nothing here reads them. With ``assign`` the model takes the tensors themselves.
+    and nothing here reads them. With ``assign`` the model uses the tensors without a copy.
     """
     own = model.state_dict()
     optional = () if assign else ("num_batches_tracked",)
-    # Shapes first: another width changes which branches there are too, and is told best by these.
+    # Shapes first: another width also changes the branches, and shapes give the clearest message.
     for name in (name for name in own if name in state):
         check_shape(name, tuple(state[name].shape), tuple(own[name].shape), what=what)
-        # Floating-point numbers of another type are converted, whole numbers are another mistake.
+        # Other floating-point types are converted; whole numbers are an error.
         if state[name].is_floating_point() != own[name].is_floating_point():
             raise InputError(
                 f"{what} has {name} in {state[name].dtype}, the model's is {own[name].dtype}; "
@@ -122,13 +122,13 @@ def load_checked(
             "build the model with the architecture, width and form that the weights were made with"
         )
     if assign:
-        # Taken as they are, they would meet pictures in float32 and fail there.
+        # Unconverted, they would fail with images in float32.
         state = {name: tensor.to(own[name].dtype) for name, tensor in state.items()}
     model.load_state_dict(state, strict=False, assign=assign)
 
 
 def check_shape(name: str, shape: tuple[int, ...], own: tuple[int, ...], *, what: str) -> None:
-    """Raises ``InputError`` where the tensor ``name`` of ``what`` has not the model's own shape."""
+    """Raise ``InputError`` where ``shape`` of tensor ``name`` is not the model's ``own``."""
     if shape != own:
         raise InputError(
             f"{what} is of another architecture or size: {name} has shape {shape}, the model's is "

@@ -15,14 +15,14 @@ from ghostnet_small.models.teachers import PREFIX, TEACHERS, is_timm, teacher_of
 from ghostnet_small.models.timm_network import create_timm
 
 NAMES = (*ARCHITECTURES, *TEACHERS)
-# GN-S 100 would have some 20 billion parameters; beyond it the number is a mistake.
+# GN-S 100 would have some 20 billion parameters; a larger number is a mistake.
 MAX_WIDTH = 100.0
-# Below it a network has no use for more pixels; beyond it, they are a mistake or hostile.
+# A smaller size is of no use to a network; a larger one is a mistake or hostile.
 UPSAMPLES = (8, 1024)
 
 
 def is_known(name: object) -> bool:
-    """Return whether ``name`` is a network's, as far as can be told without timm."""
+    """Return whether ``name`` is that of a network, as far as is known without timm."""
     return isinstance(name, str) and (name in NAMES or is_timm(name))
 
 
@@ -36,8 +36,11 @@ def check_model(
     dropout: float = 0.0,
     drop_path: float = 0.0,
 ) -> None:
-    """Raises ``InputError`` where ``create_model`` would: for a name that is not known, or for
-    what the network of that name does not have; and where a teacher's timm is missing."""
+    """Raise ``InputError`` where ``create_model`` would.
+
+    It raises for an unknown name, for an argument that the network does not support, and where a
+    teacher needs timm and timm is missing.
+    """
     if not is_known(name):
         raise InputError(
             f"model {name!r:.80} is not known; {nearest(name, NAMES)}, of "
@@ -58,8 +61,8 @@ def check_model(
         )
     if upsample is not None:
         raise InputError(
-            f"upsample is {upsample!r:.40}; {name} takes pictures as they are: leave it out, or "
-            "resize them with data.size"
+            f"upsample is {upsample!r:.40}; {name} takes images at their own size: leave it out, "
+            "or resize them with data.size"
         )
     for word, value, unused in (
         ("interpolation", interpolation, "bilinear"),
@@ -74,11 +77,11 @@ def check_model(
 
 
 def check_settings(asked: ModelSettings) -> None:
-    """``check_model`` of a recipe's network, and that it starts from one kind of weights."""
+    """Apply ``check_model`` to a recipe's network, and check that it has one source of weights."""
     if asked.weights is not None and asked.pretrained:
         raise InputError(
-            f"model.weights {asked.weights} and model.pretrained are both to start from; leave one "
-            "of them out"
+            f"model.weights {asked.weights} and model.pretrained exclude each other; leave one of "
+            "them out"
         )
     check_model(
         asked.name,
@@ -120,16 +123,17 @@ def create_model(
     dropout: float = 0.0,
     drop_path: float = 0.0,
 ) -> Network:
-    """A fresh network in training form: ``(N, in_channels, H, W) -> (N, num_classes)``.
+    """Return a fresh network in training form: ``(N, in_channels, H, W) -> (N, num_classes)``.
 
     ``name`` is ``ghostnetv3_small``, ``ghostnetv3`` (the original with the stem at stride 1,
     GN-D in the paper), whose channels ``width`` scales, or a network of timm: a teacher, such as
-    ``resnet18``, or ``timm/NAME[.TAG]``. These may start from ``pretrained`` weights, timm's or
-    those in a file, and bring images to ``upsample`` pixels a side; ``None`` shows them as they are
-    where a stem for tiny images is known. ``ModelSettings`` says what the other arguments are.
+    ``resnet18``, or ``timm/NAME[.TAG]``. Networks of timm may start from ``pretrained`` weights,
+    timm's or those in a file, and resize images to ``upsample`` pixels a side; with ``None``,
+    images keep their size where a stem for tiny images is known. ``ModelSettings`` describes the
+    other arguments.
 
     Raises ``InputError`` for an unknown name, a width that is not above 0 and at most 100, fewer
-    than one class or channel, what the network does not have, or weights that cannot be had.
+    than one class or channel, an unsupported argument, or weights that are not available.
     """
     check_model(
         name,
@@ -156,7 +160,7 @@ def create_model(
 
 
 def create_from(config: Mapping[str, Any]) -> Network:
-    """A fresh network of what ``Network.config`` holds; raises as ``create_model`` does."""
+    """Return a fresh network from a ``Network.config``; raises as ``create_model`` does."""
     return create_model(
         config["architecture"],
         width=config["width"],
@@ -170,7 +174,7 @@ def create_from(config: Mapping[str, Any]) -> Network:
 def create_ghostnet(
     name: str, *, width: float = 1.0, num_classes: int = 10, in_channels: int = 3
 ) -> GhostNetV3:
-    """``create_model`` of one of ``ARCHITECTURES``."""
+    """Return ``create_model`` for one of ``ARCHITECTURES``."""
     check_model(name, width)
     width = float(width)
     num_classes, in_channels = _whole(num_classes, in_channels)
@@ -195,7 +199,7 @@ def _is_a(kind: type, value: object) -> bool:
 
 
 def _whole(num_classes: int, in_channels: int) -> tuple[int, int]:
-    """Both as plain whole numbers; raises ``InputError`` where one is none of at least 1."""
+    """Return both as integers; raises ``InputError`` where one is not a whole number from 1."""
     for what, value in (("num_classes", num_classes), ("in_channels", in_channels)):
         if not _is_a(Integral, value) or value < 1:
             raise InputError(f"{what} is {value!r}; it must be a whole number of at least 1")

@@ -1,5 +1,4 @@
-"""Weights by name: those that come with the program, in a wheel within it and in a checkout beside
-it, and those of the hub."""
+"""Weights by name: those shipped in the program's wheel or checkout, and those of the hub."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ FOLDERS = (_PACKAGE / "weights", _PACKAGE.parent.parent / "results" / "weights")
 
 
 def shipped_weights() -> dict[str, Path]:
-    """Folders of the shipped weights by name, such as ``ghostnetv3_small_w1.0_cifar10``."""
+    """Return the folders of shipped weights by name, such as ``ghostnetv3_small_w1.0_cifar10``."""
     for folder in FOLDERS:
         found = sorted(file.parent for file in folder.glob(f"*/{CONFIG}"))
         if found:
@@ -22,18 +21,18 @@ def shipped_weights() -> dict[str, Path]:
 
 
 def list_weights() -> list[str]:
-    """Names of the trained weights that come with the program; ``load`` takes them."""
+    """Return the names of the shipped trained weights, which ``load`` takes."""
     return list(shipped_weights())
 
 
 def find_weights(path: Path) -> Path:
-    """``path`` itself where something is there, else the folder of the shipped weights of that
-    name, or, of ``hf-hub:owner/name[@revision]``, the one in the hub's cache, where it is fetched
-    to; ``path`` again where it is none of these.
+    """Return the folder of the weights that ``path`` names.
 
-    A user's own folder goes before a shipped name.
+    It is ``path`` itself if it exists, so a user's own folder has precedence over a shipped name;
+    otherwise the folder of the shipped weights of that name; for ``hf-hub:owner/name[@revision]``
+    the folder in the hub's cache, fetched if necessary; and ``path`` if it is none of these.
 
-    Raises ``InputError`` where a model of the hub cannot be had.
+    Raises ``InputError`` where a model of the hub is not available.
     """
     if is_hub_name(path):
         return fetch_model(read_hub_name(path)).folder
@@ -41,7 +40,7 @@ def find_weights(path: Path) -> Path:
 
 
 def known_weights(path: Path) -> str:
-    """For a message about ``path``, which is neither a folder nor a name: the names that are."""
+    """Return the known names for a message about ``path``, which is neither a folder nor a name."""
     names = list_weights()
     near = nearest(path, names, only_close=True)
     return f"{near and near + ', of '}{', '.join(names) or 'none'}"

@@ -1,8 +1,8 @@
-"""The networks of timm that are known by name, and what fits some of them to tiny images.
+"""The networks of timm that are known by name, and the adaptations of some to tiny images.
 
-They are built for 224 pixels and more, of which a stem and pools keep a 32nd. Shown tiny images as
-they are, a network would have one place left, so its stem is fitted where it is known how; else
-the images are upsampled inside it, and it stays as it was published.
+They are built for 224 pixels and more, which stem and pools reduce to a 32nd. Tiny images would
+end as a single position, so the stem is adapted where an adaptation is known; otherwise the images
+are upsampled inside the network, which stays as published.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ USUAL_UPSAMPLE = 224
 
 
 class Teacher(NamedTuple):
-    """timm's name, with the tag of the weights that ``pretrained`` starts from; what fits the
-    network to images that are shown as they are, ``None``: nothing does; the side in pixels that
-    they are upsampled to unless another is asked for; and whether the network is built for one
-    side, as transformers are."""
+    """A network of timm.
+
+    It has timm's name, with the tag of the ``pretrained`` weights; the function that adapts the
+    network to tiny images, or ``None``; the default side in pixels that they are upsampled to; and
+    whether the network is built for a single side, as transformers are.
+    """
 
     timm_name: str
     fit: Callable[[Any], None] | None
@@ -31,12 +33,12 @@ class Teacher(NamedTuple):
 
     @property
     def base_name(self) -> str:
-        """timm's name of the network, without a tag."""
+        """Return timm's name of the network, without a tag."""
         return self.timm_name.partition(".")[0]
 
 
 def _fit_resnet(network: Any) -> None:
-    """A 3x3 stem of stride 1, and no pool: 32x32 ends as 4x4.
+    """Set a 3x3 stem of stride 1, and no pool: 32x32 ends as 4x4.
 
     Source: arXiv:1512.03385, section 4.2 (the stem on CIFAR-10).
     """
@@ -45,7 +47,7 @@ def _fit_resnet(network: Any) -> None:
 
 
 def _fit_densenet(network: Any) -> None:
-    """A 3x3 stem of stride 1, and no pool: 32x32 ends as 4x4.
+    """Set a 3x3 stem of stride 1, and no pool: 32x32 ends as 4x4.
 
     Source: arXiv:1608.06993, section 4.2 (the stem on CIFAR).
     """
@@ -54,9 +56,9 @@ def _fit_densenet(network: Any) -> None:
 
 
 def _fit_vgg(network: Any) -> None:
-    """Global average pool and one linear layer: five pools leave 1x1 of 32x32.
+    """Set a global average pool and one linear layer: five pools reduce 32x32 to 1x1.
 
-    Differs from the paper (arXiv:1409.1556): its head of two layers of 4096 reads 7x7 places, of
+    Differs from the paper (arXiv:1409.1556): its head of two layers of 4096 reads 7x7 positions, of
     which 48 would be copies here, and has 120 of the network's 129 million parameters.
     """
     from timm.layers import ClassifierHead
@@ -70,20 +72,20 @@ def _fit_vgg(network: Any) -> None:
 
 
 def _fit_inception(network: Any) -> None:
-    """A stem of stride 1, padded and without pools: 32x32 ends as 7x7. Its kernels stay."""
+    """Set a padded stem of stride 1 without pools: 32x32 ends as 7x7. Its kernels stay."""
     for part in (network.Conv2d_1a_3x3, network.Conv2d_2a_3x3, network.Conv2d_4a_3x3):
         part.conv.stride, part.conv.padding = (1, 1), (1, 1)
     network.Pool1, network.Pool2 = nn.Identity(), nn.Identity()
 
 
 def _small_stem(published: nn.Conv2d) -> nn.Conv2d:
-    """A fresh 3x3 convolution of stride 1 in the place of a stem of 7x7."""
+    """Return a fresh 3x3 convolution of stride 1 to replace a stem of 7x7."""
     stem = nn.Conv2d(published.in_channels, published.out_channels, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
     return stem
 
 
-# Tags are written out: timm's choice of weights for a bare name changes between its versions.
+# Tags are explicit: timm's default weights of a name change between its versions.
 TEACHERS = {
     "resnet18": Teacher("resnet18.a1_in1k", _fit_resnet),
     "resnet34": Teacher("resnet34.a1_in1k", _fit_resnet),
@@ -97,13 +99,12 @@ TEACHERS = {
 
 
 def is_timm(name: str) -> bool:
-    """Return whether ``name`` is that of a network that timm builds: known, or to be looked up."""
+    """Return whether timm builds the network ``name``: a known one, or one to look up."""
     return name in TEACHERS or name.startswith(PREFIX)
 
 
 def teacher_of(name: str) -> Teacher:
-    """Return what is known of a network: of ``TEACHERS``, or ``timm/NAME[.TAG]``, any that timm
-    has.
+    """Return the ``Teacher`` of a name: one of ``TEACHERS``, or ``timm/NAME[.TAG]``, any of timm's.
 
     Raises ``InputError`` where timm is missing, or has no such network or tag.
     """
@@ -123,7 +124,7 @@ def teacher_of(name: str) -> Teacher:
         are = f"its weights are {', '.join(tags)}" if tags else f"give {PREFIX}{base}"
         raise InputError(f"timm has no weights {timm_name!r:.80}; {are}") from None
     fit = next((t.fit for t in TEACHERS.values() if t.base_name == base), None)
-    # Of a network for which timm tells nothing, there are no weights either.
+    # A network without timm's description has no weights either.
     one_size = known is not None and bool(known.fixed_input_size)
     upsample = None
     if fit is None:
@@ -138,7 +139,7 @@ def _nearest(base: str) -> str:
 
 
 def check_timm(name: str) -> None:
-    """Raises ``InputError`` with the cure where timm, which ``name`` is built by, is missing."""
+    """Raise ``InputError`` with the cure where timm, which builds ``name``, is missing."""
     try:
         import timm  # noqa: F401
     except ImportError as error:

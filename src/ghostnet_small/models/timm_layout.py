@@ -1,7 +1,7 @@
 """timm's layout of ``config.json``: written beside this program's keys, and read without them.
 
 timm reads ``architecture``, ``num_classes``, ``num_features``, ``label_names``, ``model_args``
-(what it builds the network with) and ``pretrained_cfg`` (what its tools need to know of it).
+(arguments to build the network) and ``pretrained_cfg`` (facts that its tools need).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ghostnet_small.models.settings import Interpolation
 from ghostnet_small.models.teachers import PREFIX, TEACHERS, teacher_of
 from ghostnet_small.models.timm_network import TimmNetwork
 
-SMALLEST = 8  # pixels of a picture's side that a GhostNet takes
-# More of them would fill the memory.
+SMALLEST = 8  # pixels of an image's side that a GhostNet takes
+# A larger number would fill the memory.
 MOST_CLASSES, MOST_CHANNELS = 1_000_000, 1000
-# ``model_args`` of timm that are known here; a GhostNet has but one pool.
+# ``model_args`` of timm that are known here; a GhostNet has only one pool.
 _GHOSTNETS = {"width", "deployed"}
 _ARGUMENTS = _GHOSTNETS | {"num_classes", "in_chans", "global_pool"}
 _TIMM_NAMES = {teacher.base_name: name for name, teacher in TEACHERS.items()}
@@ -30,7 +30,7 @@ _OUR_NAME = "model_name"
 
 
 class UnknownNetwork(InputError):
-    """A network of timm that this program does not have."""
+    """A network that this program does not have."""
 
 
 def pretrained_cfg(
@@ -43,7 +43,7 @@ def pretrained_cfg(
     deployed: bool = False,
     license: str | None = None,
 ) -> dict[str, Any]:
-    """What timm's tools read of a GhostNet for pictures of ``input_size`` ``(C, H, W)``."""
+    """Return timm's configuration of a GhostNet for images of ``input_size`` ``(C, H, W)``."""
     channels, height, width = input_size
     for block in architecture.blocks:
         height, width = -(-height // block.stride), -(-width // block.stride)
@@ -68,7 +68,7 @@ def timm_keys(
     std: Sequence[float],
     license: str | None = None,
 ) -> dict[str, Any]:
-    """The keys that timm reads of ``model``, beside those of ``model.config``."""
+    """Return the keys that timm reads of ``model``, beside those of ``model.config``."""
     config = model.config
     input_size = (config["in_channels"], *size)
     about: dict[str, Any]
@@ -98,37 +98,43 @@ def timm_keys(
             assert isinstance(model, TimmNetwork)
             about["pretrained_cfg"]["interpolation"] = model.interpolation
             known: Any = model.network.pretrained_cfg
-            parts = ("first_conv", "classifier")  # what timm fits to other channels and classes
+            parts = (
+                "first_conv",
+                "classifier",
+            )  # parts that timm replaces for other channels and classes
             about["pretrained_cfg"] |= {part: known[part] for part in parts}
     return {**about, "label_names": tuple(classes)}
 
 
 def saved_state(model: Network) -> dict[str, Tensor]:
-    """The tensors of ``model`` as they are written: those of a teacher with its published stem
-    under timm's names, so that timm loads them; ``add_prefix`` leads back."""
+    """Return the tensors of ``model`` as they are written.
+
+    Those of a teacher with its published stem have timm's names, so that timm loads them;
+    ``add_prefix`` is the inverse.
+    """
     if isinstance(model, TimmNetwork) and model.upsample is not None:
         return model.network.state_dict()
     return model.state_dict()
 
 
 def our_name(config: Mapping[str, Any]) -> Any:
-    """This program's name of the network in ``config``, where timm's may stand."""
+    """Return this program's name of the network in ``config``, which may have timm's."""
     architecture = config["architecture"]
     return config.get(_OUR_NAME) or _TIMM_NAMES.get(architecture, architecture)
 
 
 def from_timm(config: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """This program's keys of ``config``, which has timm's only.
+    """Return this program's keys for ``config``, which has only timm's.
 
-    A network of ``ARCHITECTURES`` is read as ``timm_models`` builds it. Any other of timm has its
-    published stem, which is that of a network here that brings images to a size: to the very one
-    that timm shows it. Classes without names get their numbers.
+    A network of ``ARCHITECTURES`` is read as ``timm_models`` builds it. Any other network of timm
+    has its published stem, so here it resizes images, to the size that timm uses. Classes without
+    names get their numbers.
 
-    Raises ``UnknownNetwork`` where the network is none that is known here, or is built in a way
-    that is not; ``ValueError``, ``KeyError``, ``TypeError`` or ``AttributeError`` where the keys
+    Raises ``UnknownNetwork`` where the network, or an argument to build it, is unknown here;
+    ``ValueError``, ``KeyError``, ``TypeError`` or ``AttributeError`` where the keys
     are not those of timm.
     """
-    # Of old, all stood in one.
+    # Old files have all keys in one level.
     told = config.get("pretrained_cfg", config)
     arguments = config.get("model_args") or {}
     name = config["architecture"]
@@ -153,7 +159,7 @@ def from_timm(config: Mapping[str, Any], what: str) -> dict[str, Any]:
     upsample = None
     if not ours:
         if height != width:
-            raise ValueError(f"its pictures are not square, {width}x{height}")
+            raise ValueError(f"its images are not square, {width}x{height}")
         upsample = height
     classes = config.get("num_classes", told["num_classes"])
     if not (isinstance(classes, int) and classes <= MOST_CLASSES):
@@ -184,7 +190,7 @@ def _pictures(
     return {
         "num_classes": num_classes,
         "input_size": input_size,
-        # As pictures are brought to size here: whole, and bilinear.
+        # As images are resized here: whole, and bilinear.
         "interpolation": "bilinear",
         "crop_pct": 1.0,
         "mean": tuple(mean),
@@ -199,7 +205,7 @@ def _interpolation(told: Mapping[str, Any]) -> Any:
 
 
 def _per_channel(values: Any, channels: int) -> list[Any]:
-    """A value for each channel: where timm has one in all of its own, that is for all of these."""
+    """Return a value for each channel; timm's value, if the same for all, is for all here too."""
     same = len(set(values)) == 1 and channels <= MOST_CHANNELS
     return list(values)[:1] * channels if same else list(values)
 
@@ -208,12 +214,12 @@ def _labels(names: Any, count: int) -> list[str]:
     if names is None:
         return list(map(str, range(count)))
     if isinstance(names, dict):
-        # By number, where timm leaves some without a name.
+        # By number, where timm has no name.
         return [str(names.get(str(number), number)) for number in range(count)]
     return list(map(str, names))
 
 
 def add_prefix(model: Network, names: Sequence[str]) -> str:
-    """What timm's names lack to be those of ``model``: a teacher's stand behind its network's."""
+    """Return the prefix of timm's names in ``model``: that of a teacher's network, or none."""
     inside = isinstance(model, TimmNetwork) and not any(n.startswith("network.") for n in names)
     return "network." if inside else ""

@@ -18,18 +18,18 @@ from ghostnet_small.models.pretrained import read_pretrained
 from ghostnet_small.models.settings import Interpolation
 from ghostnet_small.models.teachers import USUAL_UPSAMPLE, Teacher, teacher_of
 
-# Pixels that are evaluated at once: 256 images of 32x32, or 20 that are upsampled to 224x224,
-# whose stem keeps a quarter of them. The batches of evaluation and prediction are made for
-# networks that need less memory, and a CPU's caches for smaller ones still.
+# Pixels evaluated at once: 256 images of 32x32, or 20 upsampled to 224x224, whose stem keeps a
+# quarter of the pixels. The batches of evaluation and prediction are meant for networks that need
+# less memory, and a CPU's caches for still smaller ones.
 PART_PIXELS, UPSAMPLED_PART_PIXELS = 1 << 18, 1 << 20
 
 
 class TimmNetwork(Network):
     """A network of timm with the interface of a GhostNet: ``(N, C, H, W) -> logits (N, K)``.
 
-    With ``upsample``, images are brought to so many pixels a side first, after their
-    normalisation: a teacher sees the very view that its student sees. The state has timm's names
-    behind ``network.``.
+    With ``upsample``, images are first resized to this many pixels a side, after normalisation:
+    a teacher sees the same view as its student. State names are timm's with the prefix
+    ``network.``.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class TimmNetwork(Network):
         self.draws = draws
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """The last feature map: ``(N, C, H, W) -> (N, features, h, w)``."""
+        """Return the last feature map: ``(N, C, H, W) -> (N, features, h, w)``."""
         features: Tensor = self.network.forward_features(self._resized(x))  # type: ignore[operator]
         return features
 
@@ -57,7 +57,7 @@ class TimmNetwork(Network):
         if self.training or torch.is_grad_enabled():
             logits: Tensor = self.network(self._resized(x))
             return logits
-        # In evaluation no picture knows of another, so they need not be in memory together.
+        # In evaluation images are independent, so they need not be in memory together.
         if self.upsample is None:
             count = PART_PIXELS // (x.shape[2] * x.shape[3])
         else:
@@ -66,19 +66,19 @@ class TimmNetwork(Network):
         return torch.cat([self.network(self._resized(part)) for part in parts])
 
     def last_layer(self) -> nn.Module:
-        """As the base says."""
+        """See the base class."""
         network: Any = self.network
         get_classifier = getattr(network, "get_classifier", tuple)
         found = _last_layers(get_classifier(), self.config["num_classes"])
         if not found:
             raise InputError(
-                f"{self.config['architecture']} has no classifier, but gives features or boxes; "
+                f"{self.config['architecture']} has no classifier, but outputs features or boxes; "
                 "give a classification network of timm"
             )
         return found[0] if len(found) == 1 else nn.ModuleList(found)
 
     def whole(self) -> nn.Module:
-        """As the base says: the batch is not taken apart."""
+        """See the base class: the batch is not split."""
         if self.upsample is None:
             return self.network
         larger = nn.Upsample(size=(self.upsample,) * 2, mode=self.interpolation)
@@ -91,9 +91,12 @@ class TimmNetwork(Network):
         return functional.interpolate(x, size=side, mode=self.interpolation, align_corners=False)
 
     def check_size(self, height: int, width: int) -> None:
-        """Raises ``InputError`` where strides and pools leave nothing of such pictures, where they
-        are larger than what they are upsampled to, or where one alone would fill the memory."""
-        name, pictures = self.config["architecture"], f"pictures of {width}x{height}"
+        """Raise ``InputError`` where images of this size do not suit the network.
+
+        They are too small for its strides and pools, larger than ``upsample``, or a single one
+        would fill the memory.
+        """
+        name, pictures = self.config["architecture"], f"images of {width}x{height}"
         if self.upsample is not None and max(height, width) > self.upsample:
             raise InputError(
                 f"{pictures} are larger than model.upsample {self.upsample} of {name}; give "
@@ -101,7 +104,7 @@ class TimmNetwork(Network):
             )
         if self.upsample is None and height * width > PART_PIXELS:
             raise InputError(
-                f"{pictures} are too large for {name}, which is fitted to tiny ones; give a "
+                f"{pictures} are too large for {name}, which is adapted to tiny ones; give a "
                 f"smaller data.size, or model.upsample, such as {USUAL_UPSAMPLE}"
             )
         weight = next(self.parameters())
@@ -119,12 +122,12 @@ class TimmNetwork(Network):
             return
         if self.upsample is None:
             raise InputError(
-                f"{pictures} are too small for {name}, which leaves nothing of them; give "
+                f"{pictures} are too small for {name}, whose layers leave no pixel; give "
                 f"data.size 32 or larger, or model.upsample {USUAL_UPSAMPLE}"
             )
         raise InputError(
-            f"model.upsample {self.upsample} is too small for {name}, which leaves nothing of so "
-            f"few pixels; give {USUAL_UPSAMPLE}"
+            f"model.upsample {self.upsample} is too small for {name}, whose layers leave no "
+            f"pixel; give {USUAL_UPSAMPLE}"
         )
 
 
@@ -139,21 +142,22 @@ def create_timm(
     dropout: float = 0.0,
     drop_path: float = 0.0,
 ) -> TimmNetwork:
-    """A network that timm builds: fresh, or with ``pretrained`` weights.
+    """Return a network that timm builds, with fresh or ``pretrained`` weights.
 
-    These are timm's, fetched from the Hugging Face hub at first use, or those in a file (see
-    ``read_pretrained``). The classifier is fresh unless the weights have as many classes, and so is
-    a stem that is fitted to images that are not upsampled, but for that of ``inception_v3``.
+    Pretrained weights are timm's, fetched from the Hugging Face hub at first use, or those in a
+    file (see ``read_pretrained``). The classifier is fresh unless the weights have the same number
+    of classes. A stem adapted to images that are not upsampled is fresh too, except that of
+    ``inception_v3``.
 
     Raises ``InputError`` where timm is missing or has no such network, the network has no
-    classifier of ``num_classes`` or no such setting, or the weights cannot be had.
+    classifier of ``num_classes`` or no such setting, or the weights are not available.
     """
     teacher = teacher_of(name)
     upsample = teacher.upsample if upsample is None else upsample
     words: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_channels}
     if teacher.one_size:
         words["img_size"] = upsample
-    # Left out where they are 0: not every network has them.
+    # Omitted where they are 0: not every network has them.
     words |= {"drop_rate": dropout} if dropout else {}
     words |= {"drop_path_rate": drop_path} if drop_path else {}
     network = _from_timm(name, teacher, pretrained, words)
@@ -208,7 +212,7 @@ _TOLD = ("num_classes", "in_chans", "img_size", "drop_rate", "drop_path_rate")
 
 
 def _last_layers(classifier: Any, classes: int) -> list[nn.Module]:
-    """The layers within a network's classifier, or its several ones, that give logits."""
+    """Return the layers of a network's classifier, or classifiers, that output logits."""
     heads = classifier if isinstance(classifier, tuple) else (classifier,)
     found = []
     for head in heads:
@@ -223,7 +227,7 @@ def _last_layers(classifier: Any, classes: int) -> list[nn.Module]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The libraries' own log lines and warnings are held back: what fails is said in one line."""
+    """Suppress the libraries' log lines and warnings: a failure is reported in one line."""
     loggers = [logging.getLogger(library) for library in ("timm", "huggingface_hub", "httpx")]
     levels = [logger.level for logger in loggers]
     try:

@@ -1,4 +1,4 @@
-"""Weights on disk: ``model.safetensors``, and ``config.json`` that says what they are."""
+"""Weights on disk: ``model.safetensors``, and ``config.json`` that describes them."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from ghostnet_small.nn.fold import is_folded, reparameterize
 from ghostnet_small.tensorfile import Shapes, read_tensors, tensors_digest, write_tensors
 
 KINDS = ("last", "best")
-# Pixels of a picture that a model may ask to be fed: hostile weights must not make ``predict``
+# The most pixels of an image that a model may require: hostile weights must not make ``predict``
 # fill the memory.
 MOST_PIXELS = 2048**2
-# The training form holds at most so many times the deployed form's bytes (1.5 is the most seen).
+# The most times that the training form has the deployed form's bytes (1.5 is the most measured).
 FORMS_RATIO = 4
 
 
 @dataclass(frozen=True)
 class ModelInfo(Mapping[str, Any]):
-    """What a model was trained for; ``info.classes`` and ``info["classes"]`` are the same.
+    """The facts of a trained model; ``info.classes`` and ``info["classes"]`` are the same.
 
-    ``classes`` in the order of the logits; ``size`` (height, width) of the training pictures,
+    ``classes`` in the order of the logits; ``size`` (height, width) of the training images,
     in pixels; a channel's ``mean`` and ``std`` for pixels scaled to 0 .. 1; the ``recipe`` as
-    resolved; ``fingerprints`` of the training's splits by name, where they are known.
+    resolved; ``fingerprints`` of the training's splits by name, where known.
     """
 
     classes: tuple[str, ...]
@@ -57,9 +57,9 @@ class ModelInfo(Mapping[str, Any]):
     fingerprints: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make all values plain ones, for they may come from NumPy or as lists.
+        """Convert all values to plain ones, because they may come from NumPy or as lists.
 
-        Raises ``InputError`` for a size or a normalisation that no pictures can have.
+        Raises ``InputError`` for a size or a normalisation that no images can have.
         """
         try:
             plain = {
@@ -106,15 +106,15 @@ _INFO = tuple(one.name for one in fields(ModelInfo))
 def save_model(
     model: Network, info: ModelInfo, folder: Path, *, license: str | None = None
 ) -> None:
-    """Write ``model``, in either form, into ``folder`` (made where it is missing).
+    """Write ``model``, in either form, into ``folder``, which is made where it is missing.
 
-    ``config.json`` has the keys of timm's layout too, with a ``license`` where one is given.
+    ``config.json`` also has the keys of timm's layout, and the ``license`` where one is given.
 
     Raises ``InputError`` where ``info`` does not have a name for each of the model's classes or a
-    mean for each of its channels: what would be written could not be loaded.
+    mean for each of its channels: such files could not be loaded.
     """
     _check_fits(model, info)
-    # A teacher has nothing to fold, and one form.
+    # A teacher has nothing to fold and only one form.
     deployed = isinstance(model, GhostNetV3) and is_folded(model)
     told = asdict(info)
     recipe, fingerprints = told.pop("recipe"), told.pop("fingerprints")
@@ -132,16 +132,17 @@ def save_model(
 
 
 def load(path: str | Path, weights: str = "last") -> tuple[Network, ModelInfo]:
-    """A trained model in evaluation mode, on the CPU, and what it was trained for.
+    """Return a trained model in evaluation mode, on the CPU, and its ``ModelInfo``.
 
-    ``path`` is a run's folder, of which ``weights`` picks "last" (of the last epoch, averaged
-    where the recipe averages) or "best" (of the epoch that was best on validation); a folder
-    that holds ``model.safetensors`` and ``config.json`` itself; the name of weights that come with
-    the program, of ``list_weights``; or ``hf-hub:owner/name[@revision]``, a model of the hub, made
-    by ``push`` or, of a network that is known here, by timm.
+    ``path`` is a run's folder, in which ``weights`` selects "last" (of the last epoch, averaged
+    where the recipe averages) or "best" (of the epoch with the best validation accuracy); a folder
+    that holds ``model.safetensors`` and ``config.json`` itself; the name of shipped weights, from
+    ``list_weights``; or ``hf-hub:owner/name[@revision]``, a model of the hub, made by ``push`` or,
+    for a network that is known here, by timm.
 
     Raises ``InputError`` where there are no such weights, or they are damaged, a pickle, or of
-    another architecture than their ``config.json`` says; and where a teacher's timm is missing.
+    another architecture than in their ``config.json``; and where a teacher needs timm and timm is
+    missing.
     """
     if weights not in KINDS:
         raise InputError(f"weights {weights!r} are not known; choose one of {', '.join(KINDS)}")
@@ -149,9 +150,9 @@ def load(path: str | Path, weights: str = "last") -> tuple[Network, ModelInfo]:
     config, info = _read_config(folder / CONFIG)
     what = str(folder / WEIGHTS)
     build = partial(create_from, config)
-    # Shapes are compared before memory is taken: on the meta device a model costs nothing.
+    # Shapes are compared before memory is taken: on the meta device a model takes none.
     with torch.device("meta"):
-        # In the type that images come in, whatever PyTorch's default is.
+        # In the images' type, whatever PyTorch's default is.
         model = build().float().eval()
     deployed = config["form"] == "deployed" and isinstance(model, GhostNetV3)
 
@@ -165,7 +166,7 @@ def load(path: str | Path, weights: str = "last") -> tuple[Network, ModelInfo]:
     tensors = {start + name: tensor for name, tensor in read.items()}
     if deployed:
         # Folding meta tensors would make PyTorch import its compiler, which takes seconds, so
-        # here a model takes memory: no more of it than the file's size allows.
+        # this model takes memory, but no more than the file's size allows.
         if _size_bytes(model.state_dict()) > FORMS_RATIO * _size_bytes(tensors):
             raise InputError(
                 f"{what} is of another architecture or size: it is too small for width "
@@ -178,16 +179,16 @@ def load(path: str | Path, weights: str = "last") -> tuple[Network, ModelInfo]:
 
 
 def weights_digest(model: Network) -> str:
-    """Return the SHA-256 of a model's tensors and what they are of, as records keep it."""
+    """Return the SHA-256 of a model's tensors and their description, as records keep it."""
     return tensors_digest(model.state_dict(), {"config": model.config})
 
 
 def _check_fits(model: Network, info: ModelInfo) -> None:
-    """Raises ``InputError`` where ``info`` is of another number of classes or channels."""
+    """Raise ``InputError`` where ``info`` has another number of classes or channels."""
     classes, channels = model.config["num_classes"], model.config["in_channels"]
     if len(info.classes) != classes:
         raise InputError(
-            f"info.classes has {len(info.classes)} names, and the model answers with {classes} "
+            f"info.classes has {len(info.classes)} names, and the model has {classes} "
             "classes; give one name for each: dataclasses.replace(info, classes=(...))"
         )
     if len(info.mean) != channels:
@@ -198,9 +199,9 @@ def _check_fits(model: Network, info: ModelInfo) -> None:
 
 
 def _check_shapes(shapes: Shapes, *, model: Network, deployed: bool, what: str) -> None:
-    """Refuse a file's tensors before any is read; ``model``, on the meta device, is unfolded."""
+    """Check a file's shapes before tensors are read; ``model``, on the meta device, is unfolded."""
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    # The head is the same in both forms, and what is folded is smaller in all.
+    # The head is the same in both forms, and the folded form is smaller in total.
     known = ("head.weight",) if deployed else tuple(name for name in own if name in shapes)
     for name in known:
         check_shape(name, shapes.get(name, ()), own[name], what=what)
@@ -217,7 +218,7 @@ def _size_bytes(tensors: Mapping[str, Tensor]) -> int:
 
 
 def weights_folder(path: Path, weights: str) -> Path:
-    """The folder that ``load`` reads for ``path``; raises ``InputError`` where there is none."""
+    """Return the folder that ``load`` reads for ``path``; raise ``InputError`` if there is none."""
     path = find_weights(path)
     if not path.is_dir():
         raise InputError(
@@ -231,7 +232,7 @@ def weights_folder(path: Path, weights: str) -> Path:
         return path / weights
     if weights == "best" and (path / "last" / CONFIG).is_file():
         raise InputError(
-            f"{path} has no best weights, for it was trained without a validation split; "
+            f"{path} has no best weights, because it was trained without a validation split; "
             "use --weights last"
         )
     raise InputError(

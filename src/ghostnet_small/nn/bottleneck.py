@@ -1,4 +1,4 @@
-"""The ghost bottleneck: two ghost modules, a shortcut, and what a stride or attention adds."""
+"""The ghost bottleneck: two ghost modules, a shortcut, and layers for stride and attention."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d
 
 
 class SqueezeExcite(nn.Module):
-    """Weighs each channel by a function of all channels' means: ``(N, C, H, W) -> (N, C, H, W)``.
+    """A weighting of channels by a function of their means: ``(N, C, H, W) -> (N, C, H, W)``.
 
     Source: arXiv:1709.01507; the hard sigmoid ``relu6(x + 3) / 6`` is arXiv:1905.02244's.
     """
@@ -28,7 +28,7 @@ class SqueezeExcite(nn.Module):
 
 
 def squeeze_excite(part: SqueezeExcite, x: Tensor) -> Tensor:
-    """The definition of ``SqueezeExcite``, the reference for any faster way to compute it."""
+    """Compute the definition of ``SqueezeExcite``, the reference for any faster way."""
     mean = x.mean((2, 3), keepdim=True)
     weight = part.expand(functional.relu(part.reduce(mean)))
     # Not functional.hardsigmoid: its float64 gradient carries a float32 constant (1e-8 off).
@@ -39,8 +39,8 @@ class GhostBottleneck(nn.Module):
     """``(N, I, H, W) -> (N, O, ceil(H / stride), ceil(W / stride))``, no activation after the sum.
 
     ``hidden_channels`` is the width between the two ghost modules; ``se_channels`` the inner
-    width of squeeze-and-excitation, 0 for none; ``gated`` concerns the first ghost module. How it
-    is computed is the business of ``compute``: ``bottleneck_by_parts`` or an equal function.
+    width of squeeze-and-excitation, 0 for none; ``gated`` applies to the first ghost module.
+    ``compute`` is the function that computes it: ``bottleneck_by_parts`` or an equal function.
 
     Source: arXiv:1911.11907, section 3.2; arXiv:2404.11202.
     """
@@ -84,6 +84,6 @@ class GhostBottleneck(nn.Module):
 
 
 def bottleneck_by_parts(block: GhostBottleneck, x: Tensor) -> Tensor:
-    """The definition of a bottleneck, the reference for any faster way to compute it."""
+    """Compute the definition of a bottleneck, the reference for any faster way to compute it."""
     out: Tensor = block.ghost2(block.se(block.downsample(block.ghost1(x)))) + block.shortcut(x)
     return out

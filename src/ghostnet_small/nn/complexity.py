@@ -1,4 +1,4 @@
-"""Sizes that can be counted: parameters, and multiply-accumulates of convolutions and linears."""
+"""Counts of parameters, and of multiply-accumulates of convolution and linear layers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ghostnet_small.nn.fold import reparameterize
 
 
 class Complexity(NamedTuple):
-    """Parameters, and multiply-accumulate operations (MACs) for one picture."""
+    """Parameters, and multiply-accumulate operations (MACs) for one image."""
 
     params: int
     macs: int
@@ -22,11 +22,11 @@ class Complexity(NamedTuple):
 
 
 def complexity(model: nn.Module, picture: tuple[int, int, int]) -> dict[str, Complexity]:
-    """Parameters and MACs for a picture ``(C, H, W)``, by stage, and ``total``.
+    """Return parameters and MACs for an image ``(C, H, W)``, by stage, and ``total``.
 
     A stage is a direct child of the model, or of a sequence among those (``blocks.3``). A model
-    with one child alone is a wrapper, and has that child's stages. Only convolutions and linears
-    have MACs, biases none.
+    with a single child is a wrapper, and has that child's stages. Only convolution and linear
+    layers have MACs; biases have none.
     """
     macs: dict[str, int] = {}
     hooks = []
@@ -60,7 +60,7 @@ def complexity(model: nn.Module, picture: tuple[int, int, int]) -> dict[str, Com
 
 
 def both_forms(model: nn.Module, picture: tuple[int, int, int]) -> dict[str, dict[str, Complexity]]:
-    """``complexity`` of ``model``, which must have the training form, and of its deployed form."""
+    """Return ``complexity`` of ``model``, which must be in training form, and its deployed form."""
     was_training = model.training
     try:
         deployed = reparameterize(model.eval())
@@ -70,7 +70,7 @@ def both_forms(model: nn.Module, picture: tuple[int, int, int]) -> dict[str, dic
 
 
 def by_quantity(forms: dict[str, Complexity]) -> dict[str, dict[str, int]]:
-    """``params`` and ``macs`` by form, as records and ``--json`` hold them."""
+    """Return ``params`` and ``macs`` by form, as records and ``--json`` hold them."""
     return {
         "params": {form: cost.params for form, cost in forms.items()},
         "macs": {form: cost.macs for form, cost in forms.items()},

@@ -1,4 +1,4 @@
-"""Folding: every convolution and the batch norm behind it become one convolution with a bias.
+"""Folding: every convolution and the batch norm after it become one convolution with a bias.
 
 The algebra is pure and runs in float64; one cast at the end returns to the weights' type.
 """
@@ -17,28 +17,28 @@ class Reparameterizable(nn.Module, ABC):
 
     @abstractmethod
     def fuse(self) -> nn.Module:
-        """A new plain layer with the same output in evaluation mode; ``self`` stays as it is."""
+        """Return a new plain layer with the same output in evaluation; ``self`` is unchanged."""
 
 
 def is_folded(model: nn.Module) -> bool:
-    """Whether ``model`` has no block left that could be fused."""
+    """Return whether ``model`` has no block left that could be fused."""
     return not any(isinstance(module, Reparameterizable) for module in model.modules())
 
 
 def affine_of_bn(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Scale and shift, float64 ``(C,)`` each, that ``bn`` applies in evaluation mode."""
+    """Return scale and shift, float64 ``(C,)`` each, that ``bn`` applies in evaluation mode."""
     assert bn.running_mean is not None and bn.running_var is not None
     scale = double(bn.weight) / torch.sqrt(double(bn.running_var) + bn.eps)
     return scale, double(bn.bias) - double(bn.running_mean) * scale
 
 
 def double(weights: Tensor) -> Tensor:
-    """``weights`` in float64, on the CPU where they lie on Apple's GPU, which has no float64."""
+    """Return ``weights`` in float64; from Apple's GPU, which has no float64, on the CPU."""
     return (weights.cpu() if weights.device.type == "mps" else weights).double()
 
 
 def fold_conv_bn(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Kernel ``(O, I / groups, kh, kw)`` and bias ``(O,)``, float64, of ``bn(conv(x))``."""
+    """Return kernel ``(O, I / groups, kh, kw)`` and bias ``(O,)``, float64, of ``bn(conv(x))``."""
     scale, shift = affine_of_bn(bn)
     kernel = double(conv.weight) * scale[:, None, None, None]
     bias = shift if conv.bias is None else shift + double(conv.bias) * scale
@@ -46,7 +46,7 @@ def fold_conv_bn(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 
 def identity_kernel(channels: int, groups: int, kernel_size: tuple[int, int]) -> Tensor:
-    """The float64 kernel ``(C, C / groups, kh, kw)`` of a convolution that changes nothing."""
+    """Return the float64 kernel ``(C, C / groups, kh, kw)`` of the identity convolution."""
     per_group = channels // groups
     kernel = torch.zeros(channels, per_group, *kernel_size, dtype=torch.float64)
     rows = torch.arange(channels)
@@ -55,14 +55,14 @@ def identity_kernel(channels: int, groups: int, kernel_size: tuple[int, int]) ->
 
 
 def centre_in(kernel: Tensor, kernel_size: tuple[int, int]) -> Tensor:
-    """A 1x1 kernel as the middle of a larger one, zeros around it."""
+    """Return a 1x1 kernel as the centre of a larger one, padded with zeros."""
     high, wide = kernel_size[0] // 2, kernel_size[1] // 2
     return nn.functional.pad(kernel, (wide, wide, high, high))
 
 
 def plain_conv(like: nn.Conv2d, kernel: Tensor, bias: Tensor) -> nn.Conv2d:
-    """A convolution with the geometry, type and device of ``like`` and the given weights."""
-    # A new layer draws its first weights, which are not used: the caller's generator is left alone.
+    """Return a convolution with the geometry, type and device of ``like`` and the given weights."""
+    # A new layer draws weights that are not used: the caller's random generator must not change.
     with torch.random.fork_rng(devices=[]):
         conv = _empty_conv(like).to(like.weight.device)
     assert conv.bias is not None
@@ -73,7 +73,7 @@ def plain_conv(like: nn.Conv2d, kernel: Tensor, bias: Tensor) -> nn.Conv2d:
 
 
 def _empty_conv(like: nn.Conv2d) -> nn.Conv2d:
-    """A convolution of the shape and type of ``like``, on the CPU."""
+    """Return a convolution of the shape and type of ``like``, on the CPU."""
     return nn.Conv2d(
         like.in_channels,
         like.out_channels,
@@ -88,9 +88,9 @@ def _empty_conv(like: nn.Conv2d) -> nn.Conv2d:
 
 
 def reparameterize(model: nn.Module) -> nn.Module:
-    """A folded copy of ``model``: the same logits from one convolution for each group of branches.
+    """Return a folded copy of ``model``: the same logits, one convolution for each branch group.
 
-    The original is left alone. A model that is folded already comes back as a plain copy.
+    The original is unchanged. For a folded model the result is a plain copy.
 
     Raises ``ValueError`` where a part of the model is in training mode: batch statistics
     have no folded form; call ``model.eval()`` first.
@@ -110,7 +110,7 @@ def reparameterize(model: nn.Module) -> nn.Module:
 def _folded(module: nn.Module) -> nn.Module:
     if isinstance(module, Reparameterizable):
         return module.fuse()
-    # Children are set aside so that the copy never holds the branches that it is about to drop.
+    # Children are removed first so that the copy never holds the branches that it will drop.
     children = dict(module.named_children())
     clone = copy.copy(module)
     clone.__dict__ = {

@@ -1,4 +1,4 @@
-"""The ghost module: half of the channels from a 1x1 convolution, half from a cheap one on those."""
+"""The ghost module: half of the channels from a 1x1 convolution, half from a cheap one on them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d
 
 
 def is_halved(height: int, width: int) -> bool:
-    """Return whether an attention gate halves maps of so many pixels first."""
+    """Return whether an attention gate first halves maps of this size."""
     return min(height, width) >= 2
 
 
 @torch.fx.wrap
 def halved(x: Tensor) -> Tensor:
-    """Means of 2x2 pixels: ``(N, C, H, W) -> (N, C, H // 2, W // 2)``; ``x`` where it is smaller.
+    """Return means of 2x2 pixels ``(N, C, H // 2, W // 2)``, or ``x`` if it is smaller than 2x2.
 
-    A leaf to ``torch.fx``, which cannot follow a choice by size.
+    A leaf for ``torch.fx``, which cannot trace a choice by size.
     """
     if is_halved(x.shape[2], x.shape[3]):
         return functional.avg_pool2d(x, 2)
@@ -31,7 +31,7 @@ def halved(x: Tensor) -> Tensor:
 class AttentionGate(nn.Module):
     """Long-range attention for a ghost module, 0 .. 1: ``(N, I, H, W) -> (N, O, H // 2, W // 2)``.
 
-    A 1x1, a 1x5 and a 5x1 convolution, each with batch norm, on the picture at half size;
+    A 1x1, a 1x5 and a 5x1 convolution, each with batch norm, on the image at half size;
     then a sigmoid. Where the input is smaller than 2x2 it is not halved.
 
     Source: arXiv:2211.12905, section 3.2 (decoupled fully connected attention).
@@ -52,7 +52,7 @@ class AttentionGate(nn.Module):
 
     @property
     def layers(self) -> tuple[nn.Module, ...]:
-        """Those between the pooling and the sigmoid."""
+        """Return the layers between the pooling and the sigmoid."""
         return self.project, self.horizontal, self.vertical
 
 
@@ -60,8 +60,8 @@ class GhostModule(nn.Module):
     """A 1x1 convolution's half, and a depth-wise 3x3 of that: ``(N, I, H, W) -> (N, O, H, W)``.
 
     ``relu`` sets the activation after both convolutions; ``gated`` multiplies the output by
-    an ``AttentionGate`` of the input, stretched to the output's size. How it is computed is
-    the business of ``compute``: ``ghost_by_parts`` or an exactly equal function.
+    an ``AttentionGate`` of the input, stretched to the output's size. ``compute`` is the
+    function that computes it: ``ghost_by_parts`` or an exactly equal function.
 
     Source: arXiv:1911.11907, section 3.1; re-parameterised as in arXiv:2404.11202.
     """
@@ -83,10 +83,10 @@ class GhostModule(nn.Module):
 
 
 def ghost_by_parts(ghost: GhostModule, x: Tensor) -> Tensor:
-    """The definition of a ghost module, the reference for any faster way to compute it."""
+    """Compute the definition of a ghost module, the reference for any faster way to compute it."""
     a = ghost.act(ghost.primary(x))
     b = ghost.act(ghost.cheap(a))
-    # An odd number of channels makes the two halves one channel too many.
+    # With an odd number of channels the two halves have one channel too many.
     out = torch.cat((a, b), dim=1)[:, : ghost.out_channels]
     if ghost.gate is None:
         return out

@@ -20,9 +20,9 @@ BRANCHES = 3
 
 
 class ConvBN(Reparameterizable):
-    """A convolution without bias, and the batch norm behind it: ``(N, I, H, W) -> (N, O, H', W')``.
+    """A convolution without bias, and the batch norm after it: ``(N, I, H, W) -> (N, O, H', W')``.
 
-    ``padding`` defaults to half the kernel. How it is computed is the business of ``compute``:
+    ``padding`` defaults to half the kernel. ``compute`` is the function that computes it:
     ``conv_then_norm`` or an exactly equal function.
     """
 
@@ -51,7 +51,7 @@ class ConvBN(Reparameterizable):
         self.compute: Callable[[ConvBN, Tensor, bool], Tensor] = conv_then_norm
 
     def forward(self, x: Tensor, relu: bool = False) -> Tensor:
-        """With ``relu`` that of the result."""
+        """Return the output; with ``relu``, its ReLU."""
         return self.compute(self, x, relu)
 
     def fuse(self) -> nn.Conv2d:
@@ -59,13 +59,13 @@ class ConvBN(Reparameterizable):
 
 
 def conv_then_norm(layer: ConvBN, x: Tensor, relu: bool) -> Tensor:
-    """The definition of a ``ConvBN``, the reference for any faster way to compute it."""
+    """Compute the definition of a ``ConvBN``, the reference for any faster way to compute it."""
     out: Tensor = layer.bn(layer.conv(x))
     return functional.relu(out) if relu else out
 
 
 def with_relu(layer: nn.Module, x: Tensor) -> Tensor:
-    """The ReLU of a ``ConvBN``, or of the convolution that one folds into."""
+    """Return the ReLU of a ``ConvBN``, or of the convolution that it folds into."""
     if isinstance(layer, ConvBN):
         out: Tensor = layer(x, relu=True)
         return out
@@ -77,9 +77,9 @@ class RepConv2d(Reparameterizable):
 
     The sum of three conv-BN branches of the full kernel; of a 1x1 conv-BN branch (``scale``)
     where the kernel is larger than 1; and of a batch norm of the input itself (``skip``)
-    where input and output have one shape. What the parameters mean is fixed here and in
-    ``fuse``; how the sum is computed is the business of ``compute`` alone, which every
-    instance carries: ``sum_of_branches`` or an exactly equal function.
+    where input and output have one shape. The class and ``fuse`` define the meaning of the
+    parameters. ``compute``, an attribute of each instance, computes the sum:
+    ``sum_of_branches`` or an exactly equal function.
 
     Source: arXiv:2404.11202, section 3.1; arXiv:2206.04040, section 3.3.
     """
@@ -132,7 +132,7 @@ class RepConv2d(Reparameterizable):
 
 
 def sum_of_branches(rep: RepConv2d, x: Tensor) -> Tensor:
-    """The definition of a re-parameterisable convolution: every branch on its own, summed.
+    """Compute the definition of a re-parameterisable convolution: the sum of all branches.
 
     It is the reference that any faster way to compute the same sum is tested against.
     """

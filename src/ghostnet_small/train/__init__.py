@@ -1,4 +1,4 @@
-"""The training engine: it knows tensors, modules and data, never which network it trains."""
+"""The training engine. It handles tensors, modules and data, and is independent of the network."""
 
 from ghostnet_small.callable_package import make_callable
 

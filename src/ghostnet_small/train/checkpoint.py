@@ -1,4 +1,4 @@
-"""What a training remembers apart from its weights: counters, and the optimiser's tensors."""
+"""The state of a training beside its weights: counters, and the optimiser's tensors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass
 class Counters:
-    """Where a training stands, apart from its tensors."""
+    """The counters and rows of a training."""
 
     step: int = 0
     loss_sum: float = 0.0
@@ -23,34 +23,34 @@ class Counters:
     best: dict[str, Any] | None = None
 
     def add(self, loss: float, correct: int, pictures: int) -> None:
-        """Count ``pictures`` more of this epoch; ``loss`` is their mean."""
+        """Count ``pictures`` more images of this epoch; ``loss`` is their mean."""
         self.loss_sum += loss * pictures
         self.correct += correct
         self.seen += pictures
 
     @property
     def loss(self) -> float:
-        """The epoch's mean loss so far, in nats."""
+        """Return the epoch's mean loss so far, in nats."""
         return self.loss_sum / self.seen
 
     @property
     def top1(self) -> float:
-        """The epoch's right answers so far, in percent."""
+        """Return the epoch's accuracy so far, in percent."""
         return 100 * self.correct / self.seen
 
     def improves(self, row: dict[str, Any]) -> bool:
-        """Whether the epoch of ``row`` is better on validation than all before."""
+        """Return whether the epoch of ``row`` is better on validation than all before."""
         top1 = row.get("validation_top1")
         return top1 is not None and (self.best is None or top1 > self.best["validation_top1"])
 
     def after(self, row: dict[str, Any]) -> Counters:
-        """At the beginning of the epoch after that of ``row``."""
+        """Return the counters at the beginning of the epoch after that of ``row``."""
         rows = [*self.rows, row]
         return Counters(self.step, wall_seconds=self.wall_seconds, rows=rows, best=self.best)
 
 
 def by_part(tensors: dict[str, Tensor], parts: tuple[str, ...]) -> dict[str, dict[str, Tensor]]:
-    """Tensors called ``part.name``, by the one and then the other."""
+    """Return tensors called ``part.name`` by part, then by name."""
     found: dict[str, dict[str, Tensor]] = {part: {} for part in parts}
     for name, tensor in tensors.items():
         part, rest = name.split(".", 1)
@@ -59,7 +59,7 @@ def by_part(tensors: dict[str, Tensor], parts: tuple[str, ...]) -> dict[str, dic
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The tensors that ``optimizer`` keeps, named by parameter number and kind."""
+    """Return the tensors that ``optimizer`` keeps, named by parameter number and kind."""
     state = optimizer.state_dict()["state"]
     return {
         f"{number}.{key}": torch.as_tensor(value)
@@ -70,13 +70,13 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Give ``optimizer`` what ``optimizer_tensors`` took from one like it."""
+    """Restore ``optimizer`` from the tensors that ``optimizer_tensors`` returned."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         number, key = name.split(".", 1)
         like = parameters[int(number)]
-        # A file forgets the memory format, and over another one the same sums may round otherwise.
+        # A file does not keep the memory format, and in another one sums may round differently.
         if tensor.shape == like.shape:
             tensor = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
         state.setdefault(int(number), {})[key] = tensor

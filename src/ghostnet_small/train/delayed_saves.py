@@ -1,4 +1,4 @@
-"""What finished epochs leave for the store: written at once, or held until the next state is."""
+"""Weights and rows of finished epochs: written at once, or held until the next state is."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ghostnet_small.train.interfaces import Store
 class Shelf:
     """Weights and rows on their way to ``store``.
 
-    On a GPU an epoch may take less time than its files. Where the ends of epochs save only every
-    so many ``seconds``, weights are kept as copies on the device, later ones over earlier ones,
-    until ``write``, which belongs before each save of a state: so a state never knows of an epoch
-    whose weights and row are not on the disk, and what is newer than the state is what a training
-    that goes on from it makes again. With 0 ``seconds`` all is written at once.
+    On a GPU an epoch may take less time than writing its files. With ``seconds`` above 0, weights
+    are kept as copies on the device, and later ones replace earlier ones, until ``write``. Call
+    ``write`` before each save of a state: then every epoch that a state contains has its weights
+    and row on the disk, and a resumed training makes newer ones again. With 0 ``seconds`` all is
+    written at once.
     """
 
     def __init__(self, store: Store, *, seconds: float) -> None:
@@ -29,7 +29,7 @@ class Shelf:
         self.rows: list[dict[str, Any]] | None = None
 
     def put_weights(self, name: str, model: nn.Module) -> None:
-        """The weights called ``name`` are those that ``model`` has now."""
+        """Replace the weights called ``name`` by those that ``model`` has now."""
         if not self.seconds:
             self.store.save_weights(name, model)
             return
@@ -40,13 +40,13 @@ class Shelf:
         self.waiting.add(name)
 
     def put_rows(self, rows: list[dict[str, Any]]) -> None:
-        """The rows of finished epochs are ``rows``."""
+        """Replace the rows of finished epochs."""
         self.rows = rows
         if not self.seconds:
             self.write()
 
     def write(self) -> None:
-        """Give the store all that waits."""
+        """Write all that is held to the store."""
         for name in ("best", "last"):
             if name in self.waiting:
                 self.store.save_weights(name, self.copies[name])
@@ -60,7 +60,7 @@ class Shelf:
 def _copy(model: nn.Module, into: nn.Module) -> None:
     lists: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
     for (of_ours, name), (of_theirs, _) in zip(places(into), places(model), strict=True):
-        # Of one type, for a GPU copies a mixed list tensor by tensor.
+        # Grouped by type, because a GPU copies a mixed list tensor by tensor.
         ours, theirs = lists.setdefault(of_ours[name].dtype, ([], []))
         ours.append(of_ours[name])
         theirs.append(of_theirs[name])

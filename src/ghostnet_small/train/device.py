@@ -1,4 +1,4 @@
-"""The device and the arithmetic that a training asks for."""
+"""The device and the precision of a training."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
-# Of mallopt, in glibc's malloc.h.
+# Options of mallopt, from glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _NEVER = -1, -4, -1
 _MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerator:
-    """An ``Accelerator`` on ``device``: "auto" is the best one there.
+    """Return an ``Accelerator`` on ``device``: "auto" is the best one available.
 
-    In one of several processes, which must have been joined, it is one of theirs: on the CPU, or
-    on the GPU with the process's number on its machine.
+    With several processes, which must have been joined, each uses the CPU, or the GPU with its own
+    number on its machine.
 
-    Raises ``InputError`` where the device is not known or not there, cannot compute in
-    ``precision`` or not in several processes.
+    Raises ``InputError`` where the device is unknown or missing, or does not support ``precision``
+    or several processes.
     """
-    # Who only predicts does not wait for its import.
+    # Imported here, so that prediction does not wait for it.
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
     from accelerate.utils import DistributedDataParallelKwargs
@@ -50,9 +50,9 @@ def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerat
         _check_several(there.type, launch)
     if precision == "fp16" and on_cpu:
         raise InputError("precision 'fp16' needs a GPU; on a CPU take bf16 or fp32")
-    # Accelerate keeps one state a process; a second training may ask for other arithmetic.
+    # Accelerate keeps one state per process; a second training may use another precision.
     AcceleratorState._reset_state(reset_partial_state=True)
-    # The engine makes the running statistics the same everywhere; the main process's would not do.
+    # The engine averages the running statistics; a broadcast of the main process's would be wrong.
     wrapping = DistributedDataParallelKwargs(broadcast_buffers=False)
     with _environment(launch):
         return Accelerator(
@@ -61,10 +61,10 @@ def make_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerat
 
 
 def keep_freed_memory() -> None:
-    """Make the C library keep the memory that tensors on the CPU free, for the next step's.
+    """Make the C library keep memory that CPU tensors free, for the next step.
 
-    Else it gives large blocks back to the system, which hands them out again page by page, zeroed:
-    a fifth of a step's time. Only glibc is asked; elsewhere nothing changes.
+    By default it returns large blocks to the system, which gives them back page by page, zeroed:
+    a fifth of a step's time. Only glibc is changed.
     """
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
@@ -74,7 +74,7 @@ def keep_freed_memory() -> None:
 
 
 def _check_several(kind: str, launch: Launch) -> None:
-    """Raises ``InputError`` where devices of ``kind`` do not serve the processes started here."""
+    """Raise ``InputError`` where devices of ``kind`` do not suit the processes started here."""
     if kind != "cuda":
         raise InputError(
             f"device {kind!r} serves one process; start one, or give --train.device cpu"
@@ -88,10 +88,10 @@ def _check_several(kind: str, launch: Launch) -> None:
 
 @contextmanager
 def _environment(launch: Launch) -> Iterator[None]:
-    """What accelerate reads, such that one process is never wrapped for several."""
+    """Set the environment for accelerate, so that a single process is not wrapped for several."""
     rank = os.environ.pop("LOCAL_RANK", None) if launch.count == 1 else None
     if launch.count > 1 and "OMP_NUM_THREADS" not in os.environ:
-        # For this machine's processes to share its cores; torchrun sets it to 1.
+        # The processes of this machine share its cores; torchrun sets it to 1.
         threads = max(1, (os.cpu_count() or 1) // launch.local_count)
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
@@ -103,17 +103,19 @@ def _environment(launch: Launch) -> Iterator[None]:
 
 
 def wrap(model: nn.Module, accelerator: Accelerator) -> nn.Module:
-    """What to call in place of ``model`` in training: it computes in the precision asked for, and
-    its gradients are those of all processes. The parameters are the same ones."""
+    """Return the module to call in place of ``model`` in training, with the same parameters.
+
+    It computes in the chosen precision, and its gradients are those of all processes.
+    """
     with warnings.catch_warnings():
-        # Accelerate has no other name for it yet.
+        # Accelerate has no replacement for it yet.
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
         wrapped: nn.Module = accelerator.prepare_model(Trained(model))
         return wrapped
 
 
 class Trained(nn.Module):
-    """What accelerate may wrap and patch, so that the model in it stays as it is."""
+    """A wrapper that accelerate may wrap and patch, so that the model in it is unchanged."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

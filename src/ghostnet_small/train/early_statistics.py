@@ -1,10 +1,10 @@
 """Running statistics that fit weights of the first few hundred steps.
 
-A batch norm's running statistics average over the steps behind. At the start of a training the
-weights move so far in a step that statistics of the step before are of another network, and the
-error multiplies from layer to layer: by the running statistics a loss is more than a hundred times
-that of training (tests/train/test_early_statistics.py). Later the weights move little, and the
-running statistics are right.
+A batch norm's running statistics average over earlier steps. At the start of a training a step
+changes the weights so much that the statistics of the step before no longer fit them, and the error
+multiplies from layer to layer: with the running statistics a loss is more than a hundred times that
+of training (tests/train/test_early_statistics.py). Later the weights change little, and the running
+statistics are right.
 
 Source: arXiv:2105.07576, section 3, "precise batch norm".
 """
@@ -27,7 +27,7 @@ _BATCHES = 4
 class EarlyStatistics:
     """Copies of a model whose running statistics are those of its own weights.
 
-    Training goes on with what it had, so nothing but the evaluated and kept weights changes.
+    Training continues with its own, so only the evaluated and kept weights change.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class EarlyStatistics:
         self._made: tuple[int, nn.Module] | None = None
 
     def fitted(self, model: nn.Module, step: int) -> nn.Module:
-        """``model`` itself after ``STEPS`` or more steps, before that a fitted copy of it."""
+        """Return ``model`` itself after ``STEPS`` or more steps, and a fitted copy before that."""
         if step >= STEPS or not _norms(model):
             return model
         if self._made is None or self._made[0] != step:
@@ -58,7 +58,7 @@ class EarlyStatistics:
         device = next(fitted.parameters()).device
         batches = self._rows()
         sums: list[Tensor] = []
-        # Dropout draws numbers that the training must not miss.
+        # Dropout would draw random numbers of the training.
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             for rows in batches:
                 x = normalize(self.train.take(rows).images.to(device), self.mean, self.std)
@@ -74,7 +74,7 @@ class EarlyStatistics:
         return fitted.train(model.training)
 
     def _rows(self) -> list[Tensor]:
-        """Rows of each batch; every batch has images from the whole split, which may be sorted."""
+        """Return the rows of each batch, from the whole split, which may be sorted."""
         size = min(len(self.train), _BATCH)
         count = min(len(self.train) // size, _BATCHES)
         return [

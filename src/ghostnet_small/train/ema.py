@@ -10,24 +10,24 @@ from torch import Tensor, nn
 
 
 class EMA:
-    """``model``: the average of what it was made from, parameters and running statistics alike.
+    """An average, ``model``, of another model's parameters and running statistics over time.
 
-    The weight of the past grows from little to ``decay`` as ``(1 + t) / (10 + t)`` with the
-    update number t, so that the random first weights are soon forgotten.
+    The weight of the past grows to ``decay`` as ``(1 + t) / (10 + t)`` with the
+    update number t, so that the random first weights soon lose their influence.
 
-    Source: arXiv:1409.4842 and its kin average weights; the warm-up is TensorFlow's
+    Source: arXiv:1409.4842, among others, averages weights; the warm-up is TensorFlow's
     ``ExponentialMovingAverage`` with ``num_updates``.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
-        # Finding hundreds of tensors by walking the modules takes longer than averaging them.
+        # Walking the modules for hundreds of tensors takes longer than averaging them.
         self.ours, self.theirs = places(self.model), places(model)
 
     @torch.no_grad()
     def update(self, updates: int) -> None:
-        """Move towards the model that it was made from, after ``updates`` (from 0) earlier ones."""
+        """Update the average from the other model; ``updates`` (from 0) is the update number."""
         keep = min(self.decay, (1 + updates) / (10 + updates))
         averaged: tuple[list[Tensor], list[Tensor]] = ([], [])
         copied: tuple[list[Tensor], list[Tensor]] = ([], [])
@@ -43,7 +43,7 @@ class EMA:
 
 
 def places(model: nn.Module) -> list[tuple[dict[str, Any], str]]:
-    """Where each parameter and running statistic is, whatever tensor is there; shared ones once."""
+    """Return the dictionary and key of each parameter and running statistic; shared ones once."""
     found, seen = [], set()
     for module in model.modules():
         for kept in (module._parameters, module._buffers):

@@ -1,7 +1,7 @@
-"""The training engine: a loop over steps that can stop and go on anywhere, bit for bit.
+"""The training engine: a loop over steps that can stop and resume anywhere, bit for bit.
 
-Everything random is a function of a seed and a count (the order of an epoch, a picture's view),
-so a checkpoint holds tensors and counters only.
+Everything random is a function of a seed and a count (the order of an epoch, an image's view),
+so a checkpoint holds only tensors and counters.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ from ghostnet_small.train.recorded_steps import recorder_for
 from ghostnet_small.train.schedule import ScheduleSettings, learning_rate
 from ghostnet_small.train.settings import TrainSettings, check_parts
 
-# A GPU's epoch may take less time than its files: only so often does its end save them.
+# On a GPU an epoch may take less time than writing its files: epochs save at most this often.
 SECONDS_BETWEEN_SAVES = {"cuda": 5.0}
 
 
 class Training:
-    """A model on its way through ``data``; ``run`` takes it to the end or to an interruption.
+    """The training of a model on ``data``; ``run`` continues it to the end or to an interruption.
 
     In several ``processes`` each takes its part of every step. The gradient of the whole step
-    is the same in all, and so are weights and average; running statistics are made the mean of
-    those of all processes after each step. All stop at the same step, and only one saves.
+    is the same in all, and so are weights and average; running statistics are averaged over the
+    processes after each step. All stop at the same step, and only one saves.
 
-    ``for_evaluation`` gives a copy that computes the same faster. A ``companion`` is trained with
-    the model, saved in its state and not in its weights: what an objective has of its own.
-    ``ask`` gives teachers' logits to a batch, for it to hold, where steps are recorded.
+    ``for_evaluation`` returns a copy that computes the same faster. A ``companion`` holds an
+    objective's own parameters: it is trained with the model and saved in the state, not in the
+    weights. ``ask`` returns the teachers' logits that a batch holds where steps are recorded.
 
     Raises ``InputError`` where the batch is larger than the training split or leaves a single
-    picture to batch norm, or where a picture does not suit the augmentation.
+    image to batch norm, or where an image does not suit the augmentation.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Training:
         if settings.batch_size > len(data.train):
             raise InputError(
                 f"train.batch_size {settings.batch_size} is larger than the training split of "
-                f"{len(data.train)} pictures; give at most {len(data.train)}"
+                f"{len(data.train)} images; give at most {len(data.train)}"
             )
         check_parts(model, len(data.train), settings, processes.count)
         augment.check(*data.size)
@@ -126,13 +126,13 @@ class Training:
 
     @property
     def averaged(self) -> nn.Module:
-        """The model to evaluate and keep: the average of weights where there is one."""
+        """Return the model to evaluate and keep: the average of weights where there is one."""
         model = self.ema.model if self.ema else self.model
-        # Frozen statistics are those of other images, which the layers behind are used to.
+        # Frozen statistics stay: the layers after them are adapted to them.
         return model if self.frozen else self.early.fitted(model, self.counters.step)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All that ``restore`` needs: named tensors and plain values."""
+        """Return all that ``restore`` needs: named tensors and plain values."""
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         if self.ema:
             tensors |= {f"ema.{name}": t for name, t in self.ema.model.state_dict().items()}
@@ -147,7 +147,7 @@ class Training:
         }
 
     def restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Go on from what ``state`` gave."""
+        """Continue from what ``state`` returned."""
         parts = by_part(tensors, ("model", "ema", "companion", "optimizer"))
         self.model.load_state_dict(parts["model"])
         if self.ema:
@@ -165,8 +165,8 @@ class Training:
     def run(self) -> None:
         """Train to the last epoch.
 
-        Raises ``Interrupted`` once the state is saved where ``stop_signal`` gives a number, and
-        ``NotFinite`` where the loss is not a finite number.
+        Raises ``Interrupted``, after the state is saved, where ``stop_signal`` returns a number,
+        and ``NotFinite`` where the loss is not a finite number.
         """
         self._check_same()
         while len(self.counters.rows) < self.settings.epochs:
@@ -192,13 +192,13 @@ class Training:
             now = time.monotonic()
             self._stop_or_save(late=now - self.saved_at >= self.settings.checkpoint_seconds)
         self._look()
-        # Now that the device has done what it was given.
+        # By now the device has finished its work.
         self.counters.epoch_seconds = time.monotonic() - started
 
     def _step(self, step: Step) -> None:
         rate = self._rate(self.counters.step)
         if self.draws:
-            # It depends on nothing before, so that a resumed run draws the same.
+            # It does not depend on earlier steps, so a resumed run draws the same numbers.
             seed = step_seed(self.settings.seed, self.counters.step, self.processes.rank)
             torch.manual_seed(seed)
         for loss, correct, pictures in self.learner(step, rate):
@@ -226,7 +226,7 @@ class Training:
         self.processes.check_same(lambda: digest(self.state()[0]), what)
 
     def _check_weights(self) -> None:
-        """Stop at weights that are not finite: no loss has told of them yet."""
+        """Stop at weights that are not finite: no loss has shown them yet."""
         weights = [parameter.detach() for parameter in self.model.parameters()]
         if not torch.stack(torch._foreach_norm(weights, math.inf)).isfinite().all():
             step = self.counters.step
@@ -245,7 +245,7 @@ class Training:
         )
 
     def _stop_or_save(self, late: bool) -> None:
-        """Save where one process is ``late`` or got a signal; at a signal stop."""
+        """Save where a process is ``late`` or got a signal; stop at a signal."""
         number, save = self.processes.agree(self.stop_signal() or 0, int(late))
         if number or save:
             self._save_state()
@@ -253,7 +253,7 @@ class Training:
             raise Interrupted(number)
 
     def _save_state(self) -> None:
-        # A state behind a loss that is not finite must not replace a good one.
+        # A state after a loss that is not finite must not replace a good one.
         self._look()
         self._check_weights()
         self.shelf.write()
@@ -293,7 +293,7 @@ class Training:
         self.watcher.epoch(row)
 
     def evaluate(self, split: Split, mirrored: bool = False) -> Evaluation:
-        """``split`` under the weights to keep; the state is saved first if a signal interrupts."""
+        """Evaluate the kept weights on ``split``; at a signal, the state is saved first."""
         model = self.averaged
         was_training = model.training
         try:

@@ -14,7 +14,7 @@ from ghostnet_small.data.dataset import Split, normalize
 from ghostnet_small.train.processes import ALONE, Processes
 
 BATCH = 500
-# On a GPU, which a small network's batch of 500 leaves idle: of 32x32 pictures in colour.
+# Colour images of 32x32 per batch on a GPU, where a batch of 500 of a small network is too small.
 BATCH_ON_GPU = 5000
 
 
@@ -29,7 +29,7 @@ class Evaluation:
 
     @property
     def top1(self) -> float:
-        """Accuracy in percent."""
+        """Return the accuracy in percent."""
         return 100 * self.correct / self.total
 
 
@@ -45,18 +45,18 @@ def evaluate(
     processes: Processes = ALONE,
     mirrored: bool = False,
 ) -> Evaluation:
-    """Show every picture of ``split`` to ``model``; ``between`` runs before each batch.
+    """Evaluate ``model`` on every image of ``split``; ``between`` runs before each batch.
 
-    ``mirrored`` shows their mirror images, left for right. Several ``processes`` share the
-    pictures, and each gets the answers to all.
+    With ``mirrored`` the images are flipped horizontally. Several ``processes`` share the images,
+    and each gets all logits.
 
     The model must be in evaluation mode; the split is moved to its device.
     """
     assert not model.training
     device = next(model.parameters()).device
     total, parts, size = len(split), [], _at_once(split, device)
-    # As many for each, so that all need as many batches: where that does not fit, the last ones
-    # answer some of their forerunners' again.
+    # Equal shares, so that all have the same number of batches: where the images do not divide
+    # evenly, shares overlap.
     share = -(-total // processes.count)
     starts = [min(rank * share, total - share) for rank in range(processes.count)]
     stop = starts[processes.rank] + share
@@ -66,7 +66,7 @@ def evaluate(
         if mirrored:
             images = images.flip(-1)
         pictures = normalize(images, mean, std).contiguous(memory_format=memory_format)
-        # They stay on the device, which would be waited for.
+        # They stay on the device: a copy would wait for it.
         parts.append(_answers(model, pictures).float())
     found = processes.gather(torch.cat(parts))
     logits = found.new_empty(total, found.shape[2])
@@ -76,7 +76,7 @@ def evaluate(
 
 
 def _at_once(split: Split, device: torch.device) -> int:
-    """How many pictures of ``split`` to show at once."""
+    """Return the number of images of ``split`` in a batch."""
     if device.type != "cuda":
         return BATCH
     fit = BATCH_ON_GPU * 3 * 32 * 32 // math.prod(split.images.shape[1:])
@@ -84,19 +84,19 @@ def _at_once(split: Split, device: torch.device) -> int:
 
 
 def _answers(model: nn.Module, pictures: Tensor) -> Tensor:
-    """Of a network whose maps are too large for so many pictures, some at a time."""
+    """Return the logits; in smaller batches where the network's maps do not fit the memory."""
     try:
         answers: Tensor = model(pictures)
         return answers
     except torch.OutOfMemoryError:
         if len(pictures) <= BATCH:
             raise
-    # Out here, for the error keeps what did fit.
+    # Outside the handler, because the error keeps the memory that did fit.
     return torch.cat([model(part) for part in pictures.split(BATCH)])
 
 
 def with_mirror(logits: Tensor, mirrored: Tensor, labels: Tensor) -> Evaluation:
-    """What the mean of the answers to pictures and to their mirror images is worth.
+    """Return the evaluation of the mean logits of images and of their mirror images.
 
     Flip averaging, test-time augmentation by two views: logits ``(N, K)`` are averaged. Source:
     arXiv:1409.1556, section 3.2, which averages the soft-max of both.
@@ -105,7 +105,7 @@ def with_mirror(logits: Tensor, mirrored: Tensor, labels: Tensor) -> Evaluation:
 
 
 def score(logits: Tensor, labels: Tensor) -> Evaluation:
-    """What ``logits`` ``(N, K)`` are worth for ``labels`` int64 ``(N,)``, both on the CPU."""
+    """Return the evaluation of ``logits`` ``(N, K)`` and ``labels`` int64 ``(N,)``, on the CPU."""
     return Evaluation(
         correct=int((logits.argmax(1) == labels).sum()),
         total=len(labels),

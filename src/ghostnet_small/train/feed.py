@@ -1,4 +1,4 @@
-"""What the steps of an epoch see: pictures in their order, augmented, mixed and cut into parts."""
+"""The batches of an epoch's steps: images in order, augmented, mixed and cut into parts."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ from ghostnet_small.train.objective import Batch
 from ghostnet_small.train.processes import Processes
 from ghostnet_small.train.settings import TrainSettings
 
-# On a GPU the views of many steps are made at once, for those of one are too few to keep it busy:
-# of so many pictures of 32x32 in colour, or as many bytes of larger ones.
+# On a GPU the views of many steps are made at once, for those of one step are too few to use it
+# fully: this is 8192 colour images of 32x32, or as many bytes of larger ones.
 AHEAD_BYTES = 8192 * 3 * 32 * 32
-ASKED = 2048  # pictures that teachers see at a time, when they are asked ahead
+ASKED = 2048  # images per teacher batch, when logits are computed ahead
 
 
 class Share(NamedTuple):
-    """Where in an epoch's order this process's pictures of a step stand, how many make a part,
-    and how many ``pictures`` the whole step has."""
+    """This process's share of a step.
+
+    It has the places of its images in the epoch's order, the size of a part, and the number of
+    ``pictures`` of the whole step.
+    """
 
     places: slice
     size: int
@@ -35,20 +38,20 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True)
 class Step:
-    """The micro-batches of a step that fall to this process, out of ``pictures`` in all."""
+    """This process's micro-batches of a step of ``pictures`` images in all."""
 
     parts: list[Batch]
     pictures: int
 
 
 class Feed:
-    """The training split, step by step; what a step holds follows from its number alone.
+    """The training split, step by step; the content of a step depends only on its number.
 
-    The pictures of a step are cut, in their order, into ``accumulate`` micro-batches for each
+    The images of a step are cut, in their order, into ``accumulate`` micro-batches for each
     process: the first of them for the first process, and so on.
 
-    With ``ask`` teachers are asked ahead, where views are made ahead, and batches hold what it
-    gives: float32 ``(N, K)``.
+    With ``ask`` the teachers' logits are computed ahead, together with the views, and batches hold
+    its result, float32 ``(N, K)``.
     """
 
     def __init__(
@@ -73,7 +76,7 @@ class Feed:
             self.ahead = max(1, AHEAD_BYTES // math.prod(self.split.images.shape[1:]) // share)
 
     def epoch(self, epoch: int, first: int) -> Iterator[Step]:
-        """The steps of ``epoch`` (from 0) from step ``first`` on."""
+        """Yield the steps of ``epoch`` (from 0), beginning with step ``first``."""
         order, repeat = epoch_rows(
             self.split.labels,
             epoch,
@@ -81,8 +84,8 @@ class Feed:
             shuffle=self.settings.shuffle,
             sampler=self.settings.sampler,
         )
-        # A picture that comes again looks as in an epoch that will never be; an odd number of
-        # epochs away, so that an alternating flip is the other way round.
+        # A repeated image gets the view of an epoch past the last one, an odd number of epochs
+        # away, so that an alternating flip is the other way round.
         views = self.augment.view_of_epoch(epoch + repeat * (self.settings.epochs | 1))
         same = None if repeat.any() else self.augment.view_of_epoch(epoch)
         shares = [self._share(step) for step in range(first, self.steps)]
@@ -95,7 +98,7 @@ class Feed:
             return taken(views, group) if same is None else same
 
         def rows() -> Iterator[Tensor]:
-            """What is read at once: pictures and, where they are mixed, their partners."""
+            """Yield the rows to read at once: images and, where they are mixed, their partners."""
             for group in groups:
                 own = taken(order, group)
                 yield torch.cat((own, self._partners(own, view_of(group))))
@@ -112,7 +115,7 @@ class Feed:
                 start = stop
 
     def whole_view(self, view: int, size: int) -> Iterator[Batch]:
-        """Every picture of the split under ``view``, in the split's order, ``size`` at a time."""
+        """Yield the whole split under ``view``, in its order, ``size`` images at a time."""
 
         def rows() -> Iterator[Tensor]:
             for own in torch.arange(len(self.split), device=self.split.labels.device).split(size):
@@ -156,8 +159,7 @@ def _halves(read: Pictures) -> tuple[Pictures, Pictures]:
 
 
 def _cut(batch: Batch, size: int, start: int = 0, stop: int | None = None) -> list[Batch]:
-    """``batch`` from ``start`` to ``stop`` in parts of ``size`` pictures, the last one smaller
-    where they do not fit."""
+    """Return ``batch`` from ``start`` to ``stop`` in parts of ``size``; the last may be smaller."""
     stop = len(batch.targets) if stop is None else stop
     return [
         Batch(

@@ -1,4 +1,4 @@
-"""What a training meets outside of itself: who keeps its state, who looks on, how it ends early."""
+"""The interfaces of a training: its store, its watcher, and the exceptions that end it early."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class Interrupted(Exception):
 
 
 class NotFinite(Exception):
-    """The loss is NaN or infinite; the last checkpoint is from before."""
+    """The loss is NaN or infinite; the last checkpoint is older and still good."""
 
 
 class ProcessFailed(Exception):
-    """Something went wrong in one of several processes, and the others may not know of it."""
+    """One of several processes failed, and the others may not know of it."""
 
 
 class Store(Protocol):
-    """Where a training keeps what must survive it."""
+    """The storage of a training's state, weights and metrics."""
 
     def save_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         """Replace the resumable state."""
@@ -37,13 +37,13 @@ class Store(Protocol):
 
 
 class Watcher(Protocol):
-    """What looks on while the engine works: a progress bar, or nothing."""
+    """An observer of the engine, such as a progress bar."""
 
     def preparing(self, what: str, done: int, total: int) -> None:
-        """Before the first step, while something that takes long is made ready."""
+        """Called before the first step, while slow preparations run."""
 
     def step(self, epoch: int, done: int, steps: int, loss: float, top1: float) -> None:
-        """After some steps of an epoch; ``loss`` and ``top1`` (%) are the epoch's so far."""
+        """Called after some steps of an epoch; ``loss`` and ``top1`` (%) are the epoch's so far."""
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """After an epoch and its evaluation."""
+        """Called after an epoch and its evaluation."""

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that the engine looks at between steps."""
+"""Ctrl-C and SIGTERM as a request that the engine checks between steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignal:
-    """Called, it gives the number of the signal that arrived, or ``None``."""
+    """A callable that returns the number of the signal that arrived, or ``None``."""
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -23,9 +23,9 @@ class StopSignal:
 
 @contextmanager
 def stop_signals() -> Iterator[StopSignal]:
-    """Catch the first Ctrl-C or SIGTERM; a second one acts at once, as ever.
+    """Catch the first Ctrl-C or SIGTERM; a second one acts at once, as usual.
 
-    Outside of the main thread, where Python has no signals, nothing is caught.
+    Outside the main thread, where Python has no signals, nothing is caught.
     """
     stop = StopSignal()
     if threading.current_thread() is not threading.main_thread():

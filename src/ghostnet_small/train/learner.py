@@ -1,4 +1,4 @@
-"""One step of the optimiser: forward, loss, backward, and the weights moved on."""
+"""One step of the optimiser: forward, loss, backward, and the update of the weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ghostnet_small.train.settings import TrainSettings
 
 
 class Learner:
-    """``trained``, the ``model`` and what learns with it, on its way to a smaller objective.
+    """The optimisation of ``trained``: the ``model`` and modules that learn with it.
 
     With a ``recorder`` steps of the usual size are recorded once and replayed.
     """
@@ -51,9 +51,9 @@ class Learner:
             )
 
     def __call__(self, step: Step, rate: float) -> list[tuple[Tensor, Tensor, int]]:
-        """A step at the learning ``rate``.
+        """Run a step at the learning ``rate``.
 
-        Gives the loss in nats, the number of right answers and that of pictures of each part.
+        Returns, for each part, the loss in nats and the numbers of correct predictions and images.
         """
         first = step.parts[0]
         if self.recorded is not None and self.recorded.takes(first):
@@ -62,7 +62,7 @@ class Learner:
             group["lr"] = rate * group.get(SHARE, 1.0)
         found = []
         for batch in step.parts:
-            # The gradient is that of the mean over all processes, taken with the last part.
+            # The gradient is averaged over all processes together with the last part.
             last = batch is step.parts[-1]
             with nullcontext() if last else self.accelerator.no_sync(self.forward):
                 share = self.processes.count * len(batch.targets) / step.pictures
@@ -73,7 +73,7 @@ class Learner:
         return found
 
     def whole_step(self, batch: Batch) -> Found:
-        """A step of one part, at the rate that the optimiser has."""
+        """Run a step of one part, at the rate that the optimiser has."""
         found = self._learn(batch, 1.0)
         self._move()
         return found

@@ -21,13 +21,13 @@ _log = logging.getLogger(__name__)
 
 
 class Logger(Protocol):
-    """Where a run's figures go while it trains."""
+    """A log of a run's metrics while it trains."""
 
     def start(self, folder: Path, recipe: Mapping[str, Any], name: str) -> None:
-        """Open the log of the run in ``folder``, or go on with it; ``recipe`` is flat."""
+        """Open the log of the run in ``folder``, or continue it; ``recipe`` is flat."""
 
     def log(self, row: Mapping[str, float], step: int) -> None:
-        """Add figures after ``step`` steps. Of a run that was killed some come once more."""
+        """Add metrics after ``step`` steps. After a killed run resumes, some come a second time."""
 
     def finish(self, status: str) -> None:
         """Close the log of a run that is "finished", "stopped" or "failed"."""
@@ -46,8 +46,7 @@ class TensorBoardLogger:
         self._writer: Any = None
 
     def log(self, row: Mapping[str, float], step: int) -> None:
-        """As ``Logger`` says; figures of this step and of later ones that are there count no
-        more."""
+        """As ``Logger`` says; replaces metrics that are there for this step or later ones."""
         if self._writer is None:
             fresh = not any(self._folder.iterdir())
             self._writer = self._open(str(self._folder), purge_step=step)
@@ -64,7 +63,7 @@ class TensorBoardLogger:
 
 
 class TrackioLogger:
-    """A run of the project ``ghostnet-small``, whose name the run's folder keeps in ``trackio``."""
+    """A run of trackio's project ``ghostnet-small``; its name is in the run's file ``trackio``."""
 
     def start(self, folder: Path, recipe: Mapping[str, Any], name: str) -> None:
         """As ``Logger`` says."""
@@ -74,10 +73,10 @@ class TrackioLogger:
         try:
             name = read_text(kept).strip()
         except FileNotFoundError:
-            # Names of folders are no names of runs: every study has a run called "plain-s0".
+            # A folder's name is not unique: every study has a run called "plain-s0".
             name = f"{name}-{uuid.uuid4().hex[:8]}"
             write_atomic(kept, f"{name}\n")
-        # It prints how to look at the project, which must not fall among a command's --json.
+        # It prints how to view the project, which must not mix with a command's --json.
         with redirect_stdout(io.StringIO()):
             trackio.init(
                 project=PROJECT, name=name, config=dict(recipe), resume="allow", embed=False
@@ -95,7 +94,7 @@ class TrackioLogger:
             self._trackio.finish()
 
 
-# By name, which is also that of the package that it needs and of the extra that installs it.
+# The names are also those of the required package and of the extra that installs it.
 LOGGERS: dict[str, Callable[[], Logger]] = {
     "tensorboard": TensorBoardLogger,
     "trackio": TrackioLogger,
@@ -103,7 +102,7 @@ LOGGERS: dict[str, Callable[[], Logger]] = {
 
 
 def check_loggers(names: Sequence[str]) -> None:
-    """Raises ``InputError`` where the package of a logger is not installed."""
+    """Raise ``InputError`` where the package of a logger is not installed."""
     for name in names:
         if importlib.util.find_spec(name) is None:
             raise InputError(
@@ -113,9 +112,9 @@ def check_loggers(names: Sequence[str]) -> None:
 
 
 class Logged:
-    """A ``Watcher`` that also gives figures to the loggers called ``names``.
+    """A ``Watcher`` that also passes metrics to the loggers called ``names``.
 
-    One that fails is left out from then on, with a remark: the run goes on without it.
+    A logger that fails is dropped with a warning, and the run continues without it.
     """
 
     def __init__(self, watcher: Watcher, names: Sequence[str]) -> None:
@@ -125,7 +124,7 @@ class Logged:
 
     @contextmanager
     def opened(self, folder: Path, recipe: Mapping[str, Any]) -> Iterator[None]:
-        """Open the logs of the run in ``folder``, and close them with how it ended."""
+        """Open the logs of the run in ``folder``, and close them with its final status."""
         name = folder.absolute().name
         self._tell(lambda logger: logger.start(folder, recipe, name))
         status = "failed"
@@ -152,10 +151,10 @@ class Logged:
         self._log_epoch(row)
 
     def end(self, summary: Mapping[str, Any]) -> None:
-        """Log what the finished run found on the test split."""
+        """Log the finished run's results on the test split."""
         row, last = summary["epochs"][-1], summary["last"]
         if row["step"] != self.last_step:
-            # Killed after its last epoch. TensorBoard forgets what it has of the step it begins at.
+            # Killed after its last epoch. TensorBoard drops its values of the step it begins at.
             self._log_epoch(row)
         found = {name: last[name] for name in ("test_top1", "test_loss") if name in last}
         if found:
@@ -170,7 +169,7 @@ class Logged:
         for name, logger in list(self.loggers.items()):
             try:
                 act(logger)
-            # Each library has errors of its own, and none is worth a training.
+            # Each library has its own errors, and none should end a training.
             except Exception as error:
                 del self.loggers[name]
-                _log.warning("train.log %s failed, the run goes on without it: %s", name, error)
+                _log.warning("train.log %s failed, the run continues without it: %s", name, error)

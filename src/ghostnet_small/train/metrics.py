@@ -1,4 +1,4 @@
-"""How good answers are, class by class, and how far their probabilities can be trusted."""
+"""Classification metrics by class, and the calibration error of the probabilities."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ BINS = 15
 
 
 def classification_report(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Any]:
-    """Balanced accuracy (%), calibration error (0 .. 1), and the figures of each class.
+    """Return balanced accuracy (%), calibration error (0 .. 1), and the metrics of each class.
 
     Shapes: ``logits`` ``(N, K)`` and ``labels`` int64 ``(N,)`` on the CPU. ``per_class`` holds
-    precision, recall and F1 in percent, 0 where a class was never answered or never asked for,
-    and the number of pictures. Balanced accuracy is the mean recall of the classes that have
-    pictures.
+    precision, recall and F1 in percent, 0 where a class was never predicted or has no images,
+    and the number of images. Balanced accuracy is the mean recall of the classes that have
+    images.
     """
-    # scikit-learn takes a while to import, and training needs it at its end only.
+    # scikit-learn takes a while to import, and training needs it only at its end.
     from sklearn.metrics import precision_recall_fscore_support
 
     numbers = range(len(classes))
@@ -43,10 +43,10 @@ def classification_report(logits: Tensor, labels: Tensor, classes: Sequence[str]
 
 
 def calibration_error(logits: Tensor, labels: Tensor) -> float:
-    """How far the top answer's probability is from its accuracy, 0 .. 1.
+    """Return the expected calibration error (ECE), 0 .. 1.
 
-    The pictures are sorted into 15 equal bins by that probability; the error is the mean over the
-    pictures of their bin's difference between mean probability and accuracy (ECE).
+    The images are sorted into 15 equal bins by their largest probability. The error is the mean,
+    over the images, of their bin's difference between mean probability and accuracy.
 
     Source: arXiv:1706.04599, section 2.
     """

@@ -1,4 +1,4 @@
-"""What training makes small: functions of a batch and its logits."""
+"""Training objectives: losses as functions of a batch and its logits."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ghostnet_small.errors import InputError
 
 @dataclass(frozen=True)
 class Batch:
-    """What the engine shows an objective.
+    """The batch that the engine passes to an objective.
 
     Shapes: ``views`` uint8 ``(N, C, H, W)``, ``targets`` int64 ``(N,)``, ``index`` int64
-    ``(N,)`` (each picture's row in its source); ``view`` is the view number, one of them all or
-    int64 ``(N,)``. Where pictures are mixed, ``partner_targets`` int64 ``(N,)`` are the labels of
-    what was mixed in and ``share`` float32 ``(N,)`` is the weight of the picture's own label.
-    ``teacher_logits`` float32 ``(N, K)`` is what teachers say of the views, where they were asked
-    ahead.
+    ``(N,)`` (each image's row in its source); ``view`` is the view number, one for all or
+    int64 ``(N,)``. Where images are mixed, ``partner_targets`` int64 ``(N,)`` are the labels of
+    the images mixed in and ``share`` float32 ``(N,)`` is the weight of the image's own label.
+    ``teacher_logits`` float32 ``(N, K)`` are the teachers' logits of the views, where they were
+    computed ahead.
     """
 
     views: Tensor
@@ -34,18 +34,18 @@ class Batch:
 
 
 Objective = Callable[[Tensor, Batch], Tensor]
-"""Logits ``(N, K)`` and their batch to a loss in nats, the mean over the batch."""
+"""A function of logits ``(N, K)`` and their batch; returns the mean loss in nats."""
 
 
 def cross_entropy(label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> Objective:
-    """Cross-entropy with the labels, of which ``label_smoothing`` is spread over all classes.
+    """Return the cross-entropy, with ``label_smoothing`` of each label spread over all classes.
 
     With ``class_weights`` ``(K,)`` a label's cross-entropy, smoothing included, is multiplied by
-    the weight of that label. For mixed pictures those of both labels are added by their shares.
-    The mean is over the pictures, never over their weights, so that the losses of micro-batches
+    the weight of that label. For mixed images the losses of both labels are added by their shares.
+    The mean is over the images, not over their weights, so that the losses of micro-batches
     add up to that of their batch.
 
-    Source: arXiv:1512.00567, section 7; for mixed pictures arXiv:1710.09412, section 2.
+    Source: arXiv:1512.00567, section 7; for mixed images arXiv:1710.09412, section 2.
     """
 
     def of_each(logits: Tensor, targets: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def cross_entropy(label_smoothing: float = 0.0, class_weights: Tensor | None = N
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
         if batch.partner_targets is None and class_weights is None:
-            # The same up to rounding, in one kernel; and runs of before there were weights repeat.
+            # The same up to rounding, in one kernel; runs from before class weights repeat exactly.
             return functional.cross_entropy(logits, batch.targets, label_smoothing=label_smoothing)
         if batch.partner_targets is None:
             return of_each(logits, batch.targets).mean()
@@ -70,13 +70,13 @@ def cross_entropy(label_smoothing: float = 0.0, class_weights: Tensor | None = N
 def class_weights(
     labels: Tensor, classes: Sequence[str], setting: str | Sequence[float]
 ) -> Tensor | None:
-    """The weight of each class in the loss, float32 ``(K,)`` on the CPU; ``None`` for "none".
+    """Return the weights of the classes in the loss, float32 ``(K,)``, CPU; ``None`` for "none".
 
-    "balanced" weighs a class by one over its number of pictures, numbers weigh as given; then all
-    are scaled so that their mean over the pictures of the training split, ``labels`` int64
-    ``(N,)``, is 1. A class without pictures has weight 1, which nothing uses.
+    "balanced" weights a class by one over its number of images; numbers are used as given. All are
+    then scaled so that their mean over the images of the training split, ``labels`` int64
+    ``(N,)``, is 1. A class without images has weight 1, which is never used.
 
-    Raises ``InputError`` where there are not as many numbers as classes.
+    Raises ``InputError`` where the number of weights is not that of the classes.
     """
     if setting == "none":
         return None

@@ -1,4 +1,4 @@
-"""Losses that wait on the device: on a GPU each look at one would stall it."""
+"""Losses kept on the device: to read each one would stall a GPU."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 
 from ghostnet_small.train.processes import Processes
 
-# A look is worth its stall where so many micro-batches wait for so long: steps of milliseconds run
-# ahead for hundreds, and of slow ones a user sees every twentieth.
+# Losses are read after this many micro-batches and this much time: fast steps run ahead by
+# hundreds, and of slow ones a user sees every twentieth.
 LEAST, SECONDS = 20, 0.25
 
 
 class Figures(NamedTuple):
-    """What one micro-batch of ``step`` gave: mean loss in nats, and right answers."""
+    """The results of one micro-batch of ``step``: mean loss in nats, and correct predictions."""
 
     step: int
     learning_rate: float
@@ -26,24 +26,24 @@ class Figures(NamedTuple):
 
 
 class Pending:
-    """The figures of micro-batches since the last look."""
+    """The results of micro-batches that have not been read yet."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[int, float, Tensor, Tensor, int]] = []
         self.taken_at = time.monotonic()
 
     def due(self) -> bool:
-        """Whether it is time to look."""
+        """Return whether it is time to read them."""
         return len(self.waiting) >= LEAST and time.monotonic() - self.taken_at >= SECONDS
 
     def add(
         self, step: int, learning_rate: float, loss: Tensor, correct: Tensor, count: int
     ) -> None:
-        """Keep scalars of a micro-batch, without looking at them."""
+        """Keep scalars of a micro-batch, without reading them."""
         self.waiting.append((step, learning_rate, loss.detach(), correct, count))
 
     def take(self, processes: Processes) -> list[Figures]:
-        """What waits in any of ``processes``, by step; then nothing does."""
+        """Return the results of all ``processes``, by step, and forget them."""
         self.taken_at = time.monotonic()
         if not self.waiting:
             return []

@@ -1,7 +1,7 @@
-"""The processes that train one model together, and all that they must agree on.
+"""The processes that train one model together, and the values that they must agree on.
 
-``Processes`` is one alone, in which nothing has to be done; ``Group`` is one of several. The
-engine calls the same methods of either.
+``Processes`` is a single process, whose methods do nothing; ``Group`` is one of several. The
+engine calls the same methods of both.
 """
 
 from __future__ import annotations
@@ -25,57 +25,57 @@ from ghostnet_small.train.interfaces import ProcessFailed, Store
 
 Result = TypeVar("Result")
 
-# A process that is silent for so long within a step hangs: its computer is lost, for instance.
+# A process that does not answer for this long within a step hangs or has lost its machine.
 STEP_TIMEOUT = timedelta(minutes=10)
-# While one decodes a large set for the first time, or saves to a slow disk, the others wait.
+# The others wait while one decodes a large dataset for the first time, or saves to a slow disk.
 WORK_TIMEOUT = timedelta(days=2)
 
 
 class Processes:
-    """A process that trains alone."""
+    """A single training process."""
 
     count = 1
     rank = 0
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the one that writes and prints."""
+        """Return whether this process writes and prints."""
         return self.rank == 0
 
     def agree(self, *numbers: int) -> tuple[int, ...]:
-        """The largest that any process gave, of each of ``numbers``."""
+        """Return the maximum of each of ``numbers`` over all processes."""
         return numbers
 
     def gather(self, values: Tensor) -> Tensor:
-        """``values`` ``(...)``, of one shape in all, as ``(W, ...)`` by rank, on the CPU."""
+        """Return the ``values`` ``(...)`` of all processes, as ``(W, ...)`` by rank, on the CPU."""
         return values.cpu()[None]
 
     def average_statistics(self, model: nn.Module) -> None:
         """Give every process the mean over all processes of ``model``'s running statistics.
 
-        Each process has normalised pictures of its own, so their statistics differ; the mean is
-        as good an estimate for any of them, and of less variance. The weights are the same anyhow.
+        Each process normalises its own images, so the statistics differ; their mean is an equally
+        good estimate of lower variance. The weights are the same in all processes.
         """
 
     def check_same(self, value: Callable[[], Any], what: str) -> None:
-        """Raises ``InputError`` in all processes where ``value()`` is not the same in all."""
+        """Raise ``InputError`` in all processes where ``value()`` is not the same in all."""
 
     @contextmanager
     def agreed(self) -> Iterator[None]:
-        """No process gets past its end before all do; a mistake in one is raised in all."""
+        """Wait at the end for all processes; an ``InputError`` in one is raised in all."""
         yield
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What goes wrong in one process, or because another ended, as ``ProcessFailed``."""
+        """Turn errors of one process, or of a lost connection, into ``ProcessFailed``."""
         yield
 
     def main_first(self, work: Callable[[], Result]) -> Result:
-        """``work()`` in one process a machine, then in the others, which find what it cached."""
+        """Run ``work()`` in one process per machine, then in the others, which use its cache."""
         return work()
 
     def on_main(self, work: Callable[[], None]) -> None:
-        """``work()`` in the main process only; the others wait, and fail where it fails."""
+        """Run ``work()`` only in the main process; the others wait, and fail if it fails."""
         work()
 
 
@@ -107,7 +107,7 @@ class Group(Processes):
         kept = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
         if not kept:
             return
-        # In one piece: a network has hundreds of them, each too small to be sent by itself.
+        # In one tensor: a network has hundreds of them, each too small to send separately.
         flat = torch.cat([buffer.flatten() for buffer in kept])
         dist.all_reduce(flat)
         flat /= self.count
@@ -173,7 +173,7 @@ class Group(Processes):
 
 
 class MainStore:
-    """A ``Store`` of which the main process's alone is written; all wait until it is."""
+    """A ``Store`` that only the main process writes; the others wait until it is written."""
 
     def __init__(self, store: Store, processes: Processes) -> None:
         self.store, self.processes = store, processes
@@ -198,12 +198,12 @@ def joined() -> Iterator[Processes]:
     if launch.count == 1:
         yield ALONE
         return
-    # Tensors on the CPU, and with them all agreements, go by gloo even where the model's by NCCL.
+    # Tensors on the CPU, such as those of agreements, use gloo even where the model uses NCCL.
     both = torch.cuda.is_available() and dist.is_nccl_available()
     try:
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if both else "gloo",
-            # What an earlier group of these processes left there must not be taken for this one's.
+            # Values of an earlier group of these processes must not be read as those of this group.
             store=dist.PrefixStore(f"{next(_groups)}", _meeting_place()),
             rank=launch.rank,
             world_size=launch.count,
@@ -230,9 +230,9 @@ def _meeting_place() -> dist.Store:
 
 
 def digest(tensors: dict[str, Tensor]) -> int:
-    """A number that is another where the bits of floating-point ``tensors`` drift apart.
+    """Return a number that changes with the bits of floating-point ``tensors``.
 
-    Of whole numbers, whose sum is the same on every device.
+    It is a sum of whole numbers, which is the same on every device.
     """
     whole = {4: torch.int32, 8: torch.int64}
     sums = [
@@ -244,11 +244,11 @@ def digest(tensors: dict[str, Tensor]) -> int:
 
 
 class _Agreed(InputError):
-    """A mistake that all processes raise."""
+    """An error that all processes raise."""
 
 
 def _lost(error: RuntimeError) -> bool:
-    """Whether ``error`` is a connection's to another process."""
+    """Return whether ``error`` comes from a connection to another process."""
     return isinstance(error, dist.DistError) or bool(
         re.search("gloo|connection|nccl|timed out", str(error), re.IGNORECASE)
     )

@@ -1,4 +1,4 @@
-"""A training on the terminal: a bar while an epoch runs, a line for each that is done."""
+"""Training progress in a terminal: a bar for the current epoch, a line for each finished one."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ghostnet_small.train.settings import TrainSettings
 class TrainingProgress:
     """A ``Watcher`` that writes to standard error; used as a context.
 
-    Where standard error is no terminal there is no bar, and each epoch is a plain line; where it
-    is to be ``quiet`` there is nothing.
+    Where standard error is not a terminal there is no bar, and each epoch is a plain line. With
+    ``quiet`` nothing is written.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class TrainingProgress:
         self.bar.stop()
 
     def preparing(self, what: str, done: int, total: int) -> None:
-        """Move the bar, whose unit ``what`` names; where there is none, write a line at the end."""
+        """Move the bar, labelled ``what``; without a bar, write a line at the end."""
         self.bar.update(self.task, description=what, completed=done, total=total, figures="")
         if done == total:
             self.console.print(f"{what}: {total}", highlight=False, markup=False, soft_wrap=True)
@@ -62,7 +62,7 @@ class TrainingProgress:
         now = time.monotonic()
         position = epoch * steps + done
         if self.first is None:
-            # The first call tells where a resumed training stands, not how long that took.
+            # The first call gives the position of a resumed training, not the time that it took.
             self.first = (position, now)
             return
         before, started = self.first
@@ -81,7 +81,7 @@ class TrainingProgress:
         )
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """Write a finished epoch's line: loss and top-1 by split, pictures a second, time left."""
+        """Write a finished epoch's line: loss and top-1 by split, images per second, time left."""
         now = time.monotonic()
         if self.epochs_done == 0:
             self.epochs_began = now - row["seconds"]
@@ -100,7 +100,7 @@ class TrainingProgress:
 
 
 def clock(seconds: float) -> str:
-    """``1:02:03`` or ``2:03``."""
+    """Return ``1:02:03`` or ``2:03``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,7 +1,7 @@
-"""A step of training recorded once as a CUDA graph, and replayed.
+"""A training step that is recorded once as a CUDA graph, and replayed.
 
 A small network's step is thousands of kernels that each take a GPU less time than the CPU needs to
-launch them. A graph launches them all at once. ``GHOSTNET_GRAPHS=off`` asks for ordinary steps.
+launch them. A graph launches them all at once. ``GHOSTNET_GRAPHS=off`` turns recording off.
 
 Source: the section on CUDA graphs of PyTorch's documentation, "whole-network capture".
 """
@@ -24,30 +24,30 @@ from ghostnet_small.train.processes import Processes
 from ghostnet_small.train.settings import TrainSettings
 
 SWITCH = "GHOSTNET_GRAPHS"
-# What is made at first use (momenta, libraries' plans, kernels) must be there before a recording.
+# Things made at first use (momenta, libraries' plans, kernels) must exist before a recording.
 WARM_UP = 3
 
 Found = tuple[Tensor, Tensor]
-"""Of a step: its loss in nats, and its number of right answers; scalars on the device."""
+"""The loss of a step in nats, and its number of correct predictions; scalars on the device."""
 
 _log = logging.getLogger(__name__)
 
 
 class Recorder(Protocol):
-    """What can do a piece of work again without its Python code."""
+    """A recorder that can repeat a piece of work without its Python code."""
 
     def aside(self, work: Callable[[], Found]) -> Found:
-        """``work()``, on the stream that it will be recorded on."""
+        """Run ``work()`` on the stream that it will be recorded on."""
 
     def capture(self, work: Callable[[], Found]) -> Callable[[], Found]:
-        """What does again, on the same tensors, what ``work`` would do now; nothing is done yet.
+        """Return a function that repeats ``work`` on the same tensors; nothing is computed yet.
 
         Raises ``RuntimeError`` where ``work`` cannot be recorded.
         """
 
 
 class CudaGraphs:
-    """Records on a stream of its own on the present GPU."""
+    """A recorder with a stream of its own on the current GPU."""
 
     def __init__(self) -> None:
         self.stream = torch.cuda.Stream()
@@ -66,11 +66,11 @@ class CudaGraphs:
         generator = torch.cuda.default_generators[torch.cuda.current_device()]
         kept = generator.clone_state()
         try:
-            # Other threads may read pictures ahead meanwhile.
+            # Other threads may read images at the same time.
             with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
                 found = work()
         except BaseException:
-            # A capture that breaks off leaves both as they were within it.
+            # A failed capture does not restore the stream and the generator.
             torch.cuda.set_stream(here)
             generator.graphsafe_set_state(kept)
             raise
@@ -85,10 +85,10 @@ class CudaGraphs:
 def recorder_for(
     settings: TrainSettings, accelerator: Accelerator, processes: Processes
 ) -> Recorder | None:
-    """What records the steps of such a training; ``None`` where they stay as they are.
+    """Return the recorder for the steps of a training; ``None`` where they are not recorded.
 
-    A loss scaler and a bound on gradients decide by values, micro-batches and other processes are
-    met amid the step: such steps are not recorded.
+    Steps are not recorded where a loss scaler or a bound on gradients depends on values, or where
+    micro-batches or other processes interrupt the step.
     """
     if accelerator.device.type != "cuda" or os.environ.get(SWITCH) == OFF:
         return None
@@ -99,14 +99,14 @@ def recorder_for(
 
 
 class RecordedStep:
-    """``work``, a whole step on a batch, on batches of ``pictures`` pictures.
+    """A recording of ``work``, a whole step, for batches of ``pictures`` images.
 
-    The first three steps are taken as they are, the next one is recorded, and from then on the
-    recording is replayed on each batch. It reads the batch and the learning rate from tensors that
-    stay where they are. Within ``work`` nothing may look at a value or copy from the CPU.
+    The first three steps run normally, the next one is recorded, and later ones replay the
+    recording. It reads the batch and the learning rate from tensors at fixed addresses. ``work``
+    must not read a value on the CPU or copy from the CPU.
 
-    ``optimizer`` must take a tensor for its learning rate. Where the step cannot be recorded,
-    this is said once, and steps go on as they are.
+    ``optimizer`` must take a tensor for its learning rate. Where the step cannot be recorded, a
+    warning is logged once, and steps run normally.
     """
 
     def __init__(
@@ -124,27 +124,27 @@ class RecordedStep:
         self.begin()
 
     def begin(self) -> None:
-        """As at first: a recording holds on to momenta that a state may have replaced."""
+        """Drop the recording, which refers to momenta that a state may have replaced."""
         self.batch: Batch | None = None
         self.left = WARM_UP
         self.run: Callable[[], Found] = lambda: self.recorder.aside(self._work)
 
     def takes(self, batch: Batch) -> bool:
-        """Whether ``batch`` is of the size that is recorded."""
+        """Return whether ``batch`` has the size that is recorded."""
         return len(batch.targets) == self.pictures
 
     def __call__(self, batch: Batch, rate: float) -> Found:
-        """A step on ``batch`` at the learning ``rate``."""
+        """Run a step on ``batch`` at the learning ``rate``."""
         assert self.takes(batch)
         self._load(batch)
-        # Each time: an ordinary step on a smaller batch puts a number there.
+        # Each time, because an ordinary step on a smaller batch puts a number there.
         for group, own in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = own.fill_(rate * group.get(SHARE, 1.0))
         if self.left == 0:
             self._record()
         self.left -= 1
         loss, correct = self.run()
-        # The next step writes over them.
+        # The next step overwrites them.
         return loss.clone(), correct.clone()
 
     def _work(self) -> Found:
@@ -152,9 +152,9 @@ class RecordedStep:
         return self.work(self.batch)
 
     def _load(self, batch: Batch) -> None:
-        """Copy ``batch`` to where the recorded step reads it."""
+        """Copy ``batch`` to the tensors that the recorded step reads."""
         if self.batch is None:
-            # One view number for all is a tensor too: a number would be part of the recording.
+            # A single view number is a tensor too: a number would be part of the recording.
             own: dict[str, Any] = vars(batch) | {"view": batch.index}
             for name, value in own.items():
                 own[name] = None if value is None else torch.empty_like(value)
@@ -170,11 +170,11 @@ class RecordedStep:
         try:
             self.run = self.recorder.capture(self._work)
         except RuntimeError as error:
-            # Nothing was computed, but gradients may lie in memory that is no more.
+            # Nothing was computed, but gradients may lie in memory that is freed.
             self.optimizer.zero_grad(set_to_none=True)
             self.run = self._work
             _log.warning(
-                "training goes on step by step, slower: a step could not be recorded as a CUDA "
-                "graph (%s); %s=%s leaves the attempt out",
+                "training continues with ordinary, slower steps: a step could not be recorded as a "
+                "CUDA graph (%s); set %s=%s to skip the attempt",
                 *((str(error) or type(error).__name__).splitlines()[0], SWITCH, OFF),
             )

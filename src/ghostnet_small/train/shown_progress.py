@@ -1,4 +1,4 @@
-"""The progress of a training that Python started: in a terminal, in a notebook, or not shown."""
+"""The progress of a training started from Python: in a terminal, in a notebook, or hidden."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ghostnet_small.train.settings import TrainSettings
 
 
 def quiet_console(progress: bool | None) -> Console:
-    """Return a console on standard error that is silent unless ``progress`` asks for lines.
+    """Return a console on standard error that is silent unless ``progress`` is true.
 
-    None: where standard error is a terminal or a notebook's.
+    ``None`` shows progress where standard error is a terminal or in a notebook.
     """
     console = Console(stderr=True)
     shown = console.is_terminal or console.is_jupyter
@@ -26,7 +26,7 @@ def quiet_console(progress: bool | None) -> Console:
 def shown_progress(
     settings: TrainSettings, progress: bool | None, *, main: bool = True
 ) -> TrainingProgress | NotebookProgress:
-    """Return what shows a training; of several processes only the ``main`` one shows anything.
+    """Return the progress display; of several processes only the ``main`` one shows it.
 
     ``progress`` as ``quiet_console`` takes it.
     """
@@ -37,7 +37,7 @@ def shown_progress(
 
 
 class NotebookProgress:
-    """A ``Watcher`` with one bar for the whole training, as notebooks draw it; used as a context.
+    """A ``Watcher`` with one notebook bar for the whole training; used as a context.
 
     Without ipywidgets the bar is text.
     """
@@ -61,7 +61,7 @@ class NotebookProgress:
         self.bar.close()
 
     def preparing(self, what: str, done: int, total: int) -> None:
-        """Move the bar, whose unit ``what`` names."""
+        """Move the bar, labelled ``what``."""
         self._move(what, done, total)
 
     def step(self, epoch: int, done: int, steps: int, loss: float, top1: float) -> None:
@@ -71,7 +71,7 @@ class NotebookProgress:
         self._move(f"epoch {epoch + 1}/{self.epochs}", epoch * steps + done, self.epochs * steps)
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """Keep a finished epoch's top-1 on validation in sight."""
+        """Keep showing a finished epoch's top-1 on validation."""
         if "validation_top1" in row:
             self.validation = f", validation {row['validation_top1']:.2f} %"
 

@@ -1,4 +1,4 @@
-"""What a step of training costs: its time, taken in turn with other steps, and its memory."""
+"""The time of a training step, measured in turn with other steps, and its memory."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from ghostnet_small.train.optim import OptimizerSettings, build_optimizer
 
 Found = TypeVar("Found")
 
-# The weights stay where they are: without its batch norms a network would diverge after a few
-# steps on one batch, and arithmetic with what is no number may take another time.
+# The weights do not change: without its batch norms a network would diverge after a few steps on
+# one batch, and arithmetic with NaN may take a different time.
 STANDING = OptimizerSettings(learning_rate=1e-9)
 
 
 class FixedStep:
-    """One step of training, again and again on one batch: forward, cross-entropy, backward, SGD.
+    """A training step repeated on one batch: forward, cross-entropy, backward, SGD.
 
-    ``compiled``: ``torch.compile`` makes code of forward and backward. Shapes: ``pictures``
+    With ``compiled``, ``torch.compile`` compiles forward and backward. Shapes: ``pictures``
     ``(N, C, H, W)`` and ``targets`` int64 ``(N,)``, where the model is.
     """
 
@@ -56,7 +56,7 @@ class FixedStep:
         self.stepper.zero_grad()
 
     def held_bytes(self) -> int:
-        """What stays in memory between steps: weights, statistics, momenta and the batch."""
+        """Return the bytes kept between steps: weights, statistics, momenta and the batch."""
         momenta = (value for state in self.optimizer.state.values() for value in state.values())
         own = chain(self.model.parameters(), self.model.buffers(), momenta)
         held = [tensor for tensor in own if isinstance(tensor, Tensor)]
@@ -71,10 +71,10 @@ def seconds_in_turn(
     finish: Callable[[], object],
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds that ``calls`` calls of each work take, ``repetitions`` of them each, in turn.
+    """Return the seconds of ``calls`` calls of each work, ``repetitions`` times, in turn.
 
-    A turn begins with a call that is not counted: it makes again what the others have displaced
-    from caches, the processor's and those of PyTorch's libraries. ``finish`` waits for the device.
+    A turn begins with a call that is not counted: it refills the caches of the processor and of
+    PyTorch's libraries. ``finish`` waits for the device.
     """
 
     def turn(work: Callable[[], object]) -> float:
@@ -90,7 +90,7 @@ def seconds_in_turn(
 
 
 def in_turn(turns: Mapping[str, Callable[[], Found]], repetitions: int) -> dict[str, list[Found]]:
-    """Results of each of ``turns``, ``repetitions`` times, in the order of ``names_in_turn``."""
+    """Return ``repetitions`` results of each of ``turns``, called in turn."""
     found: dict[str, list[Found]] = {name: [] for name in turns}
     for name in names_in_turn(list(turns), repetitions):
         found[name].append(turns[name]())
@@ -98,17 +98,19 @@ def in_turn(turns: Mapping[str, Callable[[], Found]], repetitions: int) -> dict[
 
 
 def names_in_turn(names: Sequence[str], repetitions: int) -> Iterator[str]:
-    """Each of ``names`` once in a repetition, and each repetition begins with the next one, so
-    that what slows the machine for a while slows all alike."""
+    """Yield each of ``names`` once per repetition, each repetition beginning with the next name.
+
+    So a temporary slowdown of the machine affects all alike.
+    """
     for repetition in range(repetitions):
         first = repetition % max(1, len(names))
         yield from (*names[first:], *names[:first])
 
 
 def peak_memory(work: Callable[[], object], device: torch.device) -> int | None:
-    """The most bytes of tensors that ``work`` holds at a time, beside those held before it.
+    """Return the peak bytes of tensors that ``work`` holds, beside those held before it.
 
-    Scratch that a library takes for itself is not counted. None where ``device`` is neither a
+    A library's own scratch memory is not counted. None where ``device`` is neither a
     CPU nor a CUDA GPU.
     """
     if device.type == "cpu":
@@ -124,8 +126,8 @@ def peak_memory(work: Callable[[], object], device: torch.device) -> int | None:
 
 
 def _peak_on_cpu(work: Callable[[], object]) -> int:
-    """The CPU's allocator keeps no peak, but tells a profiler of each block taken and freed."""
-    # Read at the first use: the profiler's library has a log of its own on standard error.
+    """Return the peak on a CPU, from a profiler: the allocator reports each block but no peak."""
+    # Read at first use: the profiler's library logs to standard error.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     with torch.profiler.profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         work()
@@ -133,6 +135,6 @@ def _peak_on_cpu(work: Callable[[], object]) -> int:
     assert results is not None
     running = peak = 0
     for event in sorted(results.events(), key=lambda event: event.start_ns()):
-        running += event.nbytes()  # 0 of what is no memory event; a freed block counts down
+        running += event.nbytes()  # 0 for other events; negative for a freed block
         peak = max(peak, running)
     return peak

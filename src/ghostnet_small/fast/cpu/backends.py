@@ -1,7 +1,7 @@
 """Ways to compute a convolution, the moments of its input, and the gradients of both.
 
-Each way takes pictures ``(N, C, H, W)``, a kernel ``(G, Q, T)`` and a shift ``(G, Q)`` as in
-``branch_folding``. PyTorch's operations serve everywhere; the C kernels are faster.
+Each way takes images ``(N, C, H, W)``, a kernel ``(G, Q, T)`` and a shift ``(G, Q)`` as in
+``branch_folding``. PyTorch's operations work everywhere; the C kernels are faster.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from ghostnet_small.fast.cpu.moments import (
 
 
 class Way(Protocol):
-    """How one convolution without bias is computed in training."""
+    """A way to compute one convolution without bias in training."""
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean ``(G, T)`` and biased covariance ``(G, T, T)`` of what kernels multiply."""
+        """Return mean ``(G, T)`` and biased covariance ``(G, T, T)`` of the kernels' inputs."""
 
     def convolve(self, x: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
-        """``(N, O, H', W')``."""
+        """Return the output ``(N, O, H', W')``."""
 
     def kernel_gradient(self, grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradients of kernel and shift, from the output's."""
+        """Return the gradients of kernel and shift, from the output's."""
 
     def input_gradient(
         self, grad: Tensor, x: Tensor, kernel: Tensor, first: Tensor, second: Tensor
     ) -> Tensor:
-        """The gradient of ``x``: through the convolution, and through the moments (``Slopes``)."""
+        """Return the gradient of ``x``, through the convolution and the moments (``Slopes``)."""
 
 
 def way_of(conv: nn.Conv2d, x: Tensor) -> Way | None:
-    """The fastest way for ``conv`` over ``x``; ``None`` where there is none."""
+    """Return the fastest way for ``conv`` over ``x``; ``None`` where there is none."""
     if is_pointwise(conv):
         return KernelPointwise() if calls.usable(x) else TorchPointwise()
     if not is_depthwise(conv):
@@ -56,7 +56,7 @@ def way_of(conv: nn.Conv2d, x: Tensor) -> Way | None:
 
 
 def rows_of(x: Tensor) -> Tensor:
-    """``(N, C, H, W)`` in channels_last memory as rows ``(N * H * W, C)``."""
+    """Return ``(N, C, H, W)`` in channels_last memory as rows ``(N * H * W, C)``."""
     return pixels_of(x).view(-1, x.shape[1])
 
 
@@ -172,7 +172,7 @@ class TorchDepthwise:
 def _backward(
     grad: Tensor, x: Tensor, weight: Tensor, wanted: list[bool], groups: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of input, kernel and bias of a convolution padded by half of its kernel."""
+    """Return the gradients of input, kernel and bias of a convolution with half-kernel padding."""
     padding = [weight.shape[-1] // 2] * 2
     geometry = ([1, 1], padding, [1, 1], False, [0, 0], groups)
     result: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(

@@ -1,4 +1,4 @@
-"""A whole bottleneck as one function: parts of ``fused``, ``merged`` and ``chain`` in a row."""
+"""A whole bottleneck as one function: parts of ``ghost``, ``rep_conv`` and ``conv_chain``."""
 
 from __future__ import annotations
 
@@ -18,23 +18,25 @@ from ghostnet_small.nn.rep_conv import RepConv2d
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """A whole ghost bottleneck: parts in a row, the last a ghost module, and the shortcut around
-    them, ``None`` where it is the input itself."""
+    """A whole ghost bottleneck: parts in order, the last a ghost module, and the shortcut.
+
+    The shortcut is ``None`` where it is the input itself.
+    """
 
     row: tuple[Part, ...]
     last: Ghost
     shortcut: Chain | None
-    # Of a run: the tensors that each part kept.
+    # The number of tensors that each part kept in a run.
     lengths: list[int] = field(default_factory=list)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """All in turn."""
+        """Return all parts, in order."""
         return (*self.row, self.last, *([] if self.shortcut is None else [self.shortcut]))
 
     @cached_property
     def parameters(self) -> tuple[Tensor, ...]:
-        """Of all in turn."""
+        """Return those of all parts, in order."""
         return tuple(parameter for part in self.parts for parameter in part.parameters)
 
     def run(self, x: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -81,7 +83,7 @@ class Bottleneck:
 
 
 def bottleneck_of(block: GhostBottleneck, x: Tensor) -> Bottleneck | None:
-    """The part of ``block``; ``None`` where there is none. ``x`` must be ``calls.usable``."""
+    """Return the part of ``block``, ``None`` if there is none; ``x`` must be ``calls.usable``."""
     size = (x.shape[2], x.shape[3])
     row: list[Part | None] = [ghost_of(block.ghost1, x, size)]
     down: nn.Module = block.downsample
@@ -106,13 +108,13 @@ def bottleneck_of(block: GhostBottleneck, x: Tensor) -> Bottleneck | None:
 
 
 def fused_bottleneck(block: GhostBottleneck, x: Tensor) -> Tensor:
-    """``bottleneck_by_parts(block, x)`` as one function, where the C kernels can: else by parts."""
+    """Compute ``bottleneck_by_parts(block, x)`` as one function where the C kernels can."""
     part = bottleneck_of(block, x) if usable(x) else None
     return bottleneck_by_parts(block, x) if part is None else apply(part, x)
 
 
 def _cut(tensors: Sequence[Tensor], lengths: Sequence[int]) -> list[Sequence[Tensor]]:
-    """``tensors`` in pieces of ``lengths``."""
+    """Return ``tensors`` in pieces of ``lengths``."""
     found, start = [], 0
     for length in lengths:
         found.append(tensors[start : start + length])

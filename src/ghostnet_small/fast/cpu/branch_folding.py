@@ -1,11 +1,12 @@
-"""The branches of a re-parameterisable convolution, folded in training: into one kernel, and back.
+"""Folding of a re-parameterisable convolution's branches into one kernel in training.
 
 Every branch is linear, so the batch mean and variance of its output follow from the moments of the
-input that all branches share. With those the branches fold before the convolution, gradients
-through the statistics included.
+input that all branches share. With them the branches fold before the convolution, including the
+gradients through the statistics.
 
-Shapes: ``G`` is 1 for a pointwise convolution, else the channels of a depth-wise one; ``B``
-branches, ``Q`` outputs of a group, ``T`` numbers of a kernel, the channels of a tap side by side.
+Shapes: ``G`` is 1 for a pointwise convolution and the number of channels for a depth-wise one;
+``B`` is the number of branches, ``Q`` the outputs of a group, and ``T`` the numbers of a kernel,
+a tap's channels contiguous.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d
 
 @dataclass(frozen=True)
 class Branches:
-    """What kind each branch's kernel is (``FULL``, ``CENTRE`` or ``UNIT``, see ``folding.c``), and
-    its batch norm. ``kernels`` are the convolutions' weights, of all branches but those of kind
-    ``UNIT``."""
+    """The kind of each branch's kernel and its batch norm.
+
+    A kind is ``FULL``, ``CENTRE`` or ``UNIT`` (see ``folding.c``). ``kernels`` are the weights of
+    the convolutions, which branches of kind ``UNIT`` do not have.
+    """
 
     depthwise: bool
     kinds: tuple[int, ...]
@@ -36,19 +39,19 @@ class Branches:
 
     @cached_property
     def parameters(self) -> tuple[Tensor, ...]:
-        """Kernels, then the batch norms' weights, then their biases: what ``fold`` takes."""
+        """Return what ``fold`` takes: kernels, then the batch norms' weights, then their biases."""
         norms = self.norms
         return (*self.kernels, *(n.weight for n in norms), *(n.bias for n in norms))
 
     def split(self, parameters: tuple[Tensor, ...]) -> Split:
-        """``parameters`` in their three parts."""
+        """Return ``parameters`` in three parts: kernels, weights, biases."""
         rest = iter(parameters)
         kernels = [None if kind == UNIT else next(rest) for kind in self.kinds]
         return Split(kernels, [next(rest) for _ in self.kinds], list(rest))
 
 
 class Split(NamedTuple):
-    """Of each branch its kernel, ``None`` for a ``UNIT``, and its batch norm's weight and bias."""
+    """Each branch's kernel, ``None`` for a ``UNIT``, and its batch norm's weight and bias."""
 
     kernels: list[Tensor | None]
     weights: list[Tensor]
@@ -56,9 +59,11 @@ class Split(NamedTuple):
 
 
 class Folded(NamedTuple):
-    """One kernel ``(G, Q, T)`` and shift ``(G, Q)``; and what ``unfold`` needs besides: of each
-    branch ``(B, G * Q)`` mean and inverse deviation, and ``(B, G * Q, T)`` covariance with the
-    taps."""
+    """One kernel ``(G, Q, T)`` and shift ``(G, Q)``, and what ``unfold`` needs of each branch.
+
+    That is the mean and inverse deviation ``(B, G * Q)``, and the covariance with the taps
+    ``(B, G * Q, T)``.
+    """
 
     kernel: Tensor
     shift: Tensor
@@ -68,8 +73,11 @@ class Folded(NamedTuple):
 
 
 class Slopes(NamedTuple):
-    """The gradients of the parameters; and of the input's moments: a window with taps t adds
-    ``first + second t`` to the gradients of those taps, ``(G, T)`` and ``(G, T, T)``."""
+    """The gradients of the parameters and of the input's moments.
+
+    A window with taps t adds ``first + second t`` to the gradients of those taps; the shapes are
+    ``(G, T)`` and ``(G, T, T)``.
+    """
 
     parameters: list[Tensor]
     first: Tensor
@@ -77,11 +85,11 @@ class Slopes(NamedTuple):
 
 
 def branches_of(part: RepConv2d) -> Branches:
-    """Those of a re-parameterisable convolution."""
+    """Return the branches of a re-parameterisable convolution."""
     full = [branch for branch in part.branches if isinstance(branch, ConvBN)]
     kinds, kernels = [FULL] * len(full), [branch.conv.weight for branch in full]
     norms = [branch.bn for branch in full]
-    # Scale and skip are kernels that are zero around their centre; a pointwise skip, the identity.
+    # Scale and skip have kernels that are zero around the centre; a pointwise skip is the identity.
     if part.scale is not None:
         kinds.append(CENTRE)
         kernels.append(part.scale.conv.weight)
@@ -93,7 +101,7 @@ def branches_of(part: RepConv2d) -> Branches:
 
 
 def same_training(norms: tuple[nn.BatchNorm2d, ...]) -> bool:
-    """Whether all batch norms use batch statistics, in the same way."""
+    """Return whether all batch norms use batch statistics, with the same settings."""
     like = norms[0]
     return like.momentum is not None and all(
         norm.training
@@ -106,12 +114,12 @@ def same_training(norms: tuple[nn.BatchNorm2d, ...]) -> bool:
 
 
 def is_pointwise(conv: nn.Conv2d) -> bool:
-    """Whether it is a 1x1 convolution of all channels, stride 1."""
+    """Return whether ``conv`` is a dense 1x1 convolution of stride 1."""
     return conv.kernel_size == (1, 1) and conv.groups == 1 and conv.stride == (1, 1)
 
 
 def is_depthwise(conv: nn.Conv2d) -> bool:
-    """Whether it is of each channel on its own, padded by half its kernel, of equal strides."""
+    """Return whether ``conv`` is depth-wise, with half-kernel padding and equal strides."""
     high, wide = conv.kernel_size
     return (
         high * wide > 1
@@ -129,10 +137,10 @@ def fold(
     covariance: Tensor,
     count: int,
 ) -> Folded:
-    """One kernel for all ``branches``, and their batch norms' running statistics moved on.
+    """Return one kernel for all ``branches``, and update their batch norms' running statistics.
 
     ``mean`` ``(G, T)`` and biased ``covariance`` ``(G, T, T)`` are the moments, over ``count``
-    windows, of what a kernel is multiplied with.
+    windows, of the input of the kernel.
     """
     split = branches.split(parameters)
     if calls.usable_for(mean):
@@ -142,7 +150,7 @@ def fold(
             )
         )
     kernels, weight, bias = _stacked(branches, split, mean)
-    # Rows of K S; with K once more they are the variances, and the slope of those.
+    # Rows of K S; multiplied by K again they give the variances, and their gradient.
     spread = torch.bmm(kernels.flatten(1, 2), covariance).view_as(kernels)
     means = torch.bmm(kernels.flatten(1, 2), mean[:, :, None]).view_as(weight)
     variances = (spread * kernels).sum(3).clamp_min_(0)
@@ -167,7 +175,7 @@ def unfold(
     grad_kernel: Tensor,
     grad_shift: Tensor,
 ) -> Slopes:
-    """The gradients behind ``fold``, from those of its kernel ``(G, Q, T)`` and shift."""
+    """Return the gradients of the input of ``fold``, from those of its kernel and shift."""
     split = branches.split(parameters)
     if calls.usable_for(mean):
         return Slopes(
@@ -214,7 +222,7 @@ def unfold(
 
 
 def _stacked(branches: Branches, split: Split, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Kernels ``(G, B, Q, T)``, weights and biases ``(G, B, Q)``."""
+    """Return kernels ``(G, B, Q, T)``, and weights and biases ``(G, B, Q)``."""
     kernels, weights, biases = split
     groups, taps = like.shape
     unit = unit_kernels(taps, branches.depthwise, like.dtype, like.device)
@@ -235,13 +243,13 @@ def _stacked(branches: Branches, split: Split, like: Tensor) -> tuple[Tensor, Te
 
 
 def _by_branch(stacked: Tensor) -> Tensor:
-    """``(G, B, Q)`` to ``(B, G * Q)``."""
+    """Return ``(G, B, Q)`` as ``(B, G * Q)``."""
     return stacked.transpose(0, 1).flatten(1)
 
 
 @torch.no_grad()
 def _track(norms: tuple[nn.BatchNorm2d, ...], means: Tensor, variances: Tensor, count: int) -> None:
-    """Update what the batch norms track, from ``(B, rows)`` means and biased variances."""
+    """Update running statistics from means and biased variances ``(B, rows)``."""
     tracked = [norm.running_mean for norm in norms] + [norm.running_var for norm in norms]
     new = [*means.unbind(), *(variances * (count / (count - 1))).unbind()]
     torch._foreach_lerp_(cast(list[Tensor], tracked), new, cast(float, norms[0].momentum))
@@ -252,6 +260,6 @@ def _track(norms: tuple[nn.BatchNorm2d, ...], means: Tensor, variances: Tensor, 
 @functools.cache
 @torch.inference_mode(False)  # A cached inference tensor could never be saved for a backward pass.
 def unit_kernels(taps: int, depthwise: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The kernels of no change: one in the middle of ``(T,)``, or the identity ``(T, T)``."""
+    """Return kernels that change nothing: a one amid ``(T,)`` zeros, or the identity ``(T, T)``."""
     unit = torch.eye(taps, dtype=dtype, device=device)
     return unit[taps // 2] if depthwise else unit

@@ -1,8 +1,8 @@
-"""Convolutions with batch norms, one after another, by the C kernels.
+"""Convolutions with batch norms, one after another, computed by the C kernels.
 
 Attention gates, shortcuts, the stem and the last convolution are such chains. Each convolution's
-output is stored as it is and normalised where it is read, so no batch norm goes over the pictures
-by itself. Exact up to rounding.
+output is stored unnormalised and normalised where it is read, so no batch norm needs a pass over
+the images of its own. Exact up to rounding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ghostnet_small.nn.rep_conv import ConvBN, conv_then_norm
 
 @dataclass(frozen=True)
 class Chain:
-    """The convolutions in turn, and the activation behind the last one (see ``chains``)."""
+    """The convolutions in order, and the activation after the last one (see ``chains``)."""
 
     parts: tuple[ConvNorm, ...]
     parameters: tuple[Tensor, ...]
@@ -72,8 +72,8 @@ def chain_of(
     size: tuple[int, int],
     activation: int = chains.NONE,
 ) -> Chain | None:
-    """The chain of ``layers`` over pictures like ``x`` but of ``size``; ``None`` where the kernels
-    cannot compute it. ``x`` must be ``calls.usable``."""
+    """Return the chain of ``layers`` for images like ``x`` but of ``size``; ``None`` where the
+    kernels cannot compute it. ``x`` must be ``calls.usable``."""
     h, w = size
     parts: list[ConvNorm] = []
     parameters: list[Tensor] = []
@@ -91,7 +91,7 @@ def chain_of(
                 is_of_windows(conv) and not parts and not x.requires_grad
             )
         h, w = (h - 1) // conv.stride[0] + 1, (w - 1) // conv.stride[0] + 1
-        # Of a single value batch norm, too, knows no variance, and says so.
+        # A single value has no variance; batch norm itself raises the error.
         if not known or x.dtype != conv.weight.dtype or len(x) * h * w < 2:
             return None
         parts.append(ConvNorm(layer.bn, size, conv.stride[0], depthwise))
@@ -100,7 +100,7 @@ def chain_of(
 
 
 def is_of_windows(conv: nn.Conv2d) -> bool:
-    """Whether it is of all channels of odd windows a pixel apart, padded by half of them."""
+    """Return whether ``conv`` has one group, odd kernel sides, stride 1 and half-kernel padding."""
     high, wide = conv.kernel_size
     return (
         conv.groups == 1
@@ -111,7 +111,7 @@ def is_of_windows(conv: nn.Conv2d) -> bool:
 
 
 def chained(layer: ConvBN, x: Tensor, relu: bool) -> Tensor:
-    """``conv_then_norm(layer, x, relu)`` as one function, where the C kernels can."""
+    """Compute ``conv_then_norm(layer, x, relu)`` as one function where the C kernels can."""
     if calls.usable(x) and not torch.is_autocast_enabled(x.device.type):
         activation = chains.RELU if relu else chains.NONE
         chain = chain_of((layer,), x, (x.shape[2], x.shape[3]), activation)

@@ -1,7 +1,7 @@
-"""What the C kernels compute as one function: parts of a network, put together of smaller ones.
+"""Parts of a network that the C kernels compute as one function; parts may consist of others.
 
-A part is what a module is over one input: which kernels compute it, and its parameters. Parts know
-nothing of autograd; ``apply`` runs any of them as one function of autograd's.
+A part describes a module for one input: the kernels that compute it, and its parameters. Parts do
+not use autograd; ``apply`` runs any of them as one autograd function.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from torch.autograd.function import once_differentiable
 
 
 class Part(Protocol):
-    """Of pictures ``(N, H, W, C)``, channels_last memory without gaps, to such pictures.
+    """A function from contiguous images ``(N, H, W, C)`` to contiguous images.
 
-    It is made for one run, and may remember of it what is no tensor.
+    It is made for one run, and may keep values of it other than tensors.
     """
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:
-        """In the order in which the other two take them."""
+        """Return the parameters in the order in which ``run`` and ``run_back`` take them."""
 
     def run(self, x: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """The output, and what ``run_back`` needs beside the input."""
+        """Return the output, and what ``run_back`` needs beside the input."""
 
     def run_back(
         self, grad: Tensor, x: Tensor, kept: Sequence[Tensor], parameters: Sequence[Tensor]
     ) -> tuple[Tensor | None, list[Tensor]]:
-        """The gradients of input, ``None`` where it can have none, and parameters."""
+        """Return the gradients of the input (``None`` where it has none) and of the parameters."""
 
 
 def apply(part: Part, x: Tensor) -> Tensor:
-    """``part`` of ``x``: ``(N, C, H, W) -> (N, C', H', W')``."""
+    """Apply ``part`` to ``x``: ``(N, C, H, W) -> (N, C', H', W')``."""
     out: Tensor = _Run.apply(x, part, *part.parameters)
     return out
 
@@ -59,13 +59,13 @@ class _Run(torch.autograd.Function):
 
 
 def pixels_of(x: Tensor) -> Tensor:
-    """``(N, C, H, W)`` as ``(N, H, W, C)`` without gaps, copied where memory is otherwise."""
+    """Return ``(N, C, H, W)`` as contiguous ``(N, H, W, C)``, copied only where necessary."""
     pixels = x.permute(0, 2, 3, 1).contiguous()
-    # Where a side is 1, PyTorch may call memory without gaps what has odd strides there.
+    # Where a side is 1, PyTorch may call memory contiguous although its stride there is unusual.
     _, h, w, c = pixels.shape
     return pixels.as_strided(pixels.shape, (h * w * c, w * c, c, 1))
 
 
 def matching(found: Tensor, parameter: Tensor) -> Tensor:
-    """A gradient ``(O, I)`` in the shape and memory format of a 1x1 convolution's weight."""
+    """Return a gradient ``(O, I)`` in the shape and memory format of a 1x1 convolution's weight."""
     return found.as_strided(parameter.shape, parameter.stride())

@@ -1,8 +1,8 @@
 """Ghost modules and squeeze-and-excitation as single functions by the C kernels.
 
-Both re-parameterisable convolutions of a ghost module fold as in ``merged``; the two halves of its
-channels, activation, gate and the sum with the shortcut are written where they are needed, never
-copied. Exact up to rounding.
+Both re-parameterisable convolutions of a ghost module fold as in ``rep_conv``. The two halves of
+its channels, activation, gate and the sum with the shortcut are written in place, never copied.
+Exact up to rounding.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Ghost:
-    """A ghost module: the branches of both convolutions, whether the activation is a ReLU or none,
-    and the gate's convolutions, with which it is a chain, and whether it halves."""
+    """A ghost module: the branches of both convolutions, the ReLU if any, and the gate.
+
+    The gate is a chain of convolutions, or none, and may halve its input first.
+    """
 
     primary: Branches
     cheap: Branches
@@ -42,12 +44,12 @@ class Ghost:
 
     @cached_property
     def parameters(self) -> tuple[Tensor, ...]:
-        """Of all in turn."""
+        """Return those of all parts, in order."""
         of_gate = () if self.gate is None else self.gate.parameters
         return (*self.primary.parameters, *self.cheap.parameters, *of_gate)
 
     def split(self, parameters: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
-        """``parameters``, in this order, of each."""
+        """Return ``parameters`` split by part, in the same order."""
         first = len(self.primary.parameters)
         second = first + len(self.cheap.parameters)
         rest = tuple(parameters)
@@ -108,7 +110,7 @@ class Ghost:
 
 
 def ghost_of(ghost: GhostModule, x: Tensor, size: Size) -> Ghost | None:
-    """The part of ``ghost`` over pictures like ``x`` but of ``size``; ``None`` where there is none.
+    """Return the part of ``ghost`` for images like ``x`` of ``size``; ``None`` where there is none.
 
     ``x`` must be ``calls.usable``."""
     convolution: nn.Module = ghost.primary
@@ -136,7 +138,7 @@ def ghost_of(ghost: GhostModule, x: Tensor, size: Size) -> Ghost | None:
 @functools.cache
 @torch.inference_mode(False)  # A cached inference tensor could never be saved for a backward pass.
 def _stretched(small: torch.Size, large: torch.Size) -> tuple[Tensor, Tensor]:
-    """Row and column, int32, of the small picture that each of the large one takes: nearest."""
+    """Return, for each row and column of the large image, the nearest of the small one, int32."""
     rows, columns = (
         nn.functional.interpolate(
             torch.arange(there, dtype=torch.float64)[None, None], size=here, mode="nearest"
@@ -178,7 +180,7 @@ class Squeeze:
 
 
 def squeeze_of(part: SqueezeExcite, x: Tensor) -> Squeeze | None:
-    """The part of it; ``None`` where there is none. ``x`` must be ``calls.usable``."""
+    """Return the part of ``part``; ``None`` where there is none. ``x`` must be ``calls.usable``."""
     reduce, expand = part.reduce, part.expand
     if not part.training or x.dtype != reduce.weight.dtype:
         return None
@@ -187,17 +189,17 @@ def squeeze_of(part: SqueezeExcite, x: Tensor) -> Squeeze | None:
 
 
 def usable(x: Tensor) -> bool:
-    """Whether parts may take ``x``."""
+    """Return whether parts can take ``x``."""
     return calls.usable(x) and not torch.is_autocast_enabled(x.device.type)
 
 
 def fused_ghost(ghost: GhostModule, x: Tensor) -> Tensor:
-    """``ghost_by_parts(ghost, x)`` as one function, where the C kernels can: else by parts."""
+    """Compute ``ghost_by_parts(ghost, x)`` as one function where the C kernels can."""
     part = ghost_of(ghost, x, (x.shape[2], x.shape[3])) if usable(x) else None
     return ghost_by_parts(ghost, x) if part is None else apply(part, x)
 
 
 def fused_squeeze_excite(squeeze: SqueezeExcite, x: Tensor) -> Tensor:
-    """``squeeze_excite(squeeze, x)`` as one function in training, where the C kernels can."""
+    """Compute ``squeeze_excite(squeeze, x)`` as one function where the C kernels can."""
     part = squeeze_of(squeeze, x) if usable(x) else None
     return squeeze_excite(squeeze, x) if part is None else apply(part, x)

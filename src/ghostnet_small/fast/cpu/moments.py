@@ -1,7 +1,7 @@
 """Means and covariances of a convolution's input, and their gradients.
 
-Of the channels of a picture, for a pointwise convolution; of the nine taps of a 3x3 window with
-zeros around the picture, for a depth-wise one.
+A pointwise convolution needs those of an image's channels; a depth-wise one those of the nine taps
+of a zero-padded 3x3 window.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from torch.nn import functional
 
 KERNEL = 3
 TAPS = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
-# What ``window_moments`` sums for each channel: 18 lags, 2 * 2 * 3 of the edges, 4 corners; sums.
+# Numbers that ``window_moments`` sums for each channel: 18 lags, 2 * 2 * 3 of the edges, 4 corners;
+# and 9 plain sums.
 SECOND, FIRST = 34, 9
 
 
 def channel_moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean ``(1, C)`` and biased covariance ``(1, C, C)`` of the channels of ``(N, C, H, W)``."""
+    """Return mean ``(1, C)`` and biased covariance ``(1, C, C)`` of ``(N, C, H, W)`` by channel."""
     rows = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
     mean = rows.mean(0, keepdim=True)
     centred = rows - mean
@@ -27,7 +28,7 @@ def channel_moments(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def add_channel_slope(out: Tensor, x: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """Add to ``out`` what ``Slopes`` says of pixels' channels: ``(1, C)`` and ``(1, C, C)``."""
+    """Add to ``out`` the ``Slopes`` of the pixels' channels: ``(1, C)`` and ``(1, C, C)``."""
     rows = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
     n, c, h, w = x.shape
     grad = torch.addmm(first, rows, second[0])
@@ -35,13 +36,13 @@ def add_channel_slope(out: Tensor, x: Tensor, first: Tensor, second: Tensor) -> 
 
 
 def window_moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Means ``(C, 9)`` and biased covariances ``(C, 9, 9)`` of the taps of zero-padded windows.
+    """Return means ``(C, 9)`` and biased covariances ``(C, 9, 9)`` of the taps of padded windows.
 
-    The second moment of two taps is the autocorrelation at their distance, over a picture
-    with zeros around it, less what windows centred just outside would add; those touch only
+    The second moment of two taps is the autocorrelation at their distance, over an image
+    padded with zeros, minus what windows centred just outside would add; those touch only
     the edges. ``sums`` holds, in order: the autocorrelation at lags (0..2, 0..2) and (0..2, -2..0);
     at lags 0..2 along the top, bottom, left and right edge; the squares of the corners; and the
-    plain sums of the whole, of the four edges and the four corners.
+    plain sums of the image, the four edges and the four corners.
     """
     channels = x.shape[1]
     # Autocorrelation: the kernel gradient of a convolution of x whose output gradient is x.
@@ -67,12 +68,12 @@ def window_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     to_second, to_first = _constants(x.dtype, x.device)
     first = sums[:, SECOND:] @ to_first
     second = (sums[:, :SECOND] @ to_second).view(channels, len(TAPS), len(TAPS))
-    # Centred here, on the small matrix: subtracting the squared means later would lose digits.
+    # Centred on the small matrix: subtracting the squared means later would lose digits.
     return first, torch.baddbmm(second, first[:, :, None], first[:, None, :], alpha=-1)
 
 
 def add_window_slope(out: Tensor, x: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """Add to ``out`` what ``Slopes`` says of windows' taps: ``(C, 9)`` and ``(C, 9, 9)``."""
+    """Add to ``out`` the ``Slopes`` of the windows' taps: ``(C, 9)`` and ``(C, 9, 9)``."""
     channels = x.shape[1]
     to_second, to_first = _constants(x.dtype, x.device)
     # Every pair's gradient is shared by its two orders.
@@ -100,7 +101,7 @@ def add_window_slope(out: Tensor, x: Tensor, first: Tensor, second: Tensor) -> T
 
 
 def _kernel_gradient(x: Tensor, grad: Tensor) -> Tensor:
-    """``(C, 1, 3, 3)``: the sums of ``grad`` times ``x`` shifted by 0 .. 2 down and right."""
+    """Return the sums ``(C, 1, 3, 3)`` of ``grad`` times ``x`` shifted by 0 .. 2 down and right."""
     channels = x.shape[1]
     like = x.new_empty(channels, 1, KERNEL, KERNEL)
     gradients = torch.ops.aten.convolution_backward(
@@ -111,7 +112,7 @@ def _kernel_gradient(x: Tensor, grad: Tensor) -> Tensor:
 
 
 def _edges(pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Top and bottom ``(2, N, W, C)``, left and right ``(2, N, H, C)`` of ``(N, H, W, C)``."""
+    """Return top and bottom ``(2, N, W, C)``, left and right ``(2, N, H, C)``, of the image."""
     return (
         torch.stack((pixels[:, 0], pixels[:, -1])),
         torch.stack((pixels[:, :, 0], pixels[:, :, -1])),
@@ -119,7 +120,7 @@ def _edges(pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _line_lags(lines: Tensor) -> Tensor:
-    """Autocorrelation at lags 0, 1, 2 of each of two lines: ``(2, N, L, C) -> (6, C)``."""
+    """Return the autocorrelation at lags 0, 1, 2 of two lines: ``(2, N, L, C) -> (6, C)``."""
     length = lines.shape[2]
     lags = [
         (lines[:, :, lag:] * lines[:, :, : max(length - lag, 0)]).sum((1, 2)) for lag in range(3)
@@ -128,7 +129,7 @@ def _line_lags(lines: Tensor) -> Tensor:
 
 
 def _line_slope(lines: Tensor, lag_grad: Tensor, sum_grad: Tensor) -> Tensor:
-    """The gradient, at the lines, of ``_line_lags`` ``(2, 3, C)`` and their sums ``(2, C)``."""
+    """Return the gradient of the lines, from ``_line_lags``' ``(2, 3, C)`` and sums' ``(2, C)``."""
     out = torch.addcmul(sum_grad[:, None, None], lines, 2 * lag_grad[:, None, None, 0])
     length = lines.shape[2]
     for lag in range(1, min(3, length)):
@@ -141,10 +142,10 @@ def _line_slope(lines: Tensor, lag_grad: Tensor, sum_grad: Tensor) -> Tensor:
 @functools.cache
 @torch.inference_mode(False)  # A cached inference tensor could never be saved for a backward pass.
 def _constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Matrices from the sums of ``window_moments`` to the moments of the nine taps."""
+    """Return the matrices from the sums of ``window_moments`` to the moments of the nine taps."""
     second = torch.zeros(SECOND, len(TAPS), len(TAPS), dtype=torch.float64)
     first = torch.zeros(FIRST, len(TAPS), dtype=torch.float64)
-    # Windows centred just above the picture see its top edge with their last row of taps.
+    # Windows centred just above the image see its top edge with their last row of taps.
     facing = {1: 0, -1: 1}
     for a, (row, column) in enumerate(TAPS):
         first[0, a] = 1

@@ -1,7 +1,7 @@
 """The sum of conv-BN branches in training mode, as one convolution with a folded kernel.
 
 The branches fold before the convolution (see ``branches``), and no branch's output is ever
-computed. Exact up to rounding, gradients through the statistics included.
+computed. Exact up to rounding, including the gradients through the statistics.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from ghostnet_small.fast.cpu.branch_folding import (
 from ghostnet_small.fast.cpu.kernels import calls
 from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d, sum_of_branches
 
-# Without the C kernels, below this many input elements the moments' many small steps cost more
-# than they save: on a CPU core, batch 128, (24, 8, 8) just pays and smaller inputs do not.
+# Without the C kernels, below this many input elements the many small steps for the moments cost
+# more than they save: on a CPU core, batch 128, (24, 8, 8) is just faster, smaller inputs are not.
 WORTHWHILE = 2**17
 
 
 def merged_forward(rep: RepConv2d, x: Tensor) -> Tensor:
-    """``sum_of_branches(rep, x)`` by way of one convolution: ``(N, I, H, W) -> (N, O, H', W')``.
+    """Compute ``sum_of_branches(rep, x)`` as one convolution: ``(N, I, H, W) -> (N, O, H', W')``.
 
-    Running statistics are updated as batch norm does. What has no merged form here (kernels
-    beyond 3x3, stride 2 without the C kernels, any batch norm in evaluation, autocast), or gains
-    nothing by it (small inputs), is computed branch by branch.
+    Running statistics are updated as batch norm does. Cases without a merged form (kernels
+    beyond 3x3, stride 2 without the C kernels, any batch norm in evaluation, autocast) and cases
+    that it does not make faster (small inputs) are computed branch by branch.
     """
     part = merged_of(rep, x, (x.shape[2], x.shape[3]))
     worthwhile = calls.usable(x) or x.numel() >= WORTHWHILE
@@ -47,16 +47,17 @@ def merged_forward(rep: RepConv2d, x: Tensor) -> Tensor:
 
 
 def foldable(branches: Branches, x: Tensor) -> bool:
-    """Whether ``branches`` over pictures like ``x`` can be folded."""
+    """Return whether ``branches`` over images like ``x`` can be folded."""
     return same_training(branches.norms) and x.dtype == branches.norms[0].weight.dtype
 
 
 @dataclass(frozen=True)
 class Merged:
-    """A convolution with the folded kernel, over so many windows, in the way given; and the size of
-    its output. The branches' running statistics move on.
+    """A convolution with the folded kernel, computed in the given way.
 
-    A ``Part``, of whatever memory ``way`` takes: pictures are ``(N, H, W, C)`` by their strides.
+    It holds the number of windows and the size of the output. A run updates the branches' running
+    statistics. A ``Part`` in the memory format that ``way`` takes: images are ``(N, H, W, C)`` by
+    their strides.
     """
 
     branches: Branches
@@ -66,7 +67,7 @@ class Merged:
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:
-        """Of the branches."""
+        """Return those of the branches."""
         return self.branches.parameters
 
     def run(self, x: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -85,7 +86,7 @@ class Merged:
         parameters: Sequence[Tensor],
         of_input: bool = True,
     ) -> tuple[Tensor | None, list[Tensor]]:
-        """See ``Part``; ``of_input`` says whether its gradient is wanted."""
+        """See ``Part``; ``of_input`` asks for the gradient of the input."""
         grad, x = grad.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2)
         mean, folded = kept[0], Folded(*kept[1:])
         grads = self.way.kernel_gradient(grad, x, folded.kernel)
@@ -97,21 +98,23 @@ class Merged:
 
 
 def merged_of(rep: RepConv2d, x: Tensor, size: tuple[int, int]) -> Merged | None:
-    """The part of ``rep`` over pictures like ``x`` but of ``size``; ``None`` if there is none."""
+    """Return the part of ``rep`` for images like ``x`` of ``size``; ``None`` if there is none."""
     first = rep.branches[0]
     assert isinstance(first, ConvBN)
     branches = branches_of(rep)
     way = way_of(first.conv, x) if foldable(branches, x) else None
     high, wide = ((side - 1) // first.conv.stride[0] + 1 for side in size)
-    # Of a single value batch norm, too, knows no variance, and says so.
+    # A single value has no variance; batch norm itself raises the error.
     if way is None or len(x) * high * wide < 2:
         return None
     return Merged(branches, way, len(x) * high * wide, (high, wide))
 
 
 class MergedConv(torch.autograd.Function):
-    """Takes the input, ``Merged`` and its parameters. Written out as one function because its many
-    small steps would cost more in autograd."""
+    """The autograd function of the input, ``Merged`` and its parameters.
+
+    It is one function because its many small steps would cost more in autograd.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, part: Merged, *parameters: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""Triton kernels of depth-wise convolutions with several kernels at once: what ``layers`` launches.
+"""Triton kernels of depth-wise convolutions with several kernels, launched by ``layers``.
 
-Maps are as in ``norm_kernels``; one of pictures has height times width pixels for each of them.
+Maps are as in ``norm_kernels``; a map of images has height times width rows for each image.
 """
 
 # mypy: disable-error-code="import-untyped, import-not-found, assignment, var-annotated"
@@ -14,7 +14,7 @@ import triton.language as tl
 
 from ghostnet_small.fast.gpu.norm_kernels import kernel, place, tile_of
 
-# With the kernels, a part of a packed tensor, which may begin anywhere.
+# With the kernels, a part of a packed tensor, which may have any alignment.
 _SIZES = ("height", "width", "out_height", "out_width", "weights")
 
 
@@ -27,7 +27,7 @@ def _tap(
     width: tl.tensor,
     live: tl.tensor,
 ) -> Any:
-    """The row of a pixel, and whether it lies within the picture."""
+    """Return the row of a pixel, and whether it lies within the image."""
     inside = live & (top >= 0) & (top < height) & (left >= 0) & (left < width)
     return (picture * height + top) * width + left, inside
 
@@ -54,8 +54,10 @@ def convolve(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """``y``: the pictures convolved with each of ``FULL`` kernels, ``weights (FULL, C, taps)``; and
-    behind those, with ``CENTRE``, what lies under the kernels' middle."""
+    """Fill ``y`` with the images convolved by each of ``FULL`` kernels ``weights (FULL, C, taps)``.
+
+    With ``CENTRE`` the pixels under the kernels' centre follow.
+    """
     REAL = weights.dtype.element_ty
     channels = pairs * 2
     begin, c, _ = tile_of(channels, ROWS, COLUMNS)
@@ -106,7 +108,7 @@ def weight_sums(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """``sums (programs, FULL, C, taps)``: each program's part of the kernels' gradients."""
+    """Fill ``sums (programs, FULL, C, taps)``: each program's part of the kernels' gradients."""
     REAL = sums.dtype.element_ty
     TAPS: tl.constexpr = HIGH * WIDE
     channels = pairs * 2
@@ -153,7 +155,7 @@ def add_programs(
     LANES: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """``out (numbers)``: the sums over ``programs`` of ``sums (programs, numbers)``."""
+    """Fill ``out (numbers)`` with the sums over ``programs`` of ``sums (programs, numbers)``."""
     c = (tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
     total = tl.zeros((LANES, COLUMNS), tl.float64)
     for start in range(0, programs, LANES):
@@ -188,7 +190,7 @@ def input_slopes(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """``dx``, the gradient of what ``convolve`` took, from that of what it gave, and ``more``."""
+    """Fill ``dx`` with the gradient of the input of ``convolve``, from ``dy``, plus ``more``."""
     REAL = weights.dtype.element_ty
     channels = pairs * 2
     begin, c, _ = tile_of(channels, ROWS, COLUMNS)
@@ -206,7 +208,7 @@ def input_slopes(
     for tap in tl.static_range(HIGH * WIDE):
         down = bottom - tap // WIDE
         across = right - tap % WIDE
-        # Windows are STRIDE pixels apart: not every one that could see this pixel is there.
+        # Windows are STRIDE pixels apart: not every position around this pixel has one.
         seen = of_row & (down >= 0) & (across >= 0)
         if STRIDE > 1:
             seen &= (down % STRIDE == 0) & (across % STRIDE == 0)

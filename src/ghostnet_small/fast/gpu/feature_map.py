@@ -1,4 +1,4 @@
-"""The feature map of a network by fused kernels, where they serve it, else by its parts."""
+"""The feature map of a network: by fused kernels where they support it, otherwise by its parts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ghostnet_small.fast.gpu.availability import runs_on
 from ghostnet_small.models.ghostnetv3 import GhostNetV3, features_by_parts, is_of_ghosts
 from ghostnet_small.nn.rep_conv import ConvBN
 
-# One for each network; what a network's copy shares with it would be its parameters.
+# One for each network; not stored on the network, whose copies would share it.
 _made: WeakKeyDictionary[nn.Module, object] = WeakKeyDictionary()
 
 
 @functools.cache
 def available(device: torch.device) -> bool:
-    """Whether the kernels run on ``device``; where they should and do not, says so once."""
+    """Return whether the kernels run on ``device``; warn once where they should and do not."""
 
     def trial() -> Tensor:
         from ghostnet_small.fast.gpu import maps
@@ -29,10 +29,10 @@ def available(device: torch.device) -> bool:
 
 
 def fused_features(model: GhostNetV3, x: Tensor) -> Tensor:
-    """``features_by_parts(model, x)`` by few, fused kernels: ``(N, C, H, W) -> (N, F, h, w)``.
+    """Compute ``features_by_parts(model, x)`` by fused kernels: ``(N, C, H, W) -> (N, F, h, w)``.
 
-    On a GPU, in training with batch statistics or in evaluation without gradients, in float32 or,
-    under autocast, in bfloat16. All else goes the way of the parts.
+    The kernels support GPUs, training with batch statistics and evaluation without gradients, in
+    float32 or, under autocast, in bfloat16. Everything else is computed by the parts.
     """
     dtype = _precision(x)
     if dtype is None or not _serves(model) or not available(x.device):
@@ -43,7 +43,7 @@ def fused_features(model: GhostNetV3, x: Tensor) -> Tensor:
     if not isinstance(made, Features) or not made.is_of(model):
         made = Features(model.stem, model.blocks, model.last)
         _made[model] = made
-    # What is to be computed in which precision is decided already, operation by operation.
+    # The precision of each operation is already decided.
     with torch.autocast(x.device.type, enabled=False):
         if model.training:
             out: Tensor = FeaturesFunction.apply(x, dtype, made, *made.parameters)
@@ -54,15 +54,14 @@ def fused_features(model: GhostNetV3, x: Tensor) -> Tensor:
 
 
 def _precision(x: Tensor) -> torch.dtype | None:
-    """What to compute in; ``None`` where that is no business of these kernels."""
+    """Return the type to compute in; ``None`` where these kernels do not support it."""
     kind = x.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
     return dtype if dtype in (torch.float32, torch.bfloat16) else None
 
 
 def _serves(model: GhostNetV3) -> bool:
-    """Whether ``model`` is as the kernels take it: not folded, of one mode throughout, and without
-    hooks on its parts."""
+    """Return whether ``model`` suits the kernels: not folded, no mixed modes, no hooks."""
     if (
         not is_of_ghosts(model)
         or not isinstance(model.stem, ConvBN)
@@ -70,7 +69,7 @@ def _serves(model: GhostNetV3) -> bool:
     ):
         return False
     modules = list(model.modules())
-    # Whoever counts operations or compares feature maps waits for a layer to be called.
+    # Code that counts operations or compares feature maps needs the layers to be called.
     if any(module._forward_hooks or module._forward_pre_hooks for module in modules[1:]):
         return False
     norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]

@@ -18,12 +18,12 @@ from ghostnet_small.nn.ghost import AttentionGate, GhostModule
 from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d
 
 Tape = list[Any]
-"""What ``backward`` needs of each part, in the order in which ``forward`` met them. In evaluation
-nothing is kept: the maps of all layers at once are gigabytes."""
+"""The tensors that ``backward`` needs of each part, in the order of ``forward``. Evaluation keeps
+none: the maps of all layers together are gigabytes."""
 
 
 class Gate:
-    """An attention gate: from the input to what the sigmoid is taken of."""
+    """An attention gate, up to the input of the sigmoid."""
 
     def __init__(self, gate: AttentionGate, packed: Packed, running: Packed) -> None:
         self.project = Pointwise(gate.project, packed, running)
@@ -33,7 +33,7 @@ class Gate:
         self.channels = gate.project.conv.out_channels
 
     def forward(self, step: Step, x: Tensor, size: Size) -> tuple[Tensor, list[Kept]]:
-        """``(pixels of half the size, O)``, and what ``backward`` needs."""
+        """Return ``(pixels of half the size, O)``, and what ``backward`` needs."""
         small = size.halved
         out = x.new_empty(small.pixels, self.channels)
         kept = [self.project.forward(step, whole(maps.pool(x, size)), out=whole(out))]
@@ -43,14 +43,14 @@ class Gate:
         return out, kept
 
     def backward(self, step: Step, kept: list[Kept], grad: Tensor, small: Size) -> Tensor:
-        """The gradient of the input at half its size."""
+        """Return the gradient of the input at half its size."""
         for line, its in zip(reversed(self.lines), reversed(kept[1:]), strict=True):
             grad = line.backward(step, its, small, whole(grad))
         return self.project.backward(step, kept[0], whole(grad))[0]
 
 
 class KeptGhost(NamedTuple):
-    """What a ghost module's ``backward`` needs."""
+    """The tensors that a ghost module's ``backward`` needs."""
 
     primary: Kept
     cheap: Kept
@@ -60,7 +60,7 @@ class KeptGhost(NamedTuple):
 
 
 class Ghost:
-    """A ghost module: both halves are written to where they belong."""
+    """A ghost module: both halves are written in place."""
 
     def __init__(self, part: GhostModule, packed: Packed, running: Packed) -> None:
         relu = isinstance(part.act, nn.ReLU)
@@ -72,7 +72,7 @@ class Ghost:
     def forward(
         self, step: Step, x: Tensor, size: Size, more: Tensor | None = None
     ) -> tuple[Tensor, KeptGhost]:
-        """``(pixels, O)``, with ``more`` added, and what ``backward`` needs."""
+        """Return ``(pixels, O)``, with ``more`` added, and what ``backward`` needs."""
         half = self.half
         out = x.new_empty(len(x), 2 * half)
         first, second = Map(out, 0, half), Map(out, half, half)
@@ -95,7 +95,7 @@ class Ghost:
     def backward(
         self, step: Step, kept: KeptGhost, grad: Tensor, size: Size, more: Tensor | None = None
     ) -> Tensor:
-        """The gradient of the input, and ``more``."""
+        """Return the gradient of the input plus ``more``."""
         half, of_pool = self.half, None
         if self.gate is not None and kept.z is not None:
             grad, of_z = maps.gate_slopes(grad, kept.both, kept.z, size, size.halved)
@@ -110,14 +110,14 @@ class Ghost:
 
 
 class Attention:
-    """Squeeze-and-excitation; its two layers see one pixel a picture, in full precision."""
+    """Squeeze-and-excitation; its two layers see one pixel per image, in full precision."""
 
     def __init__(self, part: SqueezeExcite) -> None:
         self.layers = (part.reduce, part.expand)
 
     @property
     def parameters(self) -> list[Tensor]:
-        """In the order of the gradients that ``backward`` gives."""
+        """Return the parameters in the order of the gradients that ``backward`` returns."""
         found = []
         for layer in self.layers:
             assert layer.bias is not None
@@ -125,7 +125,7 @@ class Attention:
         return found
 
     def forward(self, x: Tensor, size: Size) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """``(pixels, C)``, and what ``backward`` needs."""
+        """Return ``(pixels, C)``, and what ``backward`` needs."""
         first, first_bias, second, second_bias = self.parameters
         mean = maps.means(x, size)
         inner = torch.addmm(first_bias, mean, first.flatten(1).t()).relu_()
@@ -135,7 +135,7 @@ class Attention:
     def backward(
         self, kept: tuple[Tensor, ...], grad: Tensor, size: Size
     ) -> tuple[Tensor, list[Tensor]]:
-        """The gradients of the input and of the parameters."""
+        """Return the gradients of the input and of the parameters."""
         first, _, second, _ = self.parameters
         x, mean, inner, v = kept
         of_v = maps.excite_sums(grad, x, v, size)
@@ -174,7 +174,7 @@ class Bottleneck:
             )
 
     def forward(self, step: Step, x: Tensor, size: Size, tape: Tape) -> tuple[Tensor, Size]:
-        """The output and its size."""
+        """Return the output and its size."""
         before, more, short = size, x, None
         if self.shortcut is not None:
             depthwise, pointwise = self.shortcut
@@ -200,7 +200,7 @@ class Bottleneck:
         return out, size
 
     def backward(self, step: Step, grad: Tensor, tape: Tape) -> tuple[Tensor, list[Tensor]]:
-        """The gradients of the input, and of the parameters that are not packed."""
+        """Return the gradients of the input, and of the parameters that are not packed."""
         before, size, short, first, down, attention, second = tape.pop()
         found: list[Tensor] = []
         inner = self.ghost2.backward(step, second, grad, size)
@@ -237,13 +237,13 @@ class Features:
         self.counts = [counted(norm.num_batches_tracked) for norm in norms]
 
     def is_of(self, model: nn.Module) -> bool:
-        """Whether ``model`` still has the parameters and statistics that it was made of."""
+        """Return whether ``model`` still has the parameters and statistics packed here."""
         found = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
         ours = (*self.parameters, *self.running.tensors, *self.counts)
         return all(id(tensor) in found for tensor in ours)
 
     def forward(self, x: Tensor, dtype: torch.dtype, training: bool) -> tuple[Tensor, Size, Tape]:
-        """``(pixels, C)`` of pictures ``(N, C, H, W)``, and what ``backward`` needs."""
+        """Return ``(pixels, C)`` for images ``(N, C, H, W)``, and what ``backward`` needs."""
         parameters, running = self.packed.gather(), self.running.gather()
         step = Step(parameters, parameters.to(dtype), running, training)
         size = Size(len(x), x.shape[2], x.shape[3])
@@ -265,7 +265,7 @@ class Features:
         return end, size, tape
 
     def backward(self, grad: Tensor, tape: Tape) -> list[Tensor]:
-        """The gradients of ``parameters``."""
+        """Return the gradients of ``parameters``."""
         step: Step = tape[0]
         step.gradients = torch.empty_like(step.parameters)
         grad, _ = self.last.backward(step, tape.pop(), whole(grad))
@@ -278,7 +278,7 @@ class Features:
 
 
 class FeaturesFunction(torch.autograd.Function):
-    """Takes the pictures, the precision, ``Features`` and its parameters."""
+    """The autograd function of the images, the precision, ``Features`` and its parameters."""
 
     @staticmethod
     def forward(

@@ -1,7 +1,7 @@
-"""Convolutions with the batch norms behind them, summed over branches, forward and back.
+"""Convolutions with the batch norms after them, summed over branches, forward and backward.
 
-A layer keeps no state of a step: ``forward`` returns what ``backward`` needs. Exactly the
-arithmetic of ``sum_of_branches`` and ``conv_then_norm``, up to rounding.
+A layer keeps no state of a step: ``forward`` returns what ``backward`` needs. The results are those
+of ``sum_of_branches`` and ``conv_then_norm``, up to rounding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SUMMING = 768
 
 
 class Kept(NamedTuple):
-    """What a layer's ``backward`` needs of ``forward``."""
+    """The tensors of ``forward`` that a layer's ``backward`` needs."""
 
     x: Map
     y: Tensor
@@ -31,7 +31,7 @@ class Kept(NamedTuple):
 
 
 class Pointwise:
-    """A 1x1 convolution of all channels, or any that is given its ``patches``."""
+    """A dense 1x1 convolution, or any dense convolution of ``patches``."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Pointwise:
         self.kernels = [branch.conv.weight for branch in branches.full]
         self.shape = (len(self.kernels) * like.out_channels, like.in_channels)
         self.columns = like.out_channels
-        # Of patches the order of taps is another one than that of the parameters.
+        # In patches the order of taps differs from that of the parameters.
         self.weights = None if of_patches else packed.add(self.kernels)
         self.norms = Norms(branches, relu, packed, running)
 
@@ -75,7 +75,7 @@ class Pointwise:
     def backward(
         self, step: Step, kept: Kept, grad: Map, *, more: Map | None = None, of_input: bool = True
     ) -> tuple[Tensor, list[Tensor]]:
-        """The gradient of the input, and ``more``; and those of kernels that are not packed."""
+        """Return the gradient of the input plus ``more``, and those of unpacked kernels."""
         assert step.gradients is not None
         dy = torch.empty_like(kept.y)
         dx = None
@@ -115,7 +115,7 @@ class Pointwise:
 
 
 def _product(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
-    """``a @ b`` in ``dtype``: of many rows, the sums must not be rounded to few digits."""
+    """Return ``a @ b`` in ``dtype``: sums over many rows must not be rounded to few digits."""
     if a.dtype == dtype:
         return torch.mm(a, b)
     if a.is_cuda:
@@ -125,7 +125,7 @@ def _product(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class Depthwise:
-    """A convolution of each channel on its own, padded by half its kernel."""
+    """A depth-wise convolution, padded by half its kernel."""
 
     def __init__(
         self, part: RepConv2d | ConvBN, packed: Packed, running: Packed, *, relu: bool = False
@@ -138,11 +138,11 @@ class Depthwise:
         self.weights = packed.add([branch.conv.weight for branch in branches.full])
         self.norms = Norms(branches, relu, packed, running)
         self.full, self.has_x = self.norms.full, self.norms.has_x
-        # Where windows are apart, the pixels under their middles are others than the input's.
+        # With a stride, the pixels under the windows' centres are not all pixels of the input.
         self.picks = int(self.has_x and self.stride > 1)
 
     def out_size(self, size: Size) -> Size:
-        """Of the output."""
+        """Return the size of the output for an input of ``size``."""
         n, height, width = size
         return Size(n, (height - 1) // self.stride + 1, (width - 1) // self.stride + 1)
 
@@ -156,7 +156,7 @@ class Depthwise:
         more: Map | None = None,
         sum: Map | None = None,
     ) -> Kept:
-        """Fill ``out`` and ``sum`` as ``Norms`` does, from pictures of ``size``."""
+        """Fill ``out`` and ``sum`` as ``Norms`` does, from images of ``size``."""
         after = self.out_size(size)
         columns = (self.full + self.picks) * self.channels
         y = x.base.new_empty(after.pixels, columns)
@@ -180,7 +180,7 @@ class Depthwise:
     def backward(
         self, step: Step, kept: Kept, size: Size, grad: Map, *, more: Map | None = None
     ) -> Tensor:
-        """The gradient of the input, and ``more``."""
+        """Return the gradient of the input plus ``more``."""
         assert step.gradients is not None
         after, channels = self.out_size(size), self.channels
         columns = (self.full + self.has_x) * channels

@@ -1,4 +1,4 @@
-"""Triton kernels of all that is no convolution and no norm: what ``maps`` launches.
+"""Triton kernels of operations other than convolutions and norms, launched by ``maps``.
 
 Maps are as in ``norm_kernels``.
 """
@@ -32,8 +32,8 @@ def patches(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """``out (pixels, columns)``: what a kernel sees around each pixel, tap by tap the channels,
-    then zeros."""
+    """Fill ``out (pixels, columns)`` with the window of each pixel: the channels tap by tap, then
+    zeros."""
     begin, k, _ = tile_of(columns, ROWS, COLUMNS)
     r = (begin + tl.arange(0, ROWS))[:, None]
     live = (r < pictures * height * width) & (k < columns)
@@ -58,7 +58,7 @@ def pool(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """``out``: means of 2x2 pixels; a last odd row or column is left out."""
+    """Fill ``out`` with means of 2x2 pixels; a last odd row or column is left out."""
     high = height // 2
     wide = width // 2
     channels = pairs * 2
@@ -85,7 +85,7 @@ def add_pool_slope(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """Add to ``dx`` the gradient through ``pool``."""
+    """Add the gradient through ``pool`` to ``dx``."""
     high = height // 2
     wide = width // 2
     channels = pairs * 2
@@ -102,7 +102,7 @@ def add_pool_slope(
 
 @triton.jit
 def _source(position: tl.tensor, size: tl.tensor, of: tl.tensor) -> Any:
-    """Where the nearest neighbour of a stretched map is, by PyTorch's arithmetic."""
+    """Return the nearest neighbour's position in a stretched map, by PyTorch's arithmetic."""
     scale = of.to(tl.float32) / size.to(tl.float32)
     return tl.minimum((position.to(tl.float32) * scale).to(tl.int32), of - 1)
 
@@ -121,7 +121,7 @@ def gate(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """``out``: ``x`` times the sigmoid of ``z``, which is stretched to its size."""
+    """Fill ``out`` with ``x`` times the sigmoid of ``z``, which is stretched to its size."""
     channels = pairs * 2
     begin, c, _ = tile_of(channels, ROWS, COLUMNS)
     r = (begin + tl.arange(0, ROWS))[:, None]
@@ -150,8 +150,8 @@ def gate_slopes(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """The gradients of ``gate``: a pixel of ``z`` goes through all those that it was stretched to,
-    at most ``MOST`` in a row."""
+    """Fill the gradients of ``gate``; a pixel of ``z`` sums those of all pixels it was stretched
+    to, at most ``MOST`` in a row."""
     channels = pairs * 2
     begin, c, _ = tile_of(channels, ROWS, COLUMNS)
     r = (begin + tl.arange(0, ROWS))[:, None]
@@ -183,7 +183,7 @@ def means(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """``out (N, C)``, the mean of a picture's channel; ``program_id`` 1 is the picture."""
+    """Fill ``out (N, C)`` with the means of an image's channels; ``program_id`` 1 is the image."""
     channels = pairs * 2
     c = (tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
@@ -211,7 +211,7 @@ def excite(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """``out``: ``x`` times the hard sigmoid of ``v (N, C)``."""
+    """Fill ``out`` with ``x`` times the hard sigmoid of ``v (N, C)``."""
     channels = pairs * 2
     begin, c, _ = tile_of(channels, ROWS, COLUMNS)
     r = (begin + tl.arange(0, ROWS))[:, None]
@@ -232,7 +232,7 @@ def excite_sums(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """``dv (N, C)``, the gradient of ``v`` in ``excite``; ``program_id`` 1 is the picture."""
+    """Fill ``dv (N, C)``, the gradient of ``v`` in ``excite``; ``program_id`` 1 is the image."""
     channels = pairs * 2
     c = (tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
@@ -261,7 +261,7 @@ def excite_slopes(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """``dx``: through ``excite``, and through ``means``, whose gradient is ``of_mean (N, C)``."""
+    """Fill ``dx``, through ``excite`` and ``means``, whose gradient is ``of_mean (N, C)``."""
     channels = pairs * 2
     begin, c, _ = tile_of(channels, ROWS, COLUMNS)
     r = (begin + tl.arange(0, ROWS))[:, None]

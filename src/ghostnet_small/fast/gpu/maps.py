@@ -1,4 +1,4 @@
-"""Maps, pixels by channels, and what is done to them that is no convolution and no norm."""
+"""Maps (pixels by channels), and the operations on them other than convolutions and norms."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Map(NamedTuple):
 
     @property
     def at(self) -> tuple[int, int]:
-        """Offset and stride, in units of two numbers, as the kernels take them."""
+        """Return offset and stride, in units of two numbers, as the kernels take them."""
         return self.offset // 2, self.base.shape[1] // 2
 
     @property
     def rows(self) -> Tensor:
-        """The columns as a matrix."""
+        """Return the columns as a matrix."""
         return self.base[:, self.offset : self.offset + self.columns]
 
 
 class Size(NamedTuple):
-    """Pictures, and the pixels of each."""
+    """The number of images, and the height and width of each."""
 
     pictures: int
     height: int
@@ -44,42 +44,42 @@ class Size(NamedTuple):
 
     @property
     def pixels(self) -> int:
-        """Of all pictures."""
+        """Return the number of pixels of all images."""
         return self.pictures * self.height * self.width
 
     @property
     def halved(self) -> Size:
-        """After ``pool``."""
+        """Return the size after ``pool``."""
         return Size(self.pictures, self.height // 2, self.width // 2)
 
 
 def whole(base: Tensor) -> Map:
-    """All columns of ``base``."""
+    """Return the map of all columns of ``base``."""
     return Map(base, 0, base.shape[1])
 
 
 def real_of(dtype: torch.dtype) -> torch.dtype:
-    """What sums of ``dtype`` are kept in."""
+    """Return the type that sums of ``dtype`` are kept in."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def tile(columns: int) -> dict[str, int]:
-    """The rows and columns of a program's tile."""
-    # As wide as can be, for memory is read by the sector, unless much of the tile would be empty.
+    """Return the rows and columns of a program's tile."""
+    # As wide as possible, for memory is read in sectors, unless much of the tile would be empty.
     least = min(-columns % wide for wide in WIDTHS)
     wide = max(w for w in WIDTHS if 5 * (-columns % w) <= columns or -columns % w == least)
     return {"ROWS": TILE // wide, "COLUMNS": wide}
 
 
 def grid(rows: int, columns: int, most: int | None = None) -> tuple[int]:
-    """So many programs that their tiles cover a map; or ``most`` for each of its columns."""
+    """Return the number of programs whose tiles cover a map, at most ``most`` for each column."""
     size = tile(columns)
     high = -(-rows // size["ROWS"])
     return ((high if most is None else min(high, most)) * -(-columns // size["COLUMNS"]),)
 
 
 def patches(x: Tensor, kernel: int, dtype: torch.dtype) -> Tensor:
-    """What a ``kernel x kernel`` convolution of stride 1 sees of pictures ``(N, C, H, W)``.
+    """Return the windows of a ``kernel x kernel`` convolution of stride 1 over ``(N, C, H, W)``.
 
     Shape ``(N * H * W, K)``: tap by tap the channels, then zeros up to a multiple of 16.
     """
@@ -93,21 +93,21 @@ def patches(x: Tensor, kernel: int, dtype: torch.dtype) -> Tensor:
 
 
 def pool(x: Tensor, size: Size) -> Tensor:
-    """Means of 2x2 pixels; a last odd row or column is left out."""
+    """Return means of 2x2 pixels; a last odd row or column is left out."""
     out = x.new_empty(size.halved.pixels, x.shape[1])
     map_kernels.pool[grid(*out.shape)](x, out, *size, x.shape[1] // 2, **tile(x.shape[1]))
     return out
 
 
 def add_pool_slope(grad: Tensor, dx: Tensor, size: Size) -> None:
-    """Add to ``dx`` the gradient through ``pool``, of pictures of ``size``."""
+    """Add the gradient through ``pool``, of images of ``size``, to ``dx``."""
     map_kernels.add_pool_slope[grid(*dx.shape)](
         grad, dx, *size, dx.shape[1] // 2, **tile(dx.shape[1])
     )
 
 
 def gate(x: Tensor, z: Tensor, size: Size, small: Size) -> Tensor:
-    """``x`` times the sigmoid of ``z``, which is stretched from ``small`` to ``size``."""
+    """Return ``x`` times the sigmoid of ``z``, which is stretched from ``small`` to ``size``."""
     out = torch.empty_like(x)
     map_kernels.gate[grid(*x.shape)](
         x, z, out, *size, small.height, small.width, x.shape[1] // 2, **tile(x.shape[1])
@@ -118,7 +118,7 @@ def gate(x: Tensor, z: Tensor, size: Size, small: Size) -> Tensor:
 def gate_slopes(
     grad: Tensor, x: Tensor, z: Tensor, size: Size, small: Size
 ) -> tuple[Tensor, Tensor]:
-    """The gradients of ``x`` and ``z`` in ``gate``."""
+    """Return the gradients of ``x`` and ``z`` in ``gate``."""
     dx, dz = torch.empty_like(x), torch.empty_like(z)
     even = size.height == 2 * small.height and size.width == 2 * small.width
     map_kernels.gate_slopes[grid(*z.shape)](
@@ -143,7 +143,7 @@ def _by_picture(x: Tensor, pictures: int) -> tuple[tuple[int, int], dict[str, in
 
 
 def means(x: Tensor, size: Size) -> Tensor:
-    """The mean of each picture's channels ``(N, C)``."""
+    """Return the mean of each image's channels ``(N, C)``."""
     real = real_of(x.dtype)
     out = torch.empty(size.pictures, x.shape[1], dtype=real, device=x.device)
     programs, shape = _by_picture(x, size.pictures)
@@ -152,7 +152,7 @@ def means(x: Tensor, size: Size) -> Tensor:
 
 
 def excite(x: Tensor, v: Tensor, size: Size) -> Tensor:
-    """``x`` times the hard sigmoid of ``v``, float32 ``(N, C)``."""
+    """Return ``x`` times the hard sigmoid of ``v``, float32 ``(N, C)``."""
     out = torch.empty_like(x)
     map_kernels.excite[grid(*x.shape)](
         x, v, out, size.pictures, size.height * size.width, x.shape[1] // 2, **tile(x.shape[1])
@@ -161,7 +161,7 @@ def excite(x: Tensor, v: Tensor, size: Size) -> Tensor:
 
 
 def excite_sums(grad: Tensor, x: Tensor, v: Tensor, size: Size) -> Tensor:
-    """The gradient of ``v`` in ``excite``."""
+    """Return the gradient of ``v`` in ``excite``."""
     dv = torch.empty_like(v)
     programs, shape = _by_picture(x, size.pictures)
     map_kernels.excite_sums[programs](
@@ -171,7 +171,7 @@ def excite_sums(grad: Tensor, x: Tensor, v: Tensor, size: Size) -> Tensor:
 
 
 def excite_slopes(grad: Tensor, v: Tensor, of_mean: Tensor, size: Size) -> Tensor:
-    """The gradient of ``x`` in ``excite``, and through the ``means`` that ``v`` was made of."""
+    """Return the gradient of ``x`` in ``excite`` and through the ``means`` behind ``v``."""
     dx = torch.empty_like(grad)
     map_kernels.excite_slopes[grid(*dx.shape)](
         grad,

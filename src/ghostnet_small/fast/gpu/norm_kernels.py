@@ -1,11 +1,11 @@
-"""Triton kernels of batch norms that are summed: what ``norms`` launches.
+"""Triton kernels of summed batch norms, launched by ``norms``.
 
 A tile is ``(ROWS, COLUMNS)`` of a map: pixels by channels. Strides, offsets and counts of columns
-come in units of two, so that Triton knows that it may load two at once. Nothing is specialised:
-one compiled kernel serves all layers of a network.
+are in units of two, so that Triton knows that it may load two at once. Nothing is specialised: one
+compiled kernel is used for all layers of a network.
 """
 
-# Triton has no types, and its tuples grow, so that every step would be of another type.
+# Triton has no types, and its tuples grow, so every step would have another type.
 # mypy: disable-error-code="import-untyped, import-not-found, assignment, var-annotated, misc"
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import triton.language as tl
 
 
 def kernel(*names: str) -> Any:
-    """A Triton kernel of which one version serves any value, or alignment, of its ``names``."""
+    """Return a decorator for a Triton kernel that is not specialised on arguments ``names``."""
 
     def made(function: Any) -> Any:
         there = [name for name in function.__code__.co_varnames if name in names]
@@ -27,7 +27,7 @@ def kernel(*names: str) -> Any:
 
 
 _MAP = ("offset", "stride")
-# Parts of packed tensors, which may begin anywhere.
+# Parts of packed tensors, which may have any alignment.
 SLICES = (
     *("weights", "biases", "factor", "running_means", "running_variances"),
     *("of_weights", "of_biases", "of_factor"),
@@ -35,20 +35,22 @@ SLICES = (
 
 
 def of_maps(*maps: str) -> list[str]:
-    """The names of the offsets and strides of ``maps``."""
+    """Return the names of the offsets and strides of ``maps``."""
     return [f"{name}_{part}" for name in maps for part in _MAP]
 
 
 @triton.jit
 def place(rows: tl.tensor, columns: tl.tensor, offset: tl.tensor, stride: tl.tensor) -> Any:
-    """Where a map has ``rows`` and ``columns``; ``offset`` and ``stride`` in units of two."""
+    """Return positions in a map; ``offset`` and ``stride`` are in units of two."""
     return rows.to(tl.int64) * (stride * 2) + (columns + offset * 2)
 
 
 @triton.jit
 def tile_of(columns: tl.tensor, ROWS: tl.constexpr, COLUMNS: tl.constexpr) -> Any:
-    """The first row of this program's tile, its columns ``(1, COLUMNS)``, and how many tiles a row
-    of them has. Neighbours in a row run at the same time: they share sectors of memory."""
+    """Return the first row of this program's tile, its columns ``(1, COLUMNS)``, and tiles a row.
+
+    Neighbours in a row run at the same time: they share sectors of memory.
+    """
     blocks = tl.cdiv(columns, COLUMNS)
     program = tl.program_id(0)
     c = program % blocks * COLUMNS + tl.arange(0, COLUMNS)
@@ -71,8 +73,10 @@ def column_sums(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """``sums (programs, 2, columns)`` of the numbers in each column, and of their squares: the
-    columns of ``y``, then those of ``x``."""
+    """Fill ``sums (programs, 2, columns)`` with each column's sum and its sum of squares.
+
+    The columns are those of ``y``, then those of ``x``.
+    """
     REAL = sums.dtype.element_ty
     ys = y_pairs * 2
     xs = x_pairs * 2
@@ -107,7 +111,7 @@ def total_of(
     LANES: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> Any:
-    """The sum over all programs, at most ``LANES``, of the columns ``c`` ``(1, COLUMNS)``."""
+    """Return the sum over all programs, at most ``LANES``, of columns ``c`` ``(1, COLUMNS)``."""
     p = tl.arange(0, LANES)[:, None]
     parts = tl.load(sums + p * stride + c, mask=(p < programs) & live, other=0.0)
     return tl.sum(parts, axis=0, keep_dims=True).to(tl.float64)
@@ -154,12 +158,11 @@ def normalisers(
     LANES: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """From ``column_sums`` to what is multiplied and added: ``scales (FULL + 1, Q)``, the last of
-    them ``x``'s, and ``shift (Q)``; means and inverse deviations of the norms stay in
-    ``kept (2, norms, Q)``, mean and variance of ``x`` behind them.
+    """Fill ``scales (FULL + 1, Q)`` (last row: ``x``) and ``shift (Q)`` from ``column_sums``.
 
-    The norms are ``FULL`` ones of a ``Q`` columns of ``y`` each, then one of ``x`` times
-    ``factor`` where ``SCALE``, then one of ``x`` where ``SKIP``. Running statistics move on.
+    ``kept (2, norms, Q)`` gets means and inverse deviations of the norms, followed by mean and
+    variance of ``x``. The norms are ``FULL`` ones of ``Q`` columns of ``y`` each, then one of ``x``
+    times ``factor`` where ``SCALE``, then one of ``x`` where ``SKIP``. Updates running statistics.
     """
     NORMS: tl.constexpr = FULL + SCALE + SKIP
     PARTS: tl.constexpr = FULL + HAS_X
@@ -243,8 +246,10 @@ def combine(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """``out``: the parts of ``y``, and ``x``, each times its scale, and the shift; with ``RELU``
-    that of it. ``sum``: the same and ``more``."""
+    """Fill ``out`` with the sum of the parts of ``y`` and ``x``, scaled, plus the shift.
+
+    With ``RELU`` its ReLU is stored. ``sum`` gets the same plus ``more``.
+    """
     channels = pairs * 2
     begin, c, _ = tile_of(channels, ROWS, COLUMNS)
     r = (begin + tl.arange(0, ROWS))[:, None]

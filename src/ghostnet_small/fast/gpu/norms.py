@@ -1,4 +1,4 @@
-"""Batch norms whose outputs are added: the branches of a layer, and what all layers share."""
+"""Summed batch norms: the branches of a layer, and the tensors that all layers share."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ghostnet_small.fast.gpu.maps import Map, grid, tile
 from ghostnet_small.fast.gpu.packed import Packed
 from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d
 
-# Programs that sum a map's rows: enough to fill a GPU, and few enough to be added in one go.
+# Programs that sum a map's rows: enough to fill a GPU, and few enough for one sum.
 SUMMING = 128
 _ADDING = {"LANES": SUMMING, "COLUMNS": 8}
 
 
 class Branches(NamedTuple):
-    """What is added: convolutions of full size, then one of a single tap, then the input itself."""
+    """The summed branches: convolutions of full size, then one of a single tap, then the input."""
 
     full: tuple[ConvBN, ...]
     scale: ConvBN | None
@@ -27,13 +27,13 @@ class Branches(NamedTuple):
 
     @property
     def norms(self) -> list[nn.BatchNorm2d]:
-        """Of all of them."""
+        """Return the batch norms of all branches."""
         more = [] if self.scale is None else [self.scale.bn]
         return [part.bn for part in self.full] + more + ([] if self.skip is None else [self.skip])
 
 
 def branches_of(part: RepConv2d | ConvBN) -> Branches:
-    """Those of a layer."""
+    """Return the branches of a layer."""
     if isinstance(part, ConvBN):
         return Branches((part,), None, None)
     full = tuple(branch for branch in part.branches if isinstance(branch, ConvBN))
@@ -42,8 +42,11 @@ def branches_of(part: RepConv2d | ConvBN) -> Branches:
 
 @dataclass
 class Step:
-    """What all layers share in one pass: packed parameters, in the precision of the products too,
-    and running statistics; and the gradients to be filled."""
+    """The tensors that all layers share in one pass.
+
+    They are the packed parameters, their copy in the precision of the products, the running
+    statistics, and the gradients to fill.
+    """
 
     parameters: Tensor
     low: Tensor
@@ -53,13 +56,13 @@ class Step:
 
 
 def counted(tensor: Tensor | None) -> Tensor:
-    """A statistic that a batch norm keeps."""
+    """Return a statistic that a batch norm keeps, which is not ``None``."""
     assert tensor is not None
     return tensor
 
 
 class Norms:
-    """Batch norms whose outputs are added, and the ReLU of the sum."""
+    """Batch norms whose outputs are summed, and the ReLU of the sum."""
 
     def __init__(self, branches: Branches, relu: bool, packed: Packed, running: Packed) -> None:
         norms = branches.norms
@@ -90,7 +93,7 @@ class Norms:
         more: Map | None = None,
         sum: Map | None = None,
     ) -> Tensor:
-        """Fill ``out``, and ``sum`` with that and ``more``; returns what ``backward`` needs."""
+        """Fill ``out``, and ``sum`` with ``out`` plus ``more``; return what ``backward`` needs."""
         rows, channels = len(y.base), self.channels
         real = step.parameters.dtype
         sums, programs = step.parameters, 0
@@ -172,7 +175,7 @@ class Norms:
         dx: Map | None = None,
         more: Map | None = None,
     ) -> None:
-        """Fill ``dy``, and ``dx`` with the gradient of ``x`` through the norms and ``more``."""
+        """Fill ``dy``, and ``dx`` with the gradient of ``x`` through the norms plus ``more``."""
         assert step.gradients is not None
         rows, channels = len(y.base), self.channels
         parts = 1 + self.full + self.has_x

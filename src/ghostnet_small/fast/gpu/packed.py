@@ -1,4 +1,4 @@
-"""Hundreds of small parameters in few large tensors: kernels take those of a layer at once."""
+"""Hundreds of small parameters in few large tensors: one kernel takes all of a layer."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from torch import Tensor
 
 
 class Packed:
-    """Copies of ``tensors``, float32, one behind the other in the order in which they are added."""
+    """Copies of ``tensors`` in one flat float32 tensor, in the order in which they are added."""
 
     def __init__(self) -> None:
         self.tensors: list[Tensor] = []
         self.numbers = 0
 
     def add(self, tensors: Sequence[Tensor]) -> slice:
-        """Where ``tensors`` will be."""
+        """Add ``tensors``, and return their place in the flat tensor."""
         start = self.numbers
         self.tensors += tensors
         self.numbers += sum(tensor.numel() for tensor in tensors)
         return slice(start, self.numbers)
 
     def views(self, flat: Tensor) -> list[Tensor]:
-        """The parts of ``flat``, each of the shape and strides of what it is a copy of."""
+        """Return the parts of ``flat``, each with the shape and strides of its original."""
         found, start = [], 0
         for tensor in self.tensors:
-            # The strides too: copies of unlike ones would be a kernel each.
+            # The strides too: a copy between different strides would be a kernel of its own.
             found.append(torch.as_strided(flat, tensor.shape, tensor.stride(), start))
             start += tensor.numel()
         return found
 
     @torch.no_grad()
     def gather(self) -> Tensor:
-        """The copies."""
+        """Return the copies."""
         flat = self.tensors[0].new_empty(self.numbers)
         torch._foreach_copy_(self.views(flat), self.tensors)
         return flat
 
     @torch.no_grad()
     def scatter(self, flat: Tensor) -> None:
-        """Copy ``flat`` back."""
+        """Copy ``flat`` back to the tensors."""
         torch._foreach_copy_(self.tensors, self.views(flat))

@@ -1,4 +1,4 @@
-"""Triton kernels of the way back through batch norms that are summed: what ``norms`` launches.
+"""Triton kernels of the gradients of summed batch norms, launched by ``norms``.
 
 Maps and tiles are as in ``norm_kernels``.
 """
@@ -36,7 +36,7 @@ def _slope(
     REAL: tl.constexpr,
     RELU: tl.constexpr,
 ) -> Any:
-    """The gradient in front of the ReLU."""
+    """Return the gradient before the ReLU."""
     g = tl.load(grad + place(r, c, grad_offset, grad_stride), mask=live, other=0.0).to(REAL)
     if RELU:
         o = tl.load(out + place(r, c, out_offset, out_stride), mask=live, other=0.0)
@@ -67,7 +67,7 @@ def slope_sums(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """``sums (programs, 1 + FULL + HAS_X, Q)`` of the gradient, and of it times each part."""
+    """Fill ``sums (programs, 1 + FULL + HAS_X, Q)``: the gradient, and it times each part."""
     REAL = sums.dtype.element_ty
     PARTS: tl.constexpr = 1 + FULL + HAS_X
     channels = pairs * 2
@@ -116,9 +116,9 @@ def slope_normalisers(
     LANES: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """From ``slope_sums`` to the gradients of the norms and of ``factor``, and to ``lines``.
+    """Fill the gradients of the norms and of ``factor``, and ``lines``, from ``slope_sums``.
 
-    Those are ``(3, FULL + 1, Q)``: the gradient of a part, the last of them ``x``, is
+    The lines are ``(3, FULL + 1, Q)``: the gradient of a part (the last is ``x``) is
     ``lines[0] * g + lines[1] + lines[2] * part``.
     """
     NORMS: tl.constexpr = FULL + SCALE + SKIP
@@ -205,7 +205,7 @@ def slopes(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """The gradients ``dy`` of the parts, and ``dx`` of ``x`` through its norms, with ``more``."""
+    """Fill gradients ``dy`` of the parts, and ``dx`` of ``x`` through its norms plus ``more``."""
     REAL = lines.dtype.element_ty
     channels = pairs * 2
     begin, c, _ = tile_of(channels, ROWS, COLUMNS)

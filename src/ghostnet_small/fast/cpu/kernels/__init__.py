@@ -1,1 +1,1 @@
-"""Kernels in other languages than Python, for what PyTorch has no fast operation."""
+"""C kernels for computations that PyTorch has no fast operation for."""

@@ -1,4 +1,4 @@
-"""Calling the C kernels with tensors."""
+"""Calls of the C kernels with tensors."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ double = ctypes.c_double
 
 
 def usable(x: Tensor) -> bool:
-    """Whether the kernels take ``x`` ``(N, C, H, W)``: on the CPU, in channels_last memory."""
+    """Return whether ``x`` ``(N, C, H, W)`` suits the kernels: on the CPU, channels_last memory."""
     return (
         usable_for(x) and x.dim() == 4 and x.numel() > 0 and x.permute(0, 2, 3, 1).is_contiguous()
     )
 
 
 def usable_for(parameters: Tensor) -> bool:
-    """Whether ``fold`` and ``unfold`` take tensors of this kind."""
+    """Return whether ``fold`` and ``unfold`` take tensors like ``parameters``."""
     return parameters.device.type == "cpu" and library(parameters.dtype) is not None
 
 
 class Pointers:
-    """To tensors, which live as long as this does."""
+    """Pointers to tensors; keeps the tensors alive."""
 
     def __init__(self, tensors: Sequence[Tensor | None]) -> None:
         self.tensors = tensors
@@ -37,9 +37,9 @@ class Pointers:
 
 
 def call(name: str, like: Tensor, *arguments: object) -> None:
-    """Call a kernel for the dtype of ``like``; of tensors it gets the address.
+    """Call a kernel for the dtype of ``like``; tensors are passed by address.
 
-    Raises ``MemoryError`` where the kernel's scratch memory is refused.
+    Raises ``MemoryError`` where the kernel cannot get its scratch memory.
     """
     kernels = library(like.dtype)
     assert kernels is not None
@@ -58,11 +58,11 @@ def call(name: str, like: Tensor, *arguments: object) -> None:
 
 
 def dims(x: Tensor) -> tuple[ctypes.c_int64, int, int, int]:
-    """Of pictures ``(N, H, W, C)``, as the kernels take it."""
+    """Return the dimensions of images ``(N, H, W, C)``, as the kernels take them."""
     n, h, w, c = x.shape
     return long(n), h, w, c
 
 
 def in_order(kernel: Tensor) -> Tensor:
-    """The channels of a tap side by side: ``(O, I, h, w)`` to ``(O, h, w, I)`` without gaps."""
+    """Return ``kernel`` ``(O, I, h, w)`` as contiguous ``(O, h, w, I)``."""
     return kernel.permute(0, 2, 3, 1).contiguous()

@@ -1,6 +1,6 @@
-"""Convolutions with batch norms behind them, one after another, by the C kernels.
+"""Convolutions followed by batch norms, one after another, computed by the C kernels.
 
-Pictures are ``(N, H, W, C)`` without gaps. All tensors of a call have one dtype, float32 or
+Images are contiguous ``(N, H, W, C)``. All tensors of a call have one dtype, float32 or
 float64.
 """
 
@@ -13,15 +13,18 @@ from torch import Tensor, nn
 
 from ghostnet_small.fast.cpu.kernels.calls import Size, call, dims, double, in_order, long
 
-# Of the activation behind a chain of convolutions with batch norms; see conv_bn.c.
+# Codes of the activation after a chain of convolutions with batch norms; see conv_bn.c.
 NONE, RELU, SIGMOID = range(3)
 # The depth-wise kernels that such a chain may have.
 CHAIN_SIZES = ((3, 3), (5, 5), (1, 5), (5, 1))
 
 
 class ConvNorm(NamedTuple):
-    """A convolution without bias and the batch norm behind it: 1x1; depth-wise, of a ``size`` in
-    ``CHAIN_SIZES``; or of all channels of windows a pixel apart, whose input has no gradient."""
+    """A convolution without bias and the batch norm after it.
+
+    The convolution is 1x1; depth-wise with a ``size`` in ``CHAIN_SIZES``; or dense with stride 1,
+    and then its input gets no gradient.
+    """
 
     norm: nn.BatchNorm2d
     size: Size
@@ -30,7 +33,7 @@ class ConvNorm(NamedTuple):
 
     @property
     def pointwise(self) -> bool:
-        """Whether it is 1x1."""
+        """Return whether the convolution is 1x1."""
         return self.size == (1, 1)
 
 
@@ -42,10 +45,10 @@ def conv_norm(
     weight: Tensor,
     bias: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """The convolution's output ``(N, H', W', O)``, and its batch norm's state ``(4, O)``: mean,
-    inverse deviation, and by what it scales and shifts. What it tracks moves on.
+    """Return the convolution's output ``(N, H', W', O)`` and its batch norm's state ``(4, O)``.
 
-    ``before`` is the state of a batch norm by which ``x`` is yet to be scaled and shifted.
+    The state is mean, inverse deviation, scale and shift. Running statistics are updated.
+    ``before`` is the state of a batch norm that is applied to ``x`` as it is read.
     """
     n, h, w, channels = x.shape
     outs = len(kernel)
@@ -83,9 +86,11 @@ def conv_norm_gradient(
     before: Tensor | None,
     kernel: Tensor,
 ) -> tuple[Tensor | None, Tensor, Tensor | None]:
-    """From the gradient of the normalised ``y``, and ``slopes`` of its batch norm: those of the
-    input, scaled and shifted by ``before``, of the kernel, and the slopes of the batch norm whose
-    state ``before`` is."""
+    """Return the gradients of the input and the kernel, and the slopes of the norm ``before``.
+
+    ``grad`` is the gradient of the normalised ``y``, and ``slopes`` are those of its batch norm.
+    The input's gradient is that of ``x`` after ``before`` is applied.
+    """
     n, h, w, channels = x.shape
     outs = len(kernel)
     if not (part.pointwise or part.depthwise):
@@ -107,7 +112,7 @@ def conv_norm_gradient(
 
 
 def norm_end(y: Tensor, state: Tensor, activation: int) -> Tensor:
-    """``y`` as the batch norm of ``state`` makes it, and the activation behind it."""
+    """Return ``y`` normalised by the batch norm of ``state``, after the activation."""
     out = torch.empty_like(y)
     rows, channels = y[..., 0].numel(), y.shape[3]
     call("conv_bn_end", y, y, long(rows), channels, state, int(activation == RELU), out)
@@ -117,9 +122,11 @@ def norm_end(y: Tensor, state: Tensor, activation: int) -> Tensor:
 def norm_end_gradient(
     grad: Tensor, y: Tensor, out: Tensor | None, state: Tensor, activation: int
 ) -> tuple[Tensor, Tensor]:
-    """From the gradient of ``out``, what ``norm_end`` gave and only an activation needs, that of
-    its input; and the slopes ``(5, C)`` of the batch norm: gradients of weight and bias, and three
-    that ``conv_norm_gradient`` takes."""
+    """Return the gradient of ``norm_end``'s input, and the slopes ``(5, C)`` of its batch norm.
+
+    The slopes are the gradients of weight and bias, and three rows that ``conv_norm_gradient``
+    takes. ``out`` is the output of ``norm_end``, which only an activation needs.
+    """
     of_norm = grad if activation == NONE else torch.empty_like(grad)
     rows, channels = y[..., 0].numel(), y.shape[3]
     slopes = y.new_empty(5, channels)

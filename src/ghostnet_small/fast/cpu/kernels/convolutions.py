@@ -1,7 +1,7 @@
 """1x1 and depth-wise convolutions, their gradients and moments by the C kernels.
 
-Pictures are ``(N, H, W, C)`` and rows ``(P, C)``, channels side by side; where it says *slice*,
-they may be some of the channels of a wider tensor. All tensors of a call have one dtype, float32
+Images are ``(N, H, W, C)`` and rows ``(P, C)``, channels contiguous. A *slice* may be some of
+the channels of a wider tensor. All tensors of a call have one dtype, float32
 or float64.
 """
 
@@ -13,12 +13,12 @@ from torch import Tensor
 
 from ghostnet_small.fast.cpu.kernels.calls import Size, call, dims, long
 
-# What the depth-wise kernels are compiled for: high and wide.
+# Kernel sizes (height, width) that the depth-wise kernels are compiled for.
 SIZES = ((3, 3), (5, 5))
 
 
 def channel_moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean ``(C,)`` and biased covariance ``(C, C)`` of rows, a slice ``(P, C)``."""
+    """Return mean ``(C,)`` and biased covariance ``(C, C)`` of rows, a slice ``(P, C)``."""
     rows, channels = x.shape
     mean, covariance = x.new_empty(channels), x.new_empty(channels, channels)
     call("channel_moments", x, x, long(rows), channels, long(x.stride(0)), mean, covariance)
@@ -33,7 +33,7 @@ def pointwise(
     *,
     second: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """``out = x weight [+ second] + shift``: slices ``(P, C)``.
+    """Compute ``out = x weight [+ second] + shift``, on slices ``(P, C)``.
 
     Weights are ``(in, out)``; ``second`` is another input and its weight.
     """
@@ -62,7 +62,7 @@ def pointwise(
 
 
 def pointwise_gradient(grad: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """``grad^T x`` ``(out, in)`` and the sums ``(out,)`` of ``grad``; both are slices of rows."""
+    """Return ``grad^T x`` ``(out, in)`` and the sums ``(out,)`` of ``grad``; inputs are slices."""
     outs, channels = grad.shape[1], x.shape[1]
     products, sums = x.new_empty(outs, channels), x.new_empty(outs)
     call(
@@ -82,9 +82,9 @@ def pointwise_gradient(grad: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def window_moments(x: Tensor, size: Size, stride: int) -> tuple[Tensor, Tensor]:
-    """Means ``(C, T)`` and biased covariances ``(C, T, T)`` of a slice's windows of T taps.
+    """Return means ``(C, T)`` and biased covariances ``(C, T, T)`` of a slice's T-tap windows.
 
-    Windows are of a ``size`` in ``SIZES`` with zeros around the picture, half a window wide.
+    ``size`` is one of ``SIZES``; the image is padded with zeros by half a window.
     """
     channels, taps = x.shape[3], size[0] * size[1]
     means, covariances = x.new_empty(channels, taps), x.new_empty(channels, taps, taps)
@@ -95,7 +95,7 @@ def window_moments(x: Tensor, size: Size, stride: int) -> tuple[Tensor, Tensor]:
 def depthwise(
     x: Tensor, size: Size, stride: int, kernel: Tensor, shift: Tensor, out: Tensor
 ) -> Tensor:
-    """``out`` = the depth-wise convolution of ``x``: slices; kernel ``(C, T)``, shift ``(C,)``."""
+    """Fill ``out`` with ``x`` convolved by kernel ``(C, T)``, plus shift ``(C,)``; on slices."""
     kernel, shift = kernel.contiguous(), shift.contiguous()
     call(
         "depthwise",
@@ -114,7 +114,7 @@ def depthwise(
 
 
 def depthwise_gradient(grad: Tensor, x: Tensor, size: Size, stride: int) -> tuple[Tensor, Tensor]:
-    """The gradients ``(C, T)`` of the kernel and ``(C,)`` of the shift; both are slices."""
+    """Return the gradients of the kernel ``(C, T)`` and shift ``(C,)``; inputs are slices."""
     kernel, shift = x.new_empty(x.shape[3], size[0] * size[1]), x.new_empty(x.shape[3])
     call(
         "depthwise_gradient",
@@ -141,7 +141,7 @@ def depthwise_input_gradient(
     second: Tensor,
     out: Tensor,
 ) -> Tensor:
-    """``out`` = the gradient of ``x``: slices.
+    """Fill ``out`` with the gradient of ``x``; both are slices.
 
     ``first`` ``(C, T)`` and ``second`` ``(C, T, T)``, symmetric, come from the taps' moments:
     windows with taps t add ``first + second t`` to the gradient of those taps.

@@ -1,4 +1,4 @@
-"""The folding of branches, and back, by the C kernels."""
+"""Folding of branches, and its gradients, by the C kernels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ghostnet_small.fast.cpu.kernels.calls import Pointers, call, double, in_order
 
-# What a branch's kernel is; see folding.c.
+# Kinds of a branch's kernel; see folding.c.
 FULL, CENTRE, UNIT = range(3)
 
 
@@ -26,7 +26,7 @@ def fold(
     mean: Tensor,
     covariance: Tensor,
 ) -> tuple[Tensor, ...]:
-    """What ``fast.cpu.branch_folding.fold`` says; ``norms`` are alike in momentum and epsilon."""
+    """Compute ``branch_folding.fold``; all ``norms`` share one momentum and one epsilon."""
     groups, taps = mean.shape
     rows, number = len(weights[0]), len(kinds)
     kernel, shift = (
@@ -79,8 +79,8 @@ def unfold(
     groups, taps = mean.shape
     rows, number = len(weights[0]), len(kinds)
     ordered = _ordered(kernels)
-    # In the kernels' own memory format, as gradients should be: of 1x1 and of depth-wise ones the
-    # order of numbers is the same in all.
+    # In the kernels' own memory format, as gradients should be: for 1x1 and depth-wise kernels the
+    # order of numbers is the same in all formats.
     of_kernels = [None if kernel is None else torch.empty_like(kernel) for kernel in kernels]
     of_norms = mean.new_empty(2 * number, rows).unbind()
     first, second = mean.new_empty(groups, taps), mean.new_empty(groups, taps, taps)

@@ -1,6 +1,6 @@
 """Ghost modules and squeeze-and-excitation by the C kernels.
 
-Pictures are ``(N, H, W, C)`` without gaps. All tensors of a call have one dtype, float32 or
+Images are contiguous ``(N, H, W, C)``. All tensors of a call have one dtype, float32 or
 float64.
 """
 
@@ -15,8 +15,11 @@ from ghostnet_small.fast.cpu.kernels.calls import call, dims, long
 
 
 class Gate(NamedTuple):
-    """An attention gate ``(N, h, w, 2 half)``: its pixel for ``(y, x)`` of a ghost module's output
-    is ``(rows[y], columns[x])``, int32 each."""
+    """An attention gate ``(N, h, w, 2 half)`` and int32 indices that stretch it.
+
+    The output pixel ``(y, x)`` of a ghost module is multiplied by the gate at
+    ``(rows[y], columns[x])``.
+    """
 
     weight: Tensor
     rows: Tensor
@@ -26,8 +29,10 @@ class Gate(NamedTuple):
 def ghost_primary(
     x: Tensor, weight: Tensor, shift: Tensor, *, relu: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A ghost module's output ``(N, H, W, 2 half)`` of which the first half is there, the 1x1
-    convolution of ``x`` with ``weight`` ``(in, half)``; and the moments of its 3x3 windows.
+    """Return a ghost module's output ``(N, H, W, 2 half)`` with its first half filled.
+
+    That half is the 1x1 convolution of ``x`` with ``weight`` ``(in, half)``. Also returns the
+    moments of its 3x3 windows.
     """
     half = weight.shape[1]
     both = x.new_empty(*x.shape[:3], 2 * half)
@@ -57,8 +62,10 @@ def ghost_cheap(
     *,
     relu: bool,
 ) -> Tensor:
-    """Fill the second half of ``both``, the depth-wise convolution of the first. Gives both halves
-    [times the gate] [+ ``add``], or where there is neither, ``both`` itself."""
+    """Fill the second half of ``both``, the depth-wise convolution of the first.
+
+    Returns both halves [times the gate] [+ ``add``]; without gate and ``add``, ``both`` itself.
+    """
     n, h, w, channels = both.shape
     out = both if gate is None and add is None else torch.empty_like(both)
     call(
@@ -82,8 +89,10 @@ def ghost_cheap(
 def ghost_cheap_gradient(
     grad: Tensor, both: Tensor, gate: Gate | None, *, relu: bool
 ) -> tuple[Tensor | None, Tensor, Tensor]:
-    """From the output's gradient those of the gate, and of the depth-wise convolution's kernel
-    ``(half, 9)`` and shift."""
+    """Return the gradients of the gate and of the depth-wise kernel ``(half, 9)`` and shift.
+
+    ``grad`` is the gradient of the output.
+    """
     n, h, w, channels = both.shape
     half = channels // 2
     of_gate = None if gate is None else torch.empty_like(gate.weight)
@@ -117,11 +126,11 @@ def ghost_primary_gradient(
     *,
     relu: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of the 1x1 convolution's output ``(N, H, W, half)`` before the ReLU, of its
-    weight ``(half, in)`` and its shift, from the output's.
+    """Return the gradients of the 1x1 convolution: output, weight and shift.
 
-    ``kernel`` ``(half, 9)`` is the depth-wise convolution's, ``first`` and ``second`` as in
-    ``depthwise_input_gradient``.
+    The output's ``(N, H, W, half)`` is taken before the ReLU; the weight is ``(half, in)``.
+    ``grad`` is the gradient of the ghost module's output. ``kernel`` ``(half, 9)`` is that of the
+    depth-wise convolution; ``first`` and ``second`` are as in ``depthwise_input_gradient``.
     """
     n, h, w, channels = x.shape
     half = both.shape[3] // 2
@@ -156,9 +165,12 @@ def ghost_input_gradient(
     add: Tensor | None,
     of_halved: Tensor | None,
 ) -> Tensor:
-    """The gradient of ``x``: through the 1x1 convolution, ``weight`` ``(half, in)``, from what
-    ``ghost_primary_gradient`` gave; through its moments, ``first`` ``(in,)`` and ``second``
-    ``(in, in)``; ``add``; and that behind ``halve``."""
+    """Return the gradient of ``x``, the sum of four parts.
+
+    They are: through the 1x1 convolution, ``weight`` ``(half, in)``, from the first result of
+    ``ghost_primary_gradient``; through the moments, ``first`` ``(in,)`` and ``second``
+    ``(in, in)``; ``add``; and through ``halve``, from ``of_halved``.
+    """
     out = torch.empty_like(x)
     call(
         "ghost_input_gradient",
@@ -186,9 +198,11 @@ def _gate(gate: Gate | None) -> tuple[Tensor | int | None, ...]:
 def squeeze_excite(
     x: Tensor, reduce: Tensor, less: Tensor, expand: Tensor, more: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """``nn.bottleneck.squeeze_excite``, weights ``(hidden, C)`` and ``(C, hidden)``; besides the
-    output each picture's means ``(N, C)``, and behind the ReLU ``(N, hidden)`` and before the hard
-    sigmoid, 3 added, ``(N, C)``."""
+    """Compute ``nn.bottleneck.squeeze_excite`` with weights ``(hidden, C)`` and ``(C, hidden)``.
+
+    Returns the output; each image's means ``(N, C)``; the values after the ReLU ``(N, hidden)``;
+    and those before the hard sigmoid, plus 3, ``(N, C)``.
+    """
     n, h, w, c = x.shape
     hidden = len(reduce)
     means, shifted = x.new_empty(2, n, c).unbind()
@@ -216,8 +230,10 @@ def squeeze_excite(
 def squeeze_excite_gradient(
     grad: Tensor, x: Tensor, reduce: Tensor, expand: Tensor, between: Tensor, shifted: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of ``x``, and of each picture those before the hard sigmoid ``(N, C)`` and
-    before the ReLU ``(N, hidden)``."""
+    """Return the gradients of ``x`` and, for each image, before the hard sigmoid and the ReLU.
+
+    The last two are ``(N, C)`` and ``(N, hidden)``.
+    """
     n, h, w, c = x.shape
     out, of_shifted, of_between = (torch.empty_like(like) for like in (x, shifted, between))
     call(
@@ -241,7 +257,7 @@ def squeeze_excite_gradient(
 
 
 def halve(x: Tensor) -> Tensor:
-    """Pictures at half size, each pixel the mean of four; an odd edge is left out."""
+    """Return images at half size, each pixel the mean of four; an odd edge is left out."""
     n, h, w, c = x.shape
     out = x.new_empty(n, h // 2, w // 2, c)
     call("halve_pictures", x, x, *dims(x), out)

@@ -1,8 +1,8 @@
-"""The C kernels: compiled on the user's machine at first use, for its own processor, and kept.
+"""The C kernels: compiled at first use for the processor of this machine, then cached.
 
-A C compiler (``cc``, or what ``CC`` names) is all that they need. Where there is none, or it
-fails, ``library`` says so once, and the same numbers come from PyTorch's own operations, slower.
-``GHOSTNET_KERNELS=off`` asks for that.
+They need only a C compiler (``cc``, or the one in ``CC``). If there is none, or it fails,
+``library`` warns once, and PyTorch's slower operations compute the same numbers.
+``GHOSTNET_KERNELS=off`` turns the kernels off.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SWITCH = "GHOSTNET_KERNELS"
 _SOURCES = Path(__file__).parent
 _REAL = {torch.float32: "float", torch.float64: "double"}
 _FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=fast", "-fvisibility=hidden", "-shared", "-fPIC"]
-# Tried in turn: compilers differ in how they name this machine's processor, and in threads.
+# Tried in order: compilers differ in the flags for this machine's processor and for threads.
 _CHOICES = [
     ["-march=native", "-fopenmp"],
     ["-mcpu=native", "-fopenmp"],
@@ -37,20 +37,20 @@ _CHOICES = [
     ["-mcpu=native"],
     [],
 ]
-# Apple's clang knows no -fopenmp. Another clang brings its own libomp, which ends the process
-# where it meets the one that PyTorch has loaded.
+# Apple's clang has no -fopenmp. Other clangs bring their own libomp, which aborts the process
+# when PyTorch has already loaded another.
 _APPLE_CHOICES = [["-march=native"], ["-mcpu=native"], []]
 _SECONDS = 300
 _log = logging.getLogger(__name__)
 
 
 class _NoKernels(Exception):
-    """Why there are none."""
+    """The kernels are not available; the message is the reason."""
 
 
 @functools.cache
 def library(dtype: torch.dtype) -> ctypes.CDLL | None:
-    """The kernels for ``dtype``, compiled now if they never were; ``None`` where there are none."""
+    """Return the kernels for ``dtype``, compiled if not cached; ``None`` where there are none."""
     if os.environ.get(SWITCH) == OFF or dtype not in _REAL:
         return None
     try:
@@ -63,7 +63,7 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
 @functools.cache
 def _say_once(why: str) -> None:
     _log.warning(
-        "training goes on with PyTorch's own operations, at about half the speed: the C kernels "
+        "training continues with PyTorch's own operations, at about half the speed: the C kernels "
         "could not be built (%s); install a C compiler, or name one in CC",
         why,
     )
@@ -82,7 +82,7 @@ def _load(real: str) -> ctypes.CDLL:
 
 
 def _key(compiler: list[str]) -> str:
-    """Of all that the compiled kernels depend on: a folder of caches may serve many machines."""
+    """Return a digest of all that the compiled kernels depend on: machines may share a cache."""
     version = subprocess.run([*compiler, "--version"], capture_output=True, timeout=_SECONDS)
     parts = [file.read_bytes() for file in sorted(_SOURCES.glob("*.[ch]"))]
     parts += [version.stdout, repr((compiler, _FLAGS, _choices())).encode(), processor().encode()]
@@ -97,7 +97,7 @@ def _choices() -> list[list[str]]:
 
 
 def processor() -> str:
-    """This machine's kind of processor, and what it can do: what native code depends on."""
+    """Return this machine's processor model and features, which native code depends on."""
     name = f"{platform.system()} {platform.machine()} {platform.processor()}"
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").split("\n\n")[0].splitlines()
@@ -108,7 +108,7 @@ def processor() -> str:
 
 
 def _compile(compiler: list[str], real: str) -> bytes:
-    """A shared library's content."""
+    """Return the content of the compiled shared library."""
     said = ""
     with temporary_folder() as folder:
         out = folder / "kernels.so"
