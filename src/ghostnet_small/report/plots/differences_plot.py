@@ -30,7 +30,7 @@ ROW, GROUP = 0.34, 0.4  # inches, of a strategy and above a width
 
 
 def draw_differences(comparison: Comparison, looks: Mapping[str, Look]) -> Figure | None:
-    """A row for each difference: filled and in bold where it is real."""
+    """Draw a row for each difference, filled and in bold where it is significant."""
     found = {key: comparison.difference(*key) for key in comparison.comparisons()}
     known = {key: one for key, one in found.items() if one is not None}
     if not known:
