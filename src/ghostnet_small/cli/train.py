@@ -29,7 +29,7 @@ def train_options(parser: argparse.ArgumentParser) -> None:
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
-    """Train a recipe, or go on with a run; its summary, or that of several."""
+    """Train a recipe, or go on with a run; returns its summary, or that of several."""
     from ghostnet_small.launcher import follow_starter, train_command
     from ghostnet_small.run.train_recipe import train_in
     from ghostnet_small.train.interfaces import Interrupted, NotFinite, ProcessFailed
@@ -94,7 +94,7 @@ def distill(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_training(value: dict[str, Any]) -> None:
-    """The end of one training, or of several."""
+    """Print the end of one training, or of several."""
     (show_several if "runs" in value else terminal.show_training)(value)
 
 

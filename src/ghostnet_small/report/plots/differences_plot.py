@@ -109,7 +109,7 @@ def _row(axes: Axes, place: float, one: Estimate, look: Look, paper: float | Non
     )
     said = interval(one) if one.half is not None else f"n = {one.n}, no interval"
     axes.annotate(
-        f"{signed(one.mean)}  {said}{'  real' if one.real else ''}",
+        f"{signed(one.mean)}  {said}{'  significant' if one.real else ''}",
         (1.0, place),
         (8, 0),
         xycoords=("axes fraction", "data"),
