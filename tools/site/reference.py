@@ -37,7 +37,7 @@ API = {
     ),
     "data": ("Data sets", "ghostnet_small.data.sources", "ghostnet_small.data.dataset"),
     "pictures": (
-        "Pictures and their views",
+        "Images and their views",
         *("ghostnet_small.data.pictures", "ghostnet_small.data.augment"),
         "ghostnet_small.data.decoded.mapped",
     ),
@@ -86,8 +86,8 @@ def write_reference(into: Path) -> None:
 def commands_page() -> str:
     """Each command: what it does, its usage, its options."""
     text = (
-        "# Commands\n\nWhat `ghostnet-small COMMAND --help` and `--help-settings` say. Results go "
-        "to standard output, everything else to standard error; `--json` prints a command's result "
+        "# Commands\n\nThe text of `ghostnet-small COMMAND --help` and `--help-settings`. Results "
+        "go to standard output, all else to standard error; `--json` prints a command's result "
         "as one JSON value. Exit status: 0; 2 for a mistake in the command, a recipe or the data; "
         "3 for a check that failed, a loss that is not finite, one of several runs that failed or "
         "one of several images that cannot be read; 130 and 143 after Ctrl-C and SIGTERM.\n"
@@ -249,7 +249,7 @@ def _value(value: object) -> str:
 
 
 def _about(kind: type) -> tuple[str, str]:
-    """What a class says before its arguments, and where that is from."""
+    """Return a class's description before its arguments, and its source."""
     text = inspect.getdoc(kind) or ""
     source = re.search(r"^Source: .*", text, re.DOTALL | re.MULTILINE)
     return _plain(
