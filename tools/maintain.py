@@ -45,7 +45,7 @@ def record(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_record(value: dict[str, Any]) -> None:
-    """Where the record went."""
+    """Print where the record is."""
     weights = f"; its weights are in {value['weights']}" if value["weights"] else ""
     print(f"{value['run']} is record {value['records']} of {value['results']}{weights}")
 
@@ -71,7 +71,7 @@ def search(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_search(value: dict[str, Any]) -> None:
-    """The round's candidates, the best first."""
+    """Print the round's candidates, the best first."""
     for one in sorted(value["candidates"], key=lambda one: -one["validation_top1"]):
         went = "goes on" if one["kept"] else "ends here"
         changes = ", ".join(one["changes"]) or "nothing changed"
@@ -88,7 +88,7 @@ def tables_options(parser: argparse.ArgumentParser) -> None:
 
 
 def tables(args: argparse.Namespace) -> dict[str, Any]:
-    """Write a document's tables, pictures and values; raises ``Failed`` at others with --check."""
+    """Write a document's tables, figures and values; raises ``Failed`` at others with --check."""
     from evidence.tables import render_tables
 
     same = render_tables(args.document, args.results, check=args.check)
@@ -102,7 +102,7 @@ def tables(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_tables(value: dict[str, Any]) -> None:
-    """Whether the document's tables were those of the records."""
+    """Print whether the document's tables were those of the records."""
     state = "rewritten from" if value["changed"] else "already those of"
     print(f"the tables of {value['document']} are {state} {value['results']}")
 
@@ -143,7 +143,7 @@ def queue(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_queue(value: dict[str, Any]) -> None:
-    """What comes next, and where that is written."""
+    """Print the next runs, and where the page is."""
     for place, one in enumerate(value["queue"], 1):
         costs = "; ".join(f"{cost} on {machine}" for machine, cost in one["costs"].items())
         print(f"{place}. {one['name']}: {one['runs']} ({costs})")
@@ -215,7 +215,7 @@ def ship(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_ship(value: dict[str, Any]) -> None:
-    """Where the weights lie, and what they gave."""
+    """Print where the weights are, and their accuracy."""
     recorded = "appended to" if value["recorded"] else "was already in"
     pairs = [
         ("weights", value["folder"]),

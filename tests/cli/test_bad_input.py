@@ -169,7 +169,7 @@ WORDS = {
     "option": ("info ghostnetv3 --per-stag", "--per-stag", "nearest is --per-stage"),
     "option of a setting": ("train --out x --epochs 3", "--epochs", "--train.epochs"),
     "choice": ("evaluate x --split tset", "'tset'", "'test'"),
-    "missing": ("predict x", "PICTURES", "predict --help"),
+    "missing": ("predict x", "IMAGES", "predict --help"),
     "count": ("predict x y --top 0", "'0'", "at least 1"),
     "recipe": ("train quickstart --out x", "quickstart", "quickstart-digits"),
     "no folder": ("train", "--out", "runs/NAME"),
@@ -245,7 +245,7 @@ def test_pictures_to_predict_that_cannot_be_read(
     out, err = capsys.readouterr()
     assert [line.split("  ")[0] for line in out.splitlines()] == [str(good)]
     assert err.splitlines()[0] == err.splitlines()[1]
-    assert f"{bad} is not a readable" in err and "error: 2 of 3 pictures cannot be read" in err
+    assert f"{bad} is not a readable" in err and "error: 2 of 3 images cannot be read" in err
     monkeypatch.setattr("ghostnet_small.use.prediction.MOST_REMARKS", 1)
     assert main(["predict", str(weights), str(bad), str(good), str(bad), "--json"]) == 3
     out, err = capsys.readouterr()

@@ -132,8 +132,8 @@ def test_what_is_printed(
     assert status == 0
     (int8,) = (line for line in lines if line.startswith("model.int8.odd"))
     assert "100.0 %" in int8 and " -> " in int8
-    assert "compared  in float64, on 40 pictures of the test split" in lines
-    assert "top-1     on 6 pictures of the validation split" in lines
+    assert "compared  in float64, on 40 images of the test split" in lines
+    assert "top-1     on 6 images of the validation split" in lines
     assert f"next      ghostnet-small evaluate {tmp_path}/out/model.good" in lines
     assert "no int8 form of good" in err
     # A check that fails: status 3, and what was kept is told all the same.

@@ -88,11 +88,11 @@ def test_a_training_tells_balanced_accuracy_where_it_differs(
 @pytest.mark.parametrize(
     ("ratio", "told"),
     [
-        (1.0, "equally many training pictures in all"),
-        (3.0, "the largest has 3.0 times the training pictures of the smallest"),
+        (1.0, "equally many training images in all"),
+        (3.0, "the largest has 3.0 times the training images of the smallest"),
         (
             7.0,
-            "the largest has 7.0 times the training pictures of the smallest; train.class_weights "
+            "the largest has 7.0 times the training images of the smallest; train.class_weights "
             "or train.sampler balanced evens that out",
         ),
     ],

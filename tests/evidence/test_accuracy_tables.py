@@ -32,7 +32,7 @@ def test_a_row_for_each_recipe_and_set(tmp_path: Path) -> None:
         "n (seeds)": "3 (0, 1, 2)",
         TOP1: "84.00 ± 1.00",
         PUBLISHED: "91.37",
-        "latency of a picture, deployed, float32, ms": "-",
+        "latency of an image, deployed, float32, ms": "-",
         "trained on": "A CPU, 2 threads",
         "time": "10 min",
         "images/s": "1,000",

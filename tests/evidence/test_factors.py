@@ -21,7 +21,7 @@ ADDED = {
     "plain-smooth": 0.5,
     "self": 0.25,
 }
-ALONE, TAUGHT, LESS = "alone, %", "taught, %", "taught, less alone"
+ALONE, TAUGHT, LESS = "from scratch, %", "distilled, %", "distilled less from scratch"
 
 
 def top1(run: PlannedRun) -> float:
@@ -42,7 +42,7 @@ def test_each_factor_has_both_judges_side_by_side(table: list[dict[str, str]]) -
         "nothing",
         "`train.shuffle True -> False`",
         "`distill.temperature 4.0 -> 1.0`",
-        "taught by plain",
+        "distilled from plain",
         "`train.label_smoothing 0.0 -> 0.1`",
     ]
     judges = ("last epoch", "best epoch chosen on test")
@@ -55,7 +55,7 @@ def test_effects_are_against_the_unchanged_and_the_own_baseline(
     table: list[dict[str, str]],
 ) -> None:
     unchanged, shuffled, temperature, own, smooth = table[::2]
-    alone_effect, taught_effect = "effect on it alone", "effect of it on the taught"
+    alone_effect, taught_effect = "effect from scratch", "effect when distilled"
     assert unchanged[alone_effect] == unchanged[taught_effect] == "-"
     assert unchanged[LESS] == minus("-0.99 [-1.01, -0.97] real")
     assert shuffled[alone_effect] == minus("-1.99 [-2.01, -1.97] real")

@@ -69,7 +69,7 @@ def test_accuracy_is_drawn_beside_what_is_known(results: Path) -> None:
         ("<!-- picture: accuracy -->\n<!-- end picture -->\n", "unknown picture 'accuracy'"),
         ("<!-- picture: accuracy svhn -->\n<!-- end picture -->\n", "set 'svhn'; name another"),
         ("<!-- picture: curves gpu -->\n<!-- end picture -->\n", "'gpu' is no file of trainings"),
-        ("<!-- picture: curves cpu -->\n<!-- end picture -->\n", "tell them apart by recipe"),
+        ("<!-- picture: curves cpu -->\n<!-- end picture -->\n", "choose one by recipe"),
     ],
 )
 def test_a_bad_picture_is_refused(text: str, why: str, results: Path) -> None:

@@ -61,7 +61,7 @@ def test_keys_choose_one_group() -> None:
     ("words", "why"),
     [
         (["width=3"], "no row has width='3'; width is one of 1, 2.8"),
-        (["width=1"], "2 kinds of runs; tell them apart by device .'A CPU, 2 threads', NVIDIA|by"),
+        (["width=1"], "2 kinds of runs; choose one by device .'A CPU, 2 threads', NVIDIA|by"),
         (["colour=red"], "'colour' in a value is unknown; choose one of recipe, strategy"),
         (["small"], "'small' in a value chooses nothing; write KEY=VALUE"),
     ],

@@ -35,13 +35,13 @@ def test_differences_are_paired_and_real_where_zero_lies_outside(tmp_path: Path)
     }
     taught = found["kd"]
     assert taught["difference, points"] == "+1.17"
-    assert (taught["95 % interval"], taught["verdict"]) == ("[+0.45, +1.88]", "real")
+    assert (taught["95 % interval"], taught["verdict"]) == ("[+0.45, +1.88]", "significant")
     assert (taught["published, %"], taught["published difference"]) == (
         "90.90",
         "\N{MINUS SIGN}0.47",
     )
     assert taught["entropy of targets, nats"] == "0.500"
-    assert found["self"]["verdict"] == "not told apart"
+    assert found["self"]["verdict"] == "no significant difference"
 
 
 @pytest.mark.parametrize("names", [[], ["a", "b"]])

@@ -45,7 +45,7 @@ def test_one_run_is_a_row_with_n_1(results: Path, document: Path) -> None:
             "parameters, training / deployed": "483,554 / 374,174",
             "MACs, training / deployed": "19,634,560 / 8,962,176",
             "test top-1 of the last epoch, %": "83.50 (EMA)",
-            "correct / pictures": "8,350 / 10,000",
+            "correct / images": "8,350 / 10,000",
             "runs (seeds)": "n = 1 (0)",
             "device": "A CPU, 2 threads",
             "time": "41 min",
@@ -75,7 +75,7 @@ def test_seeds_of_the_same_terms_share_a_row(results: Path, document: Path) -> N
     first, second, third = cells(document)
     assert first["test top-1 of the last epoch, %"] == "84.00 ± 1.00 (EMA)"
     assert first["runs (seeds)"] == "n = 3 (0, 1, 2)"
-    assert first["correct / pictures"] == "8,300, 8,400, 8,500 / 10,000"
+    assert first["correct / images"] == "8,300, 8,400, 8,500 / 10,000"
     assert first["best epoch chosen on test, %"] == "-"
     assert second["recipe"] == "bbbbbbbb"
     assert second["test top-1 of the last epoch, %"] == "60.00"
@@ -127,7 +127,7 @@ def test_a_row_that_makes_no_value_is_an_input_error(results: Path, document: Pa
     results.mkdir()
     (results / "cpu.jsonl").write_text(json.dumps(bad) + "\n")
     document.write_text("It is <!-- value: cpu n --><!-- end value -->.\n")
-    with pytest.raises(InputError, match="does not fit the values and pictures of"):
+    with pytest.raises(InputError, match="does not fit the values and figures of"):
         render_tables(document, results)
 
 

@@ -87,8 +87,8 @@ def test_differences_are_filled_only_where_they_are_real() -> None:
     assert alike.get_markerfacecolor() == PAGE
     assert [x for x, _ in points(list(figure.axes[0].lines), "|")] == [-0.5]
     said = words(figure)
-    assert any("+1.03" in text and "real" in text for text in said)
-    assert any("n = 2, no interval" in text and "real" not in text for text in said)
+    assert any("+1.03" in text and "significant" in text for text in said)
+    assert any("n = 2, no interval" in text and "significant" not in text for text in said)
 
 
 def test_width_needs_two_of_them_and_dashes_the_published() -> None:

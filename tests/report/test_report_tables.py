@@ -44,7 +44,7 @@ def test_the_main_table_shows_means_paired_differences_and_verdicts() -> None:
     assert kd["test top-1, %"] == "82.03 ± 1.05"
     assert kd["difference, points"] == "+1.03"
     assert kd["95 % interval"] == "[+0.89, +1.18]"
-    assert kd["verdict"] == "real, better"
+    assert kd["verdict"] == "significant, better"
 
 
 def test_the_figures_of_the_main_table_are_handed_back() -> None:
@@ -70,7 +70,7 @@ def test_a_difference_within_the_noise_is_not_told_apart() -> None:
     rows += [row(f"kd-{s}", "kd", s, 80.5 + s) for s in (0, 1)]
     _, kd = main(study(*rows))
     assert (kd["difference, points"], kd["95 % interval"]) == ("+1.00", f"[{MINUS}5.35, +7.35]")
-    assert kd["verdict"] == "not told apart"
+    assert kd["verdict"] == "no significant difference"
 
 
 def test_verdicts_where_nothing_can_be_compared() -> None:
@@ -155,11 +155,11 @@ def test_teachers_are_shown_with_what_taught_them_those_from_elsewhere_last() ->
     assistant = distilled("assistant", None, 0, 85.0, width=2.0)
     content.rows.insert(1, assistant)
     teacher, helper, elsewhere = shown(teachers_table(compare(content)))
-    assert (teacher["teacher"], teacher["taught by"]) == ("teacher-a", "the labels alone")
+    assert (teacher["teacher"], teacher["distilled from"]) == ("teacher-a", "none (labels only)")
     assert (teacher["test top-1, %"], teacher["parameters, deployed"]) == ("91.00", "1,000")
-    assert (helper["teacher"], helper["taught by"]) == ("assistant", "teacher-a")
+    assert (helper["teacher"], helper["distilled from"]) == ("assistant", "teacher-a")
     assert elsewhere["teacher"] == "elsewhere"
-    assert elsewhere["taught by"] == "from elsewhere, weights c0ffeec0"
+    assert elsewhere["distilled from"] == "from elsewhere, weights c0ffeec0"
     assert (elsewhere["network"], elsewhere["test top-1, %"]) == ("resnet18", "90.50")
 
 
@@ -212,7 +212,7 @@ def test_every_run_is_shown_the_failed_with_their_reasons() -> None:
     assert [line["run"] for line in lines] == ["teacher-a", *(f"base-{s}" for s in range(3))] + [
         f"kd-{s}" for s in range(3)
     ]
-    assert lines[1]["correct / pictures"] == "800 / 1,000"
+    assert lines[1]["correct / images"] == "800 / 1,000"
     assert (lines[0]["strategy"], lines[1]["epochs"], lines[1]["seed"]) == ("teacher", "2", "0")
     failed = [{"run": "kd-9", "status": "not started", "reason": "its teacher failed"}]
     assert shown(failed_table(failed)) == failed

@@ -113,7 +113,7 @@ def test_no_mistake_is_said_so(tmp_path: Path, drawn: list[Figure]) -> None:
     images = torch.zeros(2, 1, 2, 2, dtype=torch.uint8)
     draw_mistakes(images, labels, labels, torch.ones(2), ["a", "b"], tmp_path / "w.png")
     assert is_png(tmp_path / "w.png")
-    assert drawn[0].get_suptitle() == "No mistakes in 2 pictures"
+    assert drawn[0].get_suptitle() == "No mistakes in 2 images"
 
 
 # -- letters that fonts lack -------------------------------------------------------------------

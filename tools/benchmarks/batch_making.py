@@ -1,8 +1,8 @@
 """Claim: making a batch costs under 5 % of a CPU training step of GN-S 1.0.
 
-A batch is made of 128 uint8 pictures of 32x32 by taking their rows, pad-and-crop, flip, cutout
+A batch is made of 128 uint8 images of 32x32 by taking their rows, pad-and-crop, flip, cutout
 and normalisation; a step is forward (merged), backward and SGD on it in float32, channels_last.
-Both are timed in one process, in turn, so that whatever slows the machine slows both.
+Both are timed in one process, in turn, so that a slow machine slows both.
 
     python tools/benchmarks/batch_making.py [--policy trivialaugment] [--threads 2] [--batch 128]
 
@@ -35,7 +35,7 @@ WARM_UP = 3
 
 
 def made_pictures() -> Split:
-    """Random pictures and labels; what they show costs no time."""
+    """Random images and labels; their content does not change the time."""
     random = torch.Generator().manual_seed(0)
     images = torch.randint(256, (PICTURES, 3, SIZE, SIZE), generator=random, dtype=torch.uint8)
     labels = torch.randint(CLASSES, (PICTURES,), generator=random)
@@ -43,7 +43,7 @@ def made_pictures() -> Split:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """What ``work`` returns, and its time in ms."""
+    """Return the result of ``work``, and its time in ms."""
     start = time.perf_counter()
     result = work()
     return result, 1000 * (time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""What grows with the number of pictures, beside the pictures: time and memory for each row.
+"""Time and memory for each image, beside the image itself, in every step that handles all images.
 
 Every step of a start and of an epoch that handles all rows is run in a process of its own on made
 rows; its time and the growth of the process's own memory are divided by the rows, and multiplied
@@ -56,7 +56,7 @@ def class_numbers_of(rows: int, folder: Path) -> Work:
 
 
 def folder_listing(rows: int, folder: Path) -> Work:
-    """The files of class folders, and what tells whether they changed."""
+    """The files of class folders, and the signature that shows their changes."""
     from ghostnet_small.data.decoded.signature import signature
     from ghostnet_small.data.formats.folder import list_folder
 

@@ -1,6 +1,6 @@
-"""Claim: 50,000 PNG or WebP pictures of 32x32 are decoded from a folder in 30 s on 2 cores, once.
+"""Claim: 50,000 PNG or WebP images of 32x32 are decoded from a folder in 30 s on 2 cores, once.
 
-The pictures are made in a temporary folder, in class folders. Each start is a fresh process, whose
+The images are made in a temporary folder, in class folders. Each start is a fresh process, whose
 ``load_data`` is timed: listing, decoding, statistics and fingerprint. The second start must
 decode nothing.
 
@@ -51,7 +51,9 @@ print(json.dumps({"seconds": seconds, "decoded": decoded, "fingerprint": data.fi
 
 
 def make_pictures(root: Path, count: int, extension: str) -> int:
-    """Write soft colours under some noise, which pack about as photographs do; bytes in all."""
+    """Write soft colours with some noise, which compress about as photographs do; returns all
+    bytes.
+    """
     random = np.random.default_rng(0)
     for label in range(CLASSES):
         (root / f"train/class{label}").mkdir(parents=True)
@@ -67,14 +69,14 @@ def make_pictures(root: Path, count: int, extension: str) -> int:
 
 
 def start(root: Path, cache: Path) -> dict[str, Any]:
-    """What a fresh process says of its ``load_data``."""
+    """Return the report of a fresh process on its ``load_data``."""
     command = [sys.executable, "-c", START, str(root), str(cache)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return dict(json.loads(done.stdout))
 
 
 def measure(extension: str, count: int, cores: int) -> dict[str, Any]:
-    """Make ``count`` pictures and start twice on them."""
+    """Make ``count`` images and start twice on them."""
     with tempfile.TemporaryDirectory(prefix="ghostnet-small-decoding-") as folder:
         root, cache = Path(folder) / "set", Path(folder) / "cache"
         size = make_pictures(root, count, extension)

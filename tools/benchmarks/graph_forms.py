@@ -1,4 +1,4 @@
-"""What each step of rewriting a network for a runtime gains: one batch through every form, in turn.
+"""The gain of each step of rewriting a network for a runtime: one batch through every form.
 
 A form is what deploy/rewrite.py makes of the network; "as it is" is the folded network as PyTorch
 exports it. All are exported, opened as `evaluate` would open them and timed in one process, turn by
@@ -137,7 +137,7 @@ def with_open_batch(folded: torch.nn.Module, described: Description, threads: in
 
 
 def in_turn(runs: dict[str, Run], pictures: Array, turns: int, each: int) -> dict[str, list[float]]:
-    """Of each, the median milliseconds of a run in every turn; the first turn warms up."""
+    """Return the median milliseconds of a run of each in every turn; the first turn warms up."""
     found: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(turns + 1):
         # Now forwards, now backwards, for none is to run always behind the same other.
@@ -160,7 +160,7 @@ def main() -> int:
     parser.add_argument("--runtimes", default=names, metavar="A,B", help=f"({names})")
     parser.add_argument("--width", type=float, default=1.0, help="(1.0)")
     parser.add_argument("--size", type=int, default=32, help="pixels a side (32)")
-    parser.add_argument("--channels", type=int, default=3, help="of a picture (3)")
+    parser.add_argument("--channels", type=int, default=3, help="of an image (3)")
     parser.add_argument("--batch", type=int, default=1, help="(1)")
     parser.add_argument("--threads", type=int, default=1, help="(1)")
     parser.add_argument("--turns", type=int, default=21, help="of each form (21)")

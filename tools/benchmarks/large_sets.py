@@ -1,9 +1,9 @@
 """Claim: a set of three times its memory budget trains at 0.9 of the in-memory speed or more.
 
-Random pictures of 32x32 in IDX form are loaded twice in one process: in memory, and with a
+Random images of 32x32 in IDX form are loaded twice in one process: in memory, and with a
 ``data.memory_gib`` of a third of them, so that they stay in the cache file. GN-S 1.0 (merged,
 float32, channels_last, pad-and-crop, flip, cutout) is trained from the one and the other in turn,
-in stretches of whole steps, reading included, so that whatever slows the machine slows both. A
+in stretches of whole steps, reading included, so that a slow machine slows both. A
 third turn begins with the file dropped from the system's page cache: those reads go to the disk.
 
     python tools/benchmarks/large_sets.py [--pictures 60000] [--turns 5] [--steps 12] [--threads 2]
@@ -46,7 +46,7 @@ AUGMENT = Augmentation(crop_padding=4, flip="random", cutout=8)
 
 
 def make_set(root: Path, count: int) -> int:
-    """Random pictures and labels as IDX files below ``root``; the pictures' bytes."""
+    """Write random images and labels as IDX files below ``root``; returns the images' bytes."""
     random = np.random.default_rng(0)
     root.mkdir()
     images = random.integers(256, size=(count, SIZE, SIZE, 3), dtype=np.uint8)
@@ -65,7 +65,7 @@ def drop(file: Path) -> None:
 
 
 class Trainer:
-    """One network, trained a stretch at a time from whatever data."""
+    """One network, trained a stretch at a time from any data."""
 
     def __init__(self, settings: TrainSettings) -> None:
         self.settings = settings
@@ -76,7 +76,7 @@ class Trainer:
         self.objective = cross_entropy()
 
     def stretch(self, data: ImageData, epoch: int, steps: int) -> float:
-        """Train so many steps of ``epoch``; pictures in a second."""
+        """Train so many steps of ``epoch``; returns images a second."""
         feed = Feed(data, AUGMENT, self.settings, torch.device("cpu"), ALONE)
         started = time.perf_counter()
         reading = feed.epoch(epoch, 0)

@@ -1,8 +1,8 @@
-"""Where the time of ONNX Runtime or OpenVINO goes, operator by operator, in exported files.
+"""Profile exported files in ONNX Runtime or OpenVINO, operator by operator.
 
     python tools/benchmarks/operators.py RUN/export/model.onnx RUN/export/model.int8.onnx
 
-Of each file: how many operators a picture passes, and by kind their number and time. The profilers
+Of each file: how many operators an image passes, and by kind their number and time. The profilers
 take time at every operator themselves, and OpenVINO's counts whole microseconds, so the sums are no
 latencies; they compare.
 """
@@ -27,7 +27,7 @@ Profile = tuple[Counter[str], Counter[str]]
 
 
 def profile_openvino(file: Path) -> Profile:
-    """What ``profile_onnx`` says, of OpenVINO's file."""
+    """Return the profile of OpenVINO's file, as ``profile_onnx`` does."""
     import openvino
 
     from ghostnet_small.deploy.openvino_file import options

@@ -1,6 +1,6 @@
-"""What each part of the fast training step gains: the step with one part less, beside the whole.
+"""The gain of each part of the fast training step: the step with one part less, beside the whole.
 
-A step is forward, cross-entropy, backward and SGD of GN-S on one batch of random pictures, float32,
+A step is forward, cross-entropy, backward and SGD of GN-S on one batch of random images, float32,
 channels_last. All are timed in one process, in turn; `times the whole` is the median over the
 turns of a step's time by the whole one's in the same turn.
 
@@ -51,7 +51,7 @@ DEFINITIONS: dict[type[nn.Module], Callable[..., object]] = {
 
 
 def by_definition(*kinds: type[nn.Module]) -> Callable[[FixedStep], None]:
-    """A change to a step: the model's modules of ``kinds`` are computed as they are defined."""
+    """Return a change to a step: modules of ``kinds`` are computed as they are defined."""
 
     def change(step: FixedStep) -> None:
         for module in step.model.modules():
@@ -62,18 +62,18 @@ def by_definition(*kinds: type[nn.Module]) -> Callable[[FixedStep], None]:
 
 
 def no_change(step: FixedStep) -> None:
-    """Of a step."""
+    """Leave a step as it is."""
 
 
 def loop_over_parameters(step: FixedStep) -> None:
-    """A change to a step: the optimiser goes from parameter to parameter."""
+    """Change a step: the optimiser goes from parameter to parameter."""
     for group in step.optimizer.param_groups:
         group["fused"] = False
 
 
 @contextmanager
 def without_kernels() -> Iterator[None]:
-    """PyTorch's operations in place of the C kernels."""
+    """Use PyTorch's operations in place of the C kernels."""
     no = mock.Mock(return_value=False)
     with mock.patch.object(calls, "usable", no), mock.patch.object(calls, "usable_for", no):
         yield
@@ -81,7 +81,7 @@ def without_kernels() -> Iterator[None]:
 
 @contextmanager
 def memory_given_back() -> Iterator[None]:
-    """The C library as it is by itself."""
+    """Use the C library with its own settings."""
     library = ctypes.CDLL(None)
     library.mallopt(M_TRIM_THRESHOLD, TRIM)
     library.mallopt(M_MMAP_MAX, MAPS)

@@ -1,4 +1,5 @@
-"""Claim: a teacher's answers can be kept at twice the speed of eager float32 or more, and the same.
+"""Claim: a teacher's answers can be stored at twice the speed of eager float32 or more, and the
+same.
 
 Every form of the teacher that `distill.answers: fastest` chooses from answers the same training
 images in turns, beside eager float32.

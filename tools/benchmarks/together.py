@@ -1,9 +1,9 @@
-"""What several trainings at once are worth: their speed together, and that of one after the other.
+"""Compare the speed of several trainings at once with that of one after the other.
 
 ``--together`` trainings of GN-S, each in a process of its own with one CPU thread (on a GPU: the
 GPU for all), train at the same time; then one training has the machine with all its threads, as
 each of several would have it one after the other. Both take turns, the first changing from turn to
-turn, in whole steps of the real engine: views of random 32x32 pictures, the merged form, SGD.
+turn, in whole steps of the real engine: views of random 32x32 images, the merged form, SGD.
 
     python tools/benchmarks/together.py [--width 1.0] [--batch 128] [--together 2] [--turns 7]
                                   [--seconds 10] [--device auto] [--record results/together.jsonl]
@@ -35,7 +35,7 @@ PAUSE = 0.5
 
 
 class Nowhere:
-    """A store and a watcher of a training that leaves nothing behind."""
+    """A store and a watcher that keep nothing of a training."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *args: None
@@ -137,7 +137,7 @@ class Worker:
 
 
 def speed(workers: Sequence[Worker], seconds: float) -> float:
-    """Pictures a second of all ``workers`` at work at the same time."""
+    """Return the images a second of all ``workers`` at work at the same time."""
     time.sleep(PAUSE)
     for worker in workers:
         worker.begin(seconds)
@@ -145,7 +145,7 @@ def speed(workers: Sequence[Worker], seconds: float) -> float:
 
 
 def measure(asked: argparse.Namespace) -> dict[str, Any]:
-    """Train in turn together and alone; the row of it."""
+    """Train in turn together and one after the other; returns the row."""
     cores = available_cores()
     with ExitStack() as stack:
         alone = [stack.enter_context(Worker(asked, cores))]

@@ -1,4 +1,4 @@
-"""The table of what recipes reached, on every set, beside what was published."""
+"""The table of the accuracy of recipes on every set, beside published figures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ACCURACIES = {
     "best_on_test": "best epoch chosen on test, %",
 }
 SIZES = {"parameters, deployed": FIELDS["params"], "MACs, deployed": FIELDS["macs"]}
-LATENCY = "latency of a picture, deployed, float32, ms"
+LATENCY = "latency of an image, deployed, float32, ms"
 COSTS = {
     "trained on": FIELDS["device"],
     "time": FIELDS["wall"],

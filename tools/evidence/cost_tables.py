@@ -1,4 +1,4 @@
-"""What trainings to come would cost, from the images a second of trainings that were recorded."""
+"""Estimate the cost of trainings from the images a second of recorded ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ghostnet_small.use.describe_model import describe_model
 
 @dataclass(frozen=True)
 class Pictures:
-    """A set's training pictures, those held out for validation included, and their shape."""
+    """A set's training images, those held out for validation included, and their shape."""
 
     count: int
     channels: int
@@ -35,7 +35,7 @@ SETS = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where trainings may take place: the records that were made on such a machine count."""
+    """A machine for trainings, whose own records count."""
 
     name: str
     kind: str
@@ -43,7 +43,7 @@ class Place:
     threads: int | None = None
 
     def made(self, row: Record) -> bool:
-        """Whether ``row`` is of a training by one process on such a machine."""
+        """Return whether ``row`` is of a training by one process on such a machine."""
         device = row["device"]
         if device["kind"] != self.kind or self.called not in device["name"]:
             return False
@@ -69,7 +69,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Cost:
-    """Hours of trainings one after another; of ``unmeasured`` of them nothing is known.
+    """Hours of trainings one after another, without ``unmeasured`` ones.
 
     ``scaled`` tells that for some of the others the speed of another width was used.
     """
@@ -90,8 +90,9 @@ class Cost:
 
 
 def measured(rows: Sequence[Record], place: Place) -> list[Speed]:
-    """The fastest training of each network and size of picture on ``place``: a machine that does
-    other work at the same time only gets slower."""
+    """The fastest training of each network and size of image on ``place``: a machine that does
+    other work at the same time only gets slower.
+    """
     best: dict[tuple[str, float, float], Speed] = {}
     for row in rows:
         network, width = text(row, "recipe", "model", "name"), width_of(row)
@@ -106,7 +107,7 @@ def measured(rows: Sequence[Record], place: Place) -> list[Speed]:
 
 
 def cost_of(recipes: Sequence[Recipe], speeds: Sequence[Speed]) -> Cost:
-    """What training ``recipes`` would take where ``speeds`` were measured."""
+    """Return the cost of training ``recipes`` where ``speeds`` were measured."""
     hours, scaled, unmeasured = 0.0, False, 0
     for recipe in recipes:
         near = [speed for speed in speeds if speed.network == recipe.model.name]
@@ -123,7 +124,7 @@ def cost_of(recipes: Sequence[Recipe], speeds: Sequence[Speed]) -> Cost:
 
 
 def train_images(recipe: Recipe) -> int:
-    """The pictures of an epoch."""
+    """Return the images of an epoch."""
     count = pictures_of(recipe).count
     if recipe.data.limit is not None:
         count = min(count, recipe.data.limit)
@@ -135,14 +136,13 @@ def pictures_of(recipe: Recipe) -> Pictures:
     source = recipe.data.source
     if source not in SETS:
         raise InputError(
-            f"how many pictures {source} has is not known to the queue; choose one of "
-            f"{', '.join(SETS)}"
+            f"the queue does not know how many images {source} has; choose one of {', '.join(SETS)}"
         )
     return SETS[source]
 
 
 @functools.cache
 def macs_of(network: str, width: float, pictures: Pictures, form: str = "training") -> int:
-    """Multiply-accumulates of one picture in the training form, or in the deployed one."""
+    """Return the multiply-accumulates of one image in the training form, or in the deployed one."""
     about = describe_model(network, width=width, channels=pictures.channels, size=pictures.size)
     return int(about["macs"][form])

@@ -1,4 +1,4 @@
-"""The table of what ``benchmark deploy`` recorded."""
+"""The table of the rows of ``benchmark deploy``."""
 
 from __future__ import annotations
 

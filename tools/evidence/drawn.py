@@ -1,4 +1,4 @@
-"""The pictures of documents, drawn: accuracy against size, and curves by epoch."""
+"""The figures of documents: accuracy against size, and curves by epoch."""
 
 from __future__ import annotations
 
@@ -106,7 +106,9 @@ def draw_curves(curves: Curves, path: Path) -> None:
 
 
 def _macs(fact: Fact, of_set: str) -> float:
-    """Its multiply-accumulates as its source states them, or as we count those of our network."""
+    """Return its multiply-accumulates as its source states them, or as we count those of our
+    network.
+    """
     if fact.macs is not None:
         return fact.macs
     assert fact.model is not None and fact.width is not None

@@ -1,4 +1,4 @@
-"""The table of a diagnosis: what each change of a recipe does to training alone and to teaching."""
+"""The table of a diagnosis: the effect of each change from scratch and with distillation."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _APART = ("name", "train.seed", "model.width", "distill.teachers")
 
 @dataclass(frozen=True)
 class Factor:
-    """A change of the study's baseline: the strategy that it makes of it, and of its teaching.
+    """A change of the study's baseline: the strategies with it, from scratch and distilled.
 
-    ``taught`` is None where nobody is taught under that change.
+    ``taught`` is None where no strategy is distilled with that change.
     """
 
     changed: str
@@ -41,11 +41,11 @@ class Factor:
 def factors_table(results: Path, names: Sequence[str]) -> tuple[str, list[Path]]:
     """A line for each factor and judge of the study called by the one of ``names``.
 
-    An effect is in points against the same strategy without the change; "teaching, less alone"
-    against the strategy that has the change and no teacher. All are paired by seed, with 95 %
-    intervals.
+    An effect is in points against the same strategy without the change; "distilled less from
+    scratch" against the strategy that has the change and no teacher. All are paired by seed, with
+    95 % intervals.
 
-    Raises ``InputError`` where the study has no baseline that is also taught.
+    Raises ``InputError`` where the study does not also distil its baseline.
     """
     content, file = named_study(results, names, "factors")
     study = read_study(file.parent)
@@ -59,22 +59,22 @@ def factors_table(results: Path, names: Sequence[str]) -> tuple[str, list[Path]]
                 row = _row(comparison, width, factor, factors[0], of)
                 if row is not None:
                     rows.append([factor.changed, width_text(width), judge, *row])
-    titles = ["changed", "width", "judged by", "n", "alone, %", "effect on it alone"]
-    titles += ["taught, %", "effect of it on the taught", "taught, less alone"]
+    titles = ["changed", "width", "judged by", "n", "from scratch, %", "effect from scratch"]
+    titles += ["distilled, %", "effect when distilled", "distilled less from scratch"]
     return markdown_table(titles, rows), [file]
 
 
 def factors_of(study: Study) -> list[Factor]:
-    """The factors of a study in its order; the first is the baseline and its teaching, unchanged.
+    """The factors of a study in its order; the first is the unchanged baseline.
 
-    A strategy is taught under a change where it differs from one without a teacher in its
-    teaching alone.
+    A strategy is the distilled one of a change where it differs only in its distillation from one
+    without a teacher.
     """
     runs: dict[str, PlannedRun] = {}
     for run in study.runs:
         if run.strategy is not None:
             runs.setdefault(run.strategy, run)
-    # In the order of the file: the runs stand behind those that teach them.
+    # In the order of the file: the runs stand behind their teachers.
     alone = {name: run for name, run in runs.items() if not run.teachers}
     own = {
         name: partner
@@ -88,7 +88,7 @@ def factors_of(study: Study) -> list[Factor]:
     if baseline not in alone or first is None:
         raise InputError(
             f"study {study.name} has no factors: its baseline {baseline} must have no teacher, and "
-            "one strategy must teach it and change nothing else; show it as strategies"
+            "one strategy must distil it and change nothing else; show it as strategies"
         )
     factors = [Factor("nothing", baseline, first)]
     for name, partner in own.items():
@@ -118,7 +118,7 @@ def _changes(was: PlannedRun, new: PlannedRun) -> str:
         ", ".join(re.sub(r"-s\d+$", "", name) for name in run.teachers) for run in (was, new)
     ]
     if teachers[0] != teachers[1]:
-        changes.append(f"taught by {teachers[1]}")
+        changes.append(f"distilled from {teachers[1]}")
     return ", ".join(changes).replace("|", r"\|")
 
 
@@ -155,4 +155,4 @@ def _against(values: Mapping[int, float], others: Mapping[int, float]) -> str:
     if found is None:
         return NONE
     ends = f" {interval(found)}" if found.half is not None else ""
-    return f"{signed(found.mean)}{ends}{' real' if found.real else ''}"
+    return f"{signed(found.mean)}{ends}{' significant' if found.real else ''}"

@@ -1,4 +1,4 @@
-"""What can be asked of runs that differ in their seed alone, and of two such groups."""
+"""Fields of runs that differ only in their seed, and differences of two such groups."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def by_seed(runs: Rows, field: str) -> dict[int, float]:
 
 
 def mean_of(runs: Rows, field: str) -> Estimate | None:
-    """Its mean over the seeds that have it, None where none has."""
+    """Return its mean over the seeds that have it, None where none has."""
     return estimate(list(by_seed(runs, field).values()))
 
 
@@ -78,12 +78,12 @@ def difference_text(one: Rows, other: Rows, field: str) -> str:
 
 
 def verdict(found: Estimate | None) -> str:
-    """Whether a difference is one."""
-    return "real" if found is not None and found.real else "not told apart"
+    """Return whether a difference is significant, in words."""
+    return "significant" if found is not None and found.real else "no significant difference"
 
 
 def field_text(runs: Rows, field: str) -> str:
-    """What the runs share, or their mean, as tables write it."""
+    """Return the value that the runs share, or their mean, as tables write it."""
     return FIELDS[field](runs)
 
 

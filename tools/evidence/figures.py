@@ -1,7 +1,7 @@
-"""Pictures of recorded trainings in a document: where they stand, and what they say in words.
+"""Figures of recorded trainings in a document, with their description in words.
 
-``<!-- picture: accuracy cifar10 -->`` and ``<!-- end picture -->``, each alone on a line, enclose
-one. Its words hold the figures that it shows, so that a picture of other rows is found out.
+``<!-- picture: accuracy cifar10 -->`` and ``<!-- end picture -->``, each on its own line, enclose
+one. Its words hold the values that it shows, so that a check finds a figure of other rows.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _PICTURE = re.compile(
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture: what it says in words, and what draws it as PNG."""
+    """A figure: its description in words, and the function that draws it as PNG."""
 
     words: str
     draw: Callable[[Path], None]
 
 
 def render_pictures(text: str, document: Path, results: Path, *, draw: bool) -> str:
-    """``text`` with its marked pictures made anew, in ``results/plots`` where ``draw``.
+    """Return ``text`` with its marked figures made again, in ``results/plots`` where ``draw``.
 
     Raises ``InputError`` where one has no end, or is of no known kind.
     """
@@ -126,8 +126,9 @@ def curves_picture(results: Path, words: Sequence[str]) -> Shown:
 
 
 def _label(runs: Sequence[Record]) -> str:
-    """What its runs are called in a picture: their epochs, which a recipe may have been cut to, and
-    n among it."""
+    """Return the label of runs in a figure, with n and their epochs, which may be fewer than the
+    recipe's.
+    """
     name = look(runs[0], "study", "strategy") or recipe_name(runs[0])
     epochs = counted(len(runs[0]["epochs"]), "epoch")
     return f"{name}{'' if epochs in name else f', {epochs}'} (n = {len(runs)})"
@@ -149,7 +150,7 @@ def _alt(lines: Sequence[str]) -> str:
 
 
 def _slug(asked: str) -> str:
-    """A file's name: the words and values that are asked for, without their keys."""
+    """Return a file's name: the words and values that are asked for, without their keys."""
     values = re.sub(rf"\b\w+=|\b{AND}\b", " ", asked.lower())
     return re.sub(r"[^a-z0-9.]+", "-", values).strip("-.")[:100]
 

@@ -1,4 +1,4 @@
-"""How long a deployed network takes for a picture, by what ``benchmark deploy`` recorded."""
+"""The latency of a deployed network for one image, as ``benchmark deploy`` recorded it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ghostnet_small.report.words import NONE, counted
 from ghostnet_small.run.records import Record, read_rows
 
 FILE = "deploy.jsonl"
-# The same network for the same pictures has as many of both, and no other has.
+# The same network for the same images has as many of both, and no other has.
 Size = tuple[int, int]
 
 
 def latencies(results: Path) -> tuple[Callable[[Rows], str], list[Path]]:
-    """What writes a group's latency, and the file that it is read from, none where none is there.
+    """Return a function that writes a group's latency, and the file that it is read from, if any.
 
-    It is the median for one picture in the runtime that is fastest in float32, which is named
+    It is the median for one image in the runtime that is fastest in float32, which is named
     with threads and device; ``NONE`` for a network that was not measured.
 
     Raises ``InputError`` where the file is damaged.

@@ -1,4 +1,4 @@
-"""The runs that are to come: what their file says, and the trainings that this means."""
+"""The queue of runs: read its file, and list its trainings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Entry:
 
     @property
     def command(self) -> str:
-        """What starts it, and goes on with it; ``DIR`` is the data's folder."""
+        """Return the command that starts it and goes on with it; ``DIR`` is the data's folder."""
         if self.study is not None:
             words = ["study", f"recipes/studies/{self.study}.yaml"]
         else:
@@ -96,7 +96,7 @@ def _entry(name: str, values: Any, where: str, facts: Mapping[str, Fact]) -> Ent
     words = {key: text(values, key, where) for key in ("question", "decides", "out")}
     for key, word in words.items():
         if not word:
-            raise InputError(f"{where} has no {key}; a run is queued for what it would teach")
+            raise InputError(f"{where} has no {key}; say it, for a run is queued for its answer")
     recipe, study = text(values, "recipe", where), text(values, "study", where)
     if (recipe is None) == (study is None):
         raise InputError(f"{where} must have a recipe or a study, and not both")

@@ -21,13 +21,13 @@ from ghostnet_small.run.records import Record, look
 
 HEAD = """# The queue
 
-The runs that come next, in the order of what they would teach. What is done has left: rows of
-that recipe, of as many seeds as were asked, or of that study, are committed.
+The next runs, the most useful first. An entry leaves the queue when rows of that study, or of that
+recipe with as many seeds as were asked for, are committed.
 """
 COSTS = """## What the costs are computed from
 
 The fastest committed training of each network, in images a second. Hours are those of the runs
-that are missing, one after another, without evaluation and without the making of teachers'
+that are missing, one after another, without evaluation and without making the teachers'
 targets. "About" says that a width was not measured on that machine, and the speed is that of the
 nearest, in proportion to the multiply-accumulates of training; "not measured", that the machine
 has trained no network of that kind.
@@ -37,7 +37,8 @@ BREAK = " \\\n    "
 
 
 def write_queue(file: Path, results: Path, out: Path, check: bool = False) -> dict[str, Any]:
-    """Write the page of the queue in ``file`` to ``out``; what it holds, and whether it changed.
+    """Write the page of the queue in ``file`` to ``out``; returns its content and whether it
+    changed.
 
     Keys: ``queue`` (a mapping for each entry that is not done), ``done`` (names), ``changed``. With
     ``check`` nothing is written.
@@ -63,10 +64,9 @@ def write_queue(file: Path, results: Path, out: Path, check: bool = False) -> di
 
 
 def missing_of(asked: Sequence[Training], rows: Sequence[Record]) -> list[Training]:
-    """Those of an entry's trainings that no row is of.
+    """Return the trainings of an entry that have no row.
 
-    Of a recipe any seeds do, as long as they are as many as were asked for, and any teachers that
-    are as many.
+    A recipe may have any seeds and any teachers, as long as they are as many as were asked for.
     """
     there = {_identity(row) for row in rows}
     missing = [training for training in asked if _asked(training) not in there]

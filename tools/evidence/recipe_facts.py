@@ -1,4 +1,4 @@
-"""Figures that are not ours: published ones, those of other networks, and goals.
+"""Figures from elsewhere: published ones, those of other networks, and goals.
 
 Their file, ``published.yaml`` beside the records, is typed by hand, each figure with its source.
 """
@@ -69,7 +69,7 @@ def read_facts(results: Path) -> dict[str, Fact]:
 def published_of(
     facts: Mapping[str, Fact], model: str | None, width: float | None, of_set: str
 ) -> Fact | None:
-    """The published figure of this network, trained alone on this set."""
+    """Return the published figure of this network, trained without a teacher on this set."""
     asked = ("published", model, width, of_set)
     return next((one for one in facts.values() if _network(one) == asked), None)
 

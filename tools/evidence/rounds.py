@@ -18,7 +18,7 @@ def rounds_table(results: Path, names: Sequence[str]) -> tuple[str, list[Path]]:
     """A row for each round and candidate of the search called by the one of ``names``, as
     ``record_round`` recorded it in ``results/search-NAME.jsonl``.
 
-    It has validation figures alone, for those of the test split chose nothing.
+    It has only validation figures, for those of the test split chose nothing.
     """
     if len(names) != 1:
         raise InputError(

@@ -59,7 +59,9 @@ def single_files(results: Path) -> dict[str, Path]:
 
 
 def all_rows(results: Path) -> list[dict[str, Any]]:
-    """The rows of every file of trainings; a study's run that is recorded alone too comes twice."""
+    """The rows of every file of trainings; a study's run that is also recorded on its own comes
+    twice.
+    """
     return [row for file in training_files(results).values() for row in read_records(file)]
 
 
@@ -91,7 +93,7 @@ def pick(rows: Rows, asked: Mapping[str, str], where: str) -> list[Record]:
         apart = {key: {_text(of(row)) for row in left} for key, of in SELECTORS.items()}
         ways = [f"{key} ({_listed(sorted(of))})" for key, of in apart.items() if len(of) > 1]
         raise InputError(
-            f"{where} is of {len(found)} kinds of runs; tell them apart by {' or '.join(ways)}"
+            f"{where} is of {len(found)} kinds of runs; choose one by {' or '.join(ways)}"
         )
     return found[0]
 
@@ -110,7 +112,7 @@ def chosen(rows: Rows, words: Sequence[str], where: str) -> list[Record]:
 
 
 def set_of(row: Record) -> str:
-    """What its pictures are called: a named set, or the last name of a folder."""
+    """Return the name of its data: a named set, or the last name of a folder."""
     read = look(row, "data", "fingerprint")
     source = portable_recipe(row["recipe"], read).get("data", {}).get("source")
     return "-" if source is None else str(source)
@@ -122,13 +124,12 @@ def width_of(row: Record) -> float | None:
 
 
 def processes_of(row: Record) -> int:
-    """How many processes shared the training."""
+    """Return the number of processes that shared the training."""
     return int(row.get("processes", 1))
 
 
 def _terms(row: Record) -> str:
-    """Everything but the seed that makes runs comparable, where they ran and who taught them
-    included."""
+    """Return all that makes runs comparable but the seed, with their machine and their teachers."""
     place = [row["device"][key] for key in ("name", "threads")] + [processes_of(row)]
     # A recipe's terms count the teachers; strategies may differ in nothing else.
     teachers = [

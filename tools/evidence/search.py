@@ -1,7 +1,8 @@
 """A search in rounds, recorded: which recipes were tried, how long, and which of them went on.
 
 Each row is that of a run, and ``search`` in it holds ``round`` (from 1), ``candidate`` (a name),
-``changes`` (against the first row of the file) and ``kept``. What is kept is told by validation.
+``changes`` (against the first row of the file) and ``kept``. Validation accuracy decides what is
+kept.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ _LENGTH = ("name", "train.seed", "train.epochs", "augment.views")
 def record_round(
     runs: Sequence[Path], results_file: Path, *, keep: int, round_number: int | None = None
 ) -> dict[str, Any]:
-    """Append the finished ``runs`` as a round of a search to ``results_file``; what it found.
+    """Append the finished ``runs`` as a round of a search to ``results_file``; returns its result.
 
-    Runs that differ in their seed alone are one candidate, called as its first run's folder is.
+    Runs that differ only in their seed are one candidate, called as its first run's folder is.
     The ``keep`` best by validation top-1, a mean over seeds, go on. ``round_number`` is by default
     the one after the last in the file.
 

@@ -1,4 +1,4 @@
-"""Trained weights come to ship with the program: checked, with their record and their card."""
+"""Check trained weights, and ship them with their record and their card."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ghostnet_small.run.run_folder import RunFolder
 from ghostnet_small.use.agreement import CheckFailed
 from ghostnet_small.use.evaluation import evaluate_classifier
 
-# Processors round differently, and a picture on the edge between two classes may fall over.
+# Processors round differently, and an image on the edge between two classes may change its class.
 ROUNDING = 3
 
 Say = Callable[[str], None]

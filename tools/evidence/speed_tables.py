@@ -1,4 +1,4 @@
-"""The tables of what the benchmarks recorded."""
+"""The tables of the benchmarks' rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def distill_speed_table(source: Path) -> str:
 
 
 def newest(rows: Sequence[Record], question: Callable[[Record], Any]) -> list[Record]:
-    """Of rows that answer the same ``question`` those of the commit that did so last."""
+    """Return the rows of the last commit for each ``question``."""
     last = {question(row): row["commit"] for row in rows}
     return [row for row in rows if row["commit"] == last[question(row)]]
 

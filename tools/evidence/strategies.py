@@ -1,4 +1,4 @@
-"""The table of a study's strategies: what each is worth against the baseline."""
+"""The table of a study's strategies, each compared with the baseline."""
 
 from __future__ import annotations
 

@@ -36,12 +36,12 @@ _TABLE = re.compile(
 
 
 def render_tables(document: Path, results_dir: Path, check: bool = False) -> bool:
-    """Make each marked table, picture and value of a Markdown document anew; return whether all
+    """Make each marked table, figure and value of a Markdown document again; return whether all
     were up to date.
 
     A table named ``NAME`` stands between ``<!-- table: NAME -->`` and ``<!-- end table -->``,
-    each alone on a line, and shows ``results_dir/NAME.jsonl``, of trainings or of ``TABLES``, or
-    what ``EVIDENCE`` makes of the names behind its first word. ``evidence.pictures`` and
+    each on its own line, and shows ``results_dir/NAME.jsonl``, of trainings or of ``TABLES``, or
+    what ``EVIDENCE`` makes of the names behind its first word. ``evidence.figures`` and
     ``evidence.values`` have the others. With ``check`` nothing is written.
 
     Raises ``InputError`` where the document is missing, or has a mark that is unknown or has no
@@ -78,7 +78,7 @@ def render_tables(document: Path, results_dir: Path, check: bool = False) -> boo
         return f"<!-- table: {name} -->\n\n{table}\n\n{origin}\n\n{found['end']}"
 
     fresh = _TABLE.sub(render, text)
-    with _rows_fit(f"the values and pictures of {document}", results_dir):
+    with _rows_fit(f"the values and figures of {document}", results_dir):
         fresh = render_values(fresh, results_dir, str(document))
         fresh = render_pictures(fresh, document, results_dir, draw=not check)
     if fresh != text and not check:
@@ -163,7 +163,7 @@ COLUMNS: dict[str, Callable[[Sequence[Record]], str]] = {
     "parameters, training / deployed": _params,
     "MACs, training / deployed": _macs,
     "test top-1 of the last epoch, %": _top1,
-    "correct / pictures": FIELDS["correct"],
+    "correct / images": FIELDS["correct"],
     "best epoch chosen on test, %": _best_on_test,
     "runs (seeds)": _seeds,
     "device": FIELDS["device"],

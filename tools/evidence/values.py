@@ -1,7 +1,7 @@
 """Figures within a document's sentences, read from rows.
 
 ``<!-- value: NAME recipe="w1.0, 16 epochs" test_top1 -->87.16 ± 0.42 % (n = 3)<!-- end value -->``
-is one: what stands between the marks is made anew; ``value_text`` has the forms.
+is one: the text between the marks is made again; ``value_text`` has the forms.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FACT_FIELDS = ("top1", "params", "macs", "what", "way", "source")
 
 
 def render_values(text: str, results: Path, where: str) -> str:
-    """``text`` with each of its marked values made anew from the rows in ``results``.
+    """Return ``text`` with each of its marked values made again from the rows in ``results``.
 
     Raises ``InputError`` where a value has no end, begins a line, or asks for what there is not.
     """
@@ -64,10 +64,10 @@ def render_values(text: str, results: Path, where: str) -> str:
 
 
 def value_text(asked: str, results: Path) -> str:
-    """What stands for ``asked``, which has one of these forms.
+    """Return the text for ``asked``, which has one of these forms.
 
     - ``NAME key=value ... FIELD``: of the runs in the file of trainings NAME that the keys choose
-      (``SELECTORS``), which differ in their seed alone: mean ± sample deviation in % with n
+      (``SELECTORS``), which differ only in their seed: mean ± sample deviation in % with n
       (``PERCENT``), or what they share (``FIELDS``), or ``published``, of a strategy of a study.
     - ``NAME key=value ... minus key=value ... FIELD``: a difference in points with its 95 %
       interval and n, paired by seed where there are common seeds; ``verdict`` says whether zero

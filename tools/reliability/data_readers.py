@@ -1,4 +1,4 @@
-"""Readers of pictures and data sets that are fuzzed, and what each is fed to begin with."""
+"""Fuzzed readers of images and data sets, and the seeds of each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ghostnet_small.data.formats.unpickle import unpickle
 from ghostnet_small.data.pictures import read_picture
 from trees import clear, pack, unpack
 
-# Pictures ------------------------------------------------------------------------------------
+# Images --------------------------------------------------------------------------------------
 
 SAVED = {
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
@@ -41,7 +41,7 @@ SAVED = {
 
 
 def picture_seeds(scratch: Path) -> list[bytes]:
-    """A small picture in every format and mode that PIL writes here."""
+    """A small image in every format and mode that PIL writes here."""
     pixels = np.random.default_rng(0).integers(256, size=(9, 12, 4), dtype=np.uint8)
     colour = Image.fromarray(pixels)
     seeds = []
@@ -76,7 +76,7 @@ def picture_seeds(scratch: Path) -> list[bytes]:
 
 
 def read_bytes(data: bytes, scratch: Path) -> None:
-    """Decode a picture."""
+    """Decode an image."""
     channels = (None, 1, 3)[len(data) % 3]
     found = read_picture(data, channels=channels, size=(None, 16)[len(data) % 2])
     assert found.dtype == torch.uint8 and found.dim() == 3 and len(found) in (1, 3)
@@ -213,7 +213,7 @@ def parquet_seeds(scratch: Path) -> list[bytes]:
 
 
 def read_root(data: bytes, scratch: Path) -> None:
-    """List a directory whatever its form, and decode some of its pictures."""
+    """List a directory whatever its form, and decode some of its images."""
     root = scratch / "root"
     clear(root)
     unpack(data, root)

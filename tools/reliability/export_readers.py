@@ -1,4 +1,4 @@
-"""Readers of exported files that are fuzzed, and what each is fed to begin with.
+"""Fuzzed readers of exported files, and the seeds of each.
 
 Not among them: the files of ncnn, OpenVINO and ExecuTorch, which those libraries read.
 """
@@ -53,7 +53,7 @@ def program_seeds(scratch: Path) -> list[bytes]:
 
 
 def read_program(data: bytes, scratch: Path) -> None:
-    """The parts as an archive with right checksums, which would refuse what was changed."""
+    """Read the parts as an archive with right checksums, which would refuse what was changed."""
     folder, file = scratch / "parts", scratch / "model.pt2"
     clear(folder)
     unpack(data, folder)
@@ -71,7 +71,7 @@ def onnx_seeds(scratch: Path) -> list[bytes]:
 
 
 def read_onnx(data: bytes, scratch: Path) -> None:
-    """As a user's file is read, and run."""
+    """Read and run a file as a user's."""
     file = scratch / "model.onnx"
     file.write_bytes(data)
     _ask(file)
@@ -98,7 +98,7 @@ def _c_parts(path: Path) -> bytes:
 
 
 def read_c(data: bytes, scratch: Path) -> None:
-    """Up to the text that would be compiled."""
+    """Read C files up to the text that would be compiled."""
     folder = scratch / "c"
     clear(folder)
     unpack(data, folder)

@@ -1,9 +1,9 @@
 """Claim: no file can make a reader of this program crash, hang, leak or take 2 GiB.
 
-A reader is fed changed copies of what this program writes and of what its users have. Whatever it
-does but read the file or raise ``InputError`` of one line is a finding: another exception, a
-crash of the process, 10 s without an answer, 2 GiB of memory, a file left behind. Each is saved
-once with its traceback below --keep, and ``--replay FILE`` shows it again.
+A reader gets changed copies of files that this program writes and that users have. It must read the
+file or raise an ``InputError`` of one line; all else is a finding: another exception, a crash of
+the process, 10 s without an answer, 2 GiB of memory, a file left behind. Each is saved once with
+its traceback below --keep, and ``--replay FILE`` shows it again.
 
     python tools/reliability/fuzz.py pictures --seconds 3600 --record results/fuzz.jsonl
 
@@ -44,7 +44,7 @@ LOOK_SECONDS = 0.05
 
 
 def judged(read: Callable[[bytes, Path], None], data: bytes, scratch: Path) -> tuple[str, str]:
-    """Where an input goes wrong, and its traceback; two empty texts where it does not."""
+    """Return where an input goes wrong and its traceback, two empty texts where it does not."""
     try:
         read(data, scratch)
     except Exception as error:
@@ -60,7 +60,7 @@ def judged(read: Callable[[bytes, Path], None], data: bytes, scratch: Path) -> t
 
 
 def save(keep: Path, place: str, told: str, data: bytes) -> None:
-    """Keep the first input of each finding, and what is told of it."""
+    """Keep the first input of each finding, and its description."""
     name = hashlib.sha256(place.encode()).hexdigest()[:12]
     if not (keep / f"{name}.txt").exists():
         (keep / f"{name}.bin").write_bytes(data)
@@ -154,7 +154,7 @@ def child(reader: Any, tally: Tally, keep: Path, work: Path, guided: bool, seed:
 def fuzz(
     name: str, *, seconds: float, inputs: int, keep: Path, guided: bool = False
 ) -> dict[str, Any]:
-    """Feed the reader ``name`` for so long, or so many inputs; the row of what was found."""
+    """Feed the reader ``name`` for ``seconds`` or ``inputs``; returns the row of findings."""
     from readers import READERS
 
     keep.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,10 @@
 """Claim: a training that is killed again and again ends in the same files, bit for bit.
 
-A small CPU training on made pictures saves its state after every step and is killed (SIGKILL) at
+A small CPU training on made images saves its state after every step and is killed (SIGKILL) at
 random moments: after a random time, while a file is being written, right after one was replaced,
-between the files of an epoch's end, while its pictures are drawn. It is then started again by the
-ordinary command, until it is through; all its files are compared with those of a training that
-was left alone, all but the times that it took. Trainings follow one another until there were
-enough kills.
+between the files of an epoch's end, while its plots are drawn. It is then started again by the
+ordinary command, until it is finished; all its files, apart from times, are compared with those of
+an undisturbed training. Trainings follow one another until there were enough kills.
 
     python tools/reliability/kill.py --kills 200 --record results/kills.jsonl
 
@@ -77,7 +76,7 @@ def warm_up() -> None:
 
 
 class Process:
-    """A training under way, forked or as a command of its own; what it prints goes to ``log``."""
+    """A running training, forked or as a command of its own; its output goes to ``log``."""
 
     def __init__(self, words: list[str], log: Path, own: bool) -> None:
         self.log = log
@@ -98,14 +97,14 @@ class Process:
                 os._exit(status)
 
     def ended(self) -> bool:
-        """Whether it has come to an end by itself; raises ``RuntimeError`` where that was bad."""
+        """Return whether it has ended by itself; raises ``RuntimeError`` where it failed."""
         number, status = os.waitpid(self.number, os.WNOHANG)
         if number and status:
             raise RuntimeError(f"status {status}: {self.log.read_text()}")
         return bool(number)
 
     def kill(self) -> bool:
-        """End it as a loss of power would; whether it had not come to its end already."""
+        """Kill it as a loss of power would; returns whether it was still running."""
         os.kill(self.number, signal.SIGKILL)
         _, status = os.waitpid(self.number, 0)
         return os.WIFSIGNALED(status)
@@ -123,7 +122,7 @@ def make_set(root: Path) -> None:
 
 
 def words_for(folder: Path) -> list[str]:
-    """What a user would say now: begin, or go on."""
+    """Return the command that a user would give now, to start or to go on."""
     if (folder / "recipe.yaml").is_file():
         return ["train", "--resume", str(folder)]
     data = folder.parent / "data"
@@ -171,7 +170,9 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def where_killed(folder: Path) -> str:
-    """In what a kill fell, by what it left; raises ``InputError`` where a file is damaged."""
+    """Return the work that a kill fell in, by the files that it left; raises ``InputError`` where a
+    file is damaged.
+    """
     left = [*folder.rglob(".*.partial"), *folder.parent.glob(f".{folder.name}.partial")]
     state = folder / FILES[0]
     rows = []
@@ -203,7 +204,7 @@ def _files(folder: Path) -> set[str]:
 
 
 def _content(file: Path) -> Any:
-    """What of a file must be the same."""
+    """Return the part of a file that must be the same."""
     if "state" in file.name:
         tensors, values = read_tensors(file)
         plain = {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
@@ -216,7 +217,7 @@ def _content(file: Path) -> Any:
 
 
 def timeless(value: Any) -> Any:
-    """``value`` without what the clock decides, however deep that lies."""
+    """Return ``value`` without what depends on the clock, at any depth."""
     if isinstance(value, dict):
         return {key: timeless(inner) for key, inner in value.items() if key not in FREE}
     return [timeless(inner) for inner in value] if isinstance(value, list) else value
@@ -225,7 +226,7 @@ def timeless(value: Any) -> Any:
 def run_kills(
     kills: int, place: Path, *, command_every: int = 25, seed: int | None = None
 ) -> tuple[dict[str, Any], list[str]]:
-    """Kill trainings below ``place`` so many times; the row of it, and what went wrong."""
+    """Kill trainings below ``place`` so many times; returns the row, and what went wrong."""
     warm_up()
     began = time.monotonic()
     chance = random.Random(seed)

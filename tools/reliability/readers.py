@@ -1,4 +1,4 @@
-"""The readers that are fuzzed: what each is fed to begin with, and how it reads."""
+"""The fuzzed readers, with the seeds of each."""
 
 from __future__ import annotations
 

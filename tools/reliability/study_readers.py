@@ -1,4 +1,4 @@
-"""Readers of a study's folder and of cards that are fuzzed, and what each is fed to begin with."""
+"""Fuzzed readers of a study's folder and of cards, and the seeds of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fuzzing process tells the one that watches it, and what that sees from outside."""
+"""The state of a fuzzing process, for the process that watches it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_INPUT = 1 << 20
 
 
 class Tally:
-    """What the child that reads tells the parent that watches, in memory that both share."""
+    """The state of the child that reads, for the parent that watches, in shared memory."""
 
     HEAD = struct.Struct("<QdddQ")  # inputs, began, worked, slowest, length
 
@@ -22,32 +22,32 @@ class Tally:
         self.inputs, self.began, self.worked, self.slowest, self.length = 0, 0.0, 0.0, 0.0, 0
 
     def write(self) -> None:
-        """From the child's fields into the shared memory."""
+        """Copy the child's fields into the shared memory."""
         self.memory[: self.HEAD.size] = self.HEAD.pack(
             self.inputs, self.began, self.worked, self.slowest, self.length
         )
 
     def read(self) -> None:
-        """From the shared memory into the parent's fields."""
+        """Copy the shared memory into the parent's fields."""
         self.inputs, self.began, self.worked, self.slowest, self.length = self.HEAD.unpack(
             self.memory[: self.HEAD.size]
         )
 
     def begin(self, data: bytes) -> None:
-        """An input is about to be read."""
+        """Record that an input is about to be read."""
         self.inputs, self.began, self.length = self.inputs + 1, time.monotonic(), len(data)
         self.worked = time.process_time()
         self.memory[self.HEAD.size : self.HEAD.size + len(data)] = data
         self.write()
 
     def end(self) -> None:
-        """It was."""
+        """Record that it was read."""
         self.slowest = max(self.slowest, time.process_time() - self.worked)
         self.began = 0.0
         self.write()
 
     def last_input(self) -> bytes:
-        """What is being read, or was read last."""
+        """Return the input that is being read, or was read last."""
         return self.memory[self.HEAD.size : self.HEAD.size + self.length]
 
 

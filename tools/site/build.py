@@ -1,7 +1,7 @@
 """Makes the site: ``python tools/site/build.py [--out build/site]``, or ``make docs``.
 
-The pages are put together below ``build/pages``, the notebook is run, what the program says of
-itself is written down, and Sphinx makes ``build/site``. A warning is an error.
+The pages are put together below ``build/pages``, the notebook is run, the reference is written from
+the program, and Sphinx makes ``build/site``. A warning is an error.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def run(file: Path, place: Path) -> str:
 
 
 def _digest(file: Path) -> str:
-    """Of the notebook and of the package that it uses."""
+    """Return the digest of the notebook and of the package that it uses."""
     found = hashlib.sha256(file.read_bytes())
     for path in sorted(SOURCE.rglob("*.py")):
         found.update(path.read_bytes())

@@ -42,7 +42,7 @@ API = {
     ),
     "data": ("Data sets", "ghostnet_small.data.sources", "ghostnet_small.data.dataset"),
     "pictures": (
-        "Pictures and their views",
+        "Images and their views",
         *("ghostnet_small.data.pictures", "ghostnet_small.data.augment"),
         "ghostnet_small.data.decoded.mapped",
     ),
@@ -93,8 +93,8 @@ def write_reference(into: Path) -> None:
 def commands_page() -> str:
     """Each command: what it does, its usage, its options."""
     text = (
-        "# Commands\n\nWhat `ghostnet-small COMMAND --help` and `--help-settings` say. Results go "
-        "to standard output, everything else to standard error; `--json` prints a command's result "
+        "# Commands\n\nThe text of `ghostnet-small COMMAND --help` and `--help-settings`. Results "
+        "go to standard output, all else to standard error; `--json` prints a command's result "
         "as one JSON value. Exit status: 0; 2 for a mistake in the command, a recipe or the data; "
         "3 for a check that failed, a loss that is not finite, one of several runs that failed or "
         "one of several images that cannot be read; 130 and 143 after Ctrl-C and SIGTERM.\n"

@@ -1,6 +1,6 @@
 """The site's source folder: the checkout's pages at their own paths, so that their links hold.
 
-``README.md`` becomes the front page; what only a code-hosting site needs is put as a site has it.
+``README.md`` becomes the front page; what only a code-hosting site needs is changed.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FRONT = "index.md"
 # The reports of studies that the site has, and what the side bar calls them.
 REPORTS = {
-    "results/strategies-10k": "Four ways of teaching",
-    "results/strong-teacher": "A strong teacher, all pictures",
+    "results/strategies-10k": "Four ways of distillation",
+    "results/strong-teacher": "A strong teacher, all images",
     "results/diagnosis-10k": "What makes distillation hurt",
     "results/strategies": "An earlier study of two seeds",
 }

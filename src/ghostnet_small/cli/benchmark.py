@@ -1,4 +1,4 @@
-"""The commands behind ``benchmark``: what things cost on this machine, and in what form least."""
+"""The commands behind ``benchmark``: measure speed, memory and latency on this machine."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--classes", metavar="K", type=positive, default=10, help="(10)")
     parser.add_argument(
-        "--size", metavar="S", type=positive, default=32, help="of a picture, pixels (32)"
+        "--size", metavar="S", type=positive, default=32, help="of an image, pixels (32)"
     )
     parser.add_argument(
         "--warm-up", metavar="N", type=positive, default=3, help="steps of each before (3)"
@@ -138,12 +138,12 @@ def _deploy_options(parser: argparse.ArgumentParser) -> None:
         help=f"of {', '.join(FORMATS)}; all: those that are installed (all)",
     )
     parser.add_argument("--threads", metavar="N", type=positive, default=1, help="(1)")
-    parser.add_argument("--batch", metavar="A,B", help=f"pictures at once ({batches})")
+    parser.add_argument("--batch", metavar="A,B", help=f"images at once ({batches})")
     parser.add_argument(
         "--peers", metavar="A,B", help=f"of {', '.join(PEERS)} (all, where they fit), or none"
     )
     parser.add_argument(
-        "--int8", action="store_true", help="also in 8 bits, calibrated on training pictures"
+        "--int8", action="store_true", help="also in 8 bits, calibrated on training images"
     )
     parser.add_argument(
         "--split", choices=("test", "validation", "none"), default="test", help="of top-1 (test)"
@@ -225,14 +225,16 @@ def _numbers(option: str, words: str) -> list[int]:
 
 
 def _check_picture(path: Path, split: str, batches: Collection[int]) -> None:
-    """A picture that cannot be drawn or written is refused before the work."""
+    """Refuse, before the work, a figure that cannot be drawn or written."""
     if path.suffix != ".png":
-        raise InputError(f"--picture {path} is no name of a PNG; give one that ends in .png")
+        raise InputError(
+            f"--picture {path} is not the name of a PNG file; give one that ends in .png"
+        )
     if not path.absolute().parent.is_dir():
         raise InputError(f"--picture {path} cannot be made: its folder does not exist; make it")
     if split == "none" or 1 not in batches:
         raise InputError(
-            "--picture shows top-1 against the latency of one picture; give a --split, and 1 in "
+            "--picture shows top-1 against the latency of one image; give a --split, and 1 in "
             "--batch"
         )
 
@@ -244,7 +246,7 @@ def _record_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _check_record(args: argparse.Namespace) -> None:
-    """A file that will not take the result is refused before the work."""
+    """Refuse, before the work, a file that cannot take the result."""
     from ghostnet_small.run.records import read_rows
 
     if args.record is not None and args.record.exists():

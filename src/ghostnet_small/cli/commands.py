@@ -117,7 +117,7 @@ def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
 def _predict_options(parser: argparse.ArgumentParser) -> None:
     _classifier_option(parser)
     parser.add_argument(
-        "pictures", metavar="PICTURES", nargs="+", type=Path, help="files, or folders of them"
+        "pictures", metavar="IMAGES", nargs="+", type=Path, help="files, or folders of them"
     )
     parser.add_argument("--top", metavar="K", type=positive, default=5, help="classes to list")
 
@@ -135,7 +135,7 @@ def _predict(args: argparse.Namespace) -> list[dict[str, Any]]:
     )
     bad = sum("error" in answer for answer in answers)
     if bad:
-        raise Failed(f"{bad} of {len(answers)} pictures cannot be read", 3, value=answers)
+        raise Failed(f"{bad} of {len(answers)} images cannot be read", 3, value=answers)
     return answers
 
 
@@ -152,11 +152,11 @@ def _info_options(parser: argparse.ArgumentParser) -> None:
         dest="upsample",
         metavar="S",
         type=positive,
-        help="pixels a teacher brings pictures to (as they are; 224 for efficientnetv2_s)",
+        help="pixels a teacher resizes images to (as they are; 224 for efficientnetv2_s)",
     )
     parser.add_argument("--classes", metavar="K", type=positive, help="(10)")
-    parser.add_argument("--channels", metavar="C", type=positive, help="of a picture (3)")
-    parser.add_argument("--size", metavar="S", type=positive, help="of a picture, pixels (32)")
+    parser.add_argument("--channels", metavar="C", type=positive, help="of an image (3)")
+    parser.add_argument("--size", metavar="S", type=positive, help="of an image, pixels (32)")
     parser.add_argument("--per-stage", action="store_true", help="one line a stage")
 
 
@@ -191,7 +191,7 @@ def _fold(args: argparse.Namespace) -> dict[str, Any]:
 
 def _data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", nargs="?", help="whose data and views")
-    parser.add_argument("--save", metavar="DIR", type=Path, help="write pictures as files there")
+    parser.add_argument("--save", metavar="DIR", type=Path, help="write images as files there")
     parser.add_argument("--count", metavar="N", type=positive, help="so many (10)")
     parser.add_argument("--views", metavar="FILE.png", type=Path, help="draw augmented views")
 
@@ -226,7 +226,7 @@ COMMANDS: Commands = {
         *(_evaluate_options, _evaluate, terminal.show_evaluation, _evaluation_settings),
     ),
     "predict": Command(
-        "Name pictures, in files and in folders.",
+        "Classify images in files and folders.",
         *(_predict_options, _predict, terminal.show_predictions),
     ),
     "models": Command(
@@ -259,7 +259,7 @@ COMMANDS: Commands = {
         *(demo_options, demo, show_demo, demo_settings),
     ),
     "data": Command(
-        "What a data set holds; its pictures as files, and their augmented views.",
+        "Describe a data set; save its images and their augmented views as files.",
         *(_data_options, _data, terminal.show_data, _data_settings),
     ),
     "study": Command(

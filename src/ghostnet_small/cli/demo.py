@@ -19,7 +19,7 @@ MODEL = "ghostnetv3_small_w1.0_cifar10"
 
 
 def demo_settings() -> Collection[str]:
-    """The settings of a recipe that ``demo`` takes: where training pictures lie, for int8."""
+    """The settings of a recipe that ``demo`` takes: where training images lie, for int8."""
     from ghostnet_small.use.export import SETTINGS
 
     return SETTINGS
@@ -38,13 +38,13 @@ def demo_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--weights", choices=("last", "best"), help="of a run (last)")
     parser.add_argument(
-        "--pictures", metavar="DIR", type=Path, help="offer pictures of this folder on the page"
+        "--pictures", metavar="DIR", type=Path, help="offer images of this folder on the page"
     )
     parser.add_argument(
         "--port", metavar="N", type=_port, default=PORT, help=f"0: any that is free ({PORT})"
     )
     parser.add_argument(
-        "--host", metavar="ADDRESS", default="127.0.0.1", help="(127.0.0.1: this machine alone)"
+        "--host", metavar="ADDRESS", default="127.0.0.1", help="(127.0.0.1: this machine only)"
     )
     parser.add_argument(
         "--open",
@@ -72,7 +72,7 @@ def _serve(args: argparse.Namespace) -> None:
 
     if not (args.overrides or is_hub_name(args.path)):
         # Before the hub's client is imported. The page asks for nothing from outside, and neither
-        # does its server: pictures to calibrate on come from the hub's cache or not at all. Whoever
+        # does its server: images to calibrate on come from the hub's cache or not at all. Whoever
         # names a model of the hub asks for it.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from ghostnet_small.demo.opened import open_bundle
@@ -111,7 +111,7 @@ def _serve(args: argparse.Namespace) -> None:
 
 
 def show_demo(value: Any) -> None:
-    """Nothing is left to say."""
+    """Print nothing."""
 
 
 def _port(word: str) -> int:

@@ -1,4 +1,4 @@
-"""What ``benchmark deploy`` prints on a terminal."""
+"""Terminal output of ``benchmark deploy``."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SECONDS_BETWEEN = 0.5
 class DeployProgress:
     """A ``Watcher`` that shows what is measured as it comes; used as a context.
 
-    On a terminal that is a table which the result takes the place of. Elsewhere a line for each
-    first look and each finished row goes to ``out``, or, where ``out`` is to have one JSON value
-    alone, to standard error, as all remarks do.
+    On a terminal that is a table, which the result replaces. Elsewhere a line for each
+    first look and each finished row goes to ``out``, or, where ``out`` may have only one JSON
+    value, to standard error, as all remarks do.
     """
 
     def __init__(self, out: TextIO, json: bool) -> None:
@@ -60,7 +60,7 @@ class DeployProgress:
             self.live.stop()
 
     def say(self, text: str) -> None:
-        """Say a remark."""
+        """Print a remark."""
         remark(text)
 
     def doing(self, text: str, *, passing: bool = False) -> None:
@@ -141,8 +141,9 @@ class DeployProgress:
 
 
 def show_deploy(value: dict[str, Any]) -> None:
-    """A table for each batch, the fastest first, and who is the fastest; of a comparison that was
-    stopped, what there is."""
+    """Print a table for each batch, the fastest first, and the fastest of all; of a stopped
+    comparison, what there is.
+    """
     timed = [
         batch
         for batch in value["batches"]
@@ -172,7 +173,7 @@ def show_deploy(value: dict[str, Any]) -> None:
 
 
 def _turns(value: Mapping[str, Any]) -> str:
-    """Those that are over, of a comparison that was stopped."""
+    """Return the number of turns; of a stopped comparison, those that are over."""
     if not value["partial"]:
         return str(value["turns"])
     done = {
@@ -223,9 +224,7 @@ def _table(value: dict[str, Any], batch: str) -> Table:
 def _top1(value: dict[str, Any], peers: bool) -> list[tuple[str, str]]:
     found = []
     if value["split"] is not None:
-        found.append(
-            ("top-1", f"% of {value['pictures']:,} pictures of the {value['split']} split")
-        )
+        found.append(("top-1", f"% of {value['pictures']:,} images of the {value['split']} split"))
     if peers:
         found.append(("*", "as it was published; a peer is timed with random weights"))
     return found

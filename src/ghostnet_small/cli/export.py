@@ -38,7 +38,7 @@ def export_options(parser: argparse.ArgumentParser) -> None:
         help=f"of {', '.join(FORMATS)}; all: those that are installed (all)",
     )
     parser.add_argument(
-        "--int8", action="store_true", help="also in 8 bits, calibrated on training pictures"
+        "--int8", action="store_true", help="also in 8 bits, calibrated on training images"
     )
     parser.add_argument(
         "--calibration", metavar="N", type=positive, help=f"on so many ({CALIBRATION})"
@@ -66,7 +66,7 @@ def export_options(parser: argparse.ArgumentParser) -> None:
 
 
 def export(args: argparse.Namespace) -> dict[str, Any]:
-    """Export trained weights; raises ``Failed`` where a file is not what it must be."""
+    """Export trained weights; raises ``Failed`` where a file fails its check."""
     from ghostnet_small.use.export import ExportFailed, export_weights
 
     for option, value in (("calibration", args.calibration), ("fine-tune", args.fine_tune)):
@@ -93,7 +93,7 @@ def export(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_export(value: dict[str, Any]) -> None:
-    """A line for each file: its size, and how it compares with the network."""
+    """Print a line for each file: its size, and how it compares with the network."""
     files = value["files"]
     if not files:
         return
@@ -113,10 +113,10 @@ def show_export(value: dict[str, Any]) -> None:
             row.append(f"{one['top1']['before']:.2f} -> {one['top1']['after']:.2f} %")
         table.add_row(*row)
     print_table(table)
-    pairs = [("compared", f"in float64, on {value['pictures']} pictures of {value['compared_on']}")]
+    pairs = [("compared", f"in float64, on {value['pictures']} images of {value['compared_on']}")]
     if judged:
         top1 = judged[0]["top1"]
-        pairs.append(("top-1", f"on {top1['pictures']:,} pictures of the {top1['split']} split"))
+        pairs.append(("top-1", f"on {top1['pictures']:,} images of the {top1['split']} split"))
     for one in files:
         if one["kept_in_float"]:
             name, kept = Path(one["files"][0]).name, ", ".join(one["kept_in_float"])

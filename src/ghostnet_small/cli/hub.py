@@ -1,4 +1,4 @@
-"""``push`` and ``pull``: their options, and what became of them."""
+"""``push`` and ``pull``: their options and results."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def push(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_push(value: dict[str, Any]) -> None:
-    """Where the weights are now, and how they are loaded."""
+    """Print where the weights are now, and how to load them."""
     name = value["repository"] + ("" if value["branch"] == "main" else f"@{value['branch']}")
     sizes = ", ".join(f"{file} ({size:,} bytes)" for file, size in value["size_bytes"].items())
     print_pairs(
@@ -73,14 +73,14 @@ def pull(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_pull(value: dict[str, Any]) -> None:
-    """What was fetched."""
+    """Print what was fetched."""
     height, width = value["size"]
     print_pairs(
         [
             (
                 "model",
                 f"{value['architecture']}, width {value['width']:g}, {value['classes']} classes, "
-                f"{width}x{height} pictures",
+                f"{width}x{height} images",
             ),
             ("from", f"{value['repository']} at {value['commit']}"),
             ("in", f"{value['out']}  ({', '.join(value['files'])})"),

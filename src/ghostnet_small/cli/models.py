@@ -33,7 +33,7 @@ def models(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def show_models(value: list[dict[str, Any]]) -> None:
-    """A line for each of the weights; of one that was named, its card."""
+    """Print a line for each of the weights, or the card of one that was named."""
     from ghostnet_small.report.table_cells import both_forms_text, spread
 
     if len(value) == 1:
@@ -56,4 +56,4 @@ def show_models(value: list[dict[str, Any]]) -> None:
             one["recipe"],
         )
     print_table(table)
-    print(f"use: {PROGRAM} predict {value[0]['name']} PICTURE; card: {PROGRAM} models NAME")
+    print(f"use: {PROGRAM} predict {value[0]['name']} IMAGE; card: {PROGRAM} models NAME")

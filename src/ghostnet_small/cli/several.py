@@ -49,7 +49,9 @@ def _widths(words: str) -> list[float]:
 
 
 def is_several(args: argparse.Namespace) -> bool:
-    """Whether several runs are asked for; raises ``InputError`` at half of it."""
+    """Return whether several runs are asked for; raises ``InputError`` at options that do not
+    fit.
+    """
     if args.seeds is not None or args.widths is not None:
         return True
     if args.together is not None:
@@ -125,7 +127,7 @@ def stoppable(again: str) -> Iterator[Callable[[], int | None]]:
 
 
 def _words(args: argparse.Namespace) -> list[str]:
-    """The command, as it can be given once more."""
+    """Return the command, to be given again."""
     words = [PROGRAM, "train", *([args.recipe] if args.recipe is not None else [])]
     words += ["--out", str(args.out)]
     for option in ("seeds", "widths"):
@@ -138,7 +140,7 @@ def _words(args: argparse.Namespace) -> list[str]:
 
 
 def show_several(value: dict[str, Any]) -> None:
-    """A line for each run, then the means of each width."""
+    """Print a line for each run, then the means of each width."""
     table = new_table()
     for name in ("run", "status"):
         table.add_column(name)

@@ -1,4 +1,4 @@
-"""What the benchmarks print on a terminal."""
+"""Terminal output of the benchmarks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def show_train_speed(value: dict[str, Any]) -> None:
     channels, height, width = value["picture"]
     table = new_table(
         title=f"{value['model']}, width {value['width']:g}, {value['classes']} classes, "
-        f"batches of {value['batch_size']} pictures of {channels} x {height} x {width}, "
+        f"batches of {value['batch_size']} images of {channels} x {height} x {width}, "
         f"{value['precision']}",
         padding=(0, 1, 0, 0),  # The whole table in 80 columns.
     )
@@ -47,7 +47,7 @@ def show_distill_speed(value: dict[str, Any]) -> None:
     channels, height, width = value["picture"]
     table = new_table(
         title=f"{value['model']}, width {value['width']:g}, batches of {value['batch_size']} "
-        f"made-up pictures of {channels} x {height} x {width}, {value['precision']}",
+        f"made-up images of {channels} x {height} x {width}, {value['precision']}",
         padding=(0, 1, 0, 0),  # The whole table in 80 columns.
     )
     table.add_column("variant", no_wrap=True)

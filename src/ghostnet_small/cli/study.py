@@ -89,7 +89,7 @@ def _engine(args: argparse.Namespace) -> AbstractContextManager[Engine]:
 
 
 def _words(args: argparse.Namespace) -> list[str]:
-    """The command, as it can be given once more."""
+    """Return the command, to be given again."""
     words = [PROGRAM, "study", args.study, "--out", str(args.out)]
     if args.engine == "ray":
         words += ["--engine", "ray", *(["--address", args.address] if args.address else [])]
@@ -99,7 +99,9 @@ def _words(args: argparse.Namespace) -> list[str]:
 
 
 def show_study(value: dict[str, Any]) -> None:
-    """The means of each strategy and width, and the runs that are not finished; or the plan."""
+    """Print the means of each strategy and width, and the runs that are not finished; or the
+    plan.
+    """
     if value.get("dry_run"):
         _show_plan(value)
         return
@@ -149,7 +151,7 @@ def report(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_report(value: dict[str, Any]) -> None:
-    """The main table, and where the report is."""
+    """Print the main table, and where the report is."""
     table = new_table()
     for name in ("strategy", "width", "n", "top-1", "against the baseline", "95 % interval"):
         table.add_column(name, justify="left" if name == "strategy" else "right")

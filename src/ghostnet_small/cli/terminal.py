@@ -1,4 +1,4 @@
-"""What commands print for a reader; ``value`` is what ``--json`` prints."""
+"""Terminal output of the commands; ``value`` is what ``--json`` prints."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 # Of more classes than this only the worst are shown.
 MOST_CLASSES, WORST_CLASSES = 30, 10
-# Where the largest class has more than so many times the pictures of the smallest, say what helps.
+# Where the largest class has more than so many times the images of the smallest, say what helps.
 UNEQUAL = 3
 
 WIDEST = 1 << 16  # characters of a line that is no terminal's
-MOST_MESSAGES = 10  # of pictures that were left out
+MOST_MESSAGES = 10  # of images that were left out
 # What was found of a data set, beside its images.
 ORIGIN = ("form", "image_column", "label_column", "repository", "commit")
 
 
 def show_training(value: dict[str, Any]) -> None:
-    """The end of a training: its figures, and where they lie."""
+    """Print the end of a training: its figures, and where they lie."""
     last, run = value["last"], value["run"]
     lines = []
     for split in ("test", "validation"):
@@ -62,7 +62,7 @@ def show_training(value: dict[str, Any]) -> None:
 
 
 def _taught(distill: dict[str, Any]) -> list[tuple[str, str]]:
-    """Who taught, how well they answer themselves, and what they said."""
+    """Return the lines on the teachers, their accuracy and their targets."""
     names = ", ".join(printable(teacher["name"]) for teacher in distill["teachers"])
     split = next((s for s in ("test", "validation") if f"teacher_{s}_top1" in distill), None)
     if split is not None:
@@ -72,7 +72,7 @@ def _taught(distill: dict[str, Any]) -> list[tuple[str, str]]:
         )
     targets = distill["targets"]
     return [
-        ("taught by", names),
+        ("teachers", names),
         (
             "targets",
             f"entropy {targets['entropy']:.2f} nats at T = {targets['temperature']:g}, "
@@ -83,7 +83,7 @@ def _taught(distill: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def show_evaluation(value: dict[str, Any]) -> None:
-    """Top-1 and loss on a split, and the figures of its classes or of the worst of them."""
+    """Print top-1 and loss on a split, and the figures of its classes or of the worst of them."""
     if "weights" in value:
         judged = f"{'folded ' if value['folded'] else ''}{value['weights']} weights"
     else:
@@ -102,7 +102,7 @@ def show_evaluation(value: dict[str, Any]) -> None:
         classes = sorted(asked, key=lambda one: one["f1"])[:WORST_CLASSES]
     table = new_table()
     table.add_column("class")
-    for name in ("precision", "recall", "F1", "pictures"):
+    for name in ("precision", "recall", "F1", "images"):
         table.add_column(name, justify="right")
     for one in classes:
         shares = (f"{one[name]:.2f} %" for name in ("precision", "recall", "f1"))
@@ -116,7 +116,7 @@ def show_evaluation(value: dict[str, Any]) -> None:
 
 
 def show_predictions(value: list[dict[str, Any]]) -> None:
-    """A line for each picture that could be read: its name, then the likeliest classes."""
+    """Print a line for each image that could be read: its name, then the likeliest classes."""
     value = [answer for answer in value if "error" not in answer]
     width = max(len(answer["path"]) for answer in value)
     label = max(len(answer["label"]) for answer in value)
@@ -132,11 +132,11 @@ def show_predictions(value: list[dict[str, Any]]) -> None:
 
 
 def show_model(value: dict[str, Any]) -> None:
-    """Parameters and MACs of both forms, by stage where they were asked for."""
+    """Print parameters and MACs of both forms, by stage where they were asked for."""
     channels, height, width = value["picture"]
     table = new_table(
         title=f"{value['architecture']}, width {value['width']:g}, {value['classes']} classes, "
-        f"{channels} x {height} x {width} pictures"
+        f"{channels} x {height} x {width} images"
         + (f", upsampled to {value['upsample']}" if "upsample" in value else ""),
     )
     table.add_column("stage" if "stages" in value else "")
@@ -157,7 +157,7 @@ def show_model(value: dict[str, Any]) -> None:
 
 
 def show_folding(value: dict[str, Any]) -> None:
-    """Where the folded weights lie, and how they compare."""
+    """Print where the folded weights lie, and how they compare."""
     params = value["params"]
     print_pairs(
         [
@@ -165,7 +165,7 @@ def show_folding(value: dict[str, Any]) -> None:
             (
                 "checked",
                 f"relative error {value['relative_error']:.1e} (at most {value['bound']:.0e}) on "
-                f"{value['pictures']} pictures of {value['compared_on']}",
+                f"{value['pictures']} images of {value['compared_on']}",
             ),
             ("weights", value["out"]),
         ]
@@ -173,7 +173,7 @@ def show_folding(value: dict[str, Any]) -> None:
 
 
 def show_data(value: dict[str, Any]) -> None:
-    """Pictures of each class by split, size and normalisation."""
+    """Print the images of each class by split, size and normalisation."""
     splits = list(value["images"])
     table = new_table()
     table.add_column("class")
@@ -203,7 +203,7 @@ def show_data(value: dict[str, Any]) -> None:
         root = Path(value["cache"]["folders"][0]).parent
         pairs.append(("cache", f"{value['cache']['bytes'] / 2**20:,.1f} MiB in {root}"))
     if "saved" in value:
-        pairs.append(("saved", f"{len(value['saved'])} pictures, such as {value['saved'][0]}"))
+        pairs.append(("saved", f"{len(value['saved'])} images, such as {value['saved'][0]}"))
     if "views" in value:
         pairs.append(("views", value["views"]))
     print_pairs(pairs)
@@ -219,16 +219,16 @@ def _answers(value: dict[str, Any], prefix: str = "") -> str:
 
 def _inequality(ratio: float) -> str:
     if ratio == 1:
-        return "equally many training pictures in all"
+        return "equally many training images in all"
     hint = "; train.class_weights or train.sampler balanced evens that out"
     return (
-        f"the largest has {ratio:.1f} times the training pictures of the smallest"
+        f"the largest has {ratio:.1f} times the training images of the smallest"
         f"{hint if ratio > UNEQUAL else ''}"
     )
 
 
 def _balanced(value: dict[str, Any], prefix: str) -> str:
-    """Balanced accuracy where it tells something that top-1 does not."""
+    """Return balanced accuracy where it adds to top-1."""
     balanced = value.get(f"{prefix}balanced_accuracy")
     if balanced is None or abs(balanced - value[f"{prefix}top1"]) < 0.005:
         return ""
@@ -259,7 +259,7 @@ def new_table(
 
 
 def print_table(table: Table) -> None:
-    """Print a table whose texts are whole.
+    """Print a table without cutting its texts.
 
     On a terminal, one that is too long for its column goes on below; in a pipe or a file a line
     is as long as it has to be.

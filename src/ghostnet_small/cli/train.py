@@ -32,7 +32,7 @@ def train_options(parser: argparse.ArgumentParser) -> None:
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
-    """Train a recipe, or go on with a run; its summary, or that of several, or the schema."""
+    """Train a recipe, or go on with a run; returns its summary, that of several, or the schema."""
     from ghostnet_small.launcher import follow_starter, train_command
     from ghostnet_small.recipe.recipe_help import recipe_schema
     from ghostnet_small.run.train_recipe import train_in
@@ -103,7 +103,7 @@ def distill(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_training(value: dict[str, Any]) -> None:
-    """The end of one training, or of several; or the JSON schema of a recipe."""
+    """Print the end of one training or of several, or the JSON schema of a recipe."""
     if "$schema" in value:
         print(json.dumps(value, indent=2))
         return

@@ -44,9 +44,9 @@ def model_card(
     """Markdown with the front matter of a model hub.
 
     ``config`` as ``Network.config``; ``facts`` are those that ``ship`` kept of the run
-    (``record``, ``runs``, ``evaluation``), None where there are none: the card then has no
-    figures, for none is written that no run gave. ``hub`` is the repository that the weights are
-    loaded from, None: they come with the program, by ``name``.
+    (``record``, ``runs``, ``evaluation``), None where there are none: the card then has no figures.
+    ``hub`` is the repository that the weights are loaded from, None: they come with the package, by
+    ``name``.
     """
     parts = [
         _front_matter(name, config, info, facts, license),
@@ -62,8 +62,9 @@ def model_card(
 def facts_of(
     record: Record, records: Sequence[Record], evaluation: dict[str, Any]
 ) -> dict[str, Any]:
-    """What a card is made of, without places of this machine: the ``record`` of a run that is among
-    ``records``, the runs of its recipe there, and what was found for its weights."""
+    """Return the facts of a card, without places of this machine: the ``record`` of a run among
+    ``records``, the runs of its recipe there, and the evaluation of its weights.
+    """
     return {
         "record": portable_record(record),
         "runs": runs_of(record, records),
@@ -73,8 +74,9 @@ def facts_of(
 
 
 def runs_of(record: Record, records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Seed and test figures of the runs that differ from ``record`` in their seed alone, in the
-    order of seeds."""
+    """Seed and test figures of the runs that differ from ``record`` only in their seed, in the
+    order of seeds.
+    """
     same = [one for one in records if terms_but_seed(one) == terms_but_seed(record)]
     return [
         {"seed": one["seed"], **{key: one["last"][key] for key in ("test_top1", "test_correct")}}
@@ -88,7 +90,7 @@ def _front_matter(
     ours = config["architecture"] in ARCHITECTURES or config.get("upsample") is not None
     matter: dict[str, Any] = {
         **({} if license is None else {"license": license}),
-        # What loads the weights: timm does not know a stem that is fitted to tiny pictures.
+        # What loads the weights: timm does not know a stem that is fitted to tiny images.
         **({"library_name": "timm"} if ours else {}),
         "pipeline_tag": "image-classification",
         "tags": TAGS if ours else [tag for tag in TAGS if tag != "timm"],
@@ -112,7 +114,7 @@ def _title(name: str, config: Facts, info: ModelInfo, facts: Facts | None) -> st
     network = f"{config['architecture']}, a network of timm"
     if config["architecture"] in ARCHITECTURES:
         network = f"{config['architecture']}, width {float(config['width'])} ({PAPER})"
-    about = f"{network}, for {width}x{height} {colour} pictures of {len(info.classes)} classes."
+    about = f"{network}, for {width}x{height} {colour} images of {len(info.classes)} classes."
     rows = [
         ["classes", _classes(info.classes)],
         ["input", f"{len(info.mean)} x {height} x {width}, pixels scaled to 0 .. 1, normalised"],
@@ -121,7 +123,7 @@ def _title(name: str, config: Facts, info: ModelInfo, facts: Facts | None) -> st
     ]
     if facts is not None:
         costs = facts["record"]["model"]
-        for quantity, title in (("params", "parameters"), ("macs", "MACs for a picture")):
+        for quantity, title in (("params", "parameters"), ("macs", "MACs for an image")):
             rows.append([f"{title}, training / deployed", both_forms_text(costs[quantity])])
     return f"# {name}\n\n{about}\n\n{markdown_table(['', ''], rows)}"
 
@@ -159,7 +161,7 @@ def _per_class(facts: Facts) -> str:
         ]
         for one in found
     ]
-    return f"## By class\n\n{markdown_table(['class', 'precision', 'recall', 'pictures'], rows)}"
+    return f"## By class\n\n{markdown_table(['class', 'precision', 'recall', 'images'], rows)}"
 
 
 def _training(info: ModelInfo, facts: Facts) -> str:
@@ -169,7 +171,7 @@ def _training(info: ModelInfo, facts: Facts) -> str:
         ["recipe", markdown_text(recipe_name(record))],
         ["data", markdown_text(f"{_source(info)}, read from {facts['read_from']}")],
         *(
-            [f"{split} pictures", f"{data[f'{split}_images']:,}"]
+            [f"{split} images", f"{data[f'{split}_images']:,}"]
             for split in ("train", "validation", "test")
         ),
         ["fingerprint of the data", markdown_code(data["fingerprint"][:16])],
@@ -204,24 +206,24 @@ def _in_timm(hub: str, config: Facts) -> str:
         )
     if config.get("upsample") is not None:
         return (
-            f"In timm, for pictures that are brought to {config['upsample']} pixels a side:\n\n"
+            f"In timm, for images that are resized to {config['upsample']} pixels a side:\n\n"
             f'```python\nimport timm\n\nmodel = timm.create_model("hf-hub:{hub}", '
             "pretrained=True)\n```"
         )
     return (
         "timm alone does not load these weights: they are of its network with a stem that is "
-        "fitted to tiny pictures."
+        "fitted to tiny images."
     )
 
 
 def _limits(info: ModelInfo, facts: Facts | None) -> str:
     height, width = info.size
     lines = [
-        f"- It knows its {len(info.classes)} classes and nothing else: every picture is given one "
-        "of them. A high probability is no proof that the picture shows any.",
-        f"- It was trained on pictures of {width}x{height} pixels that each show one thing. Larger "
+        f"- It knows its {len(info.classes)} classes and nothing else: every image is given one "
+        "of them. A high probability is no proof that the image shows any.",
+        f"- It was trained on images of {width}x{height} pixels that each show one thing. Larger "
         "ones are resized, and what is small in them is lost.",
-        "- Its mistakes are not spread evenly over the classes, nor over what the pictures of a "
+        "- Its mistakes are not spread evenly over the classes, nor over what the images of a "
         "class look like.",
     ]
     if facts is not None and len(facts["runs"]) == 1:

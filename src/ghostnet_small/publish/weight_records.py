@@ -32,9 +32,9 @@ def shipped_facts(folder: Path) -> dict[str, Any] | None:
 
 
 def list_shipped() -> list[dict[str, Any]]:
-    """Return of each of the shipped weights ``name``, ``folder``, ``size_bytes``, ``params`` and
-    ``macs`` of both forms, ``top1`` (%), ``correct`` and ``total`` of these weights on the test
-    split, ``runs`` of the recipe, ``recipe`` and ``card``.
+    """Return a row for each of the shipped weights: ``name``, ``folder``, ``size_bytes``,
+    ``params`` and ``macs`` of both forms, ``top1`` (%), ``correct`` and ``total`` of these weights
+    on the test split, ``runs`` of the recipe, ``recipe`` and ``card``.
 
     Raises ``InputError`` where a file of theirs is damaged.
     """

@@ -1,1 +1,1 @@
-"""The report of a study: tables and plots, made from the rows of its runs alone."""
+"""The report of a study: tables and plots, made only from the rows of its runs."""

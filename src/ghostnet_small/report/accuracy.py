@@ -1,4 +1,4 @@
-"""The main table of a report, and the findings that are read off it."""
+"""The main table of a report, and the findings from it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ghostnet_small.report.words import (
     width_text,
 )
 
-# The difference, its interval and the verdict: in bold where it is real.
+# The difference, its interval and the verdict: in bold where it is significant.
 STRONG = (5, 6, 7)
 
 
 def main_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """The main table's figures, a row for each width and strategy."""
+    """Return the main table's figures, a row for each width and strategy."""
     rows = []
     for (width, strategy), runs in comparison.groups.items():
         mean = over(runs, top1)
@@ -121,13 +121,13 @@ def _interval_note() -> str:
         "averaged over the common seeds. The interval is the paired 95 % t-interval of that mean; "
         "with few seeds it is wide, for Student's t must cover how little they say of their own "
         f"spread (half-width: {two} standard deviations for 2 seeds, {three} for 3, {five} for 5). "
-        "A difference is called real only where its interval leaves zero out; intervals are not "
-        "corrected for how many there are."
+        "A difference is called significant only where its interval excludes zero; intervals are "
+        "not corrected for how many there are."
     )
 
 
 def findings(comparison: Comparison) -> list[str]:
-    """What the differences to the baseline say: a sentence for each strategy."""
+    """Return a sentence for each strategy on its differences to the baseline."""
     found = {key: comparison.difference(*key) for key in comparison.comparisons()}
     sentences = []
     for strategy in comparison.strategies:
@@ -138,7 +138,9 @@ def findings(comparison: Comparison) -> list[str]:
 
 
 def _finding(strategy: str, known: Mapping[float | None, Estimate], baseline: str) -> str:
-    """At which widths a strategy is better, worse or neither than the baseline."""
+    """Say at which widths a strategy is better or worse than the baseline, or not clearly
+    different.
+    """
     parts = []
     for word in ("better", "worse"):
         here = {width: one for width, one in known.items() if one.real and _better(one) == word}
@@ -146,7 +148,7 @@ def _finding(strategy: str, known: Mapping[float | None, Estimate], baseline: st
             parts.append(f"{word} than {baseline} at {_widths(here, intervals=True)}")
     open_ = {width: one for width, one in known.items() if not one.real and one.n > 1}
     if open_:
-        parts.append(f"not told apart from {baseline} at {_widths(open_)}")
+        parts.append(f"no significant difference from {baseline} at {_widths(open_)}")
     single = {width: one for width, one in known.items() if one.n == 1}
     if single:
         parts.append(f"seen with one common seed only, which shows nothing, at {_widths(single)}")
@@ -154,7 +156,7 @@ def _finding(strategy: str, known: Mapping[float | None, Estimate], baseline: st
 
 
 def _widths(known: Mapping[float | None, Estimate], intervals: bool = False) -> str:
-    """The widths, with what was found at each: in one piece, for a line may end between them."""
+    """Return the widths with the result at each, with line breaks only between them."""
     said = [
         f"{width_text(width)} ({signed(one.mean)} {interval(one)})"
         if intervals
@@ -170,7 +172,7 @@ def _better(difference: Estimate) -> str:
 
 
 def _interval(difference: Estimate | None, mean: Estimate | None) -> str:
-    """The interval, and how many pairs it rests on where that is not n."""
+    """Return the interval, and its number of pairs where that is not n."""
     if difference is None or difference.half is None:
         return NONE
     fewer = f" of {counted(difference.n, 'pair')}" if mean and difference.n != mean.n else ""
@@ -189,4 +191,4 @@ def _verdict(comparison: Comparison, width: float | None, strategy: str) -> str:
         return "n = 1"
     if difference.half is None:
         return "no spread"
-    return f"real, {_better(difference)}" if difference.real else "not told apart"
+    return f"significant, {_better(difference)}" if difference.real else "no significant difference"

@@ -43,7 +43,7 @@ class Comparison:
 
     @cached_property
     def widths(self) -> tuple[float | None, ...]:
-        """Ascending; None, where a row names no width, is last."""
+        """Return the widths, ascending; None, for rows that name no width, is last."""
         found = {run.width for run in self.students}
         return tuple(sorted(found, key=lambda width: (width is None, width or 0)))
 
@@ -60,14 +60,16 @@ class Comparison:
         return groups
 
     def difference(self, width: float | None, strategy: str) -> Estimate | None:
-        """In points of top-1 to the baseline of the same width, paired by seed."""
+        """Return the difference in points of top-1 to the baseline of the same width, paired by
+        seed.
+        """
         return paired_difference(
             by_seed(self.groups.get((width, strategy), ())),
             by_seed(self.groups.get((width, self.baseline), ())),
         )
 
     def comparisons(self) -> list[tuple[float | None, str]]:
-        """Width and strategy of everything that is compared with a baseline."""
+        """Return width and strategy of all groups that are compared with a baseline."""
         return [
             (width, strategy)
             for width, strategy in self.groups
@@ -107,7 +109,7 @@ def by_seed(runs: Runs) -> dict[int, float]:
 
 
 def over(runs: Sequence[Run], of: Callable[[Run], float | None]) -> Estimate | None:
-    """The estimate of a figure over those of the runs that have it."""
+    """Return the estimate of a figure over the runs that have it."""
     return estimate([value for run in runs if (value := of(run)) is not None])
 
 

@@ -37,7 +37,7 @@ class Estimate:
 
     @property
     def real(self) -> bool:
-        """Whether there is an interval and it leaves zero out."""
+        """Return whether there is an interval that excludes zero."""
         return self.half is not None and abs(self.mean) > self.half
 
 
@@ -87,7 +87,7 @@ def half_width(deviation: float, n: int) -> float:
 
 
 def t_quantile(freedom: float) -> float:
-    """How many standard errors the 95 % interval reaches each way."""
+    """Return the standard errors that the 95 % interval reaches each way."""
     from scipy.stats import t
 
     return float(t.ppf((1 + CONFIDENCE) / 2, freedom))

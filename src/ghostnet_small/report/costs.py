@@ -1,4 +1,4 @@
-"""Tables of what the runs cost, of every run, and of those that gave no result."""
+"""Tables of costs, of every run, and of the runs without a result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ghostnet_small.run.records import text
 
 
 def cost_table(comparison: Comparison) -> Table | None:
-    """Size of the deployed network, and what its training took."""
+    """Table of the deployed network's size and the cost of its training."""
     rows: list[list[str]] = []
     starts = set()
     for (width, strategy), runs in comparison.groups.items():
@@ -72,7 +72,7 @@ def runs_table(comparison: Comparison) -> Table | None:
         Column("width"),
         Column("seed"),
         Column(f"{comparison.split} top-1, %"),
-        Column("correct / pictures"),
+        Column("correct / images"),
         Column("epochs"),
         Column("time"),
         Column("commit", numeric=False),

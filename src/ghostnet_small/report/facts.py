@@ -51,7 +51,7 @@ def provenance(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 
 def class_counts(rows: Sequence[Mapping[str, Any]]) -> list[int]:
-    """How many classes the data of the rows have, each count once."""
+    """Return the numbers of classes that the data of the rows have, each once."""
     return list(dict.fromkeys(len(sequence(row, "data", "classes")) for row in rows))
 
 
@@ -62,7 +62,7 @@ def _data(row: Mapping[str, Any]) -> str:
     number_of_classes = len(sequence(row, "data", "classes"))
     classes = f"{number_of_classes} {'class' if number_of_classes == 1 else 'classes'}"
     fingerprint = (text(row, "data", "fingerprint") or NONE)[:FINGERPRINT_DIGITS]
-    return f"{pictures or 'no known'} pictures, {classes} (fingerprint {fingerprint})"
+    return f"{pictures or 'no known'} images, {classes} (fingerprint {fingerprint})"
 
 
 def _judged(comparison: Comparison) -> str:

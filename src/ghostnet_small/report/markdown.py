@@ -1,4 +1,4 @@
-"""A page as Markdown, its plots as pictures beside it, light and dark."""
+"""A page as Markdown, its plots as image files beside it, light and dark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report as data: what HTML and Markdown both render, so that they cannot disagree."""
+"""A report as data, which HTML and Markdown both render, so that they cannot disagree."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot by the name of its file; ``words`` say what it shows to whoever cannot see it."""
+    """A plot by the name of its file; ``words`` describe it for readers who cannot see it."""
 
     name: str
     caption: str
@@ -39,7 +39,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, what is said below it, and its tables and plots in order."""
+    """A heading, the text below it, and its tables and plots in order."""
 
     anchor: str
     title: str

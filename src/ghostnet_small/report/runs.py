@@ -1,4 +1,4 @@
-"""A result row as the report reads it: what is missing or no number is None, never an error."""
+"""A result row as the report reads it; a missing value or one that is no number is None."""
 
 from __future__ import annotations
 

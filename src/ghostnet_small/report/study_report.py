@@ -1,4 +1,4 @@
-"""The report of a study's folder: from its rows alone, so that it can be made wherever they are."""
+"""The report of a study's folder, made only from its rows, so that it needs nothing else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def report_study(folder: Path) -> dict[str, Any]:
 
 
 def study_record(folder: Path) -> StudyRecord:
-    """What the study in ``folder`` has found.
+    """Return the record of the study in ``folder``.
 
     Raises ``InputError`` where there is no study, none of its runs is finished, or a row is
     damaged.
@@ -54,6 +54,6 @@ def study_record(folder: Path) -> StudyRecord:
 
 
 def _reason(row: dict[str, Any]) -> str:
-    """Why a run failed, and the last that it said."""
+    """Return why a run failed, with the last of its output."""
     lines, reason = sequence(row, "last_lines"), text(row, "reason") or NONE
     return f"{reason}: {lines[-1]}" if lines else reason

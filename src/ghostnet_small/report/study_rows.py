@@ -1,4 +1,4 @@
-"""What a report is made from."""
+"""The input of a report."""
 
 from __future__ import annotations
 

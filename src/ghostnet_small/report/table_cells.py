@@ -1,4 +1,4 @@
-"""How the tables of documents write rows and values."""
+"""Rows and values as the tables of documents write them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def markdown_table(titles: list[str], rows: list[list[str]]) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """``text`` of a stranger's as a part of a line of Markdown that shows it and obeys nothing."""
+    """Return untrusted ``text`` escaped for a line of Markdown, which shows it as it is."""
     return _SPECIAL.sub(r"\\\1", escape(" ".join(text.splitlines()), quote=False))
 
 
@@ -32,18 +32,20 @@ def markdown_code(text: str) -> str:
 
 
 def markdown_block(text: str, language: str) -> str:
-    """Lines of ``text`` as a block of code, which nothing in it ends."""
+    """Return ``text`` as a block of code, which nothing in it can end."""
     fence = "`" * max(3, _longest(text) + 1)
     return f"{fence}{language}\n{text}{fence}"
 
 
 def _longest(text: str) -> int:
-    """Backticks in a row."""
+    """Return the length of the longest row of backticks."""
     return max(map(len, re.findall("`+", text)), default=0)
 
 
 def cell(value: Any) -> str:
-    """A value as a table shows it: three digits of a small number, no part of a large one."""
+    """Return a value as a table shows it: three digits of a small number, a large one as an
+    integer.
+    """
     if value is None:
         return "-"
     if isinstance(value, int):
@@ -66,7 +68,7 @@ def spread(runs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def both_forms_text(sizes: Mapping[str, int]) -> str:
-    """Of the training form and of the deployed one."""
+    """Return the sizes of the training form and of the deployed one."""
     return f"{sizes['training']:,} / {sizes['deployed']:,}"
 
 
@@ -92,5 +94,5 @@ def recipe_cell(record: Mapping[str, Any]) -> str:
 
 
 def recipe_name(record: Mapping[str, Any]) -> str:
-    """What tables call a record's recipe: its name, or the beginning of its hash."""
+    """Return a record's recipe for tables: its name, or the beginning of its hash."""
     return str(record["recipe"].get("name") or record["recipe_hash"][:8])

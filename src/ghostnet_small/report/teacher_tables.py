@@ -1,4 +1,4 @@
-"""Tables of what taught the students: teachers, losses and targets."""
+"""Tables on distillation: teachers, losses and targets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def teachers_table(comparison: Comparison) -> Table | None:
             plain(run.top1),
             count(run.params),
             str(run.epochs),
-            each(run.teachers) if run.teachers else "the labels alone",
+            each(run.teachers) if run.teachers else "none (labels only)",
         ]
         for run in comparison.teachers
     ]
@@ -62,13 +62,13 @@ def teachers_table(comparison: Comparison) -> Table | None:
         Column(f"{comparison.split} top-1, %"),
         Column("parameters, deployed"),
         Column("epochs"),
-        Column("taught by", numeric=False),
+        Column("distilled from", numeric=False),
     ]
     return table("Teachers and assistants", columns, rows) if rows else None
 
 
 def losses_table(comparison: Comparison) -> Table | None:
-    """What each strategy of distillation minimises, and whose answers it takes."""
+    """Table of the loss and the teachers of each strategy of distillation."""
     rows = []
     for strategy, distills in _by_strategy(comparison).items():
 
@@ -106,11 +106,11 @@ def losses_table(comparison: Comparison) -> Table | None:
         Column("targets", numeric=False),
         Column("views"),
     ]
-    return table("How each strategy teaches", columns, rows) if rows else None
+    return table("How each strategy distils", columns, rows) if rows else None
 
 
 def targets_table(comparison: Comparison, classes: Sequence[int]) -> Table | None:
-    """How soft the teachers' answers are; ``classes`` counts those of each data set."""
+    """Table of how soft the teachers' answers are; ``classes`` counts those of each data set."""
     rows = []
     for strategy, distills in _by_strategy(comparison).items():
 
@@ -148,7 +148,7 @@ def targets_table(comparison: Comparison, classes: Sequence[int]) -> Table | Non
     note = (
         "Means over the n runs. Entropy is that of the combined teacher's probabilities on the "
         "training views: 0 says no more than a label, ln K says nothing. “Largest above 0.98” is "
-        "the share of pictures whose likeliest class has a probability above 0.98: those targets "
+        "the share of images whose likeliest class has a probability above 0.98: those targets "
         "are nearly labels."
     )
     return (
@@ -179,7 +179,7 @@ def agreement_table(comparison: Comparison) -> Table | None:
     note = (
         "Mean ± sample deviation over n seeds. Calibration error (ECE): how far the confidence "
         "lies from the share of right answers, 0 to 1; lower is better. Agreement: "
-        "pictures of test that student and combined teacher answer alike, right or wrong."
+        "images of test for which student and combined teacher give the same class, right or wrong."
     )
     title = f"On {comparison.split}, by strategy and width"
     return table(title, columns, rows, note, frozenset(starts)) if rows else None

@@ -1,4 +1,4 @@
-"""How a report writes its figures."""
+"""Numbers and units as a report writes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def plain(value: float | None, digits: int = 2) -> str:
-    """A number with so many digits behind the point."""
+    """Return a number with ``digits`` digits after the point."""
     return NONE if value is None else f"{value:.{digits}f}".replace("-", MINUS)
 
 

@@ -19,8 +19,8 @@ def network_of(
     It starts from the weights of ``beginning``, or from pretrained ones where the recipe says so
     and ``fetch`` does: weights that a saved state will replace need not be fetched.
 
-    Raises ``InputError`` where the recipe asks for a network that cannot be, whose weights cannot
-    be fetched, or that the pictures are too small for.
+    Raises ``InputError`` where the recipe's network is not possible, its weights cannot be fetched,
+    or the images are too small for it.
     """
     asked = recipe.model
     model = create_model(

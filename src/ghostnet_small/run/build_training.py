@@ -1,4 +1,4 @@
-"""A recipe's training, put together: its network, its objective, and its teachers."""
+"""Build a recipe's training: its network, its objective and its teachers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ghostnet_small.train.processes import ALONE, Processes
 
 @dataclass(frozen=True)
 class Prepared:
-    """A training that nothing refuses, its data, and its teachers where it has any.
+    """A checked training, its data, and its teachers if it has any.
 
     ``beginning`` is what a record says of the trained weights that it started from, if any.
     """
@@ -33,13 +33,13 @@ class Prepared:
 
     @property
     def teachers(self) -> list[str]:
-        """SHA-256 of each teacher's weights."""
+        """Return the SHA-256 of each teacher's weights."""
         return [] if self.teaching is None else self.teaching.digests
 
     def fill_targets(self) -> None:
-        """Make the teachers' targets that are not kept yet.
+        """Make the teachers' targets that are not stored yet.
 
-        Raises ``Interrupted`` where the stop signal gives a number; what is there by then stays.
+        Raises ``Interrupted`` where the stop signal gives a number; targets made by then stay.
         """
         teaching, training = self.teaching, self.training
         if teaching is None:
@@ -66,7 +66,7 @@ def put_together(
     stop_signal: Callable[[], int | None],
     processes: Processes = ALONE,
 ) -> Prepared:
-    """The training of ``model`` on ``data`` as ``recipe`` says.
+    """Return the training of ``model`` on ``data`` as ``recipe`` says.
 
     Raises ``InputError`` where the recipe, its teachers or the data do not allow it.
     """

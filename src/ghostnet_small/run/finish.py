@@ -1,4 +1,4 @@
-"""The end of a run: its test, its pictures, its summary."""
+"""The end of a run: its test, its plots, its summary."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def finish(
     folder: RunFolder,
     origin: dict[str, Any],
 ) -> dict[str, Any]:
-    """Read the test split once, draw the pictures, write the summary; returns that."""
+    """Read the test split once, draw the plots, and write and return the summary."""
     training, data = prepared.training, prepared.data
     rows = training.counters.rows
     name = "test" if data.test is not None else "validation"
@@ -95,8 +95,9 @@ def finish(
 
 
 def _flip_averaged(prepared: Prepared, found: Evaluation, split: Split) -> float:
-    """Top-1 in % of ``found`` averaged with the answers to mirror images: a figure beside the
-    plain one, of networks that saw mirror images in training."""
+    """Top-1 in % of ``found`` averaged with the answers to mirror images, for networks that saw
+    mirror images in training.
+    """
     mirrored = prepared.training.evaluate(split, mirrored=True)
     return with_mirror(found.logits, mirrored.logits, split.labels.cpu()).top1
 
@@ -109,7 +110,7 @@ def _about_teaching(prepared: Prepared, found: Evaluation | None, split: str) ->
 
 
 def _best_on_test(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The paper's figure: the best of all epochs' test accuracies, chosen on the test split."""
+    """Return the paper's figure: the best test accuracy of all epochs, chosen on the test split."""
     if "test_top1" not in rows[-1]:
         return {}
     best = max(rows, key=lambda row: row["test_top1"])

@@ -1,4 +1,4 @@
-"""Fine-tuning: the trained weights that a training starts from, and how they are made to fit."""
+"""Fine-tuning: load the weights that a training starts from, and fit them to the data."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class Beginning:
         }
 
     def fill(self, model: Network, classes: tuple[str, ...]) -> None:
-        """Give ``model`` the weights, and say in ``about`` what was changed for it.
+        """Load the weights into ``model``, and record in ``about`` what was changed.
 
-        The classifier stays as it is in ``model`` where the ``classes`` are not those of the
-        weights; where they are in another order, its rows are put into that. Where the pictures
-        have another number of channels, each of the first convolution's is ``sum / channels`` of
-        those it had: grey pictures are answered to as the same in colour were, and colour by the
-        mean.
+        The classifier of ``model`` stays as it is where the ``classes`` are not those of the
+        weights; where only their order differs, its rows are reordered. Where the images have
+        another number of channels, each channel of the first convolution is ``sum / channels`` of
+        those it had: a grey image gives the same answers as before in colour, and a colour image
+        those of its mean.
         """
         state = self.network.state_dict()
         order = same_classes(classes, self.info.classes)
@@ -87,7 +87,7 @@ class Beginning:
             )
         if before != after:
             _log.warning(
-                "the weights %s take pictures of %d channel(s), the data have %d; the first "
+                "the weights %s take images of %d channel(s), the data have %d; the first "
                 "convolution is made to fit",
                 *(self.about["name"], before, after),
             )

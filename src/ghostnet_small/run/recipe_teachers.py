@@ -1,4 +1,4 @@
-"""The teachers of a recipe: found, checked, asked, and what became of their answers."""
+"""The teachers of a recipe: load and check them, make their targets, and report on both."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ NEARLY_ONE = 0.98  # a target above it says little more than its label
 
 
 class Teaching:
-    """One training's teachers; ``targets`` gives a batch what they say of it.
+    """One training's teachers; ``targets`` gives a batch their answers to it.
 
     Raises ``InputError`` where a teacher is missing, has other classes or channels than the data,
-    or the targets that are kept are others than this training's.
+    or the stored targets are not this training's.
     """
 
     def __init__(
@@ -76,17 +76,17 @@ class Teaching:
 
     @property
     def digests(self) -> list[str]:
-        """SHA-256 of each teacher's weights."""
+        """Return the SHA-256 of each teacher's weights."""
         return [teacher.digest for teacher in self.teachers]
 
     @property
     def views(self) -> int:
-        """So many views the training shows: V, or one an epoch."""
+        """Return the number of views that the training shows: V, or one an epoch."""
         return self.recipe.augment.views or self.recipe.train.epochs
 
     @property
     def augment(self) -> Augmentation:
-        """How the pictures are changed before the teachers see them."""
+        """Return the augmentation of the images that the teachers see."""
         seed = self.settings.view_seed
         augment = self.recipe.augment
         return augment if seed is None else replace(augment, view_seed=seed)
@@ -94,9 +94,9 @@ class Teaching:
     def objective(
         self, labels: Objective, student: nn.Module
     ) -> tuple[Objective, nn.Module | None]:
-        """The loss of the ``labels`` with that of the teachers, and what of it is to be trained.
+        """Return the loss of the ``labels`` with that of the teachers, and the part of it to train.
 
-        Raises ``InputError`` where a feature map that is to be compared is none.
+        Raises ``InputError`` where a module to compare has no feature map.
         """
         maps = None
         if self.settings.on_maps:
@@ -107,7 +107,7 @@ class Teaching:
 
     @property
     def ask(self) -> Targets | None:
-        """What teachers can be asked ahead of a step, as which feature maps are not."""
+        """Return the targets that can be made ahead of a step; feature maps cannot."""
         return self.targets if self.settings.kd_weight and not self.settings.on_maps else None
 
     def fill(
@@ -116,7 +116,7 @@ class Teaching:
         progress: Callable[[str, int, int], None],
         between: Callable[[], None],
     ) -> None:
-        """Make the targets that are not kept yet; ``progress`` is told what and how far."""
+        """Make the targets that are not stored yet, and report to ``progress``."""
         feed = training.feed
         if self.augment != self.recipe.augment:
             settings, processes = training.settings, training.processes
@@ -162,7 +162,7 @@ class Teaching:
     def about(
         self, training: Training, found: Evaluation | None, split: Split | None
     ) -> dict[str, Any]:
-        """What a record says of the teachers, of their targets, and of how the student follows.
+        """Return a record's part on the teachers, their targets, and the student's agreement.
 
         ``found`` are the student's answers to ``split``.
         """
@@ -200,7 +200,7 @@ class Teaching:
         return report
 
     def _about_targets(self, training: Training) -> dict[str, Any]:
-        """Of the first view of every training picture."""
+        """Return statistics of the targets for the first view of every training image."""
         if self.caches:
             targets = self.combine([cache.page(0).float() for cache in self.caches])
         else:
@@ -236,8 +236,8 @@ class Teaching:
             )
         if self.settings.loss == "dkd" and self.recipe.augment.mixes:
             raise InputError(
-                "distill.loss 'dkd' tells a picture's class from the others, and augment.mixup or "
-                "cutmix gives it two; choose kd, dist or logit_standardized, or do not mix"
+                "distill.loss 'dkd' separates an image's class from the others, and augment.mixup "
+                "or cutmix gives it two; choose kd, dist or logit_standardized, or do not mix"
             )
         if (
             self.settings.targets == "cached"
@@ -245,7 +245,7 @@ class Teaching:
             and self.recipe.augment.views is None
         ):
             raise InputError(
-                "train.sampler 'balanced' shows a picture several views an epoch, without end; "
+                "train.sampler 'balanced' shows several views of an image an epoch, without end; "
                 "give augment.views, or distill.targets live"
             )
 
@@ -278,7 +278,7 @@ class Teaching:
                     "distill.targets is cached; give distill.cache DIR, or distill.targets live"
                 )
             folder = root / "targets" / key_digest(key)[:32]
-        # Of more views than epochs the last ones are never shown, unless pictures come repeatedly.
+        # Of more views than epochs the last ones are never shown, unless images are repeated.
         every = self.recipe.train.sampler == "balanced"
         shown = self.views if every else min(self.views, self.recipe.train.epochs)
         return TargetCache(folder, key, views=shown, rows=rows, classes=classes)
@@ -287,8 +287,8 @@ class Teaching:
 def load_teacher(
     path: Path, data: ImageData, device: torch.device | None = None, *, fold: bool = True
 ) -> Teacher:
-    """The last weights in ``path``, a run's folder or one of weights, to be used on ``device``, by
-    default the CPU: as they are or, with ``fold``, in the form that answers soonest there.
+    """Load the last weights in ``path``, a run's folder or one of weights, for use on ``device``,
+    by default the CPU: as they are or, with ``fold``, in the form that is fastest there.
 
     Classes in another order than those of ``data`` are put into that order.
 
@@ -310,12 +310,12 @@ def load_teacher(
         order_classes(model, order)
     if len(info.mean) != data.channels:
         raise InputError(
-            f"teacher {path} takes pictures of {len(info.mean)} channels, and the data have "
+            f"teacher {path} takes images of {len(info.mean)} channels, and the data have "
             f"{data.channels}; give data.channels {len(info.mean)}, or another teacher"
         )
     if info.size != data.size:
         raise InputError(
-            f"teacher {path} was trained on {size_text(info.size)} pictures, and the data's are "
+            f"teacher {path} was trained on {size_text(info.size)} images, and the data's are "
             f"{size_text(data.size)}; give data.size {info.size[0]}, or another teacher"
         )
     config = model.config

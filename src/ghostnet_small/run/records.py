@@ -112,19 +112,19 @@ def write_rows(results_file: Path, rows: Sequence[Record]) -> None:
 
 
 def terms_but_seed(record: Record) -> list[Any]:
-    """What runs have in common that differ in their seed alone, wherever they ran."""
+    """Return what runs share that differ only in their seed, wherever they ran."""
     decide = {key: value for key, value in terms(record["recipe"]).items() if key != "train.seed"}
     return [decide, record["data"]["fingerprint"]]
 
 
 def _identity(record: Record) -> tuple[Any, ...]:
-    """What no two runs share: the same terms and, to the bit, the same time taken."""
+    """Return what identifies a run: its terms and, to the bit, the time that it took."""
     data = record["data"]["fingerprint"]
     return record["recipe_hash"], record["seed"], record["commit"], data, record["wall_seconds"]
 
 
 def look(row: Mapping[str, Any], *keys: str) -> Any:
-    """What lies under ``keys``, None where the row does not reach so deep."""
+    """Return the value under ``keys``, None where there is none."""
     value: Any = row
     for key in keys:
         if not isinstance(value, Mapping):
@@ -134,7 +134,7 @@ def look(row: Mapping[str, Any], *keys: str) -> Any:
 
 
 def number(row: Mapping[str, Any], *keys: str) -> float | None:
-    """The finite number under ``keys``, else None."""
+    """Return the finite number under ``keys``, else None."""
     value = look(row, *keys)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -143,12 +143,12 @@ def number(row: Mapping[str, Any], *keys: str) -> float | None:
 
 
 def text(row: Mapping[str, Any], *keys: str) -> str | None:
-    """What lies under ``keys`` as printable text, None where nothing does."""
+    """Return the value under ``keys`` as printable text, None where there is none."""
     value = look(row, *keys)
     return None if value is None else printable(str(value))
 
 
 def sequence(row: Mapping[str, Any], *keys: str) -> Sequence[Any]:
-    """The list under ``keys``, empty where there is none."""
+    """Return the list under ``keys``, empty where there is none."""
     value = look(row, *keys)
     return value if isinstance(value, list | tuple) else ()

@@ -1,4 +1,4 @@
-"""The folder of a run: what lies where in it."""
+"""The folder of a run, and its files."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class RunFolder:
 
     @property
     def pictures(self) -> Path:
-        """Where the run's pictures lie."""
+        """Return the folder of the run's plots."""
         return self.path / "pictures"
 
     def check_free(self) -> None:
@@ -67,8 +67,7 @@ class RunFolder:
         check_free(self.path, "--out", cure)
 
     def create(self, recipe: Recipe, beginning: dict[str, Any] | None = None) -> None:
-        """Make the folder; it holds its recipe from the moment it exists, and what is known of the
-        trained weights that it starts from."""
+        """Make the folder with its recipe and what is known of the weights that it starts from."""
         self.check_free()
         with new_folder(self.path) as partial:
             if beginning is not None:
@@ -111,15 +110,15 @@ class RunFolder:
         return cls(path)
 
     def recipe(self) -> Recipe:
-        """The recipe as it was resolved."""
+        """Return the recipe as it was resolved."""
         recipe = read_recipe(self.path / "recipe.yaml")
         self.recipe_hash = recipe.hash()
         return recipe
 
     def keep_places(self, recipe: Recipe, overrides: Sequence[str]) -> None:
-        """Keep what the paths among ``overrides`` mean, with which the run goes on.
+        """Save what the paths among ``overrides`` mean, with which the run goes on.
 
-        They take the place of those that the run was started with.
+        They replace those that the run was started with.
         """
         known, now = read_places(self.path), places_of(recipe)
         kept = now | known | replaced(self.recipe(), recipe, overrides)
@@ -127,13 +126,13 @@ class RunFolder:
             write_atomic(self.path / PLACE, signed_json(kept))
 
     def summary(self) -> dict[str, Any] | None:
-        """What the finished run found; ``None`` before its end."""
+        """Return the finished run's summary; ``None`` before its end."""
         return self._checked(
             "summary.json", f"remove it and train --resume {self.path} makes it again"
         )
 
     def finished(self) -> dict[str, Any]:
-        """``summary``; raises ``InputError`` where the run has not come to its end."""
+        """Return ``summary``; raises ``InputError`` where the run is not finished."""
         summary = self.summary()
         if summary is None:
             raise InputError(
@@ -143,7 +142,7 @@ class RunFolder:
         return summary
 
     def beginning(self) -> dict[str, Any] | None:
-        """What is known of the trained weights that the run started from; ``None``: it had none.
+        """Return what is known of the weights that the run started from; ``None`` for none.
 
         Raises ``InputError`` where it cannot be read.
         """
@@ -152,7 +151,7 @@ class RunFolder:
         )
 
     def _checked(self, name: str, cure: str) -> dict[str, Any] | None:
-        """What a signed file holds; ``None`` where it is not there."""
+        """Return the content of a signed file; ``None`` where there is no file."""
         path = self.path / name
         try:
             return checked_json(path)
@@ -165,10 +164,11 @@ class RunFolder:
     def state(
         self, say: Callable[[str], None] = lambda remark: None
     ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Tensors and values of the last saved state; ``None`` before the first.
+        """Return tensors and values of the last saved state; ``None`` before the first.
 
-        Where it is damaged, those of the state before, which ends in the same result; ``say``
-        is told. Raises ``InputError`` where neither can be read, or they are of another recipe.
+        Where it is damaged, return those of the state before, which lead to the same result, and
+        tell ``say``. Raises ``InputError`` where neither can be read, or they are of another
+        recipe.
         """
         files = [self.path / name for name in (STATE, PREVIOUS) if (self.path / name).exists()]
         damage: list[InputError] = []
@@ -227,7 +227,7 @@ class RunFolder:
         write_atomic(self.path / "classes.json", json.dumps(per_class, indent=2) + "\n")
 
     def classes(self) -> list[dict[str, Any]]:
-        """The figures of each class; none where there are none.
+        """Return the figures of each class; none where there are none.
 
         Raises ``InputError`` where the file is damaged.
         """
@@ -242,10 +242,10 @@ class RunFolder:
             ) from None
 
     def save_summary(self, summary: dict[str, Any]) -> None:
-        """Write what marks the run as finished."""
+        """Write the summary, which marks the run as finished."""
         write_atomic(self.path / "summary.json", signed_json(summary))
 
 
 def is_run(path: Path) -> bool:
-    """Whether ``path`` is a run's folder."""
+    """Return whether ``path`` is a run's folder."""
     return (path / "recipe.yaml").is_file()

@@ -1,4 +1,4 @@
-"""Pictures of a run: its curves, its confusion matrix and its most confident mistakes."""
+"""Plots of a run: its curves, its confusion matrix and its most confident mistakes."""
 
 from __future__ import annotations
 
@@ -130,9 +130,9 @@ def draw_mistakes(
     columns = min(6, max(len(shown), 3))
     lines = max(-(-len(shown) // columns), 1)
     figure = new_figure(1.85 * columns, 2.2 * lines + 0.4 if shown else 0.6)
-    title = f"The most confident of {len(wrong)} mistakes in {len(labels)} pictures"
+    title = f"The most confident of {len(wrong)} mistakes in {len(labels)} images"
     if not shown:
-        title = f"No mistakes in {len(labels)} pictures"
+        title = f"No mistakes in {len(labels)} images"
     letters = lettering(classes)
     if shown and letters.note:
         title += _below(letters.note)
@@ -182,7 +182,7 @@ def _last(value: float, quantity: str) -> str:
 
 
 def _share_title(right: int, total: int) -> str:
-    return f"{100 * right / total:.2f} % right: {right} of {total}" if total else "no pictures"
+    return f"{100 * right / total:.2f} % right: {right} of {total}" if total else "no images"
 
 
 def _below(note: str) -> str:
@@ -190,7 +190,7 @@ def _below(note: str) -> str:
 
 
 def _short(name: str, most: int = 18) -> str:
-    """A class name that fits; `$` would be read as mathematics."""
+    """Shorten a class name; `$` would be read as mathematics."""
     cut = name if len(name) <= most else name[: most - 1] + "…"
     return cut.replace("$", r"\$")
 

@@ -142,7 +142,7 @@ def _restore(
     tensors: dict[str, torch.Tensor],
     values: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    """Make a training stand where the state does; returns the sessions that led there."""
+    """Restore a training from its state; returns the sessions that led there."""
     training, data = prepared.training, prepared.data
     before = values.get("teachers", [])
     for number, (was, now) in enumerate(zip_longest(before, prepared.teachers), start=1):
@@ -192,7 +192,7 @@ def _prepare(
     fresh: bool = True,
     there: Recipe | None = None,
 ) -> Prepared:
-    """Everything that can refuse a recipe, before anything is written.
+    """Build the training, with every check that can refuse a recipe, before anything is written.
 
     ``fresh``: the training begins, and no state will replace the network's weights. ``there``: the
     recipe with paths that lead from here to what it was started with; records keep its own.

@@ -52,16 +52,16 @@ class Compared:
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """How many times as fast as eager float32, turn by turn."""
+        """Return the speed as a multiple of eager float32's, turn by turn."""
         return tuple(a / b for a, b in zip(self.rates, self.eager_rates, strict=True))
 
     @property
     def accepted(self) -> bool:
-        """Whether its answers are within the bounds."""
+        """Return whether its answers are within the bounds."""
         return self.same_top1 >= LEAST_SAME and self.moved <= MOST_MOVED
 
     def about(self) -> dict[str, Any]:
-        """What a record says of it."""
+        """Return a record's part on it."""
         return {
             "form": self.name,
             "images": self.images,
@@ -92,7 +92,8 @@ def compare_forms(
     between: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Compared]:
-    """Eager float32, and each form that can be had here, on uint8 ``views`` ``(N, C, H, W)``.
+    """Compare eager float32 and each form that is available here on uint8 ``views`` ``(N, C, H,
+    W)``.
 
     A form that cannot be built is left out, and the reason logged. ``between`` runs before each
     piece of work and may raise.

@@ -1,4 +1,4 @@
-"""How a study's plan may differ from the one that its folder holds: it grows, and never changes."""
+"""Compare a study's plan with the one in its folder: runs may be added, and none changed."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ Digest = Callable[[str], str | None]
 
 
 def added(before: Study, now: Study) -> list[str]:
-    """The names of the runs that ``before`` lacks, in the order of ``now``."""
+    """Return the names of the runs that ``before`` lacks, in the order of ``now``."""
     old = {run.name for run in before.runs}
     return [run.name for run in now.runs if run.name not in old]
 
 
 def differences(before: Study, now: Study, out: Path) -> list[str]:
-    """What makes ``now`` another study than ``before``, the one in ``out``: not where it takes
-    place, nor what a report says of it, nor runs that were added."""
+    """Return what makes ``now`` another study than ``before``, the one in ``out``. Places, a
+    report's texts and added runs do not count.
+    """
     if before.name != now.name:
         return [f"name {before.name!r} -> {now.name!r}"]
     new = {run.name: run for run in now.runs}
@@ -63,7 +64,7 @@ def _changes(was: PlannedRun, new: PlannedRun, folder: RunFolder, digest: Digest
 
 
 def _named(data: DataSettings) -> str | None:
-    """The data set that is asked for by its name; None of one in a folder."""
+    """Return the name of a data set that is asked for by name; None for one in a folder."""
     by_name = data.root is None and (data.source == "digits" or is_name(data.source))
     return data.source if by_name else None
 
@@ -84,14 +85,14 @@ def _other_teachers(was: PlannedRun, new: PlannedRun, folder: RunFolder, digest:
 
 
 def _begun_from(folder: RunFolder) -> Any:
-    """The digest of the weights that a run started from; None before its beginning."""
+    """Return the digest of the weights that a run started from; None before its start."""
     return look((folder.beginning() if is_run(folder.path) else None) or {}, "weights_sha256")
 
 
 def _are_others(was: str, now: str, used: Any, digest: Digest) -> bool:
     """Return whether the weights ``now`` are not ``was``, of which ``used`` is what a run keeps.
 
-    Those that no run has used and that are not there any more were moved.
+    Weights that no run has used and that no longer exist count as moved.
     """
     if was == now:
         return False
@@ -100,7 +101,9 @@ def _are_others(was: str, now: str, used: Any, digest: Digest) -> bool:
 
 
 def _digest(path: str) -> str | None:
-    """As records keep it, of weights that a user may name; None where there are none."""
+    """Return the digest, as in records, of weights that a user may name; None where there are
+    none.
+    """
     try:
         network, _ = load(expanded(path))
     except InputError:

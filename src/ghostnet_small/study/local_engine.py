@@ -1,4 +1,4 @@
-"""Trainings as processes of this machine, which end, saved, when the one that started them does."""
+"""Trainings as processes of this machine; each saves and ends when its starter ends."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from ghostnet_small.train.device import make_accelerator
 
 @contextmanager
 def alone_in(out: Path) -> Iterator[int]:
-    """No other process trains several in ``out``; a handle that says so while it is open.
-
-    Trainings hold it too: those of a killed starter are still saving when the next one comes.
+    """Lock ``out`` against other processes that train several runs there; yields the lock's handle.
+    Trainings hold it too, since those of a killed starter may still be saving.
     """
     try:
         handle = lock_folder(out)
@@ -38,7 +37,9 @@ def alone_in(out: Path) -> Iterator[int]:
 
 @contextmanager
 def local_trainings(lock: int) -> Iterator[Launch]:
-    """Starts trainings that end, saved, when this process does, however that comes about."""
+    """Yield a function that starts trainings; they save and end when this process ends in any
+    way.
+    """
     theirs, ours = os.pipe()
 
     def launch(job: Job, words: Sequence[str], log: Path) -> Process:
@@ -68,8 +69,9 @@ class LocalEngine:
     """Trains a study on this machine, each run a process of its own."""
 
     def share(self, recipes: Sequence[Recipe], max_parallel: int | None) -> Sharing:
-        """How runs of ``recipes`` share this machine; raises ``InputError`` where it cannot train
-        them."""
+        """Return how runs of ``recipes`` share this machine; raises ``InputError`` where it cannot
+        train them.
+        """
         places = dict.fromkeys((recipe.train.device, recipe.train.precision) for recipe in recipes)
         devices = [make_accelerator(*place).device for place in places]
         # The one that takes the most threads, above all one that takes what it is given.
@@ -83,5 +85,5 @@ class LocalEngine:
         )
 
     def trainings(self, lock: int) -> AbstractContextManager[Launch]:
-        """What starts them while it is open; they hold the study's ``lock`` too."""
+        """Return a context that gives what starts them; they hold the study's ``lock`` too."""
         return local_trainings(lock)

@@ -1,4 +1,4 @@
-"""A study's file becomes the plan of its runs; whatever cannot be is refused here, by name."""
+"""Plan the runs of a study's file, and refuse what cannot be trained."""
 
 from __future__ import annotations
 
@@ -37,12 +37,13 @@ from ghostnet_small.study.study_plan import (
 
 
 def plan_study(file: Path, overrides: Sequence[str], out: Path, *, outside: bool = False) -> Study:
-    """The study in ``file``, with ``overrides`` over all its runs, whose folders lie in ``out``.
+    """Return the study in ``file`` with ``overrides`` for all its runs, whose folders lie in
+    ``out``.
 
     ``outside``: teachers that are no runs of the study need not be there yet.
 
-    Raises ``InputError`` where the file is no study, a run comes twice, a teacher exists nowhere,
-    runs teach one another in a circle, or a recipe cannot be.
+    Raises ``InputError`` where the file is no study, a run comes twice, a teacher does not exist,
+    runs need one another in a circle, or a recipe is not valid.
     """
     study = read_study_file(file)
     _check_overrides(overrides, study.entries)
@@ -92,7 +93,7 @@ def _check_overrides(overrides: Sequence[str], entries: Sequence[Entry]) -> None
 def _runs(
     entry: Entry, written: Mapping[str, Any], overrides: Sequence[str]
 ) -> Iterator[PlannedRun]:
-    """A run for each width and seed of ``entry``, as yet without its teachers' folders."""
+    """Yield a run for each width and seed of ``entry``, without its teachers' folders."""
     if not (written.get("model") or {}).get("pretrained"):
         # Where pretrained weights lie is said for those runs that start from such.
         overrides = [word for word in overrides if keys_of([word]) != {"model.pretrained"}]
@@ -121,7 +122,7 @@ def _runs(
 
 
 def _filled(teacher: str, values: Mapping[str, str]) -> str:
-    """``teacher`` with its ``{seed}`` and ``{width}`` filled in."""
+    """Return ``teacher`` with its ``{seed}`` and ``{width}`` filled in."""
 
     def value(found: re.Match[str]) -> str:
         if found[1] not in values:
@@ -148,7 +149,9 @@ def _with_teachers(run: PlannedRun, names: Collection[str], out: Path, outside: 
 
 
 def _teacher(name: str, names: Collection[str], out: Path) -> Path:
-    """The folder of the run ``name``, or what ``name`` is itself: a folder or a name of weights."""
+    """Return the folder of the run ``name``, or else ``name`` itself: a folder, or weights by
+    name.
+    """
     if name in names:
         return run_folder(out, name)
     path = expanded(name)
@@ -169,7 +172,7 @@ def _teacher(name: str, names: Collection[str], out: Path) -> Path:
 
 @contextmanager
 def _of_run(name: str) -> Iterator[None]:
-    """Say of which run a complaint is."""
+    """Put the run's name before an error's message."""
     try:
         yield
     except InputError as error:

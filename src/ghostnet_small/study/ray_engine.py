@@ -1,7 +1,7 @@
 """Trainings as tasks of a Ray cluster, whose nodes share the study's folder.
 
-A task starts the ordinary command on its node. One whose node or worker dies is started anew by the
-study, from its last state; the training itself ends with its worker, as it does with any starter.
+A task starts the ordinary command on its node. The study restarts a task whose node or worker dies,
+from its last state. The training itself ends with its worker, as with any starter.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LOOK_SECONDS = 0.2
 
 @contextmanager
 def ray_engine(out: Path, address: str | None = None) -> Iterator[RayEngine]:
-    """The cluster at ``address``, by default at ``RAY_ADDRESS`` or on this machine.
+    """Connect to the cluster at ``address``, by default at ``RAY_ADDRESS`` or on this machine.
 
     Raises ``InputError`` where Ray is not installed or no cluster answers.
     """
@@ -64,7 +64,7 @@ def ray_engine(out: Path, address: str | None = None) -> Iterator[RayEngine]:
 
 
 def _check_address(where: str) -> None:
-    """Ray itself would try for a minute, and then end this process."""
+    """Refuse an address without a cluster; Ray would try for a minute and then end this process."""
     host, _, port = where.rpartition(":")
     if "://" in where or not port.isdigit():
         return
@@ -88,8 +88,9 @@ class RayEngine:
         self.ray, self.out = ray, out
 
     def share(self, recipes: Sequence[Recipe], max_parallel: int | None) -> Sharing:
-        """How runs of ``recipes`` share the cluster; raises ``InputError`` where no node has room
-        for one."""
+        """Return how runs of ``recipes`` share the cluster; raises ``InputError`` where no node has
+        room for one.
+        """
         cores = [int(node["Resources"].get("CPU", 0)) for node in self._nodes()]
         threads = max(recipe.train.threads or 1 for recipe in recipes)
         if threads > max(cores):
@@ -108,7 +109,7 @@ class RayEngine:
 
     @contextmanager
     def trainings(self, lock: int) -> Iterator[Launch]:
-        """What starts them; raises ``InputError`` where a node does not share the folder."""
+        """Yield what starts them; raises ``InputError`` where a node does not share the folder."""
         self._probe()
 
         def launch(job: Job, words: Sequence[str], log: Path) -> Process:
@@ -127,7 +128,7 @@ class RayEngine:
         return [node for node in self.ray.nodes() if node["Alive"]]
 
     def _gpus(self, device: str) -> float:
-        """What the cluster has for a run on ``device``."""
+        """Return the GPUs that the cluster has for a run on ``device``."""
         if device == "cpu":
             return 0.0
         return sum(node["Resources"].get("GPU", 0.0) for node in self._nodes())
@@ -213,7 +214,7 @@ class _Task:
 
 
 def _train(words: list[str], log: str, place: str) -> int:
-    """Run the command in the folder ``place``; its exit status."""
+    """Run the command in the folder ``place`` and return its exit status."""
     with open_log(Path(log)) as file:
         file.write(f"$ ghostnet-small {shlex.join(words)}\n")
         file.flush()
@@ -238,7 +239,7 @@ def _train(words: list[str], log: str, place: str) -> int:
 
 
 def _answer(asked: str, answer: str, place: str) -> str:
-    """What is wrong with this node's view of the study's folder; empty: nothing."""
+    """Return what is wrong with this node's view of the study's folder, empty for nothing."""
     token = Path(asked).name.removeprefix(".")
     try:
         if Path(asked).read_text() != token:

@@ -1,8 +1,8 @@
-"""A study from its plan to its results: what is missing is trained, what is there is counted once.
+"""Train the missing runs of a study, and keep one row for each finished run.
 
 The folder of a study: ``study.yaml`` (the plan), ``runs/NAME``, ``logs/NAME.log`` (what a run
 printed), ``recipes/NAME.yaml`` (what it was started with), ``results.jsonl`` (a row for each
-finished run), ``failed.jsonl`` (for each that is not, and why).
+finished run), ``failed.jsonl`` (a row for each other run, with the reason).
 """
 
 from __future__ import annotations
@@ -50,14 +50,17 @@ MOST_LISTED = 3  # of differences or runs, in a message
 
 
 class Engine(Protocol):
-    """Where the trainings of a study take place."""
+    """A place where the trainings of a study run."""
 
     def share(self, recipes: Sequence[Recipe], max_parallel: int | None) -> Sharing:
-        """How runs of ``recipes`` share that place; raises ``InputError`` where it cannot train
-        them."""
+        """Return how runs of ``recipes`` share that place; raises ``InputError`` where it cannot
+        train them.
+        """
 
     def trainings(self, lock: int) -> AbstractContextManager[Launch]:
-        """What starts them while it is open; ``lock`` is the handle of the study's lock."""
+        """Return a context that gives what starts them; ``lock`` is the handle of the study's
+        lock.
+        """
 
 
 def run_study(
@@ -70,10 +73,11 @@ def run_study(
     stop_signal: Callable[[], int | None],
     engine: Engine,
 ) -> dict[str, Any]:
-    """Train what is missing of ``study`` in ``out``, ``max_parallel`` at once; what came of it.
+    """Train the missing runs of ``study`` in ``out``, ``max_parallel`` at once; returns
+    ``outcome``.
 
-    What is finished is left alone, what was stopped goes on; a run that fails stops only those that
-    need it, and one that is ended from outside is tried again from its last state.
+    Finished runs stay as they are, and stopped ones go on. A run that fails stops only those that
+    need it; one that is ended from outside is tried again from its last state.
 
     Raises ``InputError`` before anything is started where ``out`` holds something else or another
     study, ``engine`` cannot train a run, or another process is at work in ``out``; ``Interrupted``
@@ -144,7 +148,7 @@ def _run(
 
 
 def found_study(study: Study, out: Path) -> Study | None:
-    """What ``out`` holds of ``study``; ``None`` before its beginning.
+    """Return ``study`` as ``out`` holds it; ``None`` before its start.
 
     Raises ``InputError`` where it holds something else, or another study.
     """
@@ -171,8 +175,9 @@ def found_study(study: Study, out: Path) -> Study | None:
 
 
 def _check_rows(study: Study, out: Path) -> None:
-    """Raises ``InputError`` where a row would be lost, for rows are made from the runs' folders:
-    those of a study that was copied or checked out lie alone."""
+    """Raises ``InputError`` where a row would be lost: rows are made from the runs' folders, which
+    a copied or checked-out study may lack.
+    """
     standing = {job.name: state for job, state in states(_jobs(study, out)).items()}
     rows = read_rows(out / RESULTS) if (out / RESULTS).exists() else []
     names = [row.get("study", {}).get("run") for row in rows]
@@ -185,7 +190,7 @@ def _check_rows(study: Study, out: Path) -> None:
 
 
 def _some(texts: Sequence[str]) -> str:
-    """The first of many."""
+    """Return the first of many texts as one."""
     more = f"; and {len(texts) - MOST_LISTED} more" if len(texts) > MOST_LISTED else ""
     return "; ".join(texts[:MOST_LISTED]) + more
 
@@ -195,7 +200,9 @@ def _jobs(study: Study, out: Path) -> list[Job]:
 
 
 class Records:
-    """A ``Watcher`` that keeps ``results.jsonl`` and ``failed.jsonl``, and tells ``watcher``."""
+    """A ``Watcher`` that keeps ``results.jsonl`` and ``failed.jsonl``, and passes events on to
+    ``watcher``.
+    """
 
     def __init__(self, study: Study, out: Path, watcher: Watcher) -> None:
         self.study, self.out, self.watcher = study, out, watcher
@@ -266,8 +273,9 @@ class Records:
 
 
 def _named(summary: Record, run: PlannedRun) -> dict[str, Any]:
-    """What a summary says of teaching, with the teachers' names in the study and not their folders,
-    so that rows do not depend on where a study lies."""
+    """Return a summary's part on distillation with the teachers' names in the study, not their
+    folders, so that rows do not depend on where a study lies.
+    """
     if "distill" not in summary:
         return {}
     teachers = zip(summary["distill"]["teachers"], run.teachers, strict=True)
@@ -278,7 +286,7 @@ def _named(summary: Record, run: PlannedRun) -> dict[str, Any]:
 def outcome(
     study: Study, out: Path, failed: dict[str, dict[str, Any]], together: int | None = None
 ) -> dict[str, Any]:
-    """Each run's row, and the means of each strategy and width."""
+    """Return each run's row, and the means of each strategy and width."""
     rows = []
     for run in study.runs:
         job = run.job(out)

@@ -1,4 +1,4 @@
-"""Jobs in turn: so many at once, in their order, each when those that it needs have finished."""
+"""Run jobs in their order, several at once, each after those that it needs."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 class Process(Protocol):
-    """A training under way."""
+    """A running training."""
 
     def poll(self) -> int | None:
-        """Its exit status, below 0 for a signal; ``None`` while it runs."""
+        """Return its exit status, below 0 for a signal; ``None`` while it runs."""
 
     def terminate(self) -> None:
         """Ask it to save and end; asked twice, it ends at once."""
 
     def wait(self) -> int:
-        """Its exit status, once it has ended."""
+        """Wait for its end and return its exit status."""
 
 
 # Starts a job's command, whose output goes to the file.
@@ -37,19 +37,19 @@ Launch = Callable[[Job, Sequence[str], Path], Process]
 
 
 class Watcher(Protocol):
-    """What looks on while trainings run: progress lines, or nothing."""
+    """An observer of running trainings, such as progress lines."""
 
     def started(self, job: Job) -> None:
-        """When a job's process runs."""
+        """A job's process has started."""
 
     def look(self) -> None:
-        """Now and then."""
+        """Called now and then."""
 
     def again(self, job: Job, status: int) -> None:
-        """When a job's process was ended from outside, and will be started once more."""
+        """A job's process was ended from outside, and will be started again."""
 
     def ended(self, job: Job, status: int, last_lines: Sequence[str]) -> None:
-        """When a job has ended, with ``last_lines`` of a failed one's log."""
+        """A job has ended; ``last_lines`` are those of a failed one's log."""
 
 
 def run_jobs(
@@ -64,7 +64,7 @@ def run_jobs(
     needs: Mapping[Job, Collection[Job]] | None = None,
     tries: int = 1,
 ) -> dict[Job, int]:
-    """Run each job's command, ``together`` at once, in their order; their exit statuses.
+    """Run each job's command, ``together`` at once, in their order; returns their exit statuses.
 
     A job waits for those of ``jobs`` that it ``needs``, and is left out, without a status, where
     one of them fails. Its ``words`` are asked for when its turn comes. One that was ended by a
@@ -117,7 +117,7 @@ def run_jobs(
 def _next(
     queue: Sequence[Job], running: Collection[Job], needs: Mapping[Job, Collection[Job]]
 ) -> Job | None:
-    """The first in the queue that waits for no other."""
+    """Return the first in the queue that waits for no other."""
     for job in queue:
         if not any(other in queue or other in running for other in needs.get(job, ())):
             return job
@@ -125,7 +125,7 @@ def _next(
 
 
 def _leave_out(queue: list[Job], failed: Job, needs: Mapping[Job, Collection[Job]]) -> None:
-    """Take those out of the queue that need ``failed``, and those that need them."""
+    """Remove the jobs that need ``failed`` from the queue, and those that need them."""
     for job in [job for job in queue if failed in needs.get(job, ())]:
         if job in queue:
             queue.remove(job)

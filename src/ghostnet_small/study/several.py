@@ -1,8 +1,8 @@
-"""Several trainings at once on one device: each a process of its own, the others waiting in turn.
+"""Train several recipes at once on one device, each in a process of its own.
 
-One training cannot use a machine fully where its pictures are tiny: threads wait for one another,
-and a GPU for the CPU that tells it what to do. Trainings side by side have nothing to wait for.
-Each is the ordinary command, so it is saved, stopped and resumed like any other.
+One training on tiny images cannot use a machine fully: threads wait for one another, and a GPU
+waits for the CPU. Separate trainings do not wait for one another. Each is the ordinary command, so
+it is saved, stopped and resumed like any other.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ def train_several(
     watcher: Watcher,
     stop_signal: Callable[[], int | None],
 ) -> dict[str, Any]:
-    """Train ``jobs``, whose folders lie in ``out``, ``together`` at once; their rows and means.
+    """Train ``jobs``, whose folders lie in ``out``, ``together`` at once; returns their rows and
+    means.
 
-    What is finished is left alone, what was stopped goes on, with those of ``overrides`` that say
-    where a run takes place; one that fails does not stop the others. What each prints is kept in
-    ``out/logs``, the recipe that it was started with in ``out/recipes``.
+    Finished runs stay as they are; stopped ones go on, with those of ``overrides`` that say where a
+    run takes place. One that fails does not stop the others. ``out/logs`` keeps each run's output,
+    ``out/recipes`` the recipe that it was started with.
 
     Raises ``InputError`` before anything is started where a folder is of another recipe, a
     recipe cannot be trained here, or another process is at work in ``out``; ``Interrupted`` once
@@ -89,7 +90,7 @@ def _unfinished(jobs: Sequence[Job]) -> dict[Job, State]:
 
 
 def _check(jobs: Sequence[Job], together: int | None) -> Sharing:
-    """How the jobs share this machine; raises ``InputError`` where it cannot train them."""
+    """Return how the jobs share this machine; raises ``InputError`` where it cannot train them."""
     for job in jobs:
         check_settings(job.recipe.model)
     return LocalEngine().share([job.recipe for job in jobs], together)
@@ -98,7 +99,7 @@ def _check(jobs: Sequence[Job], together: int | None) -> Sharing:
 def _commands(
     waiting: Mapping[Job, State], recipes: Path, sharing: Sharing, overrides: Sequence[str]
 ) -> dict[Job, list[str]]:
-    """The words that take each job to its end; writes the recipes that they name."""
+    """Write the recipes of the jobs, and return each job's command."""
     inner_folder(recipes)
     for job, state in waiting.items():
         if state == "missing":

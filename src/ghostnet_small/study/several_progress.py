@@ -1,4 +1,4 @@
-"""Several trainings on the terminal: a line for each."""
+"""Progress of several trainings on the terminal, a line for each."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class SeveralProgress:
         self.running[job] = _Line(task, done, done, time.monotonic())
 
     def look(self) -> None:
-        """Tell of the epochs that were finished since."""
+        """Show the epochs that have finished since the last call."""
         for job, line in self.running.items():
             rows = finished_epochs(job)
             if len(rows) == line.shown:
@@ -72,11 +72,11 @@ class SeveralProgress:
                 self._say(f"{job.name}  {figures}")
 
     def again(self, job: Job, status: int) -> None:
-        """Say that a job was ended from outside, and begins once more where it was saved."""
+        """Say that a job was ended from outside, and goes on from its last state."""
         self._end(job, f"{ending(status)}; it goes on from its last state")
 
     def ended(self, job: Job, status: int, last_lines: Sequence[str]) -> None:
-        """Say how a job ended; of a failed one, the last that it said."""
+        """Say how a job ended, with the last lines of a failed one's log."""
         self._end(job, f"{ending(status)}{':' if last_lines else ''}")
         for text in last_lines:
             self._say(f"    {text}")
@@ -104,7 +104,7 @@ class _Line:
 
 
 def ending(status: int) -> str:
-    """How a process ended, by its exit status: below 0 for a signal."""
+    """Say how a process ended, by its exit status, below 0 for a signal."""
     if status == 0:
         return "finished"
     if status in STOPPED:
@@ -117,7 +117,9 @@ def ending(status: int) -> str:
 
 
 def finished_epochs(job: Job) -> list[dict[str, Any]]:
-    """A job's finished epochs; none before it has a folder, or where they cannot be read now."""
+    """Return a job's finished epochs; none before it has a folder, or where they cannot be read
+    now.
+    """
     with suppress(OSError, InputError):
         return read_rows(job.folder / METRICS)
     return []

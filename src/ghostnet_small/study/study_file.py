@@ -1,4 +1,4 @@
-"""What the file of a study says, before it is known what that means."""
+"""Read the file of a study and check its form."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ LONGEST_NAME = 100
 
 @dataclass(frozen=True)
 class Entry:
-    """What the file says of one strategy, or of one name among ``runs``.
+    """The file's entry for one strategy, or for one name among ``runs``.
 
-    None: nothing is said, of ``strategy`` that it is no student's. ``where`` is for messages.
+    None: the file does not say; a ``strategy`` of None is no student's. ``where`` is for messages.
     """
 
     name: str
@@ -49,7 +49,7 @@ class StudyFile:
 
 
 def read_study_file(path: Path) -> StudyFile:
-    """The file of a study.
+    """Read the file of a study.
 
     Raises ``InputError`` where it cannot be read, a key is unknown (with the nearest valid one), or
     a value is of another kind than its key's.
@@ -184,7 +184,9 @@ def _once(values: Any, key: str, where: str) -> Any:
 
 
 def mapping(values: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
-    """The mapping under ``key``, empty where there is none; raises ``InputError`` at another."""
+    """Return the mapping under ``key``, empty where there is none; raises ``InputError`` at
+    another.
+    """
     found = values.get(key)
     if found is not None and not isinstance(found, dict):
         raise InputError(f"{key} of {where} is {found!r:.200}; it must be a mapping, 'key: value'")
@@ -192,7 +194,7 @@ def mapping(values: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
 
 
 def text(values: Mapping[str, Any], key: str, where: str) -> str | None:
-    """The text under ``key``; raises ``InputError`` where it is something else."""
+    """Return the text under ``key``; raises ``InputError`` where it is something else."""
     found = values.get(key)
     if found is not None and not isinstance(found, str):
         raise InputError(f"{key} of {where} is {found!r:.200}; it must be text")

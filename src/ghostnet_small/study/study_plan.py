@@ -1,4 +1,4 @@
-"""A study as it was planned: its runs in order, whom each needs, and the file that keeps it."""
+"""The plan of a study: its runs in order, the runs that each needs, and the file that keeps it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class PlannedRun:
         width: of its network.
         seed: of its training.
         recipe: as resolved, with the folders of its teachers.
-        needs: the runs of the study that teach it.
-        teachers: all that teach it, by name in the study or by path.
+        needs: its teachers that are runs of the study.
+        teachers: all its teachers, by name in the study or by path.
     """
 
     name: str
@@ -41,13 +41,13 @@ class PlannedRun:
     teachers: tuple[str, ...] = ()
 
     def job(self, out: Path) -> Job:
-        """Its training, of the study in ``out``."""
+        """Return its training, in the study's folder ``out``."""
         return Job(self.name, run_folder(out, self.name), self.recipe)
 
 
 @dataclass(frozen=True)
 class Published:
-    """Figures from elsewhere, of other conditions: top-1 in % by strategy and width."""
+    """Published figures, made under other conditions: top-1 in % by strategy and width."""
 
     source: str
     top1: Mapping[str, Mapping[float, float]]
@@ -68,17 +68,17 @@ class Study:
 
     @property
     def strategies(self) -> list[str]:
-        """The students' strategies, in their order."""
+        """Return the students' strategies, in their order."""
         return list(dict.fromkeys(run.strategy for run in self.runs if run.strategy is not None))
 
 
 def run_folder(out: Path, name: str) -> Path:
-    """The folder of the run ``name`` of the study in ``out``."""
+    """Return the folder of the run ``name`` of the study in ``out``."""
     return out / "runs" / name
 
 
 def in_order(runs: Sequence[PlannedRun]) -> tuple[PlannedRun, ...]:
-    """``runs`` as they are, but every one behind those that it needs.
+    """Return ``runs`` in their order, but each after those that it needs.
 
     Raises ``InputError`` with the circle where some need one another.
     """
@@ -91,7 +91,7 @@ def in_order(runs: Sequence[PlannedRun]) -> tuple[PlannedRun, ...]:
         if run.name in above:
             circle = " -> ".join((*above[above.index(run.name) :], run.name))
             raise InputError(
-                f"runs teach one another in a circle: {circle} (each is taught by the next); take "
+                f"runs teach one another in a circle: {circle} (each learns from the next); take "
                 "one of these teachers out"
             )
         for name in run.needs:
@@ -104,15 +104,15 @@ def in_order(runs: Sequence[PlannedRun]) -> tuple[PlannedRun, ...]:
 
 
 def with_threads(study: Study, threads: int | None) -> Study:
-    """``study`` whose runs have so many CPU threads where their recipes do not say."""
+    """Return ``study`` with ``threads`` CPU threads for runs whose recipes do not say."""
     return _threads_filled(study, {run.name: threads for run in study.runs})
 
 
 def with_threads_of(study: Study, before: Study) -> Study:
-    """``study`` whose runs have the CPU threads that those of ``before`` had.
+    """Return ``study`` with the CPU threads that the runs of ``before`` had.
 
-    Rounding depends on them: a run that begins later, on another machine, is to end as it would
-    have at first, and one that was added since is compared with the others.
+    Rounding depends on them: a run that starts later on another machine must give the same result,
+    and an added run is compared with the others.
     """
     had = {run.name: run.recipe.train.threads for run in before.runs}
     # A recipe that says its own threads is no measure for one that leaves them open.
@@ -165,7 +165,7 @@ def write_study(study: Study, out: Path) -> None:
 
 
 def read_study(out: Path) -> Study | None:
-    """The study that ``out`` holds; ``None`` where it holds none.
+    """Return the study that ``out`` holds; ``None`` where it holds none.
 
     Raises ``InputError`` where its file is damaged.
     """
@@ -189,7 +189,7 @@ def read_study(out: Path) -> Study | None:
 
 
 def _of(kind: Any, value: Any) -> Any:
-    """``value``, where it is of ``kind``."""
+    """Return ``value`` if it is of ``kind``; raises otherwise."""
     if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(f"{str(value)[:100]!r} is of another type")
     return value
@@ -217,7 +217,7 @@ def _run(name: str, values: Mapping[str, Any], common: Mapping[str, Any]) -> Pla
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's plain values ``base``, those of ``over`` in their place."""
+    """Return a recipe's plain values ``base``, replaced by those of ``over``."""
     result = dict(base)
     for room, values in over.items():
         before = result.get(room)
@@ -229,7 +229,7 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rooms(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The rooms of ``{"train.epochs": 30, ...}``."""
+    """Return the rooms of ``{"train.epochs": 30, ...}``."""
     rooms: dict[str, Any] = {}
     # Copied: what is said twice would be written as an alias.
     for key, value in json.loads(json.dumps(flat)).items():

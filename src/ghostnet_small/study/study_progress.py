@@ -1,4 +1,4 @@
-"""A study on the terminal: its runs' lines, and how much of all is done."""
+"""Progress of a study on the terminal: its runs' lines, and how many runs are finished."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ghostnet_small.train.progress import clock
 
 
 class StudyProgress(SeveralProgress):
-    """``SeveralProgress`` that also tells how many of ``jobs`` are finished, and what is left.
+    """``SeveralProgress`` that also shows how many of ``jobs`` are finished, and the time left.
 
-    The time left is guessed from the epochs since the start, each taken for as long as the others.
+    The time left is estimated from the epochs since the start, as if all took equally long.
     """
 
     def __init__(self, jobs: Sequence[Job], console: Console | None = None) -> None:
@@ -29,7 +29,7 @@ class StudyProgress(SeveralProgress):
         self.all = self.bar.add_task("all runs", total=self.total, figures="")
 
     def look(self) -> None:
-        """Tell of the epochs that were finished since."""
+        """Show the epochs that have finished since the last call."""
         super().look()
         for job in self.running:
             self.done[job.name] = max(self.done[job.name], self.running[job].shown)

@@ -1,4 +1,4 @@
-"""The trainings of one study: which there are, how each stands, and what came of them.
+"""The trainings of one study, their states and their results.
 
 Nothing here starts a process; ``study.several`` does.
 """
@@ -20,7 +20,7 @@ from ghostnet_small.run.run_folder import RunFolder, is_run
 
 State = Literal["finished", "stopped", "missing"]
 
-# Beside each other on one GPU. A step on tiny pictures is many short kernels, between which the
+# Beside each other on one GPU. A step on tiny images is many short kernels, between which the
 # GPU waits for the CPU; a second training fills these gaps. More help where the network is very
 # small: tools/benchmarks/together.py measures how many do.
 TOGETHER_ON_GPU = 2
@@ -28,7 +28,7 @@ TOGETHER_ON_GPU = 2
 
 @dataclass(frozen=True)
 class Job:
-    """One training: what messages call it, its run's folder, its recipe."""
+    """One training: its name in messages, its run's folder, its recipe."""
 
     name: str
     folder: Path
@@ -37,7 +37,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Sharing:
-    """So many trainings at once, with so many CPU threads each; None: as the recipe says."""
+    """The number of trainings at once, and the CPU threads of each; None: as the recipe says."""
 
     together: int
     threads: int | None
@@ -51,9 +51,9 @@ def variants(
     seeds: Sequence[int] | None,
     widths: Sequence[float] | None,
 ) -> list[Job]:
-    """A job in ``out`` for each width and seed of the recipe in ``file`` with ``overrides``.
+    """Return a job in ``out`` for each width and seed of the recipe in ``file`` with ``overrides``.
 
-    A name says what was asked for in several: ``w1.0-s0``, or ``w1.0``, or ``s0``.
+    A name holds what varies: ``w1.0-s0``, or ``w1.0``, or ``s0``.
     Raises ``InputError`` where a value comes twice, is not allowed or is overridden as well.
     """
     jobs = []
@@ -82,7 +82,7 @@ def variants(
 
 
 def check_place(out: Path) -> None:
-    """Raises ``InputError`` where ``out`` can be no folder of several runs."""
+    """Raises ``InputError`` where ``out`` cannot be a folder of several runs."""
     if is_run(out):
         raise InputError(
             f"--out {out} is one run's folder; give another for several, or leave out --seeds "
@@ -93,7 +93,7 @@ def check_place(out: Path) -> None:
 
 
 def states(jobs: Sequence[Job]) -> dict[Job, State]:
-    """How each job stands.
+    """Return the state of each job.
 
     Raises ``InputError`` where a folder is no run, one of another recipe, or a link.
     """
@@ -116,11 +116,11 @@ def _state(job: Job) -> State:
 
 
 def share(recipe: Recipe, runs: int, *, together: int | None, on_cpu: bool, cores: int) -> Sharing:
-    """How ``runs`` trainings like ``recipe`` share a machine, ``together`` at once if given.
+    """Return how ``runs`` trainings like ``recipe`` share a machine, ``together`` at once if given.
 
     On a CPU as many run as there are cores for their threads: a training of one thread waits for
-    no other. What is finished counts in ``runs``, so that one that is started again gets as many
-    threads and ends in the same weights.
+    no other. Finished runs count in ``runs``, so that a repeated one gets as many threads and the
+    same weights.
     """
     threads = recipe.train.threads
     most = together or (max(1, cores // (threads or 1)) if on_cpu else TOGETHER_ON_GPU)
@@ -131,7 +131,7 @@ def share(recipe: Recipe, runs: int, *, together: int | None, on_cpu: bool, core
 
 
 def with_threads(job: Job, threads: int | None) -> Job:
-    """``job`` with so many CPU threads."""
+    """Return ``job`` with ``threads`` CPU threads."""
     train = dataclasses.replace(job.recipe.train, threads=threads)
     return dataclasses.replace(job, recipe=dataclasses.replace(job.recipe, train=train))
 
@@ -139,10 +139,10 @@ def with_threads(job: Job, threads: int | None) -> Job:
 def train_words(
     job: Job, state: State, recipe_file: Path, overrides: Sequence[str] = ()
 ) -> list[str]:
-    """The words of the command that takes ``job`` to its end.
+    """Return the words of the command that trains ``job`` to its end.
 
-    One that was ``stopped`` keeps its recipe, and with it its threads, which rounding depends on;
-    those of ``overrides`` that say where a run takes place are for it too.
+    A ``stopped`` job keeps its recipe, and so its threads, which rounding depends on; it takes
+    those of ``overrides`` that say where a run takes place.
     """
     if state == "missing":
         return ["train", str(recipe_file), "--out", str(job.folder)]
@@ -151,7 +151,7 @@ def train_words(
 
 
 def result(job: Job, status: str) -> dict[str, Any]:
-    """A job's row: what it is, its ``status``, and its figures where it is finished."""
+    """Return a job's row with its ``status``, and its figures where it is finished."""
     summary = RunFolder(job.folder).summary() if status == "finished" else None
     last = summary["last"] if summary else {}
     return {
@@ -189,7 +189,7 @@ FIGURES = ("validation_top1", "test_top1")
 
 
 def _spread(values: Sequence[float | None]) -> dict[str, Any]:
-    """Of one value there is no deviation, of none no mean either."""
+    """Return mean and sample deviation; one value has no deviation, and none has no mean."""
     known = [value for value in values if value is not None]
     return {
         "n": len(known),
@@ -200,7 +200,8 @@ def _spread(values: Sequence[float | None]) -> dict[str, Any]:
 
 def check_beginnings(jobs: Mapping[Job, State]) -> None:
     """Raises ``InputError`` where one of ``jobs`` that have not begun cannot start from the weights
-    that its recipe names; one that has needs them no more."""
+    that its recipe names; one that has begun no longer needs them.
+    """
     new = {job.recipe.model for job, state in jobs.items() if state == "missing"}
     for asked in new:
         if asked.weights is not None:

@@ -1,4 +1,4 @@
-"""What verbs return: a run, scores on a split, an exported file with its checks."""
+"""Results of the verbs: a run, scores on a split, an exported file with its checks."""
 
 from __future__ import annotations
 

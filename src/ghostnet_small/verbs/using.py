@@ -68,7 +68,7 @@ def load_classifier(
     fold: bool | None = None,
     trust: bool = False,
 ) -> Classifier:
-    """Load what answers to images; its ``predict`` takes paths, PIL images, arrays and tensors.
+    """Load a classifier of images; its ``predict`` takes paths, PIL images, arrays and tensors.
 
     Args:
         path: a run, weights by folder, name or ``hf-hub:owner/name``, or any exported file.

@@ -30,7 +30,7 @@ BELOW = 0.24  # rows, from the mean to its seeds: on one line the mean would hid
 
 
 def draw_accuracy(comparison: Comparison, looks: Mapping[str, Look]) -> Figure | None:
-    """Panels share the length of a point of top-1, not where their axes begin."""
+    """Draw a panel for each width; all have the same scale, but limits of their own."""
     widths = [w for w in comparison.widths if any(_values(comparison, w, s) for s in looks)]
     if not widths:
         return None

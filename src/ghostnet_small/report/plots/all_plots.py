@@ -16,7 +16,7 @@ MOST_WORDS = 12  # rows of a table that the words for a plot repeat
 
 
 def draw_all(comparison: Comparison) -> list[tuple[Plot, str]]:
-    """Each plot that the rows allow, with its drawing."""
+    """Return each plot that the rows allow, with its drawing."""
     strategies = looks(comparison.strategies)
     split = comparison.split
     paper = " Dashed and hollow: the paper's, made under other conditions."
@@ -35,8 +35,8 @@ def draw_all(comparison: Comparison) -> list[tuple[Plot, str]]:
             draw_differences,
             "differences",
             "Difference to the baseline of the same width with its paired 95 % t-interval, cut "
-            "where it leaves the plot. Filled marks are real differences: their interval leaves "
-            "zero out.",
+            "where it leaves the plot. Filled marks are significant differences: their interval "
+            "excludes zero.",
             f"Differences to the baseline: {_differences(comparison)}",
         ),
         (
@@ -84,7 +84,7 @@ def _differences(comparison: Comparison) -> str:
     for width, strategy in comparison.comparisons():
         one = comparison.difference(width, strategy)
         if one is not None:
-            real = "real" if one.real else "not told apart"
+            real = "significant" if one.real else "no significant difference"
             ends = f" plus or minus {plain(one.half)}" if one.half is not None else ""
             at = f"{strategy} at width {width_text(width)}"
             words.append(f"{at}: {signed(one.mean)}{ends} points ({real})")

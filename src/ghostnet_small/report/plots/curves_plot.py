@@ -68,7 +68,7 @@ def draw_curves(comparison: Comparison, looks: Mapping[str, Look]) -> Figure | N
 
 
 def _curve(runs: Runs) -> Curve:
-    """Over the epochs that every run of the group has."""
+    """Return the curve over the epochs that every run of the group has."""
     values = [dict(run.curve) for run in runs if run.curve]
     if not values:
         return []
@@ -97,7 +97,9 @@ def _line(axes: Axes, curve: Curve, look: Look) -> None:
 
 
 def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
-    """From the lowest point after the beginning of a training to the highest point."""
+    """Return the limits from the lowest point after the beginning of a training to the highest
+    point.
+    """
     later = [point for curve in curves for point in curve[int(BEGINNING * len(curve)) :]]
     low, high = min(point[2] for point in later), max(point[3] for point in later)
     pad = 0.05 * max(high - low, 1.0)

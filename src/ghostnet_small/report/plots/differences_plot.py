@@ -30,7 +30,7 @@ ROW, GROUP = 0.34, 0.4  # inches, of a strategy and above a width
 
 
 def draw_differences(comparison: Comparison, looks: Mapping[str, Look]) -> Figure | None:
-    """A row for each difference: filled and in bold where it is real."""
+    """Draw a row for each difference, filled and in bold where it is significant."""
     found = {key: comparison.difference(*key) for key in comparison.comparisons()}
     known = {key: one for key, one in found.items() if one is not None}
     if not known:
@@ -109,7 +109,7 @@ def _row(axes: Axes, place: float, one: Estimate, look: Look, paper: float | Non
     )
     said = interval(one) if one.half is not None else f"n = {one.n}, no interval"
     axes.annotate(
-        f"{signed(one.mean)}  {said}{'  real' if one.real else ''}",
+        f"{signed(one.mean)}  {said}{'  significant' if one.real else ''}",
         (1.0, place),
         (8, 0),
         xycoords=("axes fraction", "data"),

@@ -1,4 +1,4 @@
-"""What all plots share: figures, axes, the looks of strategies, and their way to SVG."""
+"""Shared parts of all plots: figures, axes, the looks of strategies, and SVG output."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SETTINGS: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Look:
-    """How a strategy is drawn in every plot of a report."""
+    """The look of a strategy in every plot of a report."""
 
     colour: str
     marker: str
@@ -116,14 +116,15 @@ def key(
 
 
 def short(name: str, most: int = 38) -> str:
-    """A name that fits; of a long one the middle goes, for names differ at either end."""
+    """Shorten a long name in its middle, since names differ at their ends."""
     if len(name) <= most:
         return name
     return f"{name[: most // 2]}…{name[len(name) - (most - most // 2 - 1) :]}"
 
 
 def apart(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Places in the order of ``values`` at least ``gap`` apart, as near to them as can be.
+    """Return places in the order of ``values``, at least ``gap`` apart, as near to them as
+    possible.
 
     They lie between ``low`` and ``high`` where so many fit.
     """
@@ -168,7 +169,7 @@ def to_svg(figure: Figure) -> str:
 
 @contextmanager
 def settings() -> Iterator[None]:
-    """Where figures are made and written: a user's own settings of Matplotlib are left out."""
+    """Make and write figures without a user's own settings of Matplotlib."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(SETTINGS)
@@ -176,7 +177,7 @@ def settings() -> Iterator[None]:
 
 
 def coloured(svg: str, colours: Mapping[str, str], font: str = FONT) -> str:
-    """The drawing in ``colours`` by role, its text in ``font``."""
+    """Return the drawing in ``colours`` by role, its text in ``font``."""
     by_sentinel = {SENTINELS[role]: colour for role, colour in colours.items()}
 
     def recolour(tag: str) -> str:
@@ -191,7 +192,7 @@ def coloured(svg: str, colours: Mapping[str, str], font: str = FONT) -> str:
 
 
 def inline(svg: str, name: str, words: str) -> str:
-    """The drawing as a part of an HTML page: in CSS variables, its ids its own, with a label."""
+    """Return the drawing for an HTML page: colours as CSS variables, unique ids, and a label."""
     svg = coloured(svg, {role: f"var(--{role})" for role in SENTINELS}, "var(--font)")
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"\s*<style.*?</style>", "", svg, count=1, flags=re.DOTALL)
@@ -209,5 +210,5 @@ def inline(svg: str, name: str, words: str) -> str:
 
 
 def _tags(svg: str, change: Callable[[str], str]) -> str:
-    """Every tag changed; text, which comes from rows, is left alone."""
+    """Change every tag; text, which comes from rows, stays as it is."""
     return re.sub(r"<[^>]*>", lambda found: change(found[0]), svg)

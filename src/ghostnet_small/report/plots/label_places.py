@@ -1,4 +1,4 @@
-"""Places for labels beside the points of a picture, so that none hides another thing."""
+"""Places for labels beside the points of a figure, so that no label hides anything."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ class Box:
     high: float
 
     def scaled(self, factor: float) -> Box:
-        """The same in other units."""
+        """Return the box in other units."""
         return Box(*(factor * side for side in (self.left, self.low, self.right, self.high)))
 
     def within(self, other: Box) -> bool:
-        """Whether nothing of it is outside of ``other``."""
+        """Return whether it lies wholly in ``other``."""
         across = other.left <= self.left and self.right <= other.right
         return across and other.low <= self.low and self.high <= other.high
 
     def overlaps(self, other: Box) -> bool:
-        """Whether both have room in common."""
+        """Return whether both share an area."""
         across = self.left < other.right and other.left < self.right
         return across and self.low < other.high and other.low < self.high
 
     def holds_some_of(self, line: tuple[Spot, Spot]) -> bool:
-        """Whether a straight line goes through it."""
+        """Return whether a straight line goes through it."""
         (x, y), (to_x, to_y) = line
         first, last = 0.0, 1.0
         for start, step, low, high in (
@@ -65,8 +65,9 @@ class Box:
 
 
 def corner(offset: Spot) -> Spot:
-    """Where on a label, from (0, 0), its lower left, to (1, 1), its line begins; the label stands
-    with that at the offset from its point."""
+    """Return the spot of a label, from (0, 0), its lower left, to (1, 1), at which its line begins;
+    the spot lies at the offset from the label's point.
+    """
     across, up = ((part < 0) + 0.5 * (part == 0) for part in offset)
     return across, up
 
@@ -97,8 +98,10 @@ def _in_order(
     frame: Box,
     least: tuple[float, float] | None,
 ) -> tuple[tuple[float, float], list[Spot]] | None:
-    """Each label in turn at the nearest free place: how bad that is, first the lines that cross
-    something, then the way to the labels; and the offsets. None once it is not below ``least``."""
+    """Put each label in turn at the nearest free place, and return the cost and the offsets. The
+    cost is the lines that cross something, then the distance to the labels. None once it is not
+    below ``least``.
+    """
     dots = [Box(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in points]
     labels: list[Box] = []
     lines: list[tuple[Spot, Spot]] = []

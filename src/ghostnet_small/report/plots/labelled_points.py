@@ -1,4 +1,4 @@
-"""Points of a picture with a label each, put where it hides nothing."""
+"""Points of a figure, each with a label that hides nothing."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def label_points(axes: Axes, points: Sequence[Labelled], size: float) -> None:
     """Put each point's label, in letters of ``size`` points, at the nearest place where it hides
     nothing.
 
-    The figure must have been laid out (``draw_without_rendering``): places are of where the axes
-    are.
+    The figure must have been laid out (``draw_without_rendering``): the places depend on where the
+    axes are.
     """
     canvas = axes.figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)

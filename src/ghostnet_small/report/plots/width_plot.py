@@ -27,7 +27,7 @@ Point = tuple[float, float]
 
 
 def draw_width(comparison: Comparison, looks: Mapping[str, Look]) -> Figure | None:
-    """None where there are fewer than two widths: that makes no line."""
+    """Draw a line for each strategy; None for fewer than two widths."""
     ours = {strategy: _ours(comparison, strategy) for strategy in looks}
     widths = sorted({width for points in ours.values() for width, _ in points})
     if len(widths) < 2:
@@ -97,7 +97,7 @@ def _line(axes: Axes, points: Sequence[Point], look: Look, *, paper: bool) -> No
 
 
 def _seeds(axes: Axes, comparison: Comparison, width: float, strategy: str, look: Look) -> None:
-    """From the worst seed to the best."""
+    """Draw a bar from the worst seed to the best."""
     values = [r.top1 for r in comparison.groups[width, strategy] if r.top1 is not None]
     if len(values) > 1:
         ends = (min(values), max(values))
@@ -105,7 +105,7 @@ def _seeds(axes: Axes, comparison: Comparison, width: float, strategy: str, look
 
 
 def _label(axes: Axes, labels: Sequence[tuple[Point, str, Look]], height: float) -> None:
-    """Names at the right, led from the end of their lines, none over another."""
+    """Write the names at the right, led from the ends of their lines, none over another."""
     low, high = axes.get_ylim()
     line = 14 / 72 / (height - 0.8) * (high - low)
     places = apart([y for (_, y), _, _ in labels], line, low, high)
