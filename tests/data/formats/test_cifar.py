@@ -163,11 +163,11 @@ def batch(**changes: object) -> bytes:
         ("data_batch_2", batch(labels=[0, 10]), "row 1 has the label 10, but there are 10"),
         ("data_batch_2", b"\x80\x02", "it ends too early"),
         ("data_batch_2", python2_pickle([1]), "a list and not a dictionary"),
-        ("batches.meta", python2_pickle({b"label_names": 3}), "no list of different"),
-        ("batches.meta", python2_pickle({b"names": [b"a"]}), "no list of different"),
-        ("batches.meta", python2_pickle({b"label_names": [b"a", b"a"]}), "no list of different"),
-        ("batches.meta", python2_pickle({b"label_names": [b"\x1b[31m"]}), "no list of different"),
-        ("batches.meta", python2_pickle({b"label_names": [b"\xff"]}), "no list of different"),
+        ("batches.meta", python2_pickle({b"label_names": 3}), "does not list distinct"),
+        ("batches.meta", python2_pickle({b"names": [b"a"]}), "does not list distinct"),
+        ("batches.meta", python2_pickle({b"label_names": [b"a", b"a"]}), "does not list distinct"),
+        ("batches.meta", python2_pickle({b"label_names": [b"\x1b[31m"]}), "does not list distinct"),
+        ("batches.meta", python2_pickle({b"label_names": [b"\xff"]}), "does not list distinct"),
     ],
 )
 def test_wrong_pickles(tmp_path: Path, file: str, content: bytes, words: str) -> None:

@@ -138,7 +138,7 @@ CARDS = {
     "aliases of aliases": (BOMB, "the alias *a is not allowed"),
     "deep": ("a: " + "[" * 20_000, "levels deep"),
     "no mapping": ("[a]", "is not a mapping"),
-    "configs": ("configs: 3", "no list of sets"),
+    "configs": ("configs: 3", "not a list of sets"),
     "no name": ("configs: [{data_files: a}]", "each with config_name"),
     "files": ("configs: [{config_name: a, data_files: [[[x]]]}]", "neither a path"),
     "a number": ("configs: [{config_name: a, data_files: 3}]", "neither a path"),
@@ -150,7 +150,7 @@ CARDS = {
         "configs: [{config_name: a, data_files: b.parquet}]",
         "there is no parquet file 'b.parquet'",
     ),
-    "infos": ("dataset_info: 3", "no mapping"),
+    "infos": ("dataset_info: 3", "not a mapping"),
     "columns": ("dataset_info: {features: [[3]]}", "cannot be read"),
     "empty lines": ("\n" * 5000, "empty lines"),
     "gaps": (
