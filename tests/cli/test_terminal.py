@@ -38,7 +38,7 @@ def test_few_classes_are_all_shown_in_their_order(capsys: pytest.CaptureFixture[
     terminal.show_evaluation(evaluation(4))
     lines = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
     assert lines[1] == "balanced accuracy 41.24 %, calibration error 0.0625"
-    assert lines[2].split() == ["class", "precision", "recall", "F1", "pictures"]
+    assert lines[2].split() == ["class", "precision", "recall", "F1", "images"]
     rows = [line.split("]")[0].strip() for line in lines if "[class" in line]
     assert rows == ["[class 0", "[class 1", "[class 2", "[class 3"]
     assert " ".join(lines[-1].split()) == "[class 3] 12.50 % 25.00 % 1.50 % 3,000"

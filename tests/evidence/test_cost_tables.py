@@ -27,7 +27,7 @@ def test_pictures_of_an_epoch() -> None:
     assert train_images(recipe(data={"source": "cifar10", "validation": 0.0})) == 50_000
     assert train_images(recipe(data={"source": "cifar10", "limit": 10_000})) == 9_000
     assert train_images(recipe(data={"source": "fashion_mnist"})) == 54_000
-    with pytest.raises(InputError, match="how many pictures digits has is not known"):
+    with pytest.raises(InputError, match="does not know how many images digits has"):
         train_images(recipe(data={"source": "digits"}))
 
 

@@ -143,7 +143,7 @@ def test_the_head_counts_runs_and_names_data_device_and_commits() -> None:
     assert told["runs"] == "8 of 9 finished, 1 failed or not started"
     assert told["seeds"] == "0, 1, 2, 5"
     assert told["data"] == (
-        "900 train + 100 validation + 1,000 test pictures, 3 classes (fingerprint 0123456789ab)"
+        "900 train + 100 validation + 1,000 test images, 3 classes (fingerprint 0123456789ab)"
     )
     assert told["device"] == "A CPU (2 threads), A GPU"
     assert told["commit"] == "fedcba98, fedcba98 with changes"
