@@ -1,4 +1,4 @@
-"""What a command is, and the numbers among its words."""
+"""A command of the program, and helpers that all commands share."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def _before_dashes(words: Sequence[str]) -> Sequence[str]:
 
 
 class Remarks(logging.Handler):
-    """What the package's rooms have to say beside their results, on standard error."""
+    """A log handler that prints the package's remarks on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one remark, of several processes on a machine in the first."""

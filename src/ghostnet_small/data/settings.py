@@ -13,7 +13,7 @@ from ghostnet_small.fields import LATER, PLACE
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Which pictures, and how they are cut and shaped.
+    """The images, their splits and their shape.
 
     Args:
         root: a directory, or a file; overrides ``source``. Parquet files anywhere below make it a

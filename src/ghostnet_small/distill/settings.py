@@ -1,4 +1,4 @@
-"""Who teaches, what is compared with the teacher, and how much that counts."""
+"""Settings of distillation: teachers, losses and their weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Answers = Literal["float32", "fastest"]
 
 @dataclass(frozen=True)
 class DistillSettings:
-    """Which teachers, and how the student learns from them; without teachers nothing here counts.
+    """The teachers, and how the student learns from them; only used where there are teachers.
 
     Args:
         teachers: folders of runs, or of weights, or weights by name (of the program's own, or
@@ -124,7 +124,7 @@ class DistillSettings:
 
     @property
     def on_maps(self) -> bool:
-        """Whether feature maps are compared."""
+        """True where feature maps are compared."""
         return bool(self.attention or self.hints)
 
     def _check_teachers(self) -> None:

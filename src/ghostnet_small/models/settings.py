@@ -1,4 +1,4 @@
-"""Which network, and in what form."""
+"""Settings of the network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Compute = Literal["merged", "branches"]
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Which network.
+    """The network, and the weights that it starts from.
 
     Args:
         name: "ghostnetv3_small" or "ghostnetv3"; a teacher of the paper's comparison: "resnet18",

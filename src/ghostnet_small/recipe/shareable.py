@@ -1,4 +1,4 @@
-"""What of a run's record may leave the machine: settings of the place stay here."""
+"""A run's record without the settings of this machine, so that it can be shared."""
 
 from __future__ import annotations
 

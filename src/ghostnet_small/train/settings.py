@@ -1,4 +1,4 @@
-"""How long a training is, in what batches and in what arithmetic."""
+"""Settings of a training: its length, its batches and its arithmetic."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class TrainSettings:
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """Of the model and its pictures."""
+        """The memory format of the model and its images."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def __post_init__(self) -> None:
