@@ -30,7 +30,7 @@ _DATA_SETS = {"in1k": "ImageNet-1k", "in12k": "ImageNet-12k"} | dict.fromkeys(
     ("in21k", "in22k"), "ImageNet-21k"
 )
 
-_log = logging.getLogger(__name__)  # messages that are no warnings
+_log = logging.getLogger(__name__)  # for notices: nothing is wrong
 
 
 def mean_std(teacher: Teacher, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -207,7 +207,7 @@ def _read(key: str, value: Any) -> Any:
 
 
 def _readings(value: Any, names: bool) -> Iterator[Any]:
-    """Return the readings of ``value``: text is itself, or what YAML takes it for; a list is a tuple.
+    """Return the readings of ``value``: text as it is and as YAML reads it, a list as a tuple.
 
     ``names``: the words of a list are names, whatever they look like.
     """
