@@ -19,18 +19,12 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NoReturn
 
-from ghostnet_small.cli.command import (
-    PROGRAM,
-    Command,
-    Commands,
-    Failed,
-    import_torch,
-    open_streams,
-)
+from ghostnet_small.cli.command import PROGRAM, Command, Commands, Failed, import_torch
 from ghostnet_small.cli.commands import COMMANDS
 from ghostnet_small.errors import InputError, nearest, os_error_text
 from ghostnet_small.launcher import launched
 from ghostnet_small.platforms import check_system
+from ghostnet_small.streams import open_streams
 from ghostnet_small.version import __version__
 
 
