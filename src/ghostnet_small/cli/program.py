@@ -2,7 +2,7 @@
 
 Results go to standard output, everything else to standard error. Exit status: 0; 2 for a
 mistake of the user's; 3 for a check that failed, a loss that is not finite, one of several runs
-that failed or one of several pictures that cannot be read; 130 and 143 after Ctrl-C and SIGTERM.
+that failed or one of several images that cannot be read; 130 and 143 after Ctrl-C and SIGTERM.
 """
 
 from __future__ import annotations

@@ -33,17 +33,17 @@ class DistillSettings:
         kd_weight: of the distillation loss in it; its factor T^2 is in the loss already.
         target_weight: of the target class's part in "dkd".
         nontarget_weight: of the other classes' part in "dkd".
-        inter_weight: of the relation between a picture's classes in "dist".
-        intra_weight: of the relation between a class's pictures in "dist".
+        inter_weight: of the relation between an image's classes in "dist".
+        intra_weight: of the relation between a class's images in "dist".
         targets: "cached" asks each teacher once for every view that training will show and keeps
             its logits as float16; "live" asks it at every step.
-        cache: the folder that keeps cached targets; null: one below the cache of decoded pictures,
+        cache: the folder that keeps cached targets; null: one below the cache of decoded images,
             found by what the targets depend on.
         answers: how teachers compute cached targets on a CPU: "float32", or "fastest", the fastest
             of bfloat16 and the runtimes that are installed whose answers to training images are
             those of float32 within stated bounds.
         view_seed: of the views that the teachers are shown; null: the student's own, which is what
-            distillation is about. Another one shows them other crops of the same pictures, to
+            distillation is about. Another one shows them other crops of the same images, to
             measure what that costs (cached targets only).
         attention: maps whose attention the student imitates, "student=teacher" pairs of module
             names such as "blocks.4=layer2" (live targets and one teacher only).

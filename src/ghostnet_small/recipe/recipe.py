@@ -36,7 +36,7 @@ class Recipe:
     Args:
         name: what tables call the recipe.
         model: the network.
-        data: the pictures.
+        data: the images.
         augment: what becomes of them.
         optimizer: how weights move.
         schedule: how fast.
