@@ -69,7 +69,7 @@ class DataSettings:
         Raises ``InputError`` with the value and what is allowed.
         """
         if self.limit is not None and self.limit < 1:
-            raise InputError(f"data.limit {self.limit} is not allowed; give 1 or more pictures")
+            raise InputError(f"data.limit {self.limit} is not allowed; give 1 or more images")
         if self.size is not None and self.size < MIN_SIZE:
             raise InputError(f"data.size {self.size} is not allowed; give {MIN_SIZE} or more")
         if self.channels not in (None, 1, 3):

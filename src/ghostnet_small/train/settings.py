@@ -144,7 +144,7 @@ def check_parts(model: nn.Module, pictures: int, settings: TrainSettings, proces
         sizes.append(rest)
         if processes > 1 and -(-rest // -(-rest // parts)) < parts:
             raise InputError(
-                f"the last batch of an epoch has {rest} of {pictures} pictures, too few for "
+                f"the last batch of an epoch has {rest} of {pictures} images, too few for "
                 f"{settings.accumulate} part(s) in each of {processes} processes; give "
                 "train.drop_last true, another train.batch_size or fewer processes"
             )
@@ -155,6 +155,6 @@ def check_parts(model: nn.Module, pictures: int, settings: TrainSettings, proces
         if (size - 1) % part == 0:
             raise InputError(
                 f"train.batch_size {settings.batch_size} in {parts} part(s) leaves a "
-                f"single picture of {pictures} to batch norm, which needs two; give another "
+                f"single image of {pictures} to batch norm, which needs two; give another "
                 "train.batch_size, a smaller train.accumulate or train.drop_last true"
             )
