@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ghostnet_small.data.counter_rng import check_seed
-from ghostnet_small.distill.losses import LOSSES
+from ghostnet_small.distill.losses import LOSSES, Mean
 from ghostnet_small.errors import InputError, nearest
 from ghostnet_small.fields import LATER, PLACE
 
-Mean = Literal["probabilities", "logits"]
-Targets = Literal["cached", "live"]
+TargetsMode = Literal["cached", "live"]
 Answers = Literal["float32", "fastest"]
 
 
@@ -67,7 +66,7 @@ class DistillSettings:
     nontarget_weight: float = 8.0
     inter_weight: float = 1.0
     intra_weight: float = 1.0
-    targets: Targets = "cached"
+    targets: TargetsMode = "cached"
     cache: str | None = field(default=None, metadata=PLACE)
     answers: Answers = field(default="float32", metadata=LATER)
     view_seed: int | None = None
