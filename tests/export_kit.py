@@ -100,6 +100,9 @@ class FakeFormat(Format):
         self.check()
         return self.made
 
+    def load_int8(self) -> Any:
+        return self.load()
+
 
 @contextmanager
 def use_fakes() -> Iterator[tuple[FakeModule, FakeModule]]:

@@ -24,6 +24,7 @@ LEAVES = {
         "plain_yaml",
         "platforms",
         "provenance",
+        "streams",
     ),
     *("tensorfile", "version"),
 }
@@ -36,6 +37,7 @@ ROOMS = {
     "fields": set(),
     "plain_yaml": set(),
     "version": set(),
+    "streams": set(),
     "platforms": {"errors"},
     "files": {"errors", "platforms"},
     "launcher": {"errors"},
@@ -61,7 +63,7 @@ ROOMS = {
     "cli": LEAVES
     | RECIPE
     | {"deploy", "use", "run", "study", "report", "benchmark", "publish", "demo"},
-    "verbs": LEAVES | RECIPE | {"use", "run", "study", "cli"},
+    "verbs": LEAVES | RECIPE | {"use", "run", "study"},
     "__init__": LEAVES | RECIPE | {"use", "run", "verbs"},
     "__main__": {"cli"},
 }

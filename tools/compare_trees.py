@@ -153,7 +153,7 @@ def rows(file: Path) -> list[Any]:
 
 
 def results_of(tree: Tree, images: Path) -> dict[str, Any]:
-    """What each command leaves, by a name for it."""
+    """Return the files and values that each command leaves, by name."""
     run, found = tree.place / "run", dict[str, Any]()
     found["recipes"] = json.loads(tree.python("-c", RECIPES))
     tree.program("train", *TRAIN, "--out", run)
@@ -174,7 +174,7 @@ def results_of(tree: Tree, images: Path) -> dict[str, Any]:
 
 
 def compare(old: Tree, new: Tree, images: Path) -> dict[str, bool]:
-    """Whether each result is the same."""
+    """Return for each result whether it is the same."""
     before = results_of(old, images)
     decoded = written(old.place.parent / "cache")
     after = results_of(new, images)

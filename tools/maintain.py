@@ -15,15 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ghostnet_small.cli import main as run_program
-from ghostnet_small.cli.command import (
-    Command,
-    Commands,
-    Failed,
-    libraries_apart,
-    positive,
-    remark,
-)
+from ghostnet_small.cli.command import Command, Commands, Failed, positive, remark
 from ghostnet_small.cli.terminal import print_pairs
+from ghostnet_small.streams import libraries_apart
 
 PROGRAM = "python tools/maintain.py"
 

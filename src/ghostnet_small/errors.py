@@ -35,7 +35,7 @@ def nearest(word: object, known: Iterable[str], *, count: int = 1, only_close: b
     close as a whole, their last parts are compared; with ``only_close`` the text is empty then.
     """
     names = list(known)
-    near = difflib.get_close_matches(str(word), names, n=count, cutoff=0.5)
+    near = difflib.get_close_matches(str(word), names, n=count, cutoff=0.6 if only_close else 0.5)
     if not near and only_close:
         return ""
     if not near:

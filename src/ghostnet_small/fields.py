@@ -1,4 +1,4 @@
-"""How a setting counts in the hash of a recipe, as ``metadata`` of its field."""
+"""Marks of a setting, as ``metadata`` of its field: its part in the hash of a recipe."""
 
 # The setting says where an experiment runs, not which one it is: it never counts. Data, teachers
 # and weights to start from have fingerprints of their own.

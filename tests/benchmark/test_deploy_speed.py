@@ -315,7 +315,7 @@ REFUSED = {
     "split": ("--split train", "invalid choice: 'train'"),
     "no int8": ("--formats good --int8 --split none", "--int8 has no meaning for good"),
     "no data": ("--data.root /nowhere", "top-1 on: ", "--split none"),
-    "picture": ("--picture a.jpg", "a.jpg is no name of a PNG"),
+    "picture": ("--picture a.jpg", "a.jpg is not the name of a PNG"),
     "picture's place": ("--picture /nowhere/a.png", "/nowhere/a.png cannot be made"),
     "picture of no top-1": ("--picture a.png --split none", "give a --split, and 1 in --batch"),
     "picture of no latency": ("--picture a.png --batch 256", "give a --split, and 1 in --batch"),

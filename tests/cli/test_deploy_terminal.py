@@ -44,7 +44,7 @@ def test_a_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_standard_output_is_the_results_alone() -> None:
     program = (
         "import os\n"
-        "from ghostnet_small.cli.command import libraries_apart\n"
+        "from ghostnet_small.streams import libraries_apart\n"
         "with libraries_apart() as out:\n"
         "    print('of a library')\n"
         "    os.write(1, b'of C\\n')\n"

@@ -205,7 +205,7 @@ def test_closed_streams_are_no_error(listing: str, closed: str) -> None:
 def test_libraries_have_somewhere_to_print_where_the_streams_are_closed() -> None:
     program = (
         "import subprocess, sys\n"
-        "from ghostnet_small.cli.command import libraries_apart, open_streams\n"
+        "from ghostnet_small.streams import libraries_apart, open_streams\n"
         "open_streams(); "
         "child = ['sh', '-c', 'echo x && echo y >&2']; "
         "first = subprocess.run(child).returncode\n"

@@ -17,7 +17,7 @@ from ghostnet_small.deploy.fine_tune import fine_tune
 from ghostnet_small.deploy.formats import FORMATS, open_file
 from ghostnet_small.deploy.ranges import ranges_of
 from ghostnet_small.deploy.sensitivity import measure_relief, parts_of
-from ghostnet_small.deploy.taps import Places
+from ghostnet_small.deploy.taps import Taps
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.weights import load
 from ghostnet_small.nn.fold import reparameterize
@@ -121,7 +121,7 @@ def test_fine_tuning_brings_the_rounded_network_nearer(monkeypatch: pytest.Monke
     exact = network(shown)
 
     def error(model: torch.nn.Module) -> float:
-        places = Places(model, len(info.mean), info.size)
+        places = Taps(model, len(info.mean), info.size)
         quantize_in_float(places, ranges_of(places, shown))
         with torch.no_grad():
             return rms(places(shown).numpy(), exact.numpy())

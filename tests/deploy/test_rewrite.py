@@ -19,9 +19,9 @@ from ghostnet_small.deploy.layouts import (
 )
 from ghostnet_small.deploy.rewrite import (
     FilterWithMap,
-    Form,
     RewrittenBottleneck,
     RewrittenGhost,
+    Style,
     rewrite,
 )
 from ghostnet_small.nn.bottleneck import GhostBottleneck
@@ -30,11 +30,11 @@ from ghostnet_small.nn.ghost import GhostModule
 from networks import randomize, randomize_network, relative
 
 FORMS = [
-    Form(),
-    Form(16, stretch=True),
-    Form(16, one_filter=True),
-    Form(8, one_filter=True, stretch=True),
-    Form(4, to_one_pixel=True, clamp=True),
+    Style(),
+    Style(16, stretch=True),
+    Style(16, one_filter=True),
+    Style(8, one_filter=True, stretch=True),
+    Style(4, to_one_pixel=True, clamp=True),
 ]
 # Pictures of odd sides have gates that are stretched by no whole number; of the smallest, maps of
 # one pixel, which have gates that halve nothing.
@@ -152,7 +152,7 @@ def test_ghost_modules_of_any_number_of_channels(relu: bool, outputs: int, multi
     ghost = reparameterize(module.eval())
     assert isinstance(ghost, GhostModule)
     source = padded(3, multiple)
-    rewritten = RewrittenGhost(ghost, source, (7, 6), Form(multiple)).eval()
+    rewritten = RewrittenGhost(ghost, source, (7, 6), Style(multiple)).eval()
     # In eights, 4 and 5 channels have room in one, and their halves would take two.
     assert rewritten.joins == (multiple == 1 or outputs > 8)
     x = torch.randn(2, 3, 7, 6, dtype=torch.float64)

@@ -146,7 +146,7 @@ def test_another_key_is_refused_with_what_differs(other: str, tmp_path: Path) ->
     said = refused(cache.check, str(tmp_path), "distill.cache", *differences)
     # And of what is the same nothing is said.
     assert said.count(", here ") == len(differences)
-    with pytest.raises(InputError, match="differ from"), cache.filling(nothing):
+    with pytest.raises(InputError, match="differ from those"), cache.filling(nothing):
         pytest.fail("it fills what belongs to others")
     assert files(tmp_path) == before
     make_cache(tmp_path, views=3, key=KEY).check()

@@ -239,7 +239,7 @@ def test_a_damaged_record_is_told(run: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_an_unknown_name_is_told_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models", "ghostnetv3_small_w1.0_cifar"]) == 2
-    assert "nearest are ghostnetv3_small_w1.0_cifar10" in capsys.readouterr().err
+    assert "nearest is ghostnetv3_small_w1.0_cifar10" in capsys.readouterr().err
     assert cli.main(["predict", "ghostnetv3_small_w1.0_cifar", "x.png"]) == 2
     assert "the nearest is ghostnetv3_small_w1.0_cifar10" in capsys.readouterr().err
 

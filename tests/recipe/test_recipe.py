@@ -188,6 +188,80 @@ def test_recorded_recipes_keep_their_hashes(recipe: dict[str, Any], digest: str)
     assert resolve_recipe(recipe).hash() == digest
 
 
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        (
+            "gns-w1.0-cifar10-paper",
+            "0fc3766cc5ba4239719547a5a3c156c1b7d09bbc8310a613d2aebce1af4720c2",
+        ),
+        ("quickstart-digits", "dc02c2c8e950c1e98dfee39134b8563dcd4ef95735e4e6ee69e1e8ee594bde60"),
+    ],
+)
+def test_shipped_recipes_keep_their_hashes(name: str, digest: str) -> None:
+    assert read_recipe(ROOT / "recipes" / f"{name}.yaml").hash() == digest
+
+
+def test_lists_from_python_may_be_tuples() -> None:
+    written = {"data": {"mean": (0.5, 1), "class_names": ("no", "1")}}
+    recipe = resolve_recipe(written)
+    assert recipe.data.mean == (0.5, 1.0) and recipe.data.class_names == ("no", "1")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("train.epochs", 1.0),
+        ("train.epochs", True),
+        ("train.epochs", "1.0"),
+        ("train.epochs", "yes"),
+        ("train.shuffle", 1),
+        ("train.seed", 10**400),
+        ("model.width", True),
+        ("model.width", 10**400),
+        ("model.pretrained", 1),
+        ("data.root", 1),
+        ("data.mean", 0.5),
+        ("data.mean", [[0.5]]),
+        ("data.mean", {"a": 0.5}),
+        ("distill.teachers", [1]),
+        ("distill.teachers", "a"),
+        ("name", ["a"]),
+    ],
+)
+def test_no_value_is_bent_to_fit(key: str, value: Any) -> None:
+    room, _, name = key.rpartition(".")
+    with pytest.raises(InputError, match=rf"^{key} is .*; it must be "):
+        resolve_recipe({room: {name: value}} if room else {name: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("train.shuffle", "no", False),
+        ("train.shuffle", "True", True),
+        ("model.width", "1e-1", 0.1),
+        ("model.width", "2", 2.0),
+        ("train.seed", "010", 10),
+        ("train.seed", "0x10", 16),
+        ("data.limit", "null", None),
+        ("data.limit", "~", None),
+        ("data.root", "~", "~"),
+        ("data.root", "true", "true"),
+        ("data.root", "a\udcff", "a\udcff"),
+        ("data.mean", "[0.5, '1e-1']", (0.5, 0.1)),
+        ("model.pretrained", "true", True),
+        ("model.pretrained", "1e3", "1e3"),
+        ("model.pretrained", "'true'", "'true'"),
+        ("name", "null ", "null "),
+    ],
+)
+def test_text_is_read_by_the_settings_type(key: str, text: str, value: Any) -> None:
+    found = flatten(read_recipe(None, [f"--{key}={text}"]).as_dict())[key]
+    assert (tuple(found) if isinstance(found, list) else found) == value
+    assert type(found) is type(value) or isinstance(found, list)
+
+
 def test_there_are_recorded_recipes() -> None:
     assert len(RECORDS) >= 6
 

@@ -174,7 +174,7 @@ def test_a_teacher_is_fine_tuned_too(tmp_path: Path) -> None:
         ({"width": 0.1}, "give --model.width 0.05"),
         ({"name": "ghostnetv3"}, "give --model.name ghostnetv3_small"),
         ({"weights": "nowhere"}, "model.weights nowhere: nowhere is not a folder"),
-        ({"weights": "hf-hub:nowhere"}, "no name of a model of the hub"),
+        ({"weights": "hf-hub:nowhere"}, "not the name of a model of the hub"),
     ],
 )
 def test_what_does_not_fit_is_named(colour: Path, changes: dict[str, Any], said: str) -> None:

@@ -22,7 +22,7 @@ from engine_kit import Silent, measured
 from ghostnet_small.cli import main
 from ghostnet_small.data.dataset import normalize
 from ghostnet_small.data.sources import load_data
-from ghostnet_small.deploy.fast_inference import DirectForm, Run
+from ghostnet_small.deploy.fast_inference import Answering, DirectForm
 from ghostnet_small.distill.feature_maps import MapLosses
 from ghostnet_small.distill.target_cache import TargetCache
 from ghostnet_small.distill.teacher import Teacher
@@ -356,7 +356,7 @@ def forms(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     forms that are, ends in its name."""
     taken = [EAGER]
 
-    def build(program: ExportedProgram, threads: int) -> Run:
+    def build(program: ExportedProgram, threads: int) -> Answering:
         graph = program.module()
         return lambda x: 2 * graph(x)
 

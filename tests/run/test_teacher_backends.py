@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 from distill_kit import CPU, StopAfter, Stopped, data_with_holes, make_feed, make_teacher
 from engine_kit import made_split
 from ghostnet_small.data.augment import Augmentation
-from ghostnet_small.deploy.fast_inference import DirectForm, Run
+from ghostnet_small.deploy.fast_inference import Answering, DirectForm
 from ghostnet_small.run import teacher_backends
 from ghostnet_small.run.teacher_backends import (
     EAGER,
@@ -34,14 +34,14 @@ from ghostnet_small.train.settings import TrainSettings
 def changed(by: Callable[[Tensor], Tensor]) -> DirectForm:
     """The network itself, its logits changed."""
 
-    def build(program: ExportedProgram, threads: int) -> Run:
+    def build(program: ExportedProgram, threads: int) -> Answering:
         graph = program.module()
         return lambda x: by(graph(x))
 
     return DirectForm(build)
 
 
-def broken(program: ExportedProgram, threads: int) -> Run:
+def broken(program: ExportedProgram, threads: int) -> Answering:
     raise RuntimeError("no such operator\nand more")
 
 
@@ -138,7 +138,7 @@ def test_the_fastest_within_the_bounds_is_taken(caplog: pytest.LogCaptureFixture
 def test_what_cannot_be_built_is_left_out_with_a_line(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def run_fails(program: ExportedProgram, threads: int) -> Run:
+    def run_fails(program: ExportedProgram, threads: int) -> Answering:
         def run(x: Tensor) -> Tensor:
             raise ValueError("cannot run")
 

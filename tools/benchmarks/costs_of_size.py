@@ -71,11 +71,11 @@ def cache_check(rows: int, folder: Path) -> Work:
     """The cache's checksums, at every start."""
     import numpy as np
 
-    from ghostnet_small.data.decoded.cache import CacheFolder, Layout
+    from ghostnet_small.data.decoded.cache import CacheFolder, CacheLayout
     from ghostnet_small.data.decoded.decode import Block, Format
 
     cache = CacheFolder(folder / "key")
-    layout = Layout.of(rows, Format(None, None, 3, SIZE, SIZE))
+    layout = CacheLayout.of(rows, Format(None, None, 3, SIZE, SIZE))
     cache.make(layout)
     random = np.random.default_rng(0)
     with cache.writer(layout) as write:

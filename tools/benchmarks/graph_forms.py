@@ -32,7 +32,7 @@ from ghostnet_small.deploy import executorch_file, executorch_nearest, onnx_file
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description
 from ghostnet_small.deploy.formats import FORMATS, open_file
-from ghostnet_small.deploy.rewrite import Form, rewrite
+from ghostnet_small.deploy.rewrite import Style, rewrite
 from ghostnet_small.deploy.session import Array, relative_error
 from ghostnet_small.models import weights
 
@@ -41,44 +41,44 @@ AS_IT_IS = "as it is"
 # Gates are stretched by ExecuTorch's own kernel, and not by XNNPACK.
 BY_ITSELF = "as it is, stretched by itself"
 SUM = "one operator where one is enough"
-FORMS: dict[str, dict[str, Form | None]] = {
+FORMS: dict[str, dict[str, Style | None]] = {
     "onnx": {
         AS_IT_IS: None,
-        SUM: Form(),
-        "and channels in blocks of 16": Form(16),
-        "and weights stretched": Form(16, stretch=True),
-        "and one filter a gate": Form(16, stretch=True, one_filter=True),
-        "stretched, in blocks of 8": Form(8, stretch=True),
+        SUM: Style(),
+        "and channels in blocks of 16": Style(16),
+        "and weights stretched": Style(16, stretch=True),
+        "and one filter a gate": Style(16, stretch=True, one_filter=True),
+        "stretched, in blocks of 8": Style(8, stretch=True),
     },
     "openvino": {
         AS_IT_IS: None,
-        SUM: Form(),
-        "and one filter a gate": Form(one_filter=True),
-        "and channels in blocks of 16": Form(16, one_filter=True),
+        SUM: Style(),
+        "and one filter a gate": Style(one_filter=True),
+        "and channels in blocks of 16": Style(16, one_filter=True),
     },
     "executorch": {
         AS_IT_IS: None,
         BY_ITSELF: None,
-        SUM: Form(),
-        "and means of pictures": Form(to_one_pixel=True),
-        "and clamps": Form(to_one_pixel=True, clamp=True),
-        "and one filter a gate": Form(one_filter=True, to_one_pixel=True, clamp=True),
+        SUM: Style(),
+        "and means of pictures": Style(to_one_pixel=True),
+        "and clamps": Style(to_one_pixel=True, clamp=True),
+        "and one filter a gate": Style(one_filter=True, to_one_pixel=True, clamp=True),
     },
     "ncnn": {
         AS_IT_IS: None,
-        SUM: Form(),
-        "and means of pictures": Form(to_one_pixel=True),
-        "and clamps": Form(to_one_pixel=True, clamp=True),
-        "and channels in blocks of 4": Form(4, to_one_pixel=True, clamp=True),
-        "and channels in blocks of 8": Form(8, to_one_pixel=True, clamp=True),
-        "and channels in blocks of 16": Form(16, to_one_pixel=True, clamp=True),
-        "4, one filter a gate": Form(4, one_filter=True, to_one_pixel=True, clamp=True),
+        SUM: Style(),
+        "and means of pictures": Style(to_one_pixel=True),
+        "and clamps": Style(to_one_pixel=True, clamp=True),
+        "and channels in blocks of 4": Style(4, to_one_pixel=True, clamp=True),
+        "and channels in blocks of 8": Style(8, to_one_pixel=True, clamp=True),
+        "and channels in blocks of 16": Style(16, to_one_pixel=True, clamp=True),
+        "4, one filter a gate": Style(4, one_filter=True, to_one_pixel=True, clamp=True),
     },
     "torch": {
         AS_IT_IS: None,
-        SUM: Form(),
-        "and means of pictures": Form(to_one_pixel=True),
-        "and one filter a gate": Form(one_filter=True, to_one_pixel=True),
+        SUM: Style(),
+        "and means of pictures": Style(to_one_pixel=True),
+        "and one filter a gate": Style(one_filter=True, to_one_pixel=True),
     },
 }
 

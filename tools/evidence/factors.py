@@ -13,12 +13,12 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.recipe.recipe import terms
 from ghostnet_small.report.comparison import Comparison, compare
 from ghostnet_small.report.confidence import Estimate, estimate, paired_difference
-from ghostnet_small.report.runs import Run
+from ghostnet_small.report.runs import RunRow
 from ghostnet_small.report.table_cells import markdown_table
 from ghostnet_small.report.words import NONE, interval, signed, spread, width_text
 from ghostnet_small.study.study_plan import PlannedRun, Study, read_study
 
-JUDGES: dict[str, Callable[[Run], float | None]] = {
+JUDGES: dict[str, Callable[[RunRow], float | None]] = {
     "last epoch": lambda run: run.top1,
     "best epoch chosen on test": lambda run: run.best_on_test,
 }
@@ -127,7 +127,7 @@ def _row(
     width: float | None,
     factor: Factor,
     unchanged: Factor,
-    of: Callable[[Run], float | None],
+    of: Callable[[RunRow], float | None],
 ) -> list[str] | None:
     """The figures of one line; None where no run has what ``of`` asks for."""
 

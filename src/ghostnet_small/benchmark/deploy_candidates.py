@@ -29,7 +29,7 @@ from ghostnet_small.use.export_check import Reference
 # Not exported: the folded network in PyTorch, and the network as it was trained.
 EAGER, UNFOLDED = "eager", "training form"
 OPENING = "opening"
-Run = Callable[[Array], Array]
+Answering = Callable[[Array], Array]
 Say = Callable[[str], None]
 # Gives the file, and how it compared with the network; nothing where it was not compared.
 Making = Callable[[Say], tuple[Path, dict[str, Any]]]
@@ -49,7 +49,7 @@ class Candidate:
     runtime: str
     precision: Precision
     making: Making | None = None
-    run: Run | None = None
+    run: Answering | None = None
     file: Path | None = None
     cost: Complexity | None = None
     relative_error: float | None = None

@@ -41,7 +41,7 @@ EVALUATED = 250  # images at once
 QUICK_JUDGED = 2000  # images of the split, of each class its share
 
 
-class Watcher(Protocol):
+class ComparisonWatcher(Protocol):
     """Observes the preparation and measurement of candidates."""
 
     def say(self, text: str) -> None:
@@ -57,7 +57,7 @@ class Watcher(Protocol):
         """Note that all candidates have had a ``turn``: ``rows`` have their latencies so far."""
 
 
-class Comparison:
+class DeployComparison:
     """A running comparison: at any time ``value`` returns its results so far."""
 
     def __init__(
@@ -71,7 +71,7 @@ class Comparison:
         split: str | None,
         quick: bool,
         left_out: Sequence[str],
-        watcher: Watcher,
+        watcher: ComparisonWatcher,
         stopped: Callable[[], bool],
         clock: Callable[[], float],
     ) -> None:

@@ -11,7 +11,11 @@ from typing import Any
 import torch
 
 from ghostnet_small.benchmark.deploy_candidates import Say, fits_peers
-from ghostnet_small.benchmark.deploy_comparison import QUICK_JUDGED, Comparison, Watcher
+from ghostnet_small.benchmark.deploy_comparison import (
+    QUICK_JUDGED,
+    ComparisonWatcher,
+    DeployComparison,
+)
 from ghostnet_small.benchmark.deploy_latencies import CALLS
 from ghostnet_small.benchmark.deploy_subject import Ours, ours_of
 from ghostnet_small.errors import InputError
@@ -40,7 +44,7 @@ def compare_deployments(
     calls: int | None = None,
     weights: str | None = None,
     overrides: Sequence[str] = (),
-    watcher: Watcher,
+    watcher: ComparisonWatcher,
     stopped: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
@@ -79,7 +83,7 @@ def compare_deployments(
     )
     names = _fitting(named, usual, ours, watcher.say)
     turns = turns or (QUICK_TURNS if quick else TURNS)
-    comparison = Comparison(
+    comparison = DeployComparison(
         ours,
         threads=threads,
         batches=batches,

@@ -9,14 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ghostnet_small.cli import deploy_terminal, speed_terminal
-from ghostnet_small.cli.command import (
-    Command,
-    Commands,
-    Failed,
-    interrupts,
-    libraries_apart,
-    positive,
-)
+from ghostnet_small.cli.command import Command, Commands, Failed, interrupts, positive
 from ghostnet_small.deploy.formats import FORMATS
 from ghostnet_small.errors import InputError
 from ghostnet_small.option_values import (
@@ -27,6 +20,7 @@ from ghostnet_small.option_values import (
     TRAIN_VARIANTS,
     TURNS,
 )
+from ghostnet_small.streams import libraries_apart
 
 
 def _train_settings() -> Collection[str]:

@@ -11,8 +11,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ghostnet_small.cli.command import Failed, interrupts, libraries_apart, remark
+from ghostnet_small.cli.command import Failed, interrupts, remark
 from ghostnet_small.errors import printable
+from ghostnet_small.streams import libraries_apart
 
 PORT = 8765
 MODEL = "ghostnetv3_small_w1.0_cifar10"

@@ -8,11 +8,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ghostnet_small.cli.command import PROGRAM, Failed, libraries_apart, positive, remark
+from ghostnet_small.cli.command import PROGRAM, Failed, positive, remark
 from ghostnet_small.cli.terminal import new_table, print_pairs, print_table
 from ghostnet_small.deploy.formats import FORMATS
 from ghostnet_small.errors import InputError
 from ghostnet_small.option_values import CALIBRATION, EXPORT_FOLDER, INPUTS
+from ghostnet_small.streams import libraries_apart
 
 
 def export_settings() -> Collection[str]:

@@ -2,7 +2,7 @@
 
 Results go to standard output, everything else to standard error. Exit status: 0; 2 for a
 mistake of the user's; 3 for a check that failed, a loss that is not finite, one of several runs
-that failed or one of several pictures that cannot be read; 130 and 143 after Ctrl-C and SIGTERM.
+that failed or one of several images that cannot be read; 130 and 143 after Ctrl-C and SIGTERM.
 """
 
 from __future__ import annotations
@@ -19,18 +19,12 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NoReturn
 
-from ghostnet_small.cli.command import (
-    PROGRAM,
-    Command,
-    Commands,
-    Failed,
-    import_torch,
-    open_streams,
-)
+from ghostnet_small.cli.command import PROGRAM, Command, Commands, Failed, import_torch
 from ghostnet_small.cli.commands import COMMANDS
 from ghostnet_small.errors import InputError, nearest, os_error_text
 from ghostnet_small.launcher import launched
 from ghostnet_small.platforms import check_system
+from ghostnet_small.streams import open_streams
 from ghostnet_small.version import __version__
 
 
@@ -107,7 +101,7 @@ def _before_dashes(words: Sequence[str]) -> Sequence[str]:
 
 
 class Remarks(logging.Handler):
-    """What the package's rooms have to say beside their results, on standard error."""
+    """A log handler that prints the package's remarks on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one remark, of several processes on a machine in the first."""

@@ -46,19 +46,19 @@ class Augmentation:
     another image of the training split that went through the same steps.
 
     Args:
-        crop_padding: pixels added on each side before a crop of the picture's own size.
+        crop_padding: pixels added on each side before a crop of the image's own size.
         padding_mode: what the added pixels hold: "zero" or "reflect".
         flip: left-right; "random" with probability one half, "alternating" at random in view 0
             and from then on the other way round in every view.
         cutout: side of a filled square, in pixels; 0: none. Its centre lies anywhere in the
-            picture, so that it may be cut by the border.
+            image, so that it may be cut by the border.
         policy: "trivialaugment" or "randaugment".
-        randaugment_ops: operations that RandAugment applies to a picture.
+        randaugment_ops: operations that RandAugment applies to an image.
         randaugment_magnitude: their strength, 0 .. 30.
         mixup: blend with the partner, by shares from Beta(mixup, mixup); 0: never.
         cutmix: replace a rectangle by the partner's, whose area is drawn from Beta(cutmix,
-            cutmix); 0: never. With both, each picture gets one of them, half of the pictures each.
-        mix_probability: share of the pictures that are mixed at all.
+            cutmix); 0: never. With both, each image gets one of them, half of the images each.
+        mix_probability: share of the images that are mixed at all.
         view_seed: the views' own seed, apart from the training's.
         views: epoch e uses view e, or ``e % views`` where a number is given.
 

@@ -1,4 +1,4 @@
-"""The settings of a recipe that say which pictures."""
+"""The settings of a recipe that say which images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ghostnet_small.fields import LATER, PLACE
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Which pictures, and how they are cut and shaped.
+    """The images, their splits and their shape.
 
     Args:
         root: a directory, or a file; overrides ``source``. Parquet files anywhere below make it a
@@ -28,19 +28,19 @@ class DataSettings:
         class_names: names for the classes, in their order, in place of the source's own.
         label_column: the label column of a Hugging Face data set that has several; for CIFAR-100's
             archives ``fine_labels`` or ``coarse_labels``.
-        limit: take a stratified part of so many pictures of the training split, before
+        limit: take a stratified part of so many images of the training split, before
             ``validation``.
-        size: resize every picture to ``size x size`` pixels.
-        channels: 1 grey, 3 colour; null: grey where all pictures are grey, else colour.
+        size: resize every image to ``size x size`` pixels.
+        channels: 1 grey, 3 colour; null: grey where all images are grey, else colour.
         validation: share of the training split held out, stratified; 0: none. A source with a
             validation split of its own keeps that one, and nothing is held out.
         split_seed: seed of ``limit`` and ``validation``.
         mean: a channel's mean that pixels, scaled to 0 .. 1, are normalised by; null: of the
             training split.
         std: likewise, the standard deviation.
-        on_error: "stop" at a picture that cannot be read or a row without a known label, or
+        on_error: "stop" at an image that cannot be read or a row without a known label, or
             "skip" it and say so.
-        cache: the directory that keeps decoded pictures, or "off"; null: ``GHOSTNET_CACHE``, else
+        cache: the directory that keeps decoded images, or "off"; null: ``GHOSTNET_CACHE``, else
             ``~/.cache/ghostnet-small``.
         memory_gib: a set whose pixels take more GiB than this is not read into memory but from
             the cache as it is needed; null: half of the free memory.
@@ -69,7 +69,7 @@ class DataSettings:
         Raises ``InputError`` with the value and what is allowed.
         """
         if self.limit is not None and self.limit < 1:
-            raise InputError(f"data.limit {self.limit} is not allowed; give 1 or more pictures")
+            raise InputError(f"data.limit {self.limit} is not allowed; give 1 or more images")
         if self.size is not None and self.size < MIN_SIZE:
             raise InputError(f"data.size {self.size} is not allowed; give {MIN_SIZE} or more")
         if self.channels not in (None, 1, 3):

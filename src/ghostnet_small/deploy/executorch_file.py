@@ -22,7 +22,7 @@ from ghostnet_small.deploy.aten import traced
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import KEY, Description, read_description
 from ghostnet_small.deploy.quiet import quiet_stderr
-from ghostnet_small.deploy.rewrite import Form, rewrite
+from ghostnet_small.deploy.rewrite import Style, rewrite
 from ghostnet_small.deploy.session import Array
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_bytes, write_atomic
@@ -33,12 +33,12 @@ DIGEST = f"\n# {KEY} digest ".encode()
 
 
 # XNNPACK clamps within a convolution, and has no hard sigmoid.
-FORM = Form(to_one_pixel=True, clamp=True)
+STYLE = Style(to_one_pixel=True, clamp=True)
 
 
 def export(network: Deployable, description: Description, path: Path) -> None:
     """Write ``network``, in evaluation mode, as a program for one image at a time."""
-    fast = Deployable(rewrite(network.network, description.size, FORM), description).eval()
+    fast = Deployable(rewrite(network.network, description.size, STYLE), description).eval()
     write(fast, description, path)
 
 

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from ghostnet_small.deploy.ranges import LEVELS, Range
-from ghostnet_small.deploy.taps import Places, kept
+from ghostnet_small.deploy.taps import Taps, kept
 
 WEIGHT_LEVELS = 127
 
 
 def quantize_in_float(
-    places: Places, ranges: Mapping[str, Range], keep_float: Collection[str] = ()
+    places: Taps, ranges: Mapping[str, Range], keep_float: Collection[str] = ()
 ) -> None:
     """Let the traced network of ``places`` round to 8 bits from here on.
 

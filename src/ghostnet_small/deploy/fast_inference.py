@@ -24,7 +24,7 @@ from ghostnet_small.models.network import Network
 # Images that a thread answers at a time: what lies between two layers stays in its cache.
 PIECE = 16
 
-Run = Callable[[Tensor], Tensor]
+Answering = Callable[[Tensor], Tensor]
 """Normalised float32 images ``(PIECE * threads, C, H, W)`` to float32 logits."""
 
 
@@ -35,7 +35,7 @@ class DirectForm:
     ``modules`` are what it imports; ``bfloat16``: only for processors that multiply in it.
     """
 
-    build: Callable[[ExportedProgram, int], Run]
+    build: Callable[[ExportedProgram, int], Answering]
     modules: tuple[str, ...] = ()
     bfloat16: bool = False
 
@@ -48,7 +48,7 @@ class DirectForm:
 class InPieces(nn.Module):
     """``(N, C, H, W) -> logits (N, K)`` by ``run``, which takes ``count`` images at a time."""
 
-    def __init__(self, run: Run, count: int) -> None:
+    def __init__(self, run: Answering, count: int) -> None:
         super().__init__()
         self.run, self.count = run, count
 
@@ -85,7 +85,7 @@ def has_bfloat16() -> bool:
     return any(found.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
-def _torch(program: ExportedProgram, threads: int, dtype: torch.dtype) -> Run:
+def _torch(program: ExportedProgram, threads: int, dtype: torch.dtype) -> Answering:
     # The program's tensors are those of the network, which stays as it is.
     graph = copy.deepcopy(program.module())
     assert isinstance(graph, GraphModule)
@@ -100,7 +100,7 @@ def _torch(program: ExportedProgram, threads: int, dtype: torch.dtype) -> Run:
     return run
 
 
-def _openvino(program: ExportedProgram, threads: int, precision: str) -> Run:
+def _openvino(program: ExportedProgram, threads: int, precision: str) -> Answering:
     import openvino
 
     from ghostnet_small.deploy.openvino_file import options
@@ -116,7 +116,7 @@ def _openvino(program: ExportedProgram, threads: int, precision: str) -> Run:
     return run
 
 
-def _onnxruntime(program: ExportedProgram, threads: int) -> Run:
+def _onnxruntime(program: ExportedProgram, threads: int) -> Answering:
     import onnxruntime
 
     from ghostnet_small.deploy.onnx_file import INPUT, OPSET, OUTPUT, options

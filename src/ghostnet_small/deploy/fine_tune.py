@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from ghostnet_small.deploy.fake_quant import quantize_in_float
 from ghostnet_small.deploy.ranges import ranges_of
-from ghostnet_small.deploy.taps import Places
+from ghostnet_small.deploy.taps import Taps
 
 BATCH = 64
 LEARNING_RATE = 1e-3
@@ -45,7 +45,7 @@ def fine_tune(
     random = torch.Generator().manual_seed(seed)
     tuned = copy.deepcopy(network).requires_grad_(True)
     _, channels, height, width = pictures.shape
-    places = Places(tuned, channels, (height, width))
+    places = Taps(tuned, channels, (height, width))
     optimizer = torch.optim.SGD(places.parameters(), LEARNING_RATE, MOMENTUM, nesterov=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps))
     calibration = pictures[torch.randperm(len(pictures), generator=random)[:CALIBRATION]]

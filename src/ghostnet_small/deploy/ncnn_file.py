@@ -15,7 +15,7 @@ from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import KEY, Description, read_description
 from ghostnet_small.deploy.formats import FORMATS
 from ghostnet_small.deploy.quiet import quiet_stderr
-from ghostnet_small.deploy.rewrite import Form, rewrite
+from ghostnet_small.deploy.rewrite import Style, rewrite
 from ghostnet_small.deploy.session import Array
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_bytes, temporary_folder, write_atomic
@@ -28,7 +28,7 @@ MAGIC = "7767517"
 
 # ncnn works on packs of 4 channels (8 or 16 where a CPU has them and they fit), pools a whole
 # image without unpacking them, and clamps within a convolution.
-FORM = Form(multiple=4, to_one_pixel=True, clamp=True)
+STYLE = Style(multiple=4, to_one_pixel=True, clamp=True)
 
 
 def export(network: Deployable, description: Description, path: Path) -> None:
@@ -36,7 +36,7 @@ def export(network: Deployable, description: Description, path: Path) -> None:
 
     Raises ``InputError`` if ncnn cannot compute a part of the network.
     """
-    fast = Deployable(rewrite(network.network, description.size, FORM), description).eval()
+    fast = Deployable(rewrite(network.network, description.size, STYLE), description).eval()
     write(fast, description, path)
 
 

@@ -15,7 +15,7 @@ from ghostnet_small.deploy.batches import in_pieces
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import KEY, Description, read_description
 from ghostnet_small.deploy.onnx_graph import check_graph
-from ghostnet_small.deploy.rewrite import Form, rewrite
+from ghostnet_small.deploy.rewrite import Style, rewrite
 from ghostnet_small.deploy.session import Array
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_bytes, write_atomic
@@ -32,12 +32,12 @@ DIGEST = f"{KEY}_digest"
 EXACT_SUMS = "session.x64quantprecision"
 # With AVX-512, ONNX Runtime has a layout of its own, in blocks of 16 channels. It leaves that, and
 # copies, for all that it cannot do there: odd concatenations, means, products of unequal shapes.
-FORM = Form(multiple=16, stretch=True)
+STYLE = Style(multiple=16, stretch=True)
 
 
 def export(network: Deployable, description: Description, path: Path) -> None:
     """Write ``network``, in evaluation mode, as ONNX with a dynamic batch."""
-    fast = Deployable(rewrite(network.network, description.size, FORM), description).eval()
+    fast = Deployable(rewrite(network.network, description.size, STYLE), description).eval()
     write_atomic(path, content(onnx_model(fast, description), description))
 
 

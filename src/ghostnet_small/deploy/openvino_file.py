@@ -13,7 +13,7 @@ from torch import nn
 from ghostnet_small.deploy.batches import in_pieces
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import KEY, Description, read_description
-from ghostnet_small.deploy.rewrite import Form, rewrite
+from ghostnet_small.deploy.rewrite import Style, rewrite
 from ghostnet_small.deploy.session import Array
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_bytes, temporary_folder, write_atomic
@@ -24,12 +24,12 @@ MOST_BYTES = (1 << 31) - 1
 MOST_COMPILED = 4
 # Its kernels are compiled for each shape, and are faster where no vector of 16 is cut. A second
 # filter costs more than a constant map.
-FORM = Form(multiple=16, one_filter=True)
+STYLE = Style(multiple=16, one_filter=True)
 
 
 def export(network: Deployable, description: Description, path: Path) -> None:
     """Write ``network``, in evaluation mode, for OpenVINO with a dynamic batch."""
-    fast = Deployable(rewrite(network.network, description.size, FORM), description).eval()
+    fast = Deployable(rewrite(network.network, description.size, STYLE), description).eval()
     save(openvino_model(fast, description), description, path)
 
 

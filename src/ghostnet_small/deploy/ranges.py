@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ghostnet_small.deploy.taps import Places
+from ghostnet_small.deploy.taps import Taps
 from ghostnet_small.errors import InputError
 
 Clip = Literal["none", "mse"]
@@ -39,7 +39,7 @@ class Range:
         return max(0, min(LEVELS - 1, round(-self.low / self.scale)))
 
 
-def ranges_of(places: Places, pictures: Tensor, clip: Clip = "none") -> dict[str, Range]:
+def ranges_of(places: Taps, pictures: Tensor, clip: Clip = "none") -> dict[str, Range]:
     """Return the range of every one of ``places`` of a folded, traced network.
 
     ``pictures`` are normalised, float ``(N, C, H, W)``, of the training split. ``clip`` "none"
@@ -63,7 +63,7 @@ def check_calibration(pictures: int) -> None:
 
 
 @torch.no_grad()
-def _watch(places: Places, pictures: Tensor, look: Mapping[str, object]) -> None:
+def _watch(places: Taps, pictures: Tensor, look: Mapping[str, object]) -> None:
     before, places.at = places.at, dict(look)  # type: ignore[arg-type]
     try:
         for batch in pictures.split(BATCH):

@@ -30,7 +30,7 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Form:
+class Style:
     """The form that suits a runtime.
 
     ``multiple``: of channels, in every tensor. ``one_filter``: the gate's two filters as one of
@@ -48,7 +48,7 @@ class Form:
     clamp: bool = False
 
 
-def rewrite(network: nn.Module, size: Size, form: Form) -> nn.Module:
+def rewrite(network: nn.Module, size: Size, form: Style) -> nn.Module:
     """Return the folded ``network`` rewritten for images of ``size`` pixels (height, width).
 
     ``network`` stays as it is. One without ghost modules is returned itself.
@@ -63,7 +63,7 @@ def rewrite(network: nn.Module, size: Size, form: Form) -> nn.Module:
 class RewrittenNetwork(nn.Module):
     """``(N, C, H, W) -> logits (N, K)``, for one H and W."""
 
-    def __init__(self, network: GhostNetV3, size: Size, form: Form) -> None:
+    def __init__(self, network: GhostNetV3, size: Size, form: Style) -> None:
         super().__init__()
         stem, last, head = network.stem, network.last, network.head
         assert isinstance(stem, nn.Conv2d) and isinstance(last, nn.Conv2d)
@@ -91,7 +91,7 @@ class RewrittenNetwork(nn.Module):
 class RewrittenBottleneck(nn.Module):
     """A bottleneck from channels as in ``source`` to those of ``layout``, at ``out_size``."""
 
-    def __init__(self, block: GhostBottleneck, source: Layout, size: Size, form: Form) -> None:
+    def __init__(self, block: GhostBottleneck, source: Layout, size: Size, form: Style) -> None:
         super().__init__()
         self.ghost1 = RewrittenGhost(block.ghost1, source, size, form)
         hidden = self.ghost1.layout
@@ -123,7 +123,7 @@ class RewrittenGhost(nn.Module):
     """A ghost module. Where its two halves would leave many places empty, no concatenation joins
     them: the 1x1 convolution gives both, and the depth-wise one leaves the first as it is."""
 
-    def __init__(self, ghost: GhostModule, source: Layout, size: Size, form: Form) -> None:
+    def __init__(self, ghost: GhostModule, source: Layout, size: Size, form: Style) -> None:
         super().__init__()
         primary, cheap = ghost.primary, ghost.cheap
         assert isinstance(primary, nn.Conv2d) and isinstance(cheap, nn.Conv2d)
@@ -158,7 +158,7 @@ class RewrittenGate(nn.Module):
     """A gate, stretched to the size of what it is multiplied with."""
 
     def __init__(
-        self, gate: AttentionGate, source: Layout, target: Layout, size: Size, form: Form
+        self, gate: AttentionGate, source: Layout, target: Layout, size: Size, form: Style
     ) -> None:
         super().__init__()
         project, across, down = gate.layers
@@ -214,7 +214,7 @@ class FilterWithMap(nn.Module):
 class RewrittenExcite(nn.Module):
     """Squeeze-and-excitation of channels that lie as in ``layout``, at ``size``."""
 
-    def __init__(self, se: SqueezeExcite, layout: Layout, size: Size, form: Form) -> None:
+    def __init__(self, se: SqueezeExcite, layout: Layout, size: Size, form: Style) -> None:
         super().__init__()
         reduced = padded(se.reduce.out_channels, form.multiple)
         self.reduce = dense(se.reduce, layout, reduced)
@@ -241,7 +241,7 @@ class RewrittenExcite(nn.Module):
 class _Means(nn.Module):
     """The mean of each channel: ``(N, C, *size) -> (N, C, 1, 1)``."""
 
-    def __init__(self, size: Size, form: Form) -> None:
+    def __init__(self, size: Size, form: Style) -> None:
         super().__init__()
         self.size, self.to_one_pixel = size, form.to_one_pixel
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ghostnet_small.deploy.fake_quant import quantize_in_float
 from ghostnet_small.deploy.ranges import ranges_of
-from ghostnet_small.deploy.taps import Places
+from ghostnet_small.deploy.taps import Taps
 from ghostnet_small.models.ghostnetv3 import GhostNetV3, is_of_ghosts
 from ghostnet_small.nn.bottleneck import GhostBottleneck
 
@@ -63,7 +63,7 @@ def measure_relief(
     Raises ``InputError`` where there are no calibration images.
     """
     _, channels, height, width = calibration.shape
-    places = Places(network, channels, (height, width))
+    places = Taps(network, channels, (height, width))
     ranges = ranges_of(places, calibration)
     exact = _answers(places, pictures)
 
@@ -77,5 +77,5 @@ def measure_relief(
     return everywhere, sorted(found, key=lambda one: (one.error, one.part))
 
 
-def _answers(places: Places, pictures: Tensor) -> Tensor:
+def _answers(places: Taps, pictures: Tensor) -> Tensor:
     return torch.cat([places(batch) for batch in pictures.split(BATCH)]).double()

@@ -32,14 +32,14 @@ Placed = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Place:
+class Tap:
     """A tensor between operations; ``touching`` are the modules that make or take it."""
 
     name: str
     touching: tuple[str, ...]
 
 
-class Places(nn.Module):
+class Taps(nn.Module):
     """A network, traced, that hands every place and every layer's weight to a function.
 
     A place is the input, or what an operation gives behind its activation. Its name is that of the
@@ -55,7 +55,7 @@ class Places(nn.Module):
         super().__init__()
         self.at: dict[str, Placed] = {}
         self.weight_at: dict[str, Placed] = {}
-        self.places: list[Place] = []
+        self.places: list[Tap] = []
         self.layers: list[str] = []
         graph = _traced(network, channels, size)
         self._open(graph)
@@ -102,7 +102,7 @@ class Places(nn.Module):
         touching = [module_of(node) for node in users if operation_of(node)]
         if operation_of(first):
             touching.append(module_of(first))
-        self.places.append(Place(name, tuple(dict.fromkeys(touching))))
+        self.places.append(Tap(name, tuple(dict.fromkeys(touching))))
         with graph.graph.inserting_after(last):
             changed = graph.graph.call_function(self._through(name), (last,))
         for user in users:

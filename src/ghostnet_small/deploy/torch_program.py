@@ -11,7 +11,7 @@ from torch import nn
 from ghostnet_small.deploy.aten import input_type, traced
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import KEY, Description, read_description
-from ghostnet_small.deploy.rewrite import Form, rewrite
+from ghostnet_small.deploy.rewrite import Style, rewrite
 from ghostnet_small.deploy.session import Array
 from ghostnet_small.deploy.torch_reader import WRONG, Program, read_program
 from ghostnet_small.errors import InputError
@@ -21,7 +21,7 @@ MOST_BATCH = 1 << 16
 
 
 # Eager PyTorch has a cost for each operator whatever its size.
-FORM = Form(one_filter=True, to_one_pixel=True)
+STYLE = Style(one_filter=True, to_one_pixel=True)
 
 
 def export(network: Deployable, description: Description, path: Path) -> None:
@@ -29,7 +29,7 @@ def export(network: Deployable, description: Description, path: Path) -> None:
 
     ``torch.export.load`` reads it as well, and finds no pickle in it.
     """
-    fast = Deployable(rewrite(network.network, description.size, FORM), description).eval()
+    fast = Deployable(rewrite(network.network, description.size, STYLE), description).eval()
     write(fast, description, path)
 
 

@@ -69,7 +69,7 @@ class Slot(NamedTuple):
     name: str
 
 
-class Step(NamedTuple):
+class Operation(NamedTuple):
     """A call of an operator; ``done`` are the answers that nothing needs any longer."""
 
     function: Callable[..., Any]
@@ -83,7 +83,7 @@ class Program:
     """Steps over named answers: ``(N, C, H, W) -> (N, K)``."""
 
     def __init__(
-        self, steps: list[Step], weights: dict[str, Tensor], pictures: str, answer: str
+        self, steps: list[Operation], weights: dict[str, Tensor], pictures: str, answer: str
     ) -> None:
         self._steps, self._weights = steps, weights
         self._pictures, self._answer = pictures, answer
@@ -202,7 +202,7 @@ def _program(module: dict[str, Any], weights: dict[str, Tensor]) -> Program:
     return Program(_forgetting(nodes, {*values, answer}), values, name, answer)
 
 
-def _step(node: dict[str, Any]) -> Step:
+def _step(node: dict[str, Any]) -> Operation:
     if node["target"] not in OPERATORS:
         raise ValueError(f"a step {node['target']!r:.80} is not allowed")
     args, kwargs = [], {}
@@ -220,7 +220,7 @@ def _step(node: dict[str, Any]) -> Step:
             answers += [part["name"] for part in content]
         else:
             answers.append(content["as_name" if kind == "as_sym_int" else "name"])
-    return Step(OPERATORS[node["target"]], tuple(args), kwargs, tuple(answers), ())
+    return Operation(OPERATORS[node["target"]], tuple(args), kwargs, tuple(answers), ())
 
 
 def _argument(given: dict[str, Any]) -> Any:
@@ -258,7 +258,7 @@ def _names(arg: Any) -> Iterator[str]:
             yield from _names(part)
 
 
-def _forgetting(steps: list[Step], kept: set[str]) -> list[Step]:
+def _forgetting(steps: list[Operation], kept: set[str]) -> list[Operation]:
     """Return ``steps``, each with the answers that it uses last, without those ``kept``."""
     seen, found = set(kept), []
     for step in reversed(steps):

@@ -1,4 +1,4 @@
-"""Who teaches, what is compared with the teacher, and how much that counts."""
+"""Settings of distillation: teachers, losses and their weights."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ghostnet_small.data.counter_rng import check_seed
-from ghostnet_small.distill.losses import LOSSES
+from ghostnet_small.distill.losses import LOSSES, Mean
 from ghostnet_small.errors import InputError, nearest
 from ghostnet_small.fields import LATER, PLACE
 
-Mean = Literal["probabilities", "logits"]
-Targets = Literal["cached", "live"]
+TargetsMode = Literal["cached", "live"]
 Answers = Literal["float32", "fastest"]
 
 
 @dataclass(frozen=True)
 class DistillSettings:
-    """Which teachers, and how the student learns from them; without teachers nothing here counts.
+    """The teachers, and how the student learns from them; only used where there are teachers.
 
     Args:
         teachers: folders of runs, or of weights, or weights by name (of the program's own, or
@@ -33,17 +32,17 @@ class DistillSettings:
         kd_weight: of the distillation loss in it; its factor T^2 is in the loss already.
         target_weight: of the target class's part in "dkd".
         nontarget_weight: of the other classes' part in "dkd".
-        inter_weight: of the relation between a picture's classes in "dist".
-        intra_weight: of the relation between a class's pictures in "dist".
+        inter_weight: of the relation between an image's classes in "dist".
+        intra_weight: of the relation between a class's images in "dist".
         targets: "cached" asks each teacher once for every view that training will show and keeps
             its logits as float16; "live" asks it at every step.
-        cache: the folder that keeps cached targets; null: one below the cache of decoded pictures,
+        cache: the folder that keeps cached targets; null: one below the cache of decoded images,
             found by what the targets depend on.
         answers: how teachers compute cached targets on a CPU: "float32", or "fastest", the fastest
             of bfloat16 and the runtimes that are installed whose answers to training images are
             those of float32 within stated bounds.
         view_seed: of the views that the teachers are shown; null: the student's own, which is what
-            distillation is about. Another one shows them other crops of the same pictures, to
+            distillation is about. Another one shows them other crops of the same images, to
             measure what that costs (cached targets only).
         attention: maps whose attention the student imitates, "student=teacher" pairs of module
             names such as "blocks.4=layer2" (live targets and one teacher only).
@@ -67,7 +66,7 @@ class DistillSettings:
     nontarget_weight: float = 8.0
     inter_weight: float = 1.0
     intra_weight: float = 1.0
-    targets: Targets = "cached"
+    targets: TargetsMode = "cached"
     cache: str | None = field(default=None, metadata=PLACE)
     answers: Answers = field(default="float32", metadata=LATER)
     view_seed: int | None = None
@@ -124,7 +123,7 @@ class DistillSettings:
 
     @property
     def on_maps(self) -> bool:
-        """Whether feature maps are compared."""
+        """True where feature maps are compared."""
         return bool(self.attention or self.hints)
 
     def _check_teachers(self) -> None:

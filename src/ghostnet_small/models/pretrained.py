@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import expanded
-from ghostnet_small.models.teachers import Teacher
+from ghostnet_small.models.teachers import TimmTeacher
 from ghostnet_small.tensorfile import read_tensors
 
 SUFFIX = ".safetensors"
@@ -30,10 +30,10 @@ _DATA_SETS = {"in1k": "ImageNet-1k", "in12k": "ImageNet-12k"} | dict.fromkeys(
     ("in21k", "in22k"), "ImageNet-21k"
 )
 
-_log = logging.getLogger(__name__)  # messages that are no warnings
+_log = logging.getLogger(__name__)  # for notices: nothing is wrong
 
 
-def mean_std(teacher: Teacher, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def mean_std(teacher: TimmTeacher, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the mean and std of each channel, 0 to 1, for timm's weights of ``teacher``.
 
     For grey images they are the averages over the channels.
@@ -51,7 +51,7 @@ def mean_std(teacher: Teacher, channels: int) -> tuple[tuple[float, ...], tuple[
     return tuple(told.mean), tuple(told.std)
 
 
-def pretrained_on(teacher: Teacher) -> str:
+def pretrained_on(teacher: TimmTeacher) -> str:
     """Return the dataset that ``teacher`` was pretrained on, from timm's tag.
 
     It is "ImageNet-1k", for example, or the tag itself.
@@ -61,7 +61,7 @@ def pretrained_on(teacher: Teacher) -> str:
     return " and ".join(dict.fromkeys(found)) or tag
 
 
-def _known(teacher: Teacher) -> Any:
+def _known(teacher: TimmTeacher) -> Any:
     """Return timm's ``PretrainedCfg`` of a network's weights."""
     import timm
 
@@ -74,7 +74,7 @@ def _known(teacher: Teacher) -> Any:
     return known
 
 
-def read_pretrained(path: str, teacher: Teacher) -> dict[str, Any]:
+def read_pretrained(path: str, teacher: TimmTeacher) -> dict[str, Any]:
     """Return the overlay that makes timm load ``path`` in place of its own weights.
 
     It has the tensors under the network's names, and their number of classes. The file is a
@@ -116,7 +116,7 @@ def _in_order(
     wanted: Mapping[str, tuple[int, ...]],
     last: tuple[str, ...],
     path: str,
-    teacher: Teacher,
+    teacher: TimmTeacher,
 ) -> dict[str, Tensor]:
     """Return the tensors ``found`` under the names ``wanted``, in order."""
     what = f"model.pretrained {path} is of another network than {teacher.timm_name}"

@@ -1,4 +1,4 @@
-"""Which network, and in what form."""
+"""Settings of the network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Compute = Literal["merged", "branches"]
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Which network.
+    """The network, and the weights that it starts from.
 
     Args:
         name: "ghostnetv3_small" or "ghostnetv3"; a teacher of the paper's comparison: "resnet18",
@@ -32,7 +32,7 @@ class ModelSettings:
         weights: start from trained weights: a run's folder, one of weights, the name of those that
             come with the program, or ``hf-hub:owner/name``. They must be of this network and width,
             and not folded. The classifier starts afresh where the classes are others; where the
-            pictures have another number of channels, those of the first convolution are summed and
+            images have another number of channels, those of the first convolution are summed and
             shared out.
         upsample: side in pixels that images are upsampled to inside a network of timm, which then
             keeps its published stem; null: as they are where a stem for tiny images is known

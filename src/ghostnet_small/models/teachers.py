@@ -18,7 +18,7 @@ PREFIX = "timm/"
 USUAL_UPSAMPLE = 224
 
 
-class Teacher(NamedTuple):
+class TimmTeacher(NamedTuple):
     """A network of timm.
 
     It has timm's name, with the tag of the ``pretrained`` weights; the function that adapts the
@@ -87,14 +87,14 @@ def _small_stem(published: nn.Conv2d) -> nn.Conv2d:
 
 # Tags are explicit: timm's default weights of a name change between its versions.
 TEACHERS = {
-    "resnet18": Teacher("resnet18.a1_in1k", _fit_resnet),
-    "resnet34": Teacher("resnet34.a1_in1k", _fit_resnet),
-    "resnet50": Teacher("resnet50.a1_in1k", _fit_resnet),
-    "vgg13_bn": Teacher("vgg13_bn.tv_in1k", _fit_vgg),
-    "densenet121": Teacher("densenet121.ra_in1k", _fit_densenet),
-    "densenet161": Teacher("densenet161.tv_in1k", _fit_densenet),
-    "inception_v3": Teacher("inception_v3.tv_in1k", _fit_inception),
-    "efficientnetv2_s": Teacher("tf_efficientnetv2_s.in21k_ft_in1k", None, USUAL_UPSAMPLE),
+    "resnet18": TimmTeacher("resnet18.a1_in1k", _fit_resnet),
+    "resnet34": TimmTeacher("resnet34.a1_in1k", _fit_resnet),
+    "resnet50": TimmTeacher("resnet50.a1_in1k", _fit_resnet),
+    "vgg13_bn": TimmTeacher("vgg13_bn.tv_in1k", _fit_vgg),
+    "densenet121": TimmTeacher("densenet121.ra_in1k", _fit_densenet),
+    "densenet161": TimmTeacher("densenet161.tv_in1k", _fit_densenet),
+    "inception_v3": TimmTeacher("inception_v3.tv_in1k", _fit_inception),
+    "efficientnetv2_s": TimmTeacher("tf_efficientnetv2_s.in21k_ft_in1k", None, USUAL_UPSAMPLE),
 }
 
 
@@ -103,8 +103,8 @@ def is_timm(name: str) -> bool:
     return name in TEACHERS or name.startswith(PREFIX)
 
 
-def teacher_of(name: str) -> Teacher:
-    """Return the ``Teacher`` of a name: one of ``TEACHERS``, or ``timm/NAME[.TAG]``, any of timm's.
+def teacher_of(name: str) -> TimmTeacher:
+    """Return the ``TimmTeacher`` of one of ``TEACHERS``, or of ``timm/NAME[.TAG]``.
 
     Raises ``InputError`` where timm is missing, or has no such network or tag.
     """
@@ -129,7 +129,7 @@ def teacher_of(name: str) -> Teacher:
     upsample = None
     if fit is None:
         upsample = known.input_size[-1] if known is not None and one_size else USUAL_UPSAMPLE
-    return Teacher(timm_name, fit, upsample, one_size)
+    return TimmTeacher(timm_name, fit, upsample, one_size)
 
 
 def _nearest(base: str) -> str:

@@ -16,7 +16,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.pretrained import read_pretrained
 from ghostnet_small.models.settings import Interpolation
-from ghostnet_small.models.teachers import USUAL_UPSAMPLE, Teacher, teacher_of
+from ghostnet_small.models.teachers import USUAL_UPSAMPLE, TimmTeacher, teacher_of
 
 # Pixels evaluated at once: 256 images of 32x32, or 20 upsampled to 224x224, whose stem keeps a
 # quarter of the pixels. The batches of evaluation and prediction are meant for networks that need
@@ -183,7 +183,9 @@ def create_timm(
     return made
 
 
-def _from_timm(name: str, teacher: Teacher, pretrained: bool | str, words: dict[str, Any]) -> Any:
+def _from_timm(
+    name: str, teacher: TimmTeacher, pretrained: bool | str, words: dict[str, Any]
+) -> Any:
     import timm
 
     if isinstance(pretrained, str):

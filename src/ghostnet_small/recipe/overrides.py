@@ -69,7 +69,7 @@ def _text(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON does not know: a path, or a number or an array of NumPy or PyTorch."""
+    """Return a JSON value for a path, or for a number or an array of NumPy or PyTorch."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return value.tolist() if hasattr(value, "tolist") else str(value)

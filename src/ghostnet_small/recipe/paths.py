@@ -25,12 +25,12 @@ KEYS = (
     *_CACHES,
 )
 
-Places = dict[str, str]
+PlacedPaths = dict[str, str]
 
 
-def places_of(recipe: Recipe) -> Places:
+def places_of(recipe: Recipe) -> PlacedPaths:
     """Return the absolute path of each relative one that ``recipe`` names and that is there now."""
-    found: Places = {}
+    found: PlacedPaths = {}
     for key in KEYS:
         for typed in _typed(recipe, key):
             path = expanded(typed)
@@ -42,7 +42,7 @@ def places_of(recipe: Recipe) -> Places:
     return found
 
 
-def read_places(path: Path) -> Places:
+def read_places(path: Path) -> PlacedPaths:
     """Return what ``places_of`` gave for the run that ``path`` is, or that it lies in.
 
     A run's weights and its exported files lie up to two folders below it. Empty where there is
@@ -115,10 +115,10 @@ def placed(
     )
 
 
-def replaced(started: Recipe, resumed: Recipe, overrides: Sequence[str]) -> Places:
+def replaced(started: Recipe, resumed: Recipe, overrides: Sequence[str]) -> PlacedPaths:
     """Return where the paths of ``started`` and ``resumed`` lead that ``overrides`` replaced."""
     given = keys_of(overrides)
-    found: Places = {}
+    found: PlacedPaths = {}
     for key in KEYS:
         before, now = _typed(started, key), _typed(resumed, key)
         if key in given and len(before) == len(now):

@@ -36,7 +36,7 @@ class Recipe:
     Args:
         name: what tables call the recipe.
         model: the network.
-        data: the pictures.
+        data: the images.
         augment: what becomes of them.
         optimizer: how weights move.
         schedule: how fast.
@@ -207,7 +207,7 @@ def _read(key: str, value: Any) -> Any:
 
 
 def _readings(value: Any, names: bool) -> Iterator[Any]:
-    """What ``value`` may mean: text is itself, or what YAML takes it for; a list is a tuple.
+    """Return the readings of ``value``: text as it is and as YAML reads it, a list as a tuple.
 
     ``names``: the words of a list are names, whatever they look like.
     """

@@ -66,7 +66,7 @@ def recipe_schema() -> dict[str, Any]:
 
 
 def _value_of(name: str, kind: Any) -> str:
-    """What stands for the value of a setting."""
+    """Return the placeholder of a setting's value."""
     if typing.get_origin(kind) is typing.Literal:
         return "{" + ",".join(typing.get_args(kind)) + "}"
     return "{true,false}" if kind is bool else name.upper()

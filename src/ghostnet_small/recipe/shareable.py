@@ -1,4 +1,4 @@
-"""What of a run's record may leave the machine: settings of the place stay here."""
+"""A run's record without the settings of this machine, so that it can be shared."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def portable_recipe(written: Mapping[str, Any], fingerprint: str | None = None) 
     """A recipe's plain values without folders and devices of the machine that it ran on.
 
     Of data in a folder its last name is left, in place of a source that was not read: a recipe for
-    CIFAR-10 may have been given other pictures. Where the ``fingerprint`` of what was read is that
+    CIFAR-10 may have been given other images. Where the ``fingerprint`` of what was read is that
     of a named set, its name is left, wherever it lay. Of teachers, nothing is left; of weights to
     start from, a name that means the same everywhere.
     """

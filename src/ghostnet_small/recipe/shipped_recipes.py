@@ -67,7 +67,5 @@ def _find(text: str, shipped: Mapping[str, Path], what: str, *starts: str) -> Pa
         name = name.removeprefix(start)
     if name in shipped:
         return shipped[name]
-    raise InputError(
-        f"{what} {text} is not there; give a YAML file or a shipped {what} "
-        f"({nearest(name, shipped) + ', of ' + ', '.join(shipped) if shipped else 'none'})"
-    )
+    known = f"{nearest(name, shipped)}, of {', '.join(shipped)}" if shipped else "none"
+    raise InputError(f"{what} {text} is not there; give a YAML file or a shipped {what} ({known})")

@@ -9,10 +9,10 @@ from functools import cached_property
 
 from ghostnet_small.errors import printable
 from ghostnet_small.report.confidence import Estimate, estimate, paired_difference
-from ghostnet_small.report.runs import Run, curve_split_of, read_run, split_of
+from ghostnet_small.report.runs import RunRow, curve_split_of, read_run, split_of
 from ghostnet_small.report.study_rows import Published, StudyRecord
 
-Runs = tuple[Run, ...]
+Runs = tuple[RunRow, ...]
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,11 @@ def by_seed(runs: Runs) -> dict[int, float]:
     return {seed: statistics.fmean(values) for seed, values in found.items()}
 
 
-def over(runs: Sequence[Run], of: Callable[[Run], float | None]) -> Estimate | None:
+def over(runs: Sequence[RunRow], of: Callable[[RunRow], float | None]) -> Estimate | None:
     """Return the estimate of a figure over the runs that have it."""
     return estimate([value for run in runs if (value := of(run)) is not None])
 
 
-def top1(run: Run) -> float | None:
+def top1(run: RunRow) -> float | None:
     """Top-1 in % on the comparison's split."""
     return run.top1

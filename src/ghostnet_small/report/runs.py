@@ -12,7 +12,7 @@ from ghostnet_small.run.records import look, number, sequence, text
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRow:
     """A finished run. ``top1`` and ``agreement`` are in %, ``calibration_error`` in 0..1.
 
     ``strategy`` is None for a teacher or assistant. ``curve`` holds ``(epoch, top1)``.
@@ -53,7 +53,7 @@ def curve_split_of(rows: Sequence[Mapping[str, Any]]) -> str:
     return "validation" if held_out else "train"
 
 
-def read_run(row: Mapping[str, Any], split: str, curve_split: str) -> Run:
+def read_run(row: Mapping[str, Any], split: str, curve_split: str) -> RunRow:
     """A row's figures on ``split``."""
     strategy = look(row, "study", "strategy")
     seed = number(row, "seed")
@@ -64,7 +64,7 @@ def read_run(row: Mapping[str, Any], split: str, curve_split: str) -> Run:
     points = [
         (number(epoch, "epoch"), number(epoch, f"{curve_split}_top1")) for epoch in epochs_of(row)
     ]
-    return Run(
+    return RunRow(
         name=name,
         strategy=None if strategy is None else printable(str(strategy)),
         network=text(row, "recipe", "model", "name"),

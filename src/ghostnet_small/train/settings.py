@@ -1,4 +1,4 @@
-"""How long a training is, in what batches and in what arithmetic."""
+"""Settings of a training: its length, its batches and its arithmetic."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ class TrainSettings:
 
     Args:
         epochs: passes over the training split.
-        batch_size: pictures a step of the optimiser, in all processes together.
+        batch_size: images a step of the optimiser, in all processes together.
         accumulate: micro-batches that a step, or its part in each of several processes, is cut
             into, to save memory.
         shuffle: a new order each epoch; false keeps the source's order.
         drop_last: leave out an epoch's last, smaller batch.
-        sampler: "all" shows every picture once an epoch; "balanced" every class equally often, so
-            many pictures in all, those of small classes several times. Partners that mixing adds
-            come from all pictures alike; with it, class_weights even out more.
+        sampler: "all" shows every image once an epoch; "balanced" every class equally often, so
+            many images in all, those of small classes several times. Partners that mixing adds
+            come from all images alike; with it, class_weights even out more.
         class_weights: of the classes in the loss: "none", "balanced" (one over a class's number
-            of pictures), or a positive number for each class; their mean over the pictures is
+            of images), or a positive number for each class; their mean over the images is
             made 1.
         label_smoothing: share of each target spread over all classes.
         clip_norm: largest norm of a step's gradient; null: any.
         ema_decay: of the average of weights that is evaluated and kept; null: no average.
         precision: "fp32", or autocast to "bf16" or "fp16".
-        channels_last: memory format of the model and its pictures.
-        seed: of the weights and the order of pictures; views have a seed of their own.
+        channels_last: memory format of the model and its images.
+        seed: of the weights and the order of images; views have a seed of their own.
         device: "auto", "cpu", "cuda", "mps" or "xpu".
         threads: CPU threads of each process; null: PyTorch's choice.
         checkpoint_seconds: longest time between two saves of the state.
@@ -70,7 +70,7 @@ class TrainSettings:
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """Of the model and its pictures."""
+        """The memory format of the model and its images."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def __post_init__(self) -> None:
@@ -130,7 +130,7 @@ class TrainSettings:
 
 def check_parts(model: nn.Module, pictures: int, settings: TrainSettings, processes: int) -> None:
     """Raises ``InputError`` where a step cannot be shared by ``processes``, or where batch norm
-    would have to do with one picture."""
+    would have to do with one image."""
     parts = processes * settings.accumulate
     if settings.batch_size % parts:
         raise InputError(
@@ -144,7 +144,7 @@ def check_parts(model: nn.Module, pictures: int, settings: TrainSettings, proces
         sizes.append(rest)
         if processes > 1 and -(-rest // -(-rest // parts)) < parts:
             raise InputError(
-                f"the last batch of an epoch has {rest} of {pictures} pictures, too few for "
+                f"the last batch of an epoch has {rest} of {pictures} images, too few for "
                 f"{settings.accumulate} part(s) in each of {processes} processes; give "
                 "train.drop_last true, another train.batch_size or fewer processes"
             )
@@ -155,6 +155,6 @@ def check_parts(model: nn.Module, pictures: int, settings: TrainSettings, proces
         if (size - 1) % part == 0:
             raise InputError(
                 f"train.batch_size {settings.batch_size} in {parts} part(s) leaves a "
-                f"single picture of {pictures} to batch norm, which needs two; give another "
+                f"single image of {pictures} to batch norm, which needs two; give another "
                 "train.batch_size, a smaller train.accumulate or train.drop_last true"
             )

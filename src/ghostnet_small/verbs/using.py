@@ -145,9 +145,9 @@ def export(
     that exist, and data that cannot be read; ``CheckFailed`` at the end where a file was not kept,
     for its answers are not the network's.
     """
-    from ghostnet_small.cli.command import libraries_apart
     from ghostnet_small.option_values import CALIBRATION
     from ghostnet_small.recipe.overrides import override_words
+    from ghostnet_small.streams import libraries_apart
     from ghostnet_small.use.export import SETTINGS, export_weights
 
     if not int8 and (calibration or fine_tune):

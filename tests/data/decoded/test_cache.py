@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from cache_kit import decoded, folders, kept, load_set, same_data
 from ghostnet_small.data.decoded import available_memory, job
-from ghostnet_small.data.decoded.cache import Layout
+from ghostnet_small.data.decoded.cache import CacheLayout
 from ghostnet_small.data.decoded.signature import files_signature
 from ghostnet_small.data.sources import DataSettings, load_data
 from ghostnet_small.errors import InputError
@@ -288,7 +288,7 @@ def test_above_the_budget_without_a_cache(tmp_path: Path) -> None:
 
 
 def test_layout_cuts_large_pictures_into_small_blocks() -> None:
-    assert Layout(10, 3, 32, 32, 4).block(2) == slice(8, 10)
+    assert CacheLayout(10, 3, 32, 32, 4).block(2) == slice(8, 10)
     form = job.Format(None, None, 3, 1000, 1000)
-    assert Layout.of(10, form).block_rows == 1
-    assert Layout.of(10_000, job.Format(None, None, 3, 32, 32)).block_rows == 512
+    assert CacheLayout.of(10, form).block_rows == 1
+    assert CacheLayout.of(10_000, job.Format(None, None, 3, 32, 32)).block_rows == 512

@@ -20,8 +20,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from ghostnet_small.data.hub.named import ArrowPictures, is_name, nearest_name
+from ghostnet_small.data.hub.named import ArrowPictures, is_name
 from ghostnet_small.data.listing import RowNames
+from ghostnet_small.data.sources import DataSettings, load_data
 from ghostnet_small.errors import InputError
 from hub_client import HubClient
 from hub_server import HubServer, Repository, Switches
@@ -419,10 +420,20 @@ def test_no_space_names_the_cache(
 def test_names() -> None:
     assert all(map(is_name, ("cifar10", "tiny-imagenet", "owner/name", "a.b/c-d_e")))
     assert not any(map(is_name, ("digits", "cifar", "./cifar10", "a/b/c", "/a", "a/", "../a", "")))
-    assert nearest_name("CIFAR-10") == "cifar10" and nearest_name("fashion-mnist") == (
-        "fashion_mnist"
-    )
-    assert nearest_name("digit") == "digits" and nearest_name("imagenet22k-of-mine") is None
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("CIFAR-10", "; the nearest is cifar10; give"),
+        ("fashion-mnist", "; the nearest is fashion_mnist; give"),
+        ("digit", "; the nearest is digits; give"),
+        ("imagenet22k-of-mine", "does not exist; give"),
+    ],
+)
+def test_a_name_that_may_be_misspelt(source: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        load_data(DataSettings(source=source))
 
 
 def test_rows_are_read_one_at_a_time(tmp_path: Path) -> None:

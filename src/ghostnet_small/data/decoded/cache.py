@@ -29,7 +29,7 @@ BLOCK_BYTES, BLOCK_ROWS = 2 << 20, 512
 
 
 @dataclass(frozen=True)
-class Layout:
+class CacheLayout:
     """The form of a folder's files: ``rows`` images, ``block_rows`` of them to a block."""
 
     rows: int
@@ -39,7 +39,7 @@ class Layout:
     block_rows: int
 
     @classmethod
-    def of(cls, rows: int, form: Format) -> Layout:
+    def of(cls, rows: int, form: Format) -> CacheLayout:
         """Return the layout of ``rows`` images of ``form``."""
         picture = form.planes * form.height * form.width
         block_rows = max(1, min(BLOCK_ROWS, BLOCK_BYTES // picture))
@@ -74,7 +74,7 @@ class Decoded:
     Blocks that are ``missing`` were not decoded yet; those that are ``damaged`` cannot be used.
     """
 
-    layout: Layout
+    layout: CacheLayout
     pixels: np.ndarray | None
     kinds: np.ndarray
     unreadable: dict[int, str] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class CacheFolder:
         self.path = path
         self.pixels, self.kinds, self.log = path / "pixels", path / "kinds", path / "log"
 
-    def finished(self) -> Layout | None:
+    def finished(self) -> CacheLayout | None:
         """The form of the files, None where they are not here or a block was never decoded."""
         try:
             layout, checksums, _ = self._read_log()
@@ -136,7 +136,7 @@ class CacheFolder:
                     found.damaged.append(number)
         return found
 
-    def make(self, layout: Layout) -> None:
+    def make(self, layout: CacheLayout) -> None:
         """Start again with files of the final size, so that a full disk is found now."""
         shutil.rmtree(self.path, ignore_errors=True)
         self.path.mkdir(parents=True)
@@ -152,7 +152,7 @@ class CacheFolder:
         self._append({"layout": vars(layout)})
 
     @contextmanager
-    def writer(self, layout: Layout) -> Iterator[Callable[[int, Block], None]]:
+    def writer(self, layout: CacheLayout) -> Iterator[Callable[[int, Block], None]]:
         """Yield a function that writes a block, then its line in the log."""
         with (
             open(self.pixels, "r+b", buffering=0, opener=no_follow) as pixels,
@@ -198,14 +198,14 @@ class CacheFolder:
         finally:
             os.close(handle)
 
-    def _read_log(self) -> tuple[Layout, dict[int, int], dict[int, str]]:
+    def _read_log(self) -> tuple[CacheLayout, dict[int, int], dict[int, str]]:
         """The layout, each block's checksum, and messages by row; a later line counts."""
         layout = None
         checksums: dict[int, int] = {}
         unreadable: dict[int, dict[int, str]] = {}
         for line in _whole_lines(self.log.read_bytes().split(b"\n")):
             if "layout" in line:
-                layout = Layout(**line["layout"])
+                layout = CacheLayout(**line["layout"])
             else:
                 checksums[line["block"]] = line["crc32"]
                 unreadable[line["block"]] = {

@@ -12,7 +12,7 @@ from torch import Tensor
 from ghostnet_small.data.dataset import CacheUse, Split
 from ghostnet_small.data.decoded.available_memory import memory_budget
 from ghostnet_small.data.decoded.decode import GREY
-from ghostnet_small.data.decoded.job import Decoding, Job, OnError
+from ghostnet_small.data.decoded.job import Decoding, DecodingJob, OnError
 from ghostnet_small.data.decoded.pixels import (
     Pixels,
     Size,
@@ -111,7 +111,7 @@ def _pixels(
     """The pixels of each split's ``wanted`` rows, in memory if all of them fit."""
     limit = memory_budget(memory_gib)
     found: dict[str, Pixels] = {}
-    jobs: dict[str, Job] = {}
+    jobs: dict[str, DecodingJob] = {}
     total = 0
     for name, split in listed.items():
         plain = plain_pixels(split, how.channels, how.size)
@@ -119,7 +119,7 @@ def _pixels(
             found[name] = plain
             total += plain.decoded.layout.size_bytes
         else:
-            jobs[name] = Job(split, wanted[name], how, limit - total)
+            jobs[name] = DecodingJob(split, wanted[name], how, limit - total)
             total += jobs[name].decode()
     keep = total <= limit
     for name, job in jobs.items():

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ghostnet_small.data.decoded.cache import (
     CacheFolder,
+    CacheLayout,
     Damaged,
     Decoded,
-    Layout,
     full,
     key_of,
     locked,
@@ -51,7 +51,7 @@ class Decoding:
     say: Callable[[str], None]
 
 
-class Job:
+class DecodingJob:
     """The pixels of some rows of a split, in two steps: decode, then read.
 
     ``rows`` int64, ascending. After ``decode`` the pixels lie in the cache, or in memory where
@@ -129,7 +129,7 @@ class Job:
             self._fill()
         raise OSError(f"{self.folder.path} is damaged each time it is read")
 
-    def _fill(self) -> Layout:
+    def _fill(self) -> CacheLayout:
         """Decode the blocks that the cache lacks or that are damaged in it."""
         assert self.folder is not None and self.root is not None
         folder = self.folder
@@ -152,7 +152,7 @@ class Job:
                     folder.forget_facts()
                 form = self._form() if found is None else self._form_of(found.layout)
                 while True:
-                    layout = Layout.of(self.count, form)
+                    layout = CacheLayout.of(self.count, form)
                     needed = layout.size_bytes
                     if found is None:
                         folder.make(layout)
@@ -176,7 +176,7 @@ class Job:
     def _decode_in_memory(self) -> Decoded:
         form = self._form()
         while True:
-            layout = Layout.of(self.count, form)
+            layout = CacheLayout.of(self.count, form)
             if layout.size_bytes > self.limit:
                 raise InputError(
                     f"{layout.size_bytes / 2**30:.2f} GiB of images are more than the "
@@ -200,7 +200,7 @@ class Job:
     def _run(
         self,
         numbers: list[int],
-        layout: Layout,
+        layout: CacheLayout,
         form: Format,
         write: Callable[[int, Block], None],
     ) -> bool:
@@ -273,7 +273,7 @@ class Job:
             return Format(self.how.channels, self.how.size, planes, height, width)
         raise InputError(f"none of {self.count} images can be read: {said}")
 
-    def _form_of(self, layout: Layout) -> Format:
+    def _form_of(self, layout: CacheLayout) -> Format:
         return Format(self.how.channels, self.how.size, layout.planes, layout.height, layout.width)
 
     def _misfit(self, place: int, size: tuple[int, int], form: Format) -> str:

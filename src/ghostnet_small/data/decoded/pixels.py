@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ghostnet_small.data.dataset import size_text
-from ghostnet_small.data.decoded.cache import CacheFolder, Decoded, Layout
+from ghostnet_small.data.decoded.cache import CacheFolder, CacheLayout, Decoded
 from ghostnet_small.data.decoded.decode import COLOUR, GREY, Format
 from ghostnet_small.data.decoded.mapped import MappedImages
 from ghostnet_small.data.listing import ListedSplit
@@ -83,7 +83,7 @@ def plain_pixels(split: ListedSplit, channels: int | None, size: Size | None) ->
         return None
     pixels = array[:, None] if array.ndim == 3 else array.transpose(0, 3, 1, 2)
     check_size(array.shape[1:3], split.names[0])
-    layout = Layout.of(len(array), Format(channels, size, planes, *array.shape[1:3]))
+    layout = CacheLayout.of(len(array), Format(channels, size, planes, *array.shape[1:3]))
     decoded = Decoded(layout, pixels, np.full(len(array), planes, np.uint8))
     return Pixels(split, None, decoded, None)
 

@@ -18,7 +18,7 @@ from ghostnet_small.files import expanded
 
 
 @dataclass(frozen=True)
-class Form:
+class DataFormat:
     """One form: whether a path has it, how to list it, and what messages call it.
 
     ``columns``: whether ``list`` takes the label column, of which there may be several.
@@ -40,23 +40,23 @@ def _has_parquet(root: Path) -> bool:
 
 
 # In the order in which they are looked for: a folder of folders may be any of the others too.
-FORMS = (
-    Form("parquet files in Hugging Face layout", _has_parquet, list_parquet, columns=True),
-    Form("IDX files (train-images-idx3-ubyte.gz ...)", has_idx, list_idx),
-    Form("CIFAR's own files (data_batch_1 ...)", has_cifar, list_cifar, columns=True),
-    Form(".npz files (train_images, train_labels ...)", has_npz, list_npz),
-    Form("train/<class>/*.png (val/ and test/ beside it)", _has_folders, list_folder),
+DATA_FORMATS = (
+    DataFormat("parquet files in Hugging Face layout", _has_parquet, list_parquet, columns=True),
+    DataFormat("IDX files (train-images-idx3-ubyte.gz ...)", has_idx, list_idx),
+    DataFormat("CIFAR's own files (data_batch_1 ...)", has_cifar, list_cifar, columns=True),
+    DataFormat(".npz files (train_images, train_labels ...)", has_npz, list_npz),
+    DataFormat("train/<class>/*.png (val/ and test/ beside it)", _has_folders, list_folder),
 )
-FILE_FORMS = (
-    Form("an .npz file", is_npz, list_npz),
-    Form("the training images' file of an IDX set", is_idx, list_idx),
-    Form("CIFAR's .tar.gz", is_cifar_archive, list_cifar, columns=True),
+FILE_FORMATS = (
+    DataFormat("an .npz file", is_npz, list_npz),
+    DataFormat("the training images' file of an IDX set", is_idx, list_idx),
+    DataFormat("CIFAR's .tar.gz", is_cifar_archive, list_cifar, columns=True),
 )
 
 
 def layouts() -> str:
     """Return the forms that a directory may hold, for messages."""
-    return ", or ".join(form.layout for form in FORMS)
+    return ", or ".join(form.layout for form in DATA_FORMATS)
 
 
 def list_root(given: str, label_column: str | None, key: str, only: str | None = None) -> Listing:
@@ -78,19 +78,19 @@ def list_root(given: str, label_column: str | None, key: str, only: str | None =
     return form.list(root, only) if form.list is list_folder else form.list(root)
 
 
-def _find(given: str, named: str) -> tuple[Path, Form]:
+def _find(given: str, named: str) -> tuple[Path, DataFormat]:
     """The path, and the form that it has."""
     if "://" in given:
         raise InputError(
             f"{named} is an address; only files of this machine are read: download it first, or "
             "name a data set of the Hugging Face hub with --data.source OWNER/NAME"
         )
-    files = " or ".join(form.layout for form in FILE_FORMS)
+    files = " or ".join(form.layout for form in FILE_FORMATS)
     root = expanded(given)
     if not given or not root.exists():
         raise InputError(f"{named} does not exist; give a directory with {layouts()}; or {files}")
     if not root.is_dir():
-        for form in FILE_FORMS:
+        for form in FILE_FORMATS:
             if form.found(root):
                 return root, form
         raise InputError(
@@ -98,7 +98,7 @@ def _find(given: str, named: str) -> tuple[Path, Form]:
         )
     if not any(root.iterdir()):
         raise InputError(f"{named} is an empty directory; it should hold {layouts()}")
-    for form in FORMS:
+    for form in DATA_FORMATS:
         if form.found(root):
             if form.list is list_folder:
                 _refuse_unread(root, named)
@@ -131,7 +131,7 @@ def _look_below(root: Path, named: str) -> None:
         below = [
             str(entry)
             for entry in level
-            if holds_data_set(entry) or any(form.found(entry) for form in FILE_FORMS)
+            if holds_data_set(entry) or any(form.found(entry) for form in FILE_FORMATS)
         ]
         if below:
             break
@@ -146,7 +146,7 @@ def holds_data_set(root: Path) -> bool:
     """Return whether ``root`` is a directory with a data set; mere folders do not count."""
     if not root.is_dir():
         return False
-    forms = [form for form in FORMS if form.list is not list_folder]
+    forms = [form for form in DATA_FORMATS if form.list is not list_folder]
     return (root / "train").is_dir() or any(form.found(root) for form in forms)
 
 

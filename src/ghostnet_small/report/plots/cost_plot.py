@@ -10,11 +10,11 @@ from matplotlib.ticker import MaxNLocator
 
 from ghostnet_small.report.comparison import Comparison, over, top1
 from ghostnet_small.report.plots.draw import STEPS, Look, dress, head, key, limits, new_figure
-from ghostnet_small.report.runs import Run
+from ghostnet_small.report.runs import RunRow
 
 HEIGHT = 3.9  # inches
 HOUR, MINUTE = 3600, 60  # seconds
-Cost = Callable[[Run], float | None]
+Cost = Callable[[RunRow], float | None]
 
 
 def draw_cost(comparison: Comparison, looks: Mapping[str, Look]) -> Figure | None:
