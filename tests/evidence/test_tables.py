@@ -176,7 +176,7 @@ def test_measurements_are_shown_under_their_own_names(results: Path, document: P
     render_tables(document, results)
     lines = [line for line in document.read_text().splitlines() if line.startswith("|")]
     assert lines == [
-        "| pictures | seconds | kind | ratio | commit |",
+        "| images | seconds | kind | ratio | commit |",
         "| --- | --- | --- | --- | --- |",
         r"| 50,000 | 3.14 | a\|b | - | abc |",
         "| 12 | 1,234 | - | 0.988 | abd |",
@@ -187,18 +187,18 @@ def test_measurements_are_shown_under_their_own_names(results: Path, document: P
 def test_a_mark_selects_rows(results: Path, document: Path) -> None:
     for one in (*ROWS, {**ROWS[1], "seconds": 1.0}):
         append_row(one, results / "decoding.jsonl")
-    document.write_text(DOCUMENT.replace("cifar10-cpu", "decoding pictures=12 'device=A CPU'"))
+    document.write_text(DOCUMENT.replace("cifar10-cpu", "decoding images=12 'device=A CPU'"))
     render_tables(document, results)
     assert [row["seconds"] for row in cells(document)] == ["1,234", "1"]
-    assert "<!-- table: decoding pictures=12 'device=A CPU' -->" in document.read_text()
+    assert "<!-- table: decoding images=12 'device=A CPU' -->" in document.read_text()
 
 
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        ("pictures", "'pictures' in table .* selects no rows; write TITLE=CELL, .* seconds"),
-        ("size=12", "'size=12' in table .* one of the titles pictures, seconds"),
-        ("pictures=13", "pictures is never '13'; choose one of .*50,000.*12"),
+        ("images", "'images' in table .* selects no rows; write TITLE=CELL, .* seconds"),
+        ("size=12", "'size=12' in table .* one of the titles images, seconds"),
+        ("images=13", "images is never '13'; choose one of .*50,000.*12"),
         ("'pictures", "No closing quotation"),
     ],
 )

@@ -114,7 +114,7 @@ def training_table(source: Path) -> Table:
 
 
 def measurement_table(source: Path) -> Table:
-    """Measurements, a row each, under the names that they were written with; their origin last."""
+    """Measurements, a row each, under their recorded names; their origin last."""
     return _measured(read_rows(source))
 
 
@@ -144,7 +144,8 @@ def fuzz_table(source: Path) -> Table:
 def _measured(measured: Sequence[Record]) -> Table:
     names = dict.fromkeys(name for row in measured for name in row if name not in ORIGIN)
     names |= dict.fromkeys(name for name in ORIGIN if any(name in row for row in measured))
-    return list(names), [[cell(row.get(name)) for name in names] for row in measured]
+    titles = [name.replace("pictures", "images") for name in names]  # as earlier code wrote
+    return titles, [[cell(row.get(name)) for name in names] for row in measured]
 
 
 def _recipe(runs: Sequence[Record]) -> str:
