@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -112,6 +113,19 @@ def run_jobs(
     if asked is not None:
         raise Interrupted(asked)
     return statuses
+
+
+def ending(status: int) -> str:
+    """Say how a process ended, by its exit status, below 0 for a signal."""
+    if status == 0:
+        return "finished"
+    if status in STOPPED:
+        return f"was stopped by {signal.Signals(status - 128).name}"
+    if status > 0:
+        return f"failed with status {status}"
+    with suppress(ValueError):
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"was ended by signal {-status}"
 
 
 def _next(
