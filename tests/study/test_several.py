@@ -25,7 +25,7 @@ from ghostnet_small.study.runner import found_study, outcome, run_study
 from ghostnet_small.study.scheduler import Launch, ending, run_jobs
 from ghostnet_small.study.study_plan import Study
 from ghostnet_small.study.study_progress import StudyProgress
-from ghostnet_small.study.training_job import Job, Sharing, share, states, train_words
+from ghostnet_small.study.training_job import Job, Sharing, share, states
 from ghostnet_small.train.interfaces import Interrupted
 
 EPOCHS = "--train.epochs=2"
@@ -166,17 +166,6 @@ def test_how_runs_share_a_machine(case: str) -> None:
     recipe = read_recipe(None, words)
     found = share(recipe, runs, together=together, on_cpu=on_cpu, cores=cores)
     assert found == Sharing(*expected)
-
-
-def test_what_was_stopped_keeps_its_recipe_and_moves_to_this_place(tmp_path: Path) -> None:
-    (job,) = made(tmp_path, [0])
-    file = tmp_path / "recipe.yaml"
-    overrides = ["--train.epochs=2", "--train.device=cpu", "--data.root=a b"]
-    folder = str(job.folder)
-    assert train_words(job, "missing", file, overrides) == ["train", str(file), "--out", folder]
-    assert train_words(job, "stopped", file, overrides) == [
-        *("train", "--resume", folder, "--train.device=cpu", "--data.root=a b"),
-    ]
 
 
 def test_means_and_deviations_of_each_width(tmp_path: Path) -> None:
@@ -375,11 +364,11 @@ def test_a_folder_of_an_earlier_version_goes_on_and_keeps_its_layout(tmp_path: P
     finish(first)
     RunFolder(second.folder).create(second.recipe)
     starter = Starter(s1=-9)
-    place = "--data.root=here"
-    value = train(planned((0, 1, 2), place), tmp_path, starter, EPOCHS, place)
+    place = ("--train.device=cpu", "--data.root=a b")
+    value = train(planned((0, 1, 2), *place), tmp_path, starter, EPOCHS, *place)
     recipe = tmp_path / "recipes" / "s2.yaml"
     assert starter.words == {
-        "s1": ["train", "--resume", str(second.folder), place],
+        "s1": ["train", "--resume", str(second.folder), *place],
         "s2": ["train", str(recipe), "--out", str(third.folder)],
     }
     names = ["logs", "recipes", "s0", "s1"]

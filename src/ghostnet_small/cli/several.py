@@ -16,7 +16,7 @@ from ghostnet_small.cli.terminal import new_table, print_table
 from ghostnet_small.errors import InputError, printable
 
 if TYPE_CHECKING:
-    from ghostnet_small.study.runner import Engine
+    from ghostnet_small.study.scheduler import Engine
     from ghostnet_small.study.study_plan import Study
 
 

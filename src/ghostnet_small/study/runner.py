@@ -11,19 +11,18 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import check_free, inner_folder, write_atomic
-from ghostnet_small.recipe.recipe import Recipe
+from ghostnet_small.recipe.recipe import PLACE, keys_of
 from ghostnet_small.recipe.recipe_file import recipe_text
 from ghostnet_small.run.records import Record, read_rows, write_rows
 from ghostnet_small.run.run_folder import RunFolder, is_run
 from ghostnet_small.study.growth import added, differences
 from ghostnet_small.study.local_engine import alone_in
-from ghostnet_small.study.scheduler import Launch, Watcher, ending, run_jobs
+from ghostnet_small.study.scheduler import Engine, Launch, Watcher, ending, run_jobs
 from ghostnet_small.study.study_plan import (
     RUNS,
     PlannedRun,
@@ -40,7 +39,6 @@ from ghostnet_small.study.training_job import (
     means,
     result,
     states,
-    train_words,
 )
 
 _log = logging.getLogger(__name__)  # what a user should know, though nothing is wrong
@@ -48,20 +46,6 @@ _log = logging.getLogger(__name__)  # what a user should know, though nothing is
 RESULTS, FAILED = "results.jsonl", "failed.jsonl"
 TRIES = 3  # of a run that is ended from outside
 MOST_LISTED = 3  # of differences or runs, in a message
-
-
-class Engine(Protocol):
-    """A place where the trainings of a study run."""
-
-    def share(self, recipes: Sequence[Recipe], max_parallel: int | None) -> Sharing:
-        """Return how runs of ``recipes`` share that place; raises ``InputError`` where it cannot
-        train them.
-        """
-
-    def trainings(self, lock: int) -> AbstractContextManager[Launch]:
-        """Return a context that gives what starts them; ``lock`` is the handle of the study's
-        lock.
-        """
 
 
 def run_study(
@@ -131,14 +115,16 @@ def _run(
     }
 
     def words(job: Job) -> list[str]:
-        file = out / "recipes" / f"{job.name}.yaml"
         if not is_run(job.folder):
+            file = out / "recipes" / f"{job.name}.yaml"
             write_atomic(file, recipe_text(job.recipe.as_dict()))
-            return train_words(job, "missing", file)
-        # The study's folder may have been moved, and with it the teachers.
-        teachers = job.recipe.distill.teachers
-        here = [f"--distill.teachers={json.dumps(teachers)}"] if teachers and study.kept else []
-        return train_words(job, "stopped", file, [*overrides, *here])
+            return ["train", str(file), "--out", str(job.folder)]
+        # It keeps its recipe, and so its threads, which rounding depends on.
+        here = [word for word in overrides if not keys_of([word]).isdisjoint(PLACE)]
+        if study.kept and job.recipe.distill.teachers:
+            # The study's folder may have been moved, and with it the teachers.
+            here.append(f"--distill.teachers={json.dumps(job.recipe.distill.teachers)}")
+        return ["train", "--resume", str(job.folder), *here]
 
     statuses = run_jobs(
         list(waiting.values()),
@@ -212,21 +198,10 @@ class Records:
 
     def __init__(self, study: Study, out: Path, watcher: Watcher) -> None:
         self.study, self.out, self.watcher = study, out, watcher
+        self.started, self.look, self.again = watcher.started, watcher.look, watcher.again
         self.rows: dict[str, Record] = {}
         self.failed: dict[str, dict[str, Any]] = {}
         self._write()
-
-    def started(self, job: Job) -> None:
-        """Pass it on."""
-        self.watcher.started(job)
-
-    def look(self) -> None:
-        """Pass it on."""
-        self.watcher.look()
-
-    def again(self, job: Job, status: int) -> None:
-        """Pass it on."""
-        self.watcher.again(job, status)
 
     def ended(self, job: Job, status: int, last_lines: Sequence[str]) -> None:
         """Count the run, or say why it failed."""

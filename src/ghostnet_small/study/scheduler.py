@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Protocol
 
 from ghostnet_small.errors import printable
 from ghostnet_small.files import inner_folder
-from ghostnet_small.study.training_job import Job
+from ghostnet_small.recipe.recipe import Recipe
+from ghostnet_small.study.training_job import Job, Sharing
 from ghostnet_small.train.interfaces import Interrupted
 
 LAST_LINES = 5  # of a failed training's log
@@ -51,6 +52,20 @@ class Watcher(Protocol):
 
     def ended(self, job: Job, status: int, last_lines: Sequence[str]) -> None:
         """A job has ended; ``last_lines`` are those of a failed one's log."""
+
+
+class Engine(Protocol):
+    """A place where the trainings of a study run."""
+
+    def share(self, recipes: Sequence[Recipe], max_parallel: int | None) -> Sharing:
+        """Return how runs of ``recipes`` share that place; raises ``InputError`` where it cannot
+        train them.
+        """
+
+    def trainings(self, lock: int) -> AbstractContextManager[Launch]:
+        """Return a context that gives what starts them; ``lock`` is the handle of the study's
+        lock.
+        """
 
 
 def run_jobs(

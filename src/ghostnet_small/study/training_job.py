@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import check_no_link
-from ghostnet_small.recipe.recipe import PLACE, Recipe, keys_of
+from ghostnet_small.recipe.recipe import Recipe
 from ghostnet_small.run.initial_weights import Beginning
 from ghostnet_small.run.run_folder import RunFolder, is_run
 
@@ -78,20 +78,6 @@ def share(recipe: Recipe, runs: int, *, together: int | None, on_cpu: bool, core
     if on_cpu and threads is None:
         threads = max(1, cores // at_once)
     return Sharing(at_once, threads)
-
-
-def train_words(
-    job: Job, state: State, recipe_file: Path, overrides: Sequence[str] = ()
-) -> list[str]:
-    """Return the words of the command that trains ``job`` to its end.
-
-    A ``stopped`` job keeps its recipe, and so its threads, which rounding depends on; it takes
-    those of ``overrides`` that say where a run takes place.
-    """
-    if state == "missing":
-        return ["train", str(recipe_file), "--out", str(job.folder)]
-    here = [word for word in overrides if not keys_of([word]).isdisjoint(PLACE)]
-    return ["train", "--resume", str(job.folder), *here]
 
 
 def result(job: Job, status: str) -> dict[str, Any]:
