@@ -176,11 +176,62 @@ def test_measurements_are_shown_under_their_own_names(results: Path, document: P
     render_tables(document, results)
     lines = [line for line in document.read_text().splitlines() if line.startswith("|")]
     assert lines == [
-        "| pictures | seconds | kind | ratio | device | commit |",
-        "| --- | --- | --- | --- | --- | --- |",
-        r"| 50,000 | 3.14 | a\|b | - | A CPU | abc |",
-        "| 12 | 1,234 | - | 0.988 | A CPU | abd |",
+        "| images | seconds | kind | ratio | commit |",
+        "| --- | --- | --- | --- | --- |",
+        r"| 50,000 | 3.14 | a\|b | - | abc |",
+        "| 12 | 1,234 | - | 0.988 | abd |",
     ]
+    assert "\n\nIn every row: device A CPU.\n\nFrom " in document.read_text()
+
+
+def test_a_mark_selects_rows(results: Path, document: Path) -> None:
+    for one in (*ROWS, {**ROWS[1], "seconds": 1.0}):
+        append_row(one, results / "decoding.jsonl")
+    document.write_text(DOCUMENT.replace("cifar10-cpu", "decoding images=12 'device=A CPU'"))
+    render_tables(document, results)
+    assert [row["seconds"] for row in cells(document)] == ["1,234", "1"]
+    assert "<!-- table: decoding images=12 'device=A CPU' -->" in document.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("images", "'images' in table .* selects no rows; write TITLE=CELL, .* seconds"),
+        ("size=12", "'size=12' in table .* one of the titles images, seconds"),
+        ("images=13", "images is never '13'; choose one of .*50,000.*12"),
+        ("'pictures", "No closing quotation"),
+    ],
+)
+def test_a_selection_of_nothing_is_an_input_error(
+    words: str, why: str, results: Path, document: Path
+) -> None:
+    for one in ROWS:
+        append_row(one, results / "decoding.jsonl")
+    document.write_text(DOCUMENT.replace("cifar10-cpu", f"decoding {words}"))
+    with pytest.raises(InputError, match=why):
+        render_tables(document, results)
+
+
+def test_runs_of_a_reader_are_one_row(results: Path, document: Path) -> None:
+    one = {
+        "reader": "idx",
+        "inputs": 1000,
+        "of the processor, hours": 0.1,
+        "findings": 1,
+        "peak memory, GiB": 0.5,
+        "slowest input, s": 2.0,
+        "commit": "abc",
+    }
+    append_row(one, results / "fuzz.jsonl")
+    append_row(
+        {**one, "findings": 0, "slowest input, s": 3.0, "commit": "d"}, results / "fuzz.jsonl"
+    )
+    append_row({**one, "reader": "npz"}, results / "fuzz.jsonl")
+    document.write_text(DOCUMENT.replace("cifar10-cpu", "fuzz"))
+    render_tables(document, results)
+    first, second = cells(document)
+    assert list(first.values()) == ["idx", "2,000", "12", "3", "d"]
+    assert list(second.values()) == ["npz", "1,000", "6", "2", "abc"]
 
 
 def test_a_step_is_shown_by_its_newest_code_alone(results: Path, document: Path) -> None:
@@ -200,7 +251,7 @@ def test_a_step_is_shown_by_its_newest_code_alone(results: Path, document: Path)
     render_tables(document, results)
     lines = [line for line in document.read_text().splitlines() if line.startswith("|")][2:]
     assert lines == [
-        "| the whole | 1 | 256 | 1 | A CPU | old |",
-        "| the whole | 1 | 256 | 2 | A CPU | new |",
-        "| a new part | 1 | 256 | 2 | A CPU | new |",
+        "| the whole | 1 | old |",
+        "| the whole | 2 | new |",
+        "| a new part | 2 | new |",
     ]

@@ -6,22 +6,33 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from evidence.selected import Table
 from evidence.speed_tables import newest
-from ghostnet_small.report.table_cells import cell, markdown_table
+from ghostnet_small.report.table_cells import cell
 from ghostnet_small.run.records import Record, read_rows
 
 
-def deploy_table(source: Path) -> str:
-    """A line for each network in each runtime, of each question's newest code; the fastest of a
-    network first."""
+def deploy_table(source: Path) -> Table:
+    """A line for each runtime of our network, and for the fastest of each peer by precision and
+    batch, of each question's newest code; the fastest of a network first."""
     rows = []
     for record in newest(read_rows(source), _question):
         timed = [one for one in record["candidates"] if one["latency"]]
         order = list(dict.fromkeys(one["network"] for one in timed))
         first = str(record["batches"][0])
         timed.sort(key=lambda one: (order.index(one["network"]), _middle(one, first)))
+        best = [one for batch in record["batches"] for one in _fastest(timed, str(batch))]
+        timed = [one for one in timed if one["peer"] is None or one in best]
         rows += [[shown(record, one) for shown in COLUMNS.values()] for one in timed]
-    return markdown_table(list(COLUMNS), rows)
+    return list(COLUMNS), rows
+
+
+def _fastest(timed: list[Any], batch: str) -> list[Any]:
+    """The fastest of each network and precision."""
+    found: dict[tuple[str, str], Any] = {}
+    for one in sorted(timed, key=lambda one: _middle(one, batch)):
+        found.setdefault((one["network"], one["precision"]), one)
+    return list(found.values())
 
 
 def _question(record: Record) -> tuple[Any, ...]:
@@ -81,7 +92,6 @@ COLUMNS: dict[str, Callable[[Record, Record], str]] = {
     ),
     "batch": _batches(lambda one, batch: batch),
     "ms: median [of turns: least-most]": _batches(_median),
-    "ms: 90th percentile": _batches(_of_latency("p90_ms")),
     "images/s": _batches(_of_latency("images_per_s")),
     "peak memory, MiB": _batches(_memory),
     "calls": _batches(_of_latency("n")),

@@ -6,16 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ghostnet_small.report.table_cells import cell, markdown_table
+from evidence.selected import Table
+from ghostnet_small.report.table_cells import cell
 from ghostnet_small.run.records import Record, read_rows
 
 
-def train_speed_table(source: Path) -> str:
+def train_speed_table(source: Path) -> Table:
     """A line for each variant that ``benchmark train`` recorded, of each question's newest code."""
     return _of_variants(source, SPEED_COLUMNS)
 
 
-def distill_speed_table(source: Path) -> str:
+def distill_speed_table(source: Path) -> Table:
     """A line for each variant that ``benchmark distill`` recorded, as ``train_speed_table`` has."""
     return _of_variants(source, DISTILL_COLUMNS)
 
@@ -26,13 +27,13 @@ def newest(rows: Sequence[Record], question: Callable[[Record], Any]) -> list[Re
     return [row for row in rows if row["commit"] == last[question(row)]]
 
 
-def _of_variants(source: Path, columns: Mapping[str, Callable[[Record, Record], str]]) -> str:
+def _of_variants(source: Path, columns: Mapping[str, Callable[[Record, Record], str]]) -> Table:
     rows = [
         [shown(record, {"name": name, **variant}) for shown in columns.values()]
         for record in newest(read_rows(source), _question)
         for name, variant in record["variants"].items()
     ]
-    return markdown_table(list(columns), rows)
+    return list(columns), rows
 
 
 def _question(record: Record) -> tuple[Any, ...]:

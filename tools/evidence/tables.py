@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from evidence.fields import FIELDS
 from evidence.figures import render_pictures
 from evidence.rounds import rounds_table
 from evidence.rows import groups, single_files
+from evidence.selected import Table, selected_text
 from evidence.speed_tables import distill_speed_table, newest, train_speed_table
 from evidence.strategies import strategies_table
 from evidence.values import render_values
@@ -22,7 +24,6 @@ from ghostnet_small.files import write_atomic
 from ghostnet_small.report.table_cells import (
     both_forms_text,
     cell,
-    markdown_table,
     mean_text,
     recipe_cell,
 )
@@ -40,9 +41,10 @@ def render_tables(document: Path, results_dir: Path, check: bool = False) -> boo
     were up to date.
 
     A table named ``NAME`` stands between ``<!-- table: NAME -->`` and ``<!-- end table -->``,
-    each on its own line, and shows ``results_dir/NAME.jsonl``, of trainings or of ``TABLES``, or
-    what ``EVIDENCE`` makes of the names behind its first word. ``evidence.figures`` and
-    ``evidence.values`` have the others. With ``check`` nothing is written.
+    each on its own line, and shows ``results_dir/NAME.jsonl``, of trainings or of ``TABLES``;
+    words ``TITLE=CELL`` behind the name select rows. Or it shows what ``EVIDENCE`` makes of the
+    names behind its first word. ``evidence.figures`` and ``evidence.values`` have the others. With
+    ``check`` nothing is written.
 
     Raises ``InputError`` where the document is missing, or has a mark that is unknown or has no
     end.
@@ -53,11 +55,12 @@ def render_tables(document: Path, results_dir: Path, check: bool = False) -> boo
 
     def render(found: re.Match[str]) -> str:
         name = found["name"]
-        kind, *names = name.split() or [""]
         makers = dict.fromkeys(single_files(results_dir), training_table) | TABLES
-        if name not in makers and kind not in EVIDENCE:
+        with _rows_fit(f"table {name!r}", results_dir):
+            kind, *words = shlex.split(name) or [""]
+        if kind not in makers and kind not in EVIDENCE:
             raise InputError(
-                f"{document} has an unknown table {name!r}; choose one of {', '.join(makers)}, or "
+                f"{document} has an unknown table {kind!r}; choose one of {', '.join(makers)}, or "
                 f"{', '.join(EVIDENCE)} with names of files behind it"
             )
         if not found["end"]:
@@ -65,11 +68,11 @@ def render_tables(document: Path, results_dir: Path, check: bool = False) -> boo
                 f"table {name!r} of {document} has no end; add a line <!-- end table --> after it"
             )
         with _rows_fit(f"table {name!r}", results_dir):
-            if name in makers:
-                sources = [results_dir / f"{name}.jsonl"]
-                table = makers[name](sources[0])
+            if kind in makers:
+                sources = [results_dir / f"{kind}.jsonl"]
+                table = selected_text(makers[kind](sources[0]), words, f"table {name!r}")
             else:
-                table, sources = EVIDENCE[kind](results_dir, names)
+                table, sources = EVIDENCE[kind](results_dir, words)
         made_of = ", ".join(
             f"`{results_dir.name}/{source.relative_to(results_dir).as_posix()}`"
             for source in sources
@@ -100,31 +103,49 @@ def _rows_fit(what: str, results_dir: Path) -> Iterator[None]:
         ) from error
 
 
-def training_table(source: Path) -> str:
+def training_table(source: Path) -> Table:
     """Trainings that differ in nothing but their seed make one row, in order of their first."""
     records = read_records(source)
     columns = COLUMNS
     if not any("best_on_test" in record for record in records):
         columns = {title: of for title, of in COLUMNS.items() if of is not _best_on_test}
     rows = [[of(group) for of in columns.values()] for group in groups(records)]
-    return markdown_table(list(columns), rows)
+    return list(columns), rows
 
 
-def measurement_table(source: Path) -> str:
-    """Measurements, a row each, under the names that they were written with; their origin last."""
+def measurement_table(source: Path) -> Table:
+    """Measurements, a row each, under their recorded names; their origin last."""
     return _measured(read_rows(source))
 
 
-def step_parts_table(source: Path) -> str:
+def step_parts_table(source: Path) -> Table:
     """The same, of each step's newest code: ``step_parts.py`` writes a step's parts together."""
     step = ("width", "batch", "threads")
     return _measured(newest(read_rows(source), lambda row: tuple(row[name] for name in step)))
 
 
-def _measured(measured: Sequence[Record]) -> str:
+def fuzz_table(source: Path) -> Table:
+    """A row for each reader, of all its runs."""
+    readers: dict[str, list[Record]] = {}
+    for row in read_rows(source):
+        readers.setdefault(row["reader"], []).append(row)
+    return _measured(
+        [
+            {"reader": reader}
+            | {name: sum(row[name] for row in rows) for name in ("inputs", "findings")}
+            | {"processor, minutes": 60 * sum(row["of the processor, hours"] for row in rows)}
+            | {name: max(row[name] for row in rows) for name in MOST}
+            | {"commit": rows[-1]["commit"]}
+            for reader, rows in readers.items()
+        ]
+    )
+
+
+def _measured(measured: Sequence[Record]) -> Table:
     names = dict.fromkeys(name for row in measured for name in row if name not in ORIGIN)
-    titles = [*names, *ORIGIN]
-    return markdown_table(titles, [[cell(row.get(name)) for name in titles] for row in measured])
+    names |= dict.fromkeys(name for name in ORIGIN if any(name in row for row in measured))
+    titles = [name.replace("pictures", "images") for name in names]  # as earlier code wrote
+    return titles, [[cell(row.get(name)) for name in names] for row in measured]
 
 
 def _recipe(runs: Sequence[Record]) -> str:
@@ -172,14 +193,16 @@ COLUMNS: dict[str, Callable[[Sequence[Record]], str]] = {
     "commit": FIELDS["commit"],
 }
 ORIGIN = ("device", "commit")
-TABLES: dict[str, Callable[[Path], str]] = {
+MOST = ("peak memory, GiB", "slowest input, s")
+TABLES: dict[str, Callable[[Path], Table]] = {
     "cifar10-cpu": training_table,
     "fashion-mnist-cpu": training_table,
     "teachers-cpu": training_table,
     **dict.fromkeys(
-        ("large-sets", "decoding", "costs-of-size", "kills", "fuzz", "together", "teacher-answers"),
+        ("large-sets", "decoding", "costs-of-size", "kills", "together", "teacher-answers"),
         measurement_table,
     ),
+    "fuzz": fuzz_table,
     "step-parts": step_parts_table,
     "train-speed": train_speed_table,
     "distill-speed": distill_speed_table,
