@@ -92,7 +92,6 @@ COLUMNS: dict[str, Callable[[Record, Record], str]] = {
     ),
     "batch": _batches(lambda one, batch: batch),
     "ms: median [of turns: least-most]": _batches(_median),
-    "images/s": _batches(_of_latency("images_per_s")),
     "peak memory, MiB": _batches(_memory),
     "calls": _batches(_of_latency("n")),
     "threads": lambda record, one: cell(record["threads"]),

@@ -134,7 +134,6 @@ def fuzz_table(source: Path) -> Table:
             {"reader": reader}
             | {name: sum(row[name] for row in rows) for name in ("inputs", "findings")}
             | {"processor, minutes": 60 * sum(row["of the processor, hours"] for row in rows)}
-            | {name: max(row[name] for row in rows) for name in MOST}
             | {"commit": rows[-1]["commit"]}
             for reader, rows in readers.items()
         ]
@@ -193,7 +192,6 @@ COLUMNS: dict[str, Callable[[Sequence[Record]], str]] = {
     "commit": FIELDS["commit"],
 }
 ORIGIN = ("device", "commit")
-MOST = ("peak memory, GiB", "slowest input, s")
 TABLES: dict[str, Callable[[Path], Table]] = {
     "cifar10-cpu": training_table,
     "fashion-mnist-cpu": training_table,
