@@ -169,10 +169,11 @@ class GhostNetV3(Network):
         """Return the logits of a feature map: ``(N, num_features, h, w) -> (N, K)``.
 
         With ``pre_logits``, return the 1280 features before the classifier. Where ``global_pool``
-        is empty they keep their places: ``(N, 1280, h, w)``.
+        is empty, each place has its own: ``(N, 1280, h, w)`` or ``(N, K, h, w)``.
         """
         if self.global_pool != POOLED:
-            return functional.relu(self.head(x))
+            places = functional.relu(self.head(x)).permute(0, 2, 3, 1)
+            return (places if pre_logits else self.classifier(places)).permute(0, 3, 1, 2)
         # A mean over (2, 3) would return a gradient in the default memory format.
         mean = x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
         # torch.fx cannot trace a choice by device.
@@ -251,19 +252,13 @@ class GhostNetV3(Network):
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Set a fresh linear layer for ``num_classes``; with 0, none, and 1280 features are output.
 
-        ``global_pool`` is "avg"; "", without classes only, takes no mean over the places.
+        ``global_pool`` is "avg", or "" for no mean over the places; None leaves it as it is.
 
-        Raises ``ValueError`` where ``global_pool`` is another, or empty with classes.
+        Raises ``ValueError`` where ``global_pool`` is another.
         """
         if global_pool not in (None, "", POOLED):
-            raise ValueError(f"global_pool is {global_pool!r}; give 'avg', or '' without classes")
-        pool = self.global_pool if global_pool is None else global_pool
-        if num_classes and not pool:
-            raise ValueError(
-                f"global_pool is '' with {num_classes} classes, which are of pooled features; give "
-                "'avg', or 0 classes"
-            )
-        self.global_pool = pool
+            raise ValueError(f"global_pool is {global_pool!r}; give 'avg', or '' for a map")
+        self.global_pool = self.global_pool if global_pool is None else global_pool
         self.num_classes = num_classes
         self.config = {**self.config, "num_classes": num_classes}
         if num_classes == 0:
