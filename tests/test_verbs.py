@@ -299,8 +299,8 @@ def test_data_are_a_path_or_a_name() -> None:
 @pytest.mark.parametrize(
     ("settings", "named", "message"),
     [
-        ({}, {"epoch": 3}, "setting 'epoch' is not known; the nearest valid one is train.epochs"),
-        ({"train.epoch": 3}, {}, "'train.epoch' is not known; the nearest valid one is train.ep"),
+        ({}, {"epoch": 3}, "setting 'epoch' is not known; the nearest is train.epochs"),
+        ({"train.epoch": 3}, {}, "'train.epoch' is not known; the nearest is train.ep"),
         ({}, {"cache": "off"}, "'cache' may be data.cache or distill.cache; give its full key: se"),
         ({"train.epochs": 3}, {"epochs": 4}, "train.epochs is given twice, once as 'epochs'"),
     ],

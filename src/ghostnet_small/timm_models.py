@@ -7,17 +7,20 @@ Weights that come with the program are tags: ``ghostnetv3_small.w1.0_cifar10``, 
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import Any
 
+import torch
 from torch import nn
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_text
 from ghostnet_small.hub.models import CONFIG, WEIGHTS
-from ghostnet_small.models.ghostnetv3 import ARCHITECTURES, GhostNetV3
+from ghostnet_small.models.ghostnetv3 import ARCHITECTURES, POOLED, GhostNetV3
 from ghostnet_small.models.registry import create_ghostnet
 from ghostnet_small.models.shipped_weights import shipped_weights
 from ghostnet_small.models.timm_layout import pretrained_cfg
+from ghostnet_small.nn.bottleneck import GhostBottleneck
 from ghostnet_small.nn.fold import reparameterize
 
 try:
@@ -33,14 +36,12 @@ _WEIGHT_SOURCES = ("url", "file", "state_dict", "hf_hub_id")
 _MEAN, _STD = (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)
 
 # Options of timm that this network does not have, and what to do instead.
-_OFF_AT_ZERO = ("drop_rate", "drop_path_rate", "drop_block_rate")
+_OFF_AT_ZERO = ("drop_block_rate",)
 _UNKNOWN = (
-    "this network has no such setting: it takes num_classes, in_chans, width and deployed; leave "
-    "it out"
+    "this network has no such setting: it takes num_classes, in_chans, global_pool, drop_rate, "
+    "drop_path_rate, width and deployed; leave it out"
 )
 _WITHOUT = {
-    "drop_rate": "this network has no dropout, leave it out",
-    "drop_path_rate": "this network has no stochastic depth, leave it out",
     "drop_block_rate": "this network has no DropBlock, leave it out",
     "img_size": "this network takes images of any size, leave it out",
     "bn_eps": "batch norms keep PyTorch's eps, leave it out or set eps of the modules",
@@ -50,6 +51,10 @@ _WITHOUT = {
 }
 # The width and form of the shipped weights, by "architecture.tag".
 _ARGUMENTS: dict[str, dict[str, Any]] = {}
+
+
+class UnknownArgument(InputError, TypeError):
+    """An argument that the network does not have: a ``TypeError``, as timm's own networks raise."""
 
 
 def _untrained(name: str) -> dict[str, Any]:
@@ -103,29 +108,46 @@ def _create(
     in_chans: int = 3,
     width: float = 1.0,
     deployed: bool = False,
-    global_pool: str = "avg",
+    global_pool: str = POOLED,
+    drop_rate: float | None = 0.0,
+    drop_path_rate: float | None = 0.0,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
     **others: Any,
 ) -> GhostNetV3:
     """Call ``create_ghostnet`` with timm's option names.
 
-    Without classes the network returns the head's 1280 features. ``deployed`` makes the folded
-    form, which cannot be trained.
+    Without classes the network returns the head's 1280 features, with an empty ``global_pool`` as
+    a map. ``drop_rate`` is the dropout before the classifier, ``drop_path_rate`` that of the last
+    block, from 0 at the first. ``deployed`` makes the folded form, which cannot be trained.
     """
-    if global_pool != "avg":
-        raise InputError(
-            f"global_pool is {global_pool!r}; this network has only 'avg': take the map before it "
-            "from forward_features"
-        )
     for word, value in others.items():
         # timm's own programs give 0 for what is not wanted.
         if value or word not in _OFF_AT_ZERO:
-            raise InputError(f"{word} is {value!r}; {_WITHOUT.get(word, _UNKNOWN)}")
-    model = create_ghostnet(name, width=width, num_classes=num_classes or 1, in_channels=in_chans)
+            raise UnknownArgument(f"{word} is {value!r}; {_WITHOUT.get(word, _UNKNOWN)}")
+    rates = {"drop_rate": drop_rate or 0.0, "drop_path_rate": drop_path_rate or 0.0}
+    for word, rate in rates.items():
+        if not 0 <= rate < 1:
+            raise InputError(f"{word} is {rate!r}; give 0 up to below 1")
+    with torch.device(device) if device is not None else nullcontext():
+        model = create_ghostnet(
+            name, width=width, num_classes=num_classes or 1, in_channels=in_chans
+        )
+    if dtype is not None:
+        model = model.to(dtype)
+    model.drop_rate = rates["drop_rate"]
+    last = len(model.blocks) - 1
+    for number, block in enumerate(model.blocks):
+        assert isinstance(block, GhostBottleneck)
+        block.drop_path = rates["drop_path_rate"] * number / last
     if deployed:
         # The copy has the class of the original.
         model = reparameterize(model.eval())  # type: ignore[assignment]
-    if num_classes == 0:
-        model.reset_classifier(0)
+    if num_classes == 0 or global_pool != POOLED:
+        try:
+            model.reset_classifier(num_classes, global_pool)
+        except ValueError as error:
+            raise InputError(str(error)) from None
     return model
 
 

@@ -179,7 +179,6 @@ WORDS = {
     "picture size": ("info ghostnetv3 --size 4", "--size 4", "8 or more"),
     "run": ("train --resume nowhere", "nowhere", "train --out"),
     "weights": ("evaluate nowhere", "nowhere", "runs/NAME"),
-    "document": ("tables nowhere.md", "nowhere.md", "Markdown"),
 }
 
 

@@ -177,7 +177,7 @@ def copies(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path.write_bytes(content(onnx.load(saved / "model.onnx"), description))
 
     module = SimpleNamespace(export=export, open_file=onnx_file.open_file)
-    monkeypatch.setitem(FORMATS, "onnx", FakeFormat("onnx", ".onnx", "", int8=True, made=module))
+    monkeypatch.setitem(FORMATS, "onnx", FakeFormat("onnx", ".onnx", "", int8="fake", made=module))
     monkeypatch.setattr(
         "ghostnet_small.demo.activation_file.onnx_model",
         lambda maps, description: onnx.load(saved / "activation.onnx"),

@@ -45,6 +45,12 @@ def test_a_record_of_a_run_that_has_not_ended(
     assert not (tmp_path / "results.jsonl").exists()
 
 
+def test_a_document_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tables", "nowhere.md"]) == 2
+    said = capsys.readouterr().err
+    assert "nowhere.md" in said and "Markdown" in said
+
+
 def test_its_commands_explain_themselves(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     listed = capsys.readouterr().out

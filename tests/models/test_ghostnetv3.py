@@ -173,7 +173,7 @@ def test_copies_pickles_and_state_dicts(folded: bool) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
-        ("ghostnetv3-smal", {}, "'ghostnetv3_small'"),
+        ("ghostnetv3-smal", {}, "nearest is ghostnetv3_small"),
         ("resnet20", {}, "'resnet20'"),
         ("ghostnetv3_small", {"width": 0}, "width is 0"),
         ("ghostnetv3_small", {"width": -1.0}, "-1.0"),

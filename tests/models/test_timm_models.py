@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,10 @@ from torch import nn
 
 import ghostnet_small as gns
 import ghostnet_small.timm_models as timm_models
+from ghostnet_small import fast
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
+from ghostnet_small.nn.bottleneck import GhostBottleneck, drop_path
 from networks import randomize_network, relative
 
 BOTH = ["ghostnetv3", "ghostnetv3_small"]
@@ -189,13 +192,66 @@ def test_layer_decay_goes_by_depth() -> None:
 
 def test_words_of_timm_that_say_what_to_do_instead() -> None:
     model = timm.create_model("ghostnetv3_small", width=0.25)
-    model.set_grad_checkpointing(False)
-    with pytest.raises(ValueError, match="take a smaller batch"):
-        model.set_grad_checkpointing()
-    with pytest.raises(ValueError, match="take the map before it from forward_features"):
-        model.reset_classifier(0, "")
+    with pytest.raises(ValueError, match="give 'avg', or ''"):
+        model.reset_classifier(0, "max")
     with pytest.raises(ValueError, match="has only 'NCHW'"):
         model.forward_intermediates(torch.randn(1, 3, 8, 8), output_fmt="NHWC")
+
+
+def test_without_pooling_a_map_comes_out() -> None:
+    model = timm.create_model("ghostnetv3_small", width=0.25, num_classes=0, global_pool="").eval()
+    x = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        found = model(x)
+        assert found.shape == (2, model.head_hidden_size, 4, 4)
+        model.reset_classifier(3)
+        assert model(x).shape == (2, 3, 4, 4)
+        model.reset_classifier(3, "avg")
+        assert model(x).shape == (2, 3)
+
+
+def test_checkpointing_changes_no_number() -> None:
+    torch.manual_seed(0)
+    plain = timm.create_model("ghostnetv3_small", width=0.25).double()
+    again = copy.deepcopy(plain)
+    again.set_grad_checkpointing()
+    x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+    for model in (plain, again):
+        for _ in range(2):
+            model(x).square().sum().backward()
+    assert all(
+        torch.allclose(one.grad, other.grad)
+        for one, other in zip(plain.parameters(), again.parameters(), strict=True)
+    )
+    before, after = plain.state_dict(), again.state_dict()
+    assert all(torch.allclose(before[name], after[name]) for name in before)
+    assert any("num_batches_tracked" in name and before[name] == 2 for name in before)
+
+
+def test_dropout_and_stochastic_depth_are_of_training_only() -> None:
+    model = timm.create_model("ghostnetv3_small", drop_rate=0.5, drop_path_rate=0.5, width=0.25)
+    assert [block.drop_path for block in model.blocks] == [0.5 * n / 9 for n in range(10)]
+    x = torch.randn(64, 3, 8, 8)
+    features = torch.ones(64, model.num_features, 2, 2)
+    with torch.no_grad():
+        dropped = model.forward_head(features, pre_logits=True)
+        model.eval()
+        there = model.forward_head(features, pre_logits=True) != 0
+        assert abs((dropped[there] == 0).float().mean() - 0.5) < 0.05
+        assert torch.equal(model(x), model(x))
+
+
+def test_a_block_that_is_left_out_is_its_shortcut() -> None:
+    torch.manual_seed(0)
+    ones = torch.ones(1000, 1, 1, 1)
+    found = drop_path(ones, 0.25).flatten()
+    assert set(found.tolist()) == {0.0, (ones[0] / 0.75).item()}
+    assert abs((found == 0).float().mean() - 0.25) < 0.05
+    block = GhostBottleneck(8, 16, 8).double()
+    block.drop_path = 1 - 1e-9
+    x = torch.randn(4, 8, 6, 6, dtype=torch.float64)
+    fast.use(block)
+    assert torch.equal(block(x), x)
 
 
 def test_training_scripts_may_pass_a_dropout_of_zero() -> None:
@@ -206,14 +262,14 @@ def test_training_scripts_may_pass_a_dropout_of_zero() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"drop_rate": 0.2}, "0.2"),
-        ({"drop_path_rate": 0.1}, "drop_path_rate is 0.1; this network has no stochastic depth"),
+        ({"drop_rate": 1.2}, "drop_rate is 1.2; give 0 up to below 1"),
+        ({"drop_path_rate": -0.1}, "drop_path_rate is -0.1; give 0 up to below 1"),
+        ({"drop_block_rate": 0.1}, "drop_block_rate is 0.1; this network has no DropBlock"),
         ({"bn_eps": 1e-3}, "bn_eps is 0.001; batch norms keep PyTorch's eps"),
         ({"img_size": 64}, "img_size is 64; this network takes images of any size"),
         ({"width_mult": 2}, "width_mult is 2; this network calls it width"),
         ({"act_layer": "silu"}, "act_layer is 'silu'; this network has no such setting: it takes"),
         ({"global_pool": "max"}, "'max'"),
-        ({"global_pool": ""}, "take the map before it from forward_features"),
         ({"width": -1}, "-1"),
         ({"num_classes": -1}, "-1"),
         ({"in_chans": 0}, "0"),

@@ -112,7 +112,7 @@ def planned(text: str, *overrides: str) -> Study:
 def train(text: str, engine: Here) -> list[str]:
     """Train what is missing; the names of the runs that were begun."""
     study = planned(text)
-    with StudyProgress([run.job(OUT) for run in study.runs], Console(quiet=True)) as progress:
+    with StudyProgress(study.jobs(OUT), Console(quiet=True)) as progress:
         run_study(
             study,
             OUT,

@@ -80,8 +80,9 @@ def test_the_runs_of_a_whole_study(tmp_path: Path) -> None:
     folder = tmp_path / "out" / "runs" / "plain-w2.8-s1"
     assert wide.recipe.distill.teachers == (str(folder),)
     assert runs["chain-s1"].needs == ("assistant-s1",)
-    job = wide.job(tmp_path / "out")
-    assert job.folder == tmp_path / "out" / "runs" / "self-w2.8-s1" and job.recipe == wide.recipe
+    jobs = {job.name: job for job in study.jobs(tmp_path / "out")}
+    assert jobs[wide.name].folder == tmp_path / "out" / "runs" / "self-w2.8-s1"
+    assert jobs[wide.name].recipe == wide.recipe
 
 
 def test_what_is_nearer_to_the_run_counts(tmp_path: Path) -> None:

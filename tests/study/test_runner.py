@@ -127,8 +127,7 @@ def run(
     stop: Callable[[], int | None] = lambda: None,
 ) -> tuple[dict[str, Any], str]:
     out, said = tmp_path / "out", io.StringIO()
-    jobs = [planned.job(out) for planned in study.runs]
-    with StudyProgress(jobs, Console(file=said, width=120)) as progress:
+    with StudyProgress(study.jobs(out), Console(file=said, width=120)) as progress:
         value = run_study(
             study,
             out,

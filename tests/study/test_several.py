@@ -6,7 +6,8 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +19,24 @@ from ghostnet_small.files import write_atomic
 from ghostnet_small.recipe.recipe import read_recipe
 from ghostnet_small.run.run_folder import RunFolder
 from ghostnet_small.study import scheduler
-from ghostnet_small.study.scheduler import run_jobs
-from ghostnet_small.study.several import train_several
-from ghostnet_small.study.several_progress import SeveralProgress, ending
-from ghostnet_small.study.training_job import (
-    Job,
-    Sharing,
-    by_width,
-    check_place,
-    result,
-    share,
-    states,
-    train_words,
-    variants,
-    with_threads,
-)
+from ghostnet_small.study.local_engine import LocalEngine
+from ghostnet_small.study.planning import plan_variants
+from ghostnet_small.study.runner import found_study, outcome, run_study
+from ghostnet_small.study.scheduler import Launch, ending, run_jobs
+from ghostnet_small.study.study_plan import Study
+from ghostnet_small.study.study_progress import StudyProgress
+from ghostnet_small.study.training_job import Job, Sharing, share, states
 from ghostnet_small.train.interfaces import Interrupted
 
 EPOCHS = "--train.epochs=2"
 
 
+def planned(seeds: Sequence[int] = (0, 1, 2), *overrides: str) -> Study:
+    return plan_variants(None, [EPOCHS, *overrides], seeds=seeds, widths=None)
+
+
 def made(out: Path, seeds: Sequence[int] = (0, 1, 2), *overrides: str) -> list[Job]:
-    return variants(None, [EPOCHS, *overrides], out, seeds=seeds, widths=None)
+    return planned(seeds, *overrides).jobs(out)
 
 
 def finish(job: Job, top1: float = 50.0) -> None:
@@ -60,14 +57,7 @@ def test_links_in_a_strangers_folder_are_refused(name: str, tmp_path: Path) -> N
     (out / name).symlink_to(mine / "notes" if name.endswith("log") else mine)
     before = {file: file.stat().st_mtime_ns for file in mine.rglob("*")}
     with pytest.raises(InputError, match=f"{name} is a link to {mine}"):
-        train_several(
-            made(out, [0, 1]),
-            out,
-            together=1,
-            overrides=(),
-            watcher=SeveralProgress(Console(file=io.StringIO())),
-            stop_signal=lambda: None,
-        )
+        train(planned([0, 1]), out)
     assert {file: file.stat().st_mtime_ns for file in mine.rglob("*")} == before
 
 
@@ -75,7 +65,8 @@ def test_links_in_a_strangers_folder_are_refused(name: str, tmp_path: Path) -> N
 
 
 def test_a_job_for_each_width_and_seed(tmp_path: Path) -> None:
-    jobs = variants(None, [EPOCHS], tmp_path, seeds=[0, 7], widths=[0.5, 1.0])
+    study = plan_variants(None, [EPOCHS], seeds=[0, 7], widths=[0.5, 1.0])
+    jobs = study.jobs(tmp_path)
     assert [job.name for job in jobs] == ["w0.5-s0", "w0.5-s7", "w1.0-s0", "w1.0-s7"]
     assert [job.folder for job in jobs] == [tmp_path / job.name for job in jobs]
     recipes = [job.recipe for job in jobs]
@@ -90,8 +81,8 @@ def test_a_job_for_each_width_and_seed(tmp_path: Path) -> None:
 
 def test_a_name_has_parts_for_what_was_asked_for(tmp_path: Path) -> None:
     assert [job.name for job in made(tmp_path)] == ["s0", "s1", "s2"]
-    jobs = variants(None, [], tmp_path, seeds=None, widths=[1])
-    assert [job.name for job in jobs] == ["w1"]
+    study = plan_variants(None, [], seeds=None, widths=[1])
+    assert [run.name for run in study.runs] == ["w1"]
 
 
 BAD_VALUES = {
@@ -104,10 +95,10 @@ BAD_VALUES = {
 
 
 @pytest.mark.parametrize("case", BAD_VALUES)
-def test_values_that_cannot_be(case: str, tmp_path: Path) -> None:
+def test_values_that_cannot_be(case: str) -> None:
     values, overrides, said = BAD_VALUES[case]
     with pytest.raises(InputError, match=said):
-        variants(None, overrides, tmp_path, **values)
+        plan_variants(None, overrides, **values)
 
 
 def test_finished_stopped_and_missing_runs_are_told_apart(tmp_path: Path) -> None:
@@ -119,8 +110,8 @@ def test_finished_stopped_and_missing_runs_are_told_apart(tmp_path: Path) -> Non
 
 def test_where_a_run_takes_place_makes_no_other_recipe(tmp_path: Path) -> None:
     (job,) = made(tmp_path, [0])
-    RunFolder(job.folder).create(with_threads(job, 3).recipe)
-    assert states(made(tmp_path, [0], "--train.device=cpu")) != {}
+    RunFolder(job.folder).create(read_recipe(None, [EPOCHS, "--train.threads=3"]))
+    assert list(states(made(tmp_path, [0], "--train.device=cpu")).values()) == ["stopped"]
 
 
 @pytest.mark.parametrize("finished", [False, True])
@@ -143,12 +134,12 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_the_folder_of_several_runs_is_not_that_of_one(tmp_path: Path) -> None:
     (job,) = made(tmp_path, [0])
     finish(job)
-    check_place(tmp_path)
-    check_place(tmp_path / "new" / "runs")
-    with pytest.raises(InputError, match="one run's folder"):
-        check_place(job.folder)
+    assert found_study(planned(), tmp_path) is None
+    assert found_study(planned(), tmp_path / "new" / "runs") is None
+    with pytest.raises(InputError, match=r"one run's folder; .* leave out --seeds and --widths"):
+        found_study(planned(), job.folder)
     with pytest.raises(InputError, match="give another"):
-        check_place(job.folder / "recipe.yaml")
+        found_study(planned(), job.folder / "recipe.yaml")
 
 
 SHARES = {
@@ -177,25 +168,23 @@ def test_how_runs_share_a_machine(case: str) -> None:
     assert found == Sharing(*expected)
 
 
-def test_what_was_stopped_keeps_its_recipe_and_moves_to_this_place(tmp_path: Path) -> None:
-    (job,) = made(tmp_path, [0])
-    file = tmp_path / "recipe.yaml"
-    overrides = ["--train.epochs=2", "--train.device=cpu", "--data.root=a b"]
-    folder = str(job.folder)
-    assert train_words(job, "missing", file, overrides) == ["train", str(file), "--out", folder]
-    assert train_words(job, "stopped", file, overrides) == [
-        *("train", "--resume", folder, "--train.device=cpu", "--data.root=a b"),
-    ]
-
-
 def test_means_and_deviations_of_each_width(tmp_path: Path) -> None:
-    jobs = variants(None, [], tmp_path, seeds=[0, 1], widths=[0.5, 1.0])
-    for job, top1 in zip(jobs, (50.0, 54.0, 70.0, 0.0), strict=True):
+    study = plan_variants(None, [], seeds=[0, 1], widths=[0.5, 1.0])
+    for job, top1 in zip(study.jobs(tmp_path), (50.0, 54.0, 70.0, 0.0), strict=True):
         if top1:
             finish(job, top1)
-    rows = [result(job, "finished") for job in jobs[:3]] + [result(jobs[3], "failed")]
+    failed = {"w1.0-s1": {"status": "failed", "exit_status": 2}}
+    value = outcome(study, tmp_path, failed, together=2)
+    assert list(value) == ["out", "together", "runs", "widths", "failed"]
+    assert value["failed"] == ["w1.0-s1"]
+    rows = value["runs"]
+    assert list(rows[0]) == [
+        *("name", "run", "width", "seed", "status", "validation_top1", "test_top1"),
+        *("wall_seconds", "exit_status"),
+    ]
+    assert [row["exit_status"] for row in rows] == [0, 0, 0, 2]
     assert rows[0]["wall_seconds"] == 60 and rows[3]["test_top1"] is None
-    narrow, wide = by_width(rows)
+    narrow, wide = value["widths"]
     assert narrow["width"] == 0.5 and wide["width"] == 1.0
     validation = narrow["validation_top1"]
     assert validation == {"n": 2, "mean": 52.0, "deviation": pytest.approx(8**0.5)}
@@ -234,11 +223,13 @@ class Starter:
     def __init__(self, **statuses: int) -> None:
         self.statuses = statuses
         self.begun: dict[str, Made] = {}
+        self.words: dict[str, list[str]] = {}
         self.at_work = self.most = 0
 
     def __call__(self, job: Job, words: Sequence[str], log: Path) -> Made:
         self.at_work += 1
         self.most = max(self.most, self.at_work)
+        self.words[log.stem] = list(words)
         status = self.statuses.get(log.stem, 0)
         log.write_text("".join(f"line {number}\n" for number in range(9)))
         made = self.begun[log.stem] = Made(status, self._ended)
@@ -341,25 +332,61 @@ def test_an_error_of_its_own_leaves_none_running(tmp_path: Path) -> None:
     assert starter.begun["s0"].asked == 1 and starter.begun["s0"].waited
 
 
-def train(jobs: list[Job], out: Path) -> dict[str, Any]:
-    return train_several(
-        jobs,
+def train(
+    study: Study, out: Path, starter: Starter | None = None, *overrides: str
+) -> dict[str, Any]:
+    """Train the runs of ``study``, by processes or by made-up ones."""
+    return run_study(
+        study,
         out,
-        together=None,
-        overrides=[],
+        max_parallel=None,
+        overrides=overrides,
         watcher=Silent(),
         stop_signal=lambda: None,
+        engine=LocalEngine() if starter is None else MadeHere(starter),
     )
+
+
+class MadeHere(LocalEngine):
+    """Its trainings are made-up ones."""
+
+    def __init__(self, starter: Starter) -> None:
+        self.starter = starter
+
+    @contextmanager
+    def trainings(self, lock: int) -> Iterator[Launch]:
+        yield self.starter
+
+
+def test_a_folder_of_an_earlier_version_goes_on_and_keeps_its_layout(tmp_path: Path) -> None:
+    # One run is finished, one was stopped and one has not begun.
+    first, second, third = made(tmp_path)
+    finish(first)
+    RunFolder(second.folder).create(second.recipe)
+    starter = Starter(s1=-9)
+    place = ("--train.device=cpu", "--data.root=a b")
+    value = train(planned((0, 1, 2), *place), tmp_path, starter, EPOCHS, *place)
+    recipe = tmp_path / "recipes" / "s2.yaml"
+    assert starter.words == {
+        "s1": ["train", "--resume", str(second.folder), *place],
+        "s2": ["train", str(recipe), "--out", str(third.folder)],
+    }
+    names = ["logs", "recipes", "s0", "s1"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    written = read_recipe(recipe)
+    assert written.train.threads and not third.recipe.changes(written)
+    # It is not tried again by itself.
+    assert value["failed"] == ["s1"] and value["runs"][1]["exit_status"] == -9
 
 
 def test_what_is_finished_starts_no_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = made(tmp_path)
-    for job in jobs:
+    for job in made(tmp_path):
         finish(job)
     monkeypatch.setattr(subprocess, "Popen", None)
-    value = train(jobs, tmp_path)
+    # Nor does it need the device.
+    value = train(planned((0, 1, 2), "--train.device=tpu"), tmp_path)
     assert value["failed"] == [] and value["together"] == 0
     assert [row["status"] for row in value["runs"]] == ["finished"] * 3
 
@@ -375,16 +402,14 @@ def test_two_at_work_in_one_folder_are_one_too_many(tmp_path: Path) -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(InputError, match="by another process"):
-            train(made(tmp_path), tmp_path)
+            train(planned(), tmp_path)
         holder.kill()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_network_that_cannot_be_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    jobs = variants(None, [], tmp_path / "new", seeds=None, widths=[1.0, -1.0])
+def test_a_network_that_cannot_be_is_refused() -> None:
     with pytest.raises(InputError, match=r"width is -1\.0"):
-        train(jobs, tmp_path / "new")
-    assert list(tmp_path.iterdir()) == []
+        plan_variants(None, [], seeds=None, widths=[1.0, -1.0])
 
 
 # Its lines -----------------------------------------------------------------------------------
@@ -404,7 +429,7 @@ def test_a_line_for_each_run(tmp_path: Path, terminal: bool) -> None:
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, width=120)
     first, second = made(tmp_path, [0, 1])
-    with SeveralProgress(console) as progress:
+    with StudyProgress([first, second], console) as progress:
         for job in (first, second):
             progress.started(job)
             progress.look()
@@ -415,9 +440,14 @@ def test_a_line_for_each_run(tmp_path: Path, terminal: bool) -> None:
         progress.bar.refresh()
         write_epochs(first, 2)
         progress.ended(first, 0, [])
+        write_epochs(second, 1)
+        progress.look()
+        # What cannot be read now is as it was.
+        (second.folder / "metrics.jsonl").unlink()
         progress.ended(second, 3, ["the loss [is] nan"])
     shown = file.getvalue()
-    assert "s0  finished" in shown and "s1  failed with status 3:\n" in shown
+    assert "s0  finished" in shown and "1 of 2 runs finished" in shown
+    assert "s1  failed with status 3:\n" in shown
     assert "    the loss [is] nan" in shown
     assert "epoch 1/2  top-1: train 10.00 %, validation 20.00 %  1,234 images/s" in shown
     if not terminal:

@@ -326,7 +326,7 @@ def test_nothing_is_overwritten_unless_it_is_said(
 
 def test_places_that_cannot_be(fakes: Any, export: Export, weights: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="no folder to write in"):
+    with pytest.raises(InputError, match="is not a folder to write to"):
         export(out=tmp_path / "file")
     (tmp_path / "out" / "model.odd").mkdir(parents=True)
     with pytest.raises(InputError, match=r"folders called model\.odd"):

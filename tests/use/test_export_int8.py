@@ -34,11 +34,11 @@ def written(
 ) -> tuple[Made, dict[str, Any], list[str]]:
     network, description = deployable(size=(8, 8), int8=True)
     made, said = Made(lost), list[str]()
-    monkeypatch.setattr(Format, "load", lambda form: made)
+    monkeypatch.setattr(Format, "load_int8", lambda form: made)
     monkeypatch.setattr(export_int8, "open_file", lambda path, threads: None)
     samples = pictures(description, 8)
     quantizer = Quantizer(network, description, samples, made, 1, said.append)  # type: ignore[arg-type]
-    form = Format("made", ".made", "made", int8=True, mixed=mixed)
+    form = Format("made", ".made", "made", int8="made", mixed=mixed)
     return made, quantizer.write(form, Path("model.made")), said
 
 

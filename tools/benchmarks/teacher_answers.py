@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from ghostnet_small.benchmark.noise_data import made_up_data
 from ghostnet_small.data.dataset import normalize
 from ghostnet_small.distill.teacher import Teacher
-from ghostnet_small.fast.gpu.feature_map import ready_to_answer
+from ghostnet_small.fast import ready_to_answer
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.models.weights import load
 from ghostnet_small.provenance import provenance_row

@@ -6,14 +6,18 @@ import argparse
 import re
 import shlex
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ghostnet_small.cli.command import PROGRAM, Failed, number, positive
 from ghostnet_small.cli.terminal import new_table, print_table
 from ghostnet_small.errors import InputError, printable
+
+if TYPE_CHECKING:
+    from ghostnet_small.study.scheduler import Engine
+    from ghostnet_small.study.study_plan import Study
 
 
 def several_options(parser: argparse.ArgumentParser) -> None:
@@ -63,10 +67,10 @@ def is_several(args: argparse.Namespace) -> bool:
 
 def train_all(args: argparse.Namespace) -> dict[str, Any]:
     """Train every run that is asked for; raises ``Failed``, with their rows, where one failed."""
+    from ghostnet_small.launcher import launched
     from ghostnet_small.recipe.shipped_recipes import find_recipe
-    from ghostnet_small.study.several import train_several
-    from ghostnet_small.study.several_progress import SeveralProgress
-    from ghostnet_small.study.training_job import variants
+    from ghostnet_small.study.local_engine import LocalEngine
+    from ghostnet_small.study.planning import plan_variants
 
     if args.resume is not None:
         raise InputError(
@@ -76,22 +80,49 @@ def train_all(args: argparse.Namespace) -> dict[str, Any]:
     if args.out is None:
         raise InputError("train needs a folder for the runs; give --out runs/NAME")
     file = None if args.recipe is None else find_recipe(args.recipe)
-    jobs = variants(file, args.overrides, args.out, seeds=args.seeds, widths=args.widths)
-    again = shlex.join(_words(args))
-    with stoppable(again) as stop, SeveralProgress() as progress:
-        value = train_several(
-            jobs,
+    planned = plan_variants(file, args.overrides, seeds=args.seeds, widths=args.widths)
+    if launched().count > 1:
+        raise InputError(
+            "several runs at once are started by one process each, and the launcher started "
+            f"{launched().count}; leave the launcher out, or --seeds, --widths and --together"
+        )
+    return train_planned(planned, args, _words(args), args.together, nullcontext(LocalEngine()))
+
+
+def train_planned(
+    planned: Study,
+    args: argparse.Namespace,
+    words: Sequence[str],
+    together: int | None,
+    engine: AbstractContextManager[Engine],
+) -> dict[str, Any]:
+    """Train the runs of a study by the command ``words``; raises ``Failed``, with their rows, where
+    one failed.
+    """
+    from ghostnet_small.study.runner import run_study
+    from ghostnet_small.study.study_progress import StudyProgress
+
+    again = shlex.join([PROGRAM, *words, *args.overrides])
+    # The engine first, for Ray would take the signals.
+    with (
+        engine as place,
+        _stoppable(again) as stop,
+        StudyProgress(planned.jobs(args.out)) as progress,
+    ):
+        value = run_study(
+            planned,
             args.out,
-            together=args.together,
+            max_parallel=together,
             overrides=args.overrides,
             watcher=progress,
             stop_signal=stop,
+            engine=place,
         )
-    check_failed(value, again)
+    _check_failed(value, again)
     return value
 
 
-def check_failed(value: dict[str, Any], again: str) -> None:
+def _check_failed(value: dict[str, Any], again: str) -> None:
     """Raises ``Failed``, with the rows, where runs failed: which, and how to try them ``again``."""
     failed, unstarted = value["failed"], value.get("not_started")
     if not failed:
@@ -107,7 +138,7 @@ def check_failed(value: dict[str, Any], again: str) -> None:
 
 
 @contextmanager
-def stoppable(again: str) -> Iterator[Callable[[], int | None]]:
+def _stoppable(again: str) -> Iterator[Callable[[], int | None]]:
     """Ctrl-C and SIGTERM stop several trainings, and the words say how to go on: by ``again``."""
     from ghostnet_small.train.interfaces import Interrupted
     from ghostnet_small.train.interrupt import stop_signals
@@ -127,8 +158,8 @@ def stoppable(again: str) -> Iterator[Callable[[], int | None]]:
 
 
 def _words(args: argparse.Namespace) -> list[str]:
-    """Return the command, to be given again."""
-    words = [PROGRAM, "train", *([args.recipe] if args.recipe is not None else [])]
+    """Return the command's words but its settings, to be given again."""
+    words = ["train", *([args.recipe] if args.recipe is not None else [])]
     words += ["--out", str(args.out)]
     for option in ("seeds", "widths"):
         values = getattr(args, option)
@@ -136,7 +167,7 @@ def _words(args: argparse.Namespace) -> list[str]:
             words += [f"--{option}", ",".join(map(str, values))]
     if args.together is not None:
         words += ["--together", str(args.together)]
-    return [*words, *args.overrides]
+    return words
 
 
 def show_several(value: dict[str, Any]) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ghostnet_small.cli.command import PROGRAM, positive
-from ghostnet_small.cli.several import check_failed, mean, percent, stoppable
+from ghostnet_small.cli.several import mean, percent, train_planned
 from ghostnet_small.cli.terminal import new_table, print_table
 from ghostnet_small.errors import InputError, printable
 
 if TYPE_CHECKING:
-    from ghostnet_small.study.runner import Engine
+    from ghostnet_small.study.scheduler import Engine
 
 
 def study_options(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +48,7 @@ def study(args: argparse.Namespace) -> dict[str, Any]:
     """Train every run of a study; raises ``Failed``, with their rows, where one failed."""
     from ghostnet_small.recipe.shipped_recipes import find_study
     from ghostnet_small.study.planning import plan_study
-    from ghostnet_small.study.runner import found_study, outcome, run_study
-    from ghostnet_small.study.study_progress import StudyProgress
+    from ghostnet_small.study.runner import found_study, outcome
 
     if args.address is not None and args.engine != "ray":
         raise InputError(f"--address {args.address} is of a Ray cluster; give --engine ray too")
@@ -57,25 +56,7 @@ def study(args: argparse.Namespace) -> dict[str, Any]:
     if args.dry_run:
         found_study(planned, args.out)
         return {**outcome(planned, args.out, {}), "dry_run": True}
-    jobs = [run.job(args.out) for run in planned.runs]
-    again = shlex.join(_words(args))
-    # Ray first, for it would take the signals.
-    with (
-        _engine(args) as engine,
-        stoppable(again) as stop,
-        StudyProgress(jobs) as progress,
-    ):
-        value = run_study(
-            planned,
-            args.out,
-            max_parallel=args.max_parallel,
-            overrides=args.overrides,
-            watcher=progress,
-            stop_signal=stop,
-            engine=engine,
-        )
-    check_failed(value, again)
-    return value
+    return train_planned(planned, args, _words(args), args.max_parallel, _engine(args))
 
 
 def _engine(args: argparse.Namespace) -> AbstractContextManager[Engine]:
@@ -89,13 +70,13 @@ def _engine(args: argparse.Namespace) -> AbstractContextManager[Engine]:
 
 
 def _words(args: argparse.Namespace) -> list[str]:
-    """Return the command, to be given again."""
-    words = [PROGRAM, "study", args.study, "--out", str(args.out)]
+    """Return the command's words but its settings, to be given again."""
+    words = ["study", args.study, "--out", str(args.out)]
     if args.engine == "ray":
         words += ["--engine", "ray", *(["--address", args.address] if args.address else [])]
     if args.max_parallel is not None:
         words += ["--max-parallel", str(args.max_parallel)]
-    return [*words, *args.overrides]
+    return words
 
 
 def show_study(value: dict[str, Any]) -> None:

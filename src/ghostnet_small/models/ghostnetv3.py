@@ -1,19 +1,22 @@
 """GhostNetV3-Small and the original GhostNetV3, for images of at least 8x8 pixels."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Sequence
+# Annotations are classes here, not text: torch.fx writes them into the code that it makes.
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch.fx
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from ghostnet_small.models.network import Network
 from ghostnet_small.nn.bottleneck import GhostBottleneck
 from ghostnet_small.nn.rep_conv import ConvBN, with_relu
 
 HEAD_FEATURES = 1280
+POOLED = "avg"  # the only global_pool but the empty one
 UNGATED_BLOCKS = 2
 
 
@@ -119,6 +122,9 @@ class GhostNetV3(Network):
         self.in_chans = in_channels
         self.num_features = divisible(architecture.last * width)
         self.head_hidden_size = HEAD_FEATURES
+        self.global_pool = POOLED
+        self.drop_rate = 0.0
+        self.grad_checkpointing = False
 
         channels = divisible(architecture.stem * width)
         self.stem = ConvBN(in_channels, channels, 3)
@@ -162,8 +168,12 @@ class GhostNetV3(Network):
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Return the logits of a feature map: ``(N, num_features, h, w) -> (N, K)``.
 
-        With ``pre_logits``, return the 1280 features before the classifier.
+        With ``pre_logits``, return the 1280 features before the classifier. Where ``global_pool``
+        is empty, each place has its own: ``(N, 1280, h, w)`` or ``(N, K, h, w)``.
         """
+        if self.global_pool != POOLED:
+            places = functional.relu(self.head(x)).permute(0, 2, 3, 1)
+            return (places if pre_logits else self.classifier(places)).permute(0, 3, 1, 2)
         # A mean over (2, 3) would return a gradient in the default memory format.
         mean = x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
         # torch.fx cannot trace a choice by device.
@@ -174,6 +184,8 @@ class GhostNetV3(Network):
         else:
             head = self.head(mean[:, :, None, None]).flatten(1)
         features = functional.relu(head)
+        if self.drop_rate:
+            features = functional.dropout(features, self.drop_rate, self.training)
         return features if pre_logits else self.classifier(features)
 
     def forward_intermediates(
@@ -221,12 +233,14 @@ class GhostNetV3(Network):
         return {"stem": r"^stem", "blocks": [(r"^blocks\.(\d+)", None), (r"^last", (99999,))]}
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Raise ``ValueError`` where ``enable`` is true: this network has no checkpointing."""
-        if enable:
-            raise ValueError(
-                "set_grad_checkpointing(True): this network is always computed as a whole, for "
-                "its batch norms would count each batch twice; take a smaller batch"
-            )
+        """Keep the inputs of blocks only, and compute each block again on the way back.
+
+        The outputs, gradients and running statistics are the same; a step takes less memory and
+        more time. It concerns the definition, not the faster ways of ``fast``.
+
+        Source: arXiv:1604.06174.
+        """
+        self.grad_checkpointing = enable
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))
@@ -238,13 +252,13 @@ class GhostNetV3(Network):
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Set a fresh linear layer for ``num_classes``; with 0, none, and 1280 features are output.
 
-        Raises ``ValueError`` where ``global_pool`` is not ``"avg"``, the only one there is.
+        ``global_pool`` is "avg", or "" for no mean over the places; None leaves it as it is.
+
+        Raises ``ValueError`` where ``global_pool`` is another.
         """
-        if global_pool not in (None, "avg"):
-            raise ValueError(
-                f"global_pool is {global_pool!r}; this network has only 'avg': take the map before "
-                "it from forward_features"
-            )
+        if global_pool not in (None, "", POOLED):
+            raise ValueError(f"global_pool is {global_pool!r}; give 'avg', or '' for a map")
+        self.global_pool = self.global_pool if global_pool is None else global_pool
         self.num_classes = num_classes
         self.config = {**self.config, "num_classes": num_classes}
         if num_classes == 0:
@@ -269,7 +283,36 @@ def is_of_ghosts(network: nn.Module) -> bool:
 
 def features_by_parts(model: GhostNetV3, x: Tensor) -> Tensor:
     """Compute the definition of ``forward_features``, the reference for any faster way."""
-    return with_relu(model.last, model.blocks(with_relu(model.stem, x)))
+    x = with_relu(model.stem, x)
+    if model.grad_checkpointing and model.training and torch.is_grad_enabled():
+        for block in model.blocks:
+            again = functools.partial(_once_more, block)
+            x = checkpoint(block, x, use_reentrant=False, context_fn=again)
+    else:
+        x = model.blocks(x)
+    return with_relu(model.last, x)
+
+
+Contexts = tuple[AbstractContextManager[None], AbstractContextManager[None]]
+
+
+def _once_more(block: nn.Module) -> Contexts:
+    """Return the contexts of a block's two computations; the second changes no statistics."""
+    return nullcontext(), _kept_statistics(block)
+
+
+@contextmanager
+def _kept_statistics(block: nn.Module) -> Iterator[None]:
+    norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
+    kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    for norm in norms:
+        assert norm.num_batches_tracked is not None
+        norm.momentum, norm.num_batches_tracked = 0.0, torch.zeros_like(norm.num_batches_tracked)
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, kept, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def _initialise(module: nn.Module) -> None:

@@ -76,7 +76,8 @@ class GhostBottleneck(nn.Module):
                 ConvBN(in_channels, out_channels, 1),
             )
         )
-
+        # The share of images for which a training step leaves out all but the shortcut.
+        self.drop_path = 0.0
         self.compute: Callable[[GhostBottleneck, Tensor], Tensor] = bottleneck_by_parts
 
     def forward(self, x: Tensor) -> Tensor:
@@ -85,5 +86,16 @@ class GhostBottleneck(nn.Module):
 
 def bottleneck_by_parts(block: GhostBottleneck, x: Tensor) -> Tensor:
     """Compute the definition of a bottleneck, the reference for any faster way to compute it."""
-    out: Tensor = block.ghost2(block.se(block.downsample(block.ghost1(x)))) + block.shortcut(x)
-    return out
+    out: Tensor = block.ghost2(block.se(block.downsample(block.ghost1(x))))
+    if block.drop_path and block.training:
+        out = drop_path(out, block.drop_path)
+    return out + block.shortcut(x)
+
+
+def drop_path(x: Tensor, rate: float) -> Tensor:
+    """Return ``x`` ``(N, C, H, W)``, zero for a share ``rate`` of the images, else scaled.
+
+    Source: arXiv:1603.09382 (stochastic depth); the scale 1 / (1 - rate) is timm's.
+    """
+    kept = 1 - rate
+    return x * (x.new_empty(x.shape[0], 1, 1, 1).bernoulli_(kept) / kept)

@@ -6,7 +6,7 @@ import os
 import shlex
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from ghostnet_small.errors import InputError
@@ -35,36 +35,6 @@ def alone_in(out: Path) -> Iterator[int]:
         os.close(handle)
 
 
-@contextmanager
-def local_trainings(lock: int) -> Iterator[Launch]:
-    """Yield a function that starts trainings; they save and end when this process ends in any
-    way.
-    """
-    theirs, ours = os.pipe()
-
-    def launch(job: Job, words: Sequence[str], log: Path) -> Process:
-        with open_log(log) as file:
-            file.write(f"$ ghostnet-small {shlex.join(words)}\n")
-            file.flush()
-            return subprocess.Popen(
-                [*PYTHON, "-m", "ghostnet_small", *words],
-                stdin=theirs,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=os.environ | {FOLLOWS: "1"},
-                pass_fds=(lock,),
-                # A terminal's Ctrl-C is for this process, which passes it on once: a second signal
-                # would end a training at once.
-                start_new_session=True,
-            )
-
-    try:
-        yield launch
-    finally:
-        os.close(theirs)
-        os.close(ours)
-
-
 class LocalEngine:
     """Trains a study on this machine, each run a process of its own."""
 
@@ -84,6 +54,31 @@ class LocalEngine:
             cores=available_cores(),
         )
 
-    def trainings(self, lock: int) -> AbstractContextManager[Launch]:
-        """Return a context that gives what starts them; they hold the study's ``lock`` too."""
-        return local_trainings(lock)
+    @contextmanager
+    def trainings(self, lock: int) -> Iterator[Launch]:
+        """Yield what starts them; they hold the study's ``lock`` too, and save and end when this
+        process ends in any way.
+        """
+        theirs, ours = os.pipe()
+
+        def launch(job: Job, words: Sequence[str], log: Path) -> Process:
+            with open_log(log) as file:
+                file.write(f"$ ghostnet-small {shlex.join(words)}\n")
+                file.flush()
+                return subprocess.Popen(
+                    [*PYTHON, "-m", "ghostnet_small", *words],
+                    stdin=theirs,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    env=os.environ | {FOLLOWS: "1"},
+                    pass_fds=(lock,),
+                    # A terminal's Ctrl-C is for this process, which passes it on once: a second
+                    # signal would end a training at once.
+                    start_new_session=True,
+                )
+
+        try:
+            yield launch
+        finally:
+            os.close(theirs)
+            os.close(ours)

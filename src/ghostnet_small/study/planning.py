@@ -22,6 +22,7 @@ from ghostnet_small.study.study_file import (
     Entry,
     check_known,
     check_no_teachers,
+    check_once,
     mapping,
     read_study_file,
     text,
@@ -56,7 +57,11 @@ def plan_study(file: Path, overrides: Sequence[str], out: Path, *, outside: bool
     runs: list[PlannedRun] = []
     for entry in study.entries:
         base = merged(bases[entry.recipe or study.recipe], study.settings)
-        runs += _runs(entry, merged(base, entry.settings), overrides)
+        written, words = merged(base, entry.settings), overrides
+        if not (written.get("model") or {}).get("pretrained"):
+            # Where pretrained weights lie is said for those runs that start from such.
+            words = [word for word in overrides if keys_of([word]) != {"model.pretrained"}]
+        runs += _runs(entry, written, words)
     names = [run.name for run in runs]
     if not runs:
         raise InputError(f"{file} has no run; give it runs, or students with strategies")
@@ -74,6 +79,31 @@ def plan_study(file: Path, overrides: Sequence[str], out: Path, *, outside: bool
         _published(study.published, runs, file),
         in_order(runs),
     )
+
+
+def plan_variants(
+    recipe: Path | None,
+    overrides: Sequence[str],
+    *,
+    seeds: Sequence[int] | None,
+    widths: Sequence[float] | None,
+) -> Study:
+    """Return a study of ``recipe`` with ``overrides``: a run for each width and seed.
+
+    A name holds what varies: ``w1.0-s0``, or ``w1.0``, or ``s0``.
+    Raises ``InputError`` where a value comes twice, is not allowed or is overridden as well.
+    """
+    given = keys_of(overrides)
+    for option, setting, values in (
+        ("--seeds", "train.seed", seeds),
+        ("--widths", "model.width", widths),
+    ):
+        if values is not None and setting in given:
+            raise InputError(f"--{setting} says what {option} says; leave one of them out")
+        check_once(values or (), option)
+    written, where = ({}, "the recipe") if recipe is None else (read_yaml(recipe), str(recipe))
+    entry = Entry("", where, None, None, {}, (), widths, seeds)
+    return Study("", "", None, None, tuple(_runs(entry, written, overrides)), kept=False)
 
 
 def _check_overrides(overrides: Sequence[str], entries: Sequence[Entry]) -> None:
@@ -94,18 +124,16 @@ def _runs(
     entry: Entry, written: Mapping[str, Any], overrides: Sequence[str]
 ) -> Iterator[PlannedRun]:
     """Yield a run for each width and seed of ``entry``, without its teachers' folders."""
-    if not (written.get("model") or {}).get("pretrained"):
-        # Where pretrained weights lie is said for those runs that start from such.
-        overrides = [word for word in overrides if keys_of([word]) != {"model.pretrained"}]
     for width in entry.widths or (None,):
         for seed in entry.seeds or (None,):
-            name, words = entry.name, list(overrides)
+            parts, words = [entry.name] if entry.name else [], list(overrides)
             if width is not None:
-                name += f"-w{width}"
+                parts.append(f"w{width}")
                 words.append(f"--model.width={width}")
             if seed is not None:
-                name += f"-s{seed}"
+                parts.append(f"s{seed}")
                 words.append(f"--train.seed={seed}")
+            name = "-".join(parts)
             with _of_run(name):
                 recipe = resolve_recipe(written, words, where=entry.where)
                 check_settings(recipe.model)

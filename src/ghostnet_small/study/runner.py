@@ -2,7 +2,8 @@
 
 The folder of a study: ``study.yaml`` (the plan), ``runs/NAME``, ``logs/NAME.log`` (what a run
 printed), ``recipes/NAME.yaml`` (what it was started with), ``results.jsonl`` (a row for each
-finished run), ``failed.jsonl`` (a row for each other run, with the reason).
+finished run), ``failed.jsonl`` (a row for each other run, with the reason). That of a study that is
+not kept: ``NAME``, ``logs`` and ``recipes``.
 """
 
 from __future__ import annotations
@@ -10,21 +11,20 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import check_free, inner_folder, write_atomic
-from ghostnet_small.recipe.recipe import Recipe
+from ghostnet_small.recipe.recipe import PLACE, keys_of
 from ghostnet_small.recipe.recipe_file import recipe_text
 from ghostnet_small.run.records import Record, read_rows, write_rows
 from ghostnet_small.run.run_folder import RunFolder, is_run
 from ghostnet_small.study.growth import added, differences
 from ghostnet_small.study.local_engine import alone_in
-from ghostnet_small.study.scheduler import Launch, Watcher, run_jobs
-from ghostnet_small.study.several_progress import ending
+from ghostnet_small.study.scheduler import Engine, Launch, Watcher, ending, run_jobs
 from ghostnet_small.study.study_plan import (
+    RUNS,
     PlannedRun,
     Study,
     read_study,
@@ -39,7 +39,6 @@ from ghostnet_small.study.training_job import (
     means,
     result,
     states,
-    train_words,
 )
 
 _log = logging.getLogger(__name__)  # what a user should know, though nothing is wrong
@@ -47,20 +46,6 @@ _log = logging.getLogger(__name__)  # what a user should know, though nothing is
 RESULTS, FAILED = "results.jsonl", "failed.jsonl"
 TRIES = 3  # of a run that is ended from outside
 MOST_LISTED = 3  # of differences or runs, in a message
-
-
-class Engine(Protocol):
-    """A place where the trainings of a study run."""
-
-    def share(self, recipes: Sequence[Recipe], max_parallel: int | None) -> Sharing:
-        """Return how runs of ``recipes`` share that place; raises ``InputError`` where it cannot
-        train them.
-        """
-
-    def trainings(self, lock: int) -> AbstractContextManager[Launch]:
-        """Return a context that gives what starts them; ``lock`` is the handle of the study's
-        lock.
-        """
 
 
 def run_study(
@@ -76,8 +61,9 @@ def run_study(
     """Train the missing runs of ``study`` in ``out``, ``max_parallel`` at once; returns
     ``outcome``.
 
-    Finished runs stay as they are, and stopped ones go on. A run that fails stops only those that
-    need it; one that is ended from outside is tried again from its last state.
+    Finished runs stay as they are; stopped ones go on, with those of ``overrides`` that say where
+    a run takes place. A run that fails stops only those that need it; one of a kept study that is
+    ended from outside is tried again from its last state.
 
     Raises ``InputError`` before anything is started where ``out`` holds something else or another
     study, ``engine`` cannot train a run, or another process is at work in ``out``; ``Interrupted``
@@ -86,20 +72,25 @@ def run_study(
     before = found_study(study, out)
     if before is not None:
         study = with_threads_of(study, before)
-    _check_rows(study, out)
-    check_beginnings(states(_jobs(study, out)))
-    sharing = engine.share([run.recipe for run in study.runs], max_parallel)
+        _check_rows(study, out)
+    standing = states(study.jobs(out))
+    check_beginnings(standing)
+    sharing = Sharing(0, None)
+    if study.kept or set(standing.values()) != {"finished"}:
+        sharing = engine.share([run.recipe for run in study.runs], max_parallel)
     study = with_threads(study, sharing.threads)
     out.mkdir(parents=True, exist_ok=True)
     with alone_in(out) as lock:
-        # Another process may have been at work until now, and have added runs.
-        if read_study(out) != before:
-            raise InputError(
-                f"another process has changed the study in {out} meanwhile; give the command again"
-            )
-        write_study(study, out)
-        for name in ("runs", "recipes"):
-            inner_folder(out / name)
+        if study.kept:
+            # Another process may have been at work until now, and have added runs.
+            if read_study(out) != before:
+                raise InputError(
+                    f"another process has changed the study in {out} meanwhile; give the command "
+                    "again"
+                )
+            write_study(study, out)
+            inner_folder(out / RUNS)
+        inner_folder(out / "recipes")
         record = Records(study, out, watcher)
         with engine.trainings(lock) as launch:
             _run(study, out, sharing, overrides, launch, record, stop_signal)
@@ -115,7 +106,7 @@ def _run(
     record: Records,
     stop_signal: Callable[[], int | None],
 ) -> None:
-    standing = states(_jobs(study, out))
+    standing = states(study.jobs(out))
     waiting = {job.name: job for job, state in standing.items() if state != "finished"}
     needs = {
         waiting[run.name]: [waiting[name] for name in run.needs if name in waiting]
@@ -124,14 +115,16 @@ def _run(
     }
 
     def words(job: Job) -> list[str]:
-        file = out / "recipes" / f"{job.name}.yaml"
         if not is_run(job.folder):
+            file = out / "recipes" / f"{job.name}.yaml"
             write_atomic(file, recipe_text(job.recipe.as_dict()))
-            return train_words(job, "missing", file)
-        # The study's folder may have been moved, and with it the teachers.
-        teachers = job.recipe.distill.teachers
-        here = [f"--distill.teachers={json.dumps(teachers)}"] if teachers else []
-        return train_words(job, "stopped", file, [*overrides, *here])
+            return ["train", str(file), "--out", str(job.folder)]
+        # It keeps its recipe, and so its threads, which rounding depends on.
+        here = [word for word in overrides if not keys_of([word]).isdisjoint(PLACE)]
+        if study.kept and job.recipe.distill.teachers:
+            # The study's folder may have been moved, and with it the teachers.
+            here.append(f"--distill.teachers={json.dumps(job.recipe.distill.teachers)}")
+        return ["train", "--resume", str(job.folder), *here]
 
     statuses = run_jobs(
         list(waiting.values()),
@@ -142,20 +135,23 @@ def _run(
         watcher=record,
         stop_signal=stop_signal,
         needs=needs,
-        tries=TRIES,
+        tries=TRIES if study.kept else 1,
     )
     record.left_out(waiting.keys() - {job.name for job in statuses})
 
 
 def found_study(study: Study, out: Path) -> Study | None:
-    """Return ``study`` as ``out`` holds it; ``None`` before its start.
+    """Return ``study`` as ``out`` holds it; ``None`` before its start, or where it is not kept.
 
     Raises ``InputError`` where it holds something else, or another study.
     """
     if is_run(out):
-        raise InputError(f"--out {out} is one run's folder; give another for the study")
+        others = "the study" if study.kept else "several, or leave out --seeds and --widths"
+        raise InputError(f"--out {out} is one run's folder; give another for {others}")
     if not out.is_dir():
         check_free(out, "--out")
+        return None
+    if not study.kept:
         return None
     before = read_study(out)
     if before is None:
@@ -178,7 +174,7 @@ def _check_rows(study: Study, out: Path) -> None:
     """Raises ``InputError`` where a row would be lost: rows are made from the runs' folders, which
     a copied or checked-out study may lack.
     """
-    standing = {job.name: state for job, state in states(_jobs(study, out)).items()}
+    standing = {job.name: state for job, state in states(study.jobs(out)).items()}
     rows = read_rows(out / RESULTS) if (out / RESULTS).exists() else []
     names = [row.get("study", {}).get("run") for row in rows]
     alone = [str(name) for name in names if standing.get(name) != "finished"]
@@ -195,32 +191,17 @@ def _some(texts: Sequence[str]) -> str:
     return "; ".join(texts[:MOST_LISTED]) + more
 
 
-def _jobs(study: Study, out: Path) -> list[Job]:
-    return [run.job(out) for run in study.runs]
-
-
 class Records:
-    """A ``Watcher`` that keeps ``results.jsonl`` and ``failed.jsonl``, and passes events on to
-    ``watcher``.
+    """A ``Watcher`` that keeps ``results.jsonl`` and ``failed.jsonl`` of a study that is kept, and
+    passes events on to ``watcher``.
     """
 
     def __init__(self, study: Study, out: Path, watcher: Watcher) -> None:
         self.study, self.out, self.watcher = study, out, watcher
+        self.started, self.look, self.again = watcher.started, watcher.look, watcher.again
         self.rows: dict[str, Record] = {}
         self.failed: dict[str, dict[str, Any]] = {}
         self._write()
-
-    def started(self, job: Job) -> None:
-        """Pass it on."""
-        self.watcher.started(job)
-
-    def look(self) -> None:
-        """Pass it on."""
-        self.watcher.look()
-
-    def again(self, job: Job, status: int) -> None:
-        """Pass it on."""
-        self.watcher.again(job, status)
 
     def ended(self, job: Job, status: int, last_lines: Sequence[str]) -> None:
         """Count the run, or say why it failed."""
@@ -252,11 +233,12 @@ class Records:
         self._write()
 
     def _write(self) -> None:
+        if not self.study.kept:
+            return
         # From the folders: whenever a study is killed, each of its runs is counted once.
-        for run in self.study.runs:
+        for run, job in zip(self.study.runs, self.study.jobs(self.out), strict=True):
             if run.name not in self.rows:
-                folder = run.job(self.out).folder
-                summary = RunFolder(folder).summary() if is_run(folder) else None
+                summary = RunFolder(job.folder).summary() if is_run(job.folder) else None
                 if summary is not None:
                     about = {
                         "name": self.study.name,
@@ -286,25 +268,30 @@ def _named(summary: Record, run: PlannedRun) -> dict[str, Any]:
 def outcome(
     study: Study, out: Path, failed: dict[str, dict[str, Any]], together: int | None = None
 ) -> dict[str, Any]:
-    """Return each run's row, and the means of each strategy and width."""
+    """Return each run's row and the means: of each strategy and width, or of each width where the
+    study is not kept.
+    """
     rows = []
-    for run in study.runs:
-        job = run.job(out)
-        status = failed[run.name]["status"] if run.name in failed else states([job])[job]
-        rows.append(
-            {
-                **result(job, status),
-                "strategy": run.strategy,
-                "teachers": list(run.teachers),
-                "reason": failed.get(run.name, {}).get("reason"),
-            }
-        )
+    for run, job in zip(study.runs, study.jobs(out), strict=True):
+        failure = failed.get(run.name)
+        row = result(job, failure["status"] if failure else states([job])[job])
+        if study.kept:
+            row |= {"strategy": run.strategy, "teachers": list(run.teachers)}
+            row["reason"] = failure["reason"] if failure else None
+        else:
+            row["exit_status"] = failure["exit_status"] if failure else 0
+        rows.append(row)
+    names = {
+        status: [row["name"] for row in rows if row["status"] == status]
+        for status in ("failed", "not started")
+    }
+    value = {"out": str(out), "together": together, "runs": rows}
+    if not study.kept:
+        return {**value, "widths": means(rows, ("width",)), "failed": names["failed"]}
     return {
         "study": study.name,
-        "out": str(out),
-        "together": together,
-        "runs": rows,
+        **value,
         "strategies": means([row for row in rows if row["strategy"]], ("strategy", "width")),
-        "failed": [row["name"] for row in rows if row["status"] == "failed"],
-        "not_started": [row["name"] for row in rows if row["status"] == "not started"],
+        "failed": names["failed"],
+        "not_started": names["not started"],
     }

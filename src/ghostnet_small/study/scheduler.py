@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Protocol
 
 from ghostnet_small.errors import printable
 from ghostnet_small.files import inner_folder
-from ghostnet_small.study.training_job import Job
+from ghostnet_small.recipe.recipe import Recipe
+from ghostnet_small.study.training_job import Job, Sharing
 from ghostnet_small.train.interfaces import Interrupted
 
 LAST_LINES = 5  # of a failed training's log
@@ -50,6 +52,20 @@ class Watcher(Protocol):
 
     def ended(self, job: Job, status: int, last_lines: Sequence[str]) -> None:
         """A job has ended; ``last_lines`` are those of a failed one's log."""
+
+
+class Engine(Protocol):
+    """A place where the trainings of a study run."""
+
+    def share(self, recipes: Sequence[Recipe], max_parallel: int | None) -> Sharing:
+        """Return how runs of ``recipes`` share that place; raises ``InputError`` where it cannot
+        train them.
+        """
+
+    def trainings(self, lock: int) -> AbstractContextManager[Launch]:
+        """Return a context that gives what starts them; ``lock`` is the handle of the study's
+        lock.
+        """
 
 
 def run_jobs(
@@ -112,6 +128,19 @@ def run_jobs(
     if asked is not None:
         raise Interrupted(asked)
     return statuses
+
+
+def ending(status: int) -> str:
+    """Say how a process ended, by its exit status, below 0 for a signal."""
+    if status == 0:
+        return "finished"
+    if status in STOPPED:
+        return f"was stopped by {signal.Signals(status - 128).name}"
+    if status > 0:
+        return f"failed with status {status}"
+    with suppress(ValueError):
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"was ended by signal {-status}"
 
 
 def _next(

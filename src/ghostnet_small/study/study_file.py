@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ class Entry:
     recipe: str | None
     settings: Mapping[str, Any]
     teachers: tuple[str, ...]
-    widths: tuple[float, ...] | None
-    seeds: tuple[int, ...] | None
+    widths: Sequence[float] | None
+    seeds: Sequence[int] | None
 
 
 @dataclass(frozen=True)
@@ -158,12 +158,12 @@ def check_no_teachers(written: Mapping[str, Any], where: str) -> None:
 
 def _widths(values: Mapping[str, Any], where: str) -> tuple[float, ...] | None:
     widths = _list(values, "widths", where, (int, float), "numbers, such as [1.0, 2.8]")
-    return None if widths is None else _once(tuple(map(float, widths)), "widths", where)
+    return None if widths is None else check_once(tuple(map(float, widths)), f"widths of {where}")
 
 
 def _seeds(values: Mapping[str, Any], where: str) -> tuple[int, ...] | None:
     seeds = _list(values, "seeds", where, int, "whole numbers, such as [0, 1, 2]")
-    return None if seeds is None else _once(tuple(seeds), "seeds", where)
+    return None if seeds is None else check_once(tuple(seeds), f"seeds of {where}")
 
 
 def _list(values: Mapping[str, Any], key: str, where: str, kind: Any, wanted: str) -> Any:
@@ -176,10 +176,11 @@ def _list(values: Mapping[str, Any], key: str, where: str, kind: Any, wanted: st
     return found
 
 
-def _once(values: Any, key: str, where: str) -> Any:
+def check_once(values: Any, what: str) -> Any:
+    """Return ``values``; raises ``InputError`` where one of them comes twice."""
     twice = [value for value in values if values.count(value) > 1]
     if twice:
-        raise InputError(f"{key} of {where} gives {twice[0]} twice; give each value once")
+        raise InputError(f"{what} gives {twice[0]} twice; give each value once")
     return values
 
 

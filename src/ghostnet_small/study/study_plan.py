@@ -14,7 +14,7 @@ from ghostnet_small.recipe.recipe import Recipe, flatten, resolve_recipe
 from ghostnet_small.recipe.recipe_file import read_yaml, recipe_text
 from ghostnet_small.study.training_job import Job
 
-FILE = "study.yaml"
+FILE, RUNS = "study.yaml", "runs"
 LARGEST = 16 << 20  # bytes
 
 
@@ -40,10 +40,6 @@ class PlannedRun:
     needs: tuple[str, ...] = ()
     teachers: tuple[str, ...] = ()
 
-    def job(self, out: Path) -> Job:
-        """Return its training, in the study's folder ``out``."""
-        return Job(self.name, run_folder(out, self.name), self.recipe)
-
 
 @dataclass(frozen=True)
 class Published:
@@ -57,7 +53,9 @@ class Published:
 class Study:
     """Many runs that answer one question; ``runs`` in an order in which teachers come first.
 
-    Strategies are compared with ``baseline``; None where there are no students.
+    Strategies are compared with ``baseline``; None where there are no students. A study of
+    ``--seeds`` and ``--widths`` is not ``kept``: its folder holds the runs themselves, and neither
+    the plan nor rows.
     """
 
     name: str
@@ -65,6 +63,12 @@ class Study:
     baseline: str | None
     published: Published | None
     runs: tuple[PlannedRun, ...]
+    kept: bool = True
+
+    def jobs(self, out: Path) -> list[Job]:
+        """Return the trainings, in the study's folder ``out``."""
+        above = out / RUNS if self.kept else out
+        return [Job(run.name, above / run.name, run.recipe) for run in self.runs]
 
     @property
     def strategies(self) -> list[str]:
@@ -74,7 +78,7 @@ class Study:
 
 def run_folder(out: Path, name: str) -> Path:
     """Return the folder of the run ``name`` of the study in ``out``."""
-    return out / "runs" / name
+    return out / RUNS / name
 
 
 def in_order(runs: Sequence[PlannedRun]) -> tuple[PlannedRun, ...]:

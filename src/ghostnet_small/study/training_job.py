@@ -1,11 +1,10 @@
 """The trainings of one study, their states and their results.
 
-Nothing here starts a process; ``study.several`` does.
+Nothing here starts a process; ``study.scheduler`` does.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import check_free, check_no_link
-from ghostnet_small.recipe.recipe import PLACE, Recipe, keys_of, read_recipe
+from ghostnet_small.files import check_no_link
+from ghostnet_small.recipe.recipe import Recipe
 from ghostnet_small.run.initial_weights import Beginning
 from ghostnet_small.run.run_folder import RunFolder, is_run
 
@@ -41,55 +40,6 @@ class Sharing:
 
     together: int
     threads: int | None
-
-
-def variants(
-    file: Path | None,
-    overrides: Sequence[str],
-    out: Path,
-    *,
-    seeds: Sequence[int] | None,
-    widths: Sequence[float] | None,
-) -> list[Job]:
-    """Return a job in ``out`` for each width and seed of the recipe in ``file`` with ``overrides``.
-
-    A name holds what varies: ``w1.0-s0``, or ``w1.0``, or ``s0``.
-    Raises ``InputError`` where a value comes twice, is not allowed or is overridden as well.
-    """
-    jobs = []
-    given = keys_of(overrides)
-    for option, key, values in (
-        ("--seeds", "train.seed", seeds),
-        ("--widths", "model.width", widths),
-    ):
-        if values is not None and key in given:
-            raise InputError(f"--{key} says what {option} says; leave one of them out")
-        twice = [value for value in values or () if values and values.count(value) > 1]
-        if twice:
-            raise InputError(f"{option} gives {twice[0]} twice; give each value once")
-    for width in widths if widths is not None else (None,):
-        for seed in seeds if seeds is not None else (None,):
-            words, parts = list(overrides), []
-            if width is not None:
-                words.append(f"--model.width={width}")
-                parts.append(f"w{width}")
-            if seed is not None:
-                words.append(f"--train.seed={seed}")
-                parts.append(f"s{seed}")
-            name = "-".join(parts)
-            jobs.append(Job(name, out / name, read_recipe(file, words)))
-    return jobs
-
-
-def check_place(out: Path) -> None:
-    """Raises ``InputError`` where ``out`` cannot be a folder of several runs."""
-    if is_run(out):
-        raise InputError(
-            f"--out {out} is one run's folder; give another for several, or leave out --seeds "
-            "and --widths"
-        )
-    if not out.is_dir():
-        check_free(out, "--out")
 
 
 def states(jobs: Sequence[Job]) -> dict[Job, State]:
@@ -130,26 +80,6 @@ def share(recipe: Recipe, runs: int, *, together: int | None, on_cpu: bool, core
     return Sharing(at_once, threads)
 
 
-def with_threads(job: Job, threads: int | None) -> Job:
-    """Return ``job`` with ``threads`` CPU threads."""
-    train = dataclasses.replace(job.recipe.train, threads=threads)
-    return dataclasses.replace(job, recipe=dataclasses.replace(job.recipe, train=train))
-
-
-def train_words(
-    job: Job, state: State, recipe_file: Path, overrides: Sequence[str] = ()
-) -> list[str]:
-    """Return the words of the command that trains ``job`` to its end.
-
-    A ``stopped`` job keeps its recipe, and so its threads, which rounding depends on; it takes
-    those of ``overrides`` that say where a run takes place.
-    """
-    if state == "missing":
-        return ["train", str(recipe_file), "--out", str(job.folder)]
-    here = [word for word in overrides if not keys_of([word]).isdisjoint(PLACE)]
-    return ["train", "--resume", str(job.folder), *here]
-
-
 def result(job: Job, status: str) -> dict[str, Any]:
     """Return a job's row with its ``status``, and its figures where it is finished."""
     summary = RunFolder(job.folder).summary() if status == "finished" else None
@@ -164,11 +94,6 @@ def result(job: Job, status: str) -> dict[str, Any]:
         "test_top1": last.get("test_top1"),
         "wall_seconds": summary["wall_seconds"] if summary else None,
     }
-
-
-def by_width(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and sample deviation over the finished runs of each width, in the rows' order."""
-    return means(rows, ("width",))
 
 
 def means(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[dict[str, Any]]:

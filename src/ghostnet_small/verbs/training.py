@@ -108,8 +108,7 @@ def study(
 
     words, folder = override_words(settings, overrides), expanded(os.fspath(out))
     planned = plan_study(find_study(os.fspath(study)), words, folder)
-    jobs = [run.job(folder) for run in planned.runs]
-    shown = StudyProgress(jobs, quiet_console(progress))
+    shown = StudyProgress(planned.jobs(folder), quiet_console(progress))
     with _stop_reaches_caller("the same call goes on"), stop_signals() as stop, shown:
         value = run_study(
             planned,

@@ -109,7 +109,8 @@ def bottleneck_of(block: GhostBottleneck, x: Tensor) -> Bottleneck | None:
 
 def fused_bottleneck(block: GhostBottleneck, x: Tensor) -> Tensor:
     """Compute ``bottleneck_by_parts(block, x)`` as one function where the C kernels can."""
-    part = bottleneck_of(block, x) if usable(x) else None
+    served = usable(x) and not block.drop_path
+    part = bottleneck_of(block, x) if served else None
     return bottleneck_by_parts(block, x) if part is None else apply(part, x)
 
 

@@ -65,6 +65,8 @@ def _serves(model: GhostNetV3) -> bool:
     if (
         not is_of_ghosts(model)
         or not isinstance(model.stem, ConvBN)
+        or any(block.drop_path for block in model.blocks)
+        or model.grad_checkpointing
         or (torch.is_grad_enabled() and not model.training)
     ):
         return False
