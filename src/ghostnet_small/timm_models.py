@@ -20,8 +20,8 @@ from ghostnet_small.models.ghostnetv3 import ARCHITECTURES, POOLED, GhostNetV3
 from ghostnet_small.models.registry import create_ghostnet
 from ghostnet_small.models.shipped_weights import shipped_weights
 from ghostnet_small.models.timm_layout import pretrained_cfg
-from ghostnet_small.nn.bottleneck import GhostBottleneck
 from ghostnet_small.nn.fold import reparameterize
+from ghostnet_small.nn.ghost import GhostBottleneck
 
 try:
     from timm.models import build_model_with_cfg, generate_default_cfgs, register_model

@@ -24,9 +24,8 @@ from ghostnet_small.deploy.rewrite import (
     Style,
     rewrite,
 )
-from ghostnet_small.nn.bottleneck import GhostBottleneck
 from ghostnet_small.nn.fold import reparameterize
-from ghostnet_small.nn.ghost import GhostModule
+from ghostnet_small.nn.ghost import GhostBottleneck, GhostModule
 from networks import randomize, randomize_network, relative
 
 FORMS = [

@@ -17,8 +17,7 @@ from ghostnet_small.fast.cpu.fused_parts import apply
 from ghostnet_small.fast.cpu.ghost import ghost_of, squeeze_of
 from ghostnet_small.fast.cpu.kernels import calls
 from ghostnet_small.models.registry import create_model
-from ghostnet_small.nn.bottleneck import GhostBottleneck, SqueezeExcite
-from ghostnet_small.nn.ghost import AttentionGate, GhostModule
+from ghostnet_small.nn.ghost import AttentionGate, GhostBottleneck, GhostModule, SqueezeExcite
 from ghostnet_small.nn.rep_conv import ConvBN, with_relu
 from scrambled import scrambled
 

@@ -12,7 +12,7 @@ from torch import nn
 import ghostnet_small as gns
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GHOSTNETV3, GHOSTNETV3_SMALL, Architecture, divisible
-from ghostnet_small.nn.bottleneck import GhostBottleneck, SqueezeExcite
+from ghostnet_small.nn.ghost import GhostBottleneck, SqueezeExcite
 from networks import randomize_network, relative
 
 BOTH = ("ghostnetv3_small", "ghostnetv3")

@@ -17,7 +17,7 @@ import ghostnet_small.timm_models as timm_models
 from ghostnet_small import fast
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
-from ghostnet_small.nn.bottleneck import GhostBottleneck, drop_path
+from ghostnet_small.nn.ghost import GhostBottleneck, drop_path
 from networks import randomize_network, relative
 
 BOTH = ["ghostnetv3", "ghostnetv3_small"]

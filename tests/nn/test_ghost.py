@@ -5,8 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import ghostnet_small as gns
-from ghostnet_small.nn.bottleneck import GhostBottleneck, SqueezeExcite
-from ghostnet_small.nn.ghost import AttentionGate, GhostModule
+from ghostnet_small.nn.ghost import AttentionGate, GhostBottleneck, GhostModule, SqueezeExcite
 from networks import randomize, relative
 
 

@@ -25,13 +25,14 @@ from torch import nn
 
 from ghostnet_small import create_model, fast
 from ghostnet_small.fast.cpu.kernels import calls
-from ghostnet_small.nn.bottleneck import (
+from ghostnet_small.nn.ghost import (
     GhostBottleneck,
+    GhostModule,
     SqueezeExcite,
     bottleneck_by_parts,
+    ghost_by_parts,
     squeeze_excite,
 )
-from ghostnet_small.nn.ghost import GhostModule, ghost_by_parts
 from ghostnet_small.nn.rep_conv import ConvBN, conv_then_norm
 from ghostnet_small.train.device import keep_freed_memory, make_accelerator
 from ghostnet_small.train.timing import FixedStep, seconds_in_turn

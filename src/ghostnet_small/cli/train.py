@@ -35,7 +35,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
     """Train a recipe, or go on with a run; returns its summary, that of several, or the schema."""
     from ghostnet_small.launcher import follow_starter, train_command
     from ghostnet_small.recipe.recipe_help import recipe_schema
-    from ghostnet_small.run.train_recipe import train_in
+    from ghostnet_small.run.start import train_in
     from ghostnet_small.train.interfaces import Interrupted, NotFinite, ProcessFailed
     from ghostnet_small.train.processes import joined
     from ghostnet_small.train.progress import TrainingProgress
@@ -112,8 +112,8 @@ def show_training(value: dict[str, Any]) -> None:
 
 def _what_to_train(args: argparse.Namespace) -> tuple[Path, Any]:
     """The run's folder and its recipe; of a resumed one that of its start."""
+    from ghostnet_small.run.chosen_recipe import recipe_named
     from ghostnet_small.run.run_folder import RunFolder
-    from ghostnet_small.run.train_recipe import recipe_named
 
     if args.resume is not None:
         if args.recipe is not None or args.out is not None:

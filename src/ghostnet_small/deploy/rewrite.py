@@ -22,9 +22,14 @@ from ghostnet_small.deploy.layouts import (
     placed,
 )
 from ghostnet_small.models.ghostnetv3 import GhostNetV3, is_of_ghosts
-from ghostnet_small.nn.bottleneck import GhostBottleneck, SqueezeExcite
 from ghostnet_small.nn.fold import plain_conv
-from ghostnet_small.nn.ghost import AttentionGate, GhostModule, is_halved
+from ghostnet_small.nn.ghost import (
+    AttentionGate,
+    GhostBottleneck,
+    GhostModule,
+    SqueezeExcite,
+    is_halved,
+)
 
 Size = tuple[int, int]
 

@@ -12,7 +12,7 @@ from ghostnet_small.deploy.fake_quant import quantize_in_float
 from ghostnet_small.deploy.ranges import ranges_of
 from ghostnet_small.deploy.taps import Taps
 from ghostnet_small.models.ghostnetv3 import GhostNetV3, is_of_ghosts
-from ghostnet_small.nn.bottleneck import GhostBottleneck
+from ghostnet_small.nn.ghost import GhostBottleneck
 
 BATCH = 250
 

@@ -12,14 +12,15 @@ from ghostnet_small.fast.cpu.rep_conv import merged_forward
 from ghostnet_small.fast.gpu.feature_map import available, fused_features
 from ghostnet_small.models.ghostnetv3 import GhostNetV3, features_by_parts
 from ghostnet_small.models.settings import Compute
-from ghostnet_small.nn.bottleneck import (
+from ghostnet_small.nn.fold import reparameterize
+from ghostnet_small.nn.ghost import (
     GhostBottleneck,
+    GhostModule,
     SqueezeExcite,
     bottleneck_by_parts,
+    ghost_by_parts,
     squeeze_excite,
 )
-from ghostnet_small.nn.fold import reparameterize
-from ghostnet_small.nn.ghost import GhostModule, ghost_by_parts
 from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d, conv_then_norm, sum_of_branches
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from ghostnet_small.models.network import Network
-from ghostnet_small.nn.bottleneck import GhostBottleneck
+from ghostnet_small.nn.ghost import GhostBottleneck
 from ghostnet_small.nn.rep_conv import ConvBN, with_relu
 
 HEAD_FEATURES = 1280

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import zip_longest
@@ -31,11 +31,41 @@ from ghostnet_small.run.initial_weights import Beginning, about_pretrained
 from ghostnet_small.run.run_folder import RunFolder
 from ghostnet_small.train.device import keep_freed_memory, make_accelerator
 from ghostnet_small.train.interfaces import Watcher
+from ghostnet_small.train.interrupt import stop_signals
 from ghostnet_small.train.loggers import Logged, check_loggers
 from ghostnet_small.train.processes import ALONE, Processes
+from ghostnet_small.train.progress import TrainingProgress
+from ghostnet_small.train.shown_progress import NotebookProgress
 
 Stop = Callable[[], int | None]
 _log = logging.getLogger(__name__)
+
+
+def train_in(
+    folder: Path,
+    recipe: Recipe,
+    overrides: Sequence[str],
+    *,
+    resumes: bool,
+    progress: TrainingProgress | NotebookProgress,
+    processes: Processes,
+    patience: float = 0.0,
+) -> dict[str, Any]:
+    """Train ``recipe`` into the new ``folder``, or go on with the run there; returns its summary.
+
+    Outside of the main thread no signal is caught. ``overrides`` and ``patience`` are of a run that
+    is resumed. Raises what ``start`` and ``resume`` raise.
+    """
+    with stop_signals() as stop, progress:
+        if resumes:
+            return resume(
+                *(folder, list(overrides)),
+                watcher=progress,
+                stop_signal=stop,
+                processes=processes,
+                patience=patience,
+            )
+        return start(recipe, folder, watcher=progress, stop_signal=stop, processes=processes)
 
 
 def start(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import nullcontext
 
 import torch
@@ -9,7 +10,6 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ghostnet_small.data.dataset import ImageData, normalize
-from ghostnet_small.train.device import wrap
 from ghostnet_small.train.feed import Step
 from ghostnet_small.train.objective import Batch, Objective
 from ghostnet_small.train.optim import SHARE
@@ -89,3 +89,27 @@ class Learner:
     def _move(self) -> None:
         self.stepper.step()
         self.stepper.zero_grad()
+
+
+def wrap(model: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """Return the module to call in place of ``model`` in training, with the same parameters.
+
+    It computes in the chosen precision, and its gradients are those of all processes.
+    """
+    with warnings.catch_warnings():
+        # Accelerate has no replacement for it yet.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        wrapped: nn.Module = accelerator.prepare_model(Trained(model))
+        return wrapped
+
+
+class Trained(nn.Module):
+    """A wrapper that accelerate may wrap and patch, so that the model in it is unchanged."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.model(x)
+        return out

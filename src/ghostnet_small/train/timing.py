@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.profiler import ProfilerActivity
 
-from ghostnet_small.train.device import wrap
+from ghostnet_small.train.learner import wrap
 from ghostnet_small.train.optim import OptimizerSettings, build_optimizer
 
 Found = TypeVar("Found")

@@ -134,7 +134,8 @@ def _train(
     needs_teachers: bool = False,
 ) -> Run:
     from ghostnet_small.recipe.overrides import override_words
-    from ghostnet_small.run.train_recipe import recipe_named, recipe_to_resume, resumes, train_in
+    from ghostnet_small.run.chosen_recipe import recipe_named, recipe_to_resume, resumes
+    from ghostnet_small.run.start import train_in
     from ghostnet_small.train.processes import joined
     from ghostnet_small.train.shown_progress import shown_progress
 

@@ -9,9 +9,8 @@ from torch import nn
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GhostNetV3, is_of_ghosts
-from ghostnet_small.nn.bottleneck import GhostBottleneck, SqueezeExcite
 from ghostnet_small.nn.fold import is_folded
-from ghostnet_small.nn.ghost import GhostModule, is_halved
+from ghostnet_small.nn.ghost import GhostBottleneck, GhostModule, SqueezeExcite, is_halved
 
 
 @dataclass(eq=False)

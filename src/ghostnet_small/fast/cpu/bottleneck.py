@@ -12,7 +12,7 @@ from ghostnet_small.fast.cpu.conv_chain import Chain, chain_of
 from ghostnet_small.fast.cpu.fused_parts import Part, apply
 from ghostnet_small.fast.cpu.ghost import Ghost, ghost_of, squeeze_of, usable
 from ghostnet_small.fast.cpu.rep_conv import merged_of
-from ghostnet_small.nn.bottleneck import GhostBottleneck, SqueezeExcite, bottleneck_by_parts
+from ghostnet_small.nn.ghost import GhostBottleneck, SqueezeExcite, bottleneck_by_parts
 from ghostnet_small.nn.rep_conv import RepConv2d
 
 

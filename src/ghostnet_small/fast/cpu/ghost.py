@@ -22,8 +22,13 @@ from ghostnet_small.fast.cpu.kernels import calls, chains, ghosts
 from ghostnet_small.fast.cpu.kernels.convolutions import channel_moments
 from ghostnet_small.fast.cpu.kernels.ghosts import Gate
 from ghostnet_small.fast.cpu.rep_conv import foldable
-from ghostnet_small.nn.bottleneck import SqueezeExcite, squeeze_excite
-from ghostnet_small.nn.ghost import GhostModule, ghost_by_parts, is_halved
+from ghostnet_small.nn.ghost import (
+    GhostModule,
+    SqueezeExcite,
+    ghost_by_parts,
+    is_halved,
+    squeeze_excite,
+)
 from ghostnet_small.nn.rep_conv import RepConv2d
 
 Size = tuple[int, int]

@@ -13,8 +13,7 @@ from ghostnet_small.fast.gpu.layers import Depthwise, Kept, Pointwise
 from ghostnet_small.fast.gpu.maps import Map, Size, whole
 from ghostnet_small.fast.gpu.norms import Step, counted
 from ghostnet_small.fast.gpu.packed import Packed
-from ghostnet_small.nn.bottleneck import GhostBottleneck, SqueezeExcite
-from ghostnet_small.nn.ghost import AttentionGate, GhostModule
+from ghostnet_small.nn.ghost import AttentionGate, GhostBottleneck, GhostModule, SqueezeExcite
 from ghostnet_small.nn.rep_conv import ConvBN, RepConv2d
 
 Tape = list[Any]

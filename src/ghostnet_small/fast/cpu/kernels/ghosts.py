@@ -198,7 +198,7 @@ def _gate(gate: Gate | None) -> tuple[Tensor | int | None, ...]:
 def squeeze_excite(
     x: Tensor, reduce: Tensor, less: Tensor, expand: Tensor, more: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Compute ``nn.bottleneck.squeeze_excite`` with weights ``(hidden, C)`` and ``(C, hidden)``.
+    """Compute ``nn.ghost.squeeze_excite`` with weights ``(hidden, C)`` and ``(C, hidden)``.
 
     Returns the output; each image's means ``(N, C)``; the values after the ReLU ``(N, hidden)``;
     and those before the hard sigmoid, plus 3, ``(N, C)``.

@@ -1,47 +1,14 @@
-"""One training, started or resumed, that the first Ctrl-C or SIGTERM stops once it is saved."""
+"""The recipe of a training: by its name, its file or itself, or of a run that goes on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.recipe.recipe import Recipe, read_recipe, resolve_recipe
 from ghostnet_small.recipe.shipped_recipes import find_recipe
-from ghostnet_small.run import start
 from ghostnet_small.run.run_folder import RunFolder, is_run
-from ghostnet_small.train.interrupt import stop_signals
-from ghostnet_small.train.processes import Processes
-from ghostnet_small.train.progress import TrainingProgress
-from ghostnet_small.train.shown_progress import NotebookProgress
-
-
-def train_in(
-    folder: Path,
-    recipe: Recipe,
-    overrides: Sequence[str],
-    *,
-    resumes: bool,
-    progress: TrainingProgress | NotebookProgress,
-    processes: Processes,
-    patience: float = 0.0,
-) -> dict[str, Any]:
-    """Train ``recipe`` into the new ``folder``, or go on with the run there; returns its summary.
-
-    Outside of the main thread no signal is caught. ``overrides`` and ``patience`` are of a run that
-    is resumed. Raises what ``start`` and ``resume`` raise.
-    """
-    with stop_signals() as stop, progress:
-        if resumes:
-            return start.resume(
-                *(folder, list(overrides)),
-                watcher=progress,
-                stop_signal=stop,
-                processes=processes,
-                patience=patience,
-            )
-        return start.start(recipe, folder, watcher=progress, stop_signal=stop, processes=processes)
 
 
 def recipe_named(recipe: str | Path | Recipe | None, overrides: Sequence[str]) -> Recipe:
