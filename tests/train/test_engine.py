@@ -407,11 +407,11 @@ def test_the_paper_like_training_learns() -> None:
     ("options", "said"),
     [
         ({"batch_size": 29}, "29"),
-        ({"batch_size": 1}, "single picture"),
-        ({"batch_size": 8, "accumulate": 8}, "single picture"),
-        ({"batch_size": 9, "drop_last": False}, "single picture"),
+        ({"batch_size": 1}, "single image"),
+        ({"batch_size": 8, "accumulate": 8}, "single image"),
+        ({"batch_size": 9, "drop_last": False}, "single image"),
         # 28 = 25 + 3, and 3 in 5 parts are single ones; 3 in 2 parts are 2 and 1.
-        ({"batch_size": 25, "accumulate": 5, "drop_last": False}, "single picture"),
+        ({"batch_size": 25, "accumulate": 5, "drop_last": False}, "single image"),
         ({"augment": Augmentation(cutout=9)}, "cutout 9"),
     ],
 )
