@@ -36,6 +36,7 @@ WORKING = {
     "evaluate": "made/run",
     "predict": "made/run pictures",
     "models": "",
+    "completion": "bash",
     "info": "made/run",
     "fold": "made/run --out made/folded",
     "export": "made/run --formats onnx",

@@ -261,9 +261,9 @@ def test_ctrl_c_at_the_launcher_saves_all(
     [
         ({"batch_size": 8}, 3, "for each of 3 processes"),
         ({"batch_size": 8, "accumulate": 4}, 4, "4 equal part"),
-        ({"batch_size": 8, "accumulate": 2}, 4, "single picture"),
+        ({"batch_size": 8, "accumulate": 2}, 4, "single image"),
         # 27 = 3 * 8 + 3, in parts of 2 and 1.
-        ({"batch_size": 8, "drop_last": False}, 2, "single picture"),
+        ({"batch_size": 8, "drop_last": False}, 2, "single image"),
         ({"batch_size": 24, "drop_last": False}, 4, "too few for 1 part"),
     ],
 )
