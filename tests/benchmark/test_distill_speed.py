@@ -317,7 +317,7 @@ REFUSED = {
     "width": ("--model.width 0", "width is 0", "above 0"),
     "half precision": ("--train.precision fp16", "'fp16'", "bf16"),
     "one picture": ("--train.batch_size 1", "train.batch_size 1", "two"),
-    "large batch": ("--train.batch_size 99999999999", "99999999999 pictures", "make one of them"),
+    "large batch": ("--train.batch_size 99999999999", "99999999999 images", "make one of them"),
     "no repetition": ("--repetitions 0", "'0'", "at least 1"),
     "no step": ("--steps 0", "'0'", "at least 1"),
     "setting of no effect": ("--distill.temperature 2", "--distill.temperature", "leave it out"),

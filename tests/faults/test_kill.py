@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROGRAM = Path(__file__).parents[2] / "reliability" / "kill.py"
+PROGRAM = Path(__file__).parents[2] / "tools" / "reliability" / "kill.py"
 
 
 def test_twelve_random_kills_change_nothing(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_evaluation_is_shared_out(found: Found, count: int) -> None:
             "InputError",
             "batch_size 9 cannot be cut into 1 equal part(s) for each of 2",
         ),
-        ("short batch", "InputError", "the last batch of an epoch has 3 of 27 pictures"),
+        ("short batch", "InputError", "the last batch of an epoch has 3 of 27 images"),
     ],
 )
 def test_what_goes_wrong_in_one_is_raised_in_both(

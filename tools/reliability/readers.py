@@ -208,7 +208,7 @@ def _read_state(data: bytes, scratch: Path) -> None:
 
 
 def _record_seeds(scratch: Path) -> list[bytes]:
-    results = Path(__file__).resolve().parent.parent / "results"
+    results = Path(__file__).resolve().parents[2] / "results"
     lines = [
         line for file in sorted(results.glob("*.jsonl")) for line in file.read_bytes().splitlines()
     ]

@@ -35,7 +35,7 @@ DOCUMENT = (
 
 def study_seeds(scratch: Path) -> list[bytes]:
     """A study's plan and rows, without digests, which would refuse whatever was changed."""
-    kept = Path(__file__).resolve().parent.parent / "results" / "strategies-10k" / RESULTS
+    kept = Path(__file__).resolve().parents[2] / "results" / "strategies-10k" / RESULTS
     rows = [json.loads(line) for line in kept.read_text().splitlines()]
     rows = [{**row, "epochs": row["epochs"][:2]} for row in rows]
     of = ("baseline", "kd")
