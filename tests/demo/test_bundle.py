@@ -136,7 +136,7 @@ def test_ready_files_are_taken(
         (other_classes, "made of other weights"),
         (other_file, "model.int8.onnx is not the file"),
         (other_record, "its digest is not that"),
-        (other_name, "'../config.json' is none"),
+        (other_name, "'../config.json' is no file"),
         (lambda weights: (weights / "model.onnx").unlink(), "No such file"),
         (lambda weights: (weights / "bundle.json").write_text("{}"), "no 'weights'"),
         (lambda weights: (weights / "bundle.json").write_bytes(b"\xff"), "can't decode"),

@@ -57,8 +57,8 @@ def test_effects_are_against_the_unchanged_and_the_own_baseline(
     unchanged, shuffled, temperature, own, smooth = table[::2]
     alone_effect, taught_effect = "effect from scratch", "effect when distilled"
     assert unchanged[alone_effect] == unchanged[taught_effect] == "-"
-    assert unchanged[LESS] == minus("-0.99 [-1.01, -0.97] real")
-    assert shuffled[alone_effect] == minus("-1.99 [-2.01, -1.97] real")
+    assert unchanged[LESS] == minus("-0.99 [-1.01, -0.97] significant")
+    assert shuffled[alone_effect] == minus("-1.99 [-2.01, -1.97] significant")
     assert shuffled[taught_effect].startswith("\N{MINUS SIGN}4.00")
     assert shuffled[LESS].startswith("\N{MINUS SIGN}3.00")
     # Where a change concerns teaching alone, its own baseline is the unchanged one.

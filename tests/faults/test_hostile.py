@@ -180,12 +180,12 @@ def test_a_large_size_is_predicted_a_few_at_a_time(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights that ask for pictures of 2048 x 2048 get one at a time, not five hundred."""
-    from ghostnet_small.use import classifier, prediction
+    from ghostnet_small.use import classifier, image_inputs
 
     config = json.loads((weights / "config.json").read_text())
     del config["digest"]
     (weights / "config.json").write_text(json.dumps(config | {"size": [16, 32]}))
-    monkeypatch.setattr(prediction, "BATCH_PIXELS", 2 * 16 * 32)
+    monkeypatch.setattr(image_inputs, "BATCH_PIXELS", 2 * 16 * 32)
     shapes = []
     real = classifier.normalize
 
