@@ -87,7 +87,7 @@ def test_timm_refuses_a_teacher_with_a_stem_for_tiny_pictures(tmp_path: Path) ->
         timm.create_model(f"local-dir:{tmp_path}", pretrained=True)
     assert "does not load these" in model_card("x", model.config, info, None, hub="o/n")
     upsampled = {**model.config, "upsample": 64}
-    assert "brought to 64 pixels" in model_card("x", upsampled, info, None, hub="o/n")
+    assert "resized to 64 pixels" in model_card("x", upsampled, info, None, hub="o/n")
 
 
 @pytest.mark.parametrize(
