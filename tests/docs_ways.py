@@ -39,7 +39,10 @@ from ghostnet_small.use.export import default_folder
 SHORT = ["--train.epochs", "1", "--train.batch_size", "8", "--train.threads", "1"]
 # Of what so few steps make of random weights, rounding decides what it names, and no file in 8 bits
 # does so too: where the recipe's network is the shipped one, its weights are where they begin.
-TRAINED = ["--model.weights", "ghostnetv3_small_w1.0_cifar10", "--optimizer.learning_rate", "1e-3"]
+TRAINED = [
+    *("--model.weights", "ghostnetv3_small_w1.0_cifar10"),
+    *("--optimizer.learning_rate", "1e-2", "--train.epochs", "3"),
+]
 # Where the pictures are more than are wanted.
 LIMIT = ("--data.limit", "256")
 

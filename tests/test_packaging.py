@@ -106,7 +106,7 @@ def test_the_image_runs_targets_of_make() -> None:
 def test_the_demo_is_reached_from_outside_of_the_container() -> None:
     (options,) = re.findall(r'DEMO="(.*)"', DOCKERFILE)
     lines = subprocess.run(
-        ["make", "--dry-run", "demo", f"DEMO={options}"],
+        ["make", "--no-print-directory", "--dry-run", "demo", f"DEMO={options}"],
         cwd=ROOT,
         capture_output=True,
         text=True,
