@@ -262,12 +262,13 @@ class GhostNetV3(Network):
         self.num_classes = num_classes
         self.config = {**self.config, "num_classes": num_classes}
         if num_classes == 0:
-            self.classifier = nn.Identity()
+            self.classifier = nn.Identity().train(self.training)
             return
         weight = self.head.weight
         self.classifier = nn.Linear(
             HEAD_FEATURES, num_classes, device=weight.device, dtype=weight.dtype
         )
+        self.classifier.train(self.training)
         _initialise(self.classifier)
 
 
