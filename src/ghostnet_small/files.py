@@ -239,7 +239,7 @@ def no_temporary_room() -> InputError:
     )
 
 
-def expanded(typed: str | Path) -> Path:
+def expanded(typed: str | os.PathLike[str]) -> Path:
     """Return the path that a user typed; ``~`` stays where its home folder is unknown."""
     try:
         return Path(typed).expanduser()

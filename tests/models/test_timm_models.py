@@ -17,6 +17,7 @@ import ghostnet_small.timm_models as timm_models
 from ghostnet_small import fast
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
+from ghostnet_small.models.settings import Compute
 from ghostnet_small.nn.ghost import GhostBottleneck, drop_path
 from networks import randomize_network, relative
 
@@ -210,9 +211,11 @@ def test_without_pooling_a_map_comes_out() -> None:
         assert model(x).shape == (2, 3)
 
 
-def test_checkpointing_changes_no_number() -> None:
+@pytest.mark.parametrize("compute", ["branches", "merged"])
+def test_checkpointing_changes_no_number(compute: Compute) -> None:
     torch.manual_seed(0)
     plain = timm.create_model("ghostnetv3_small", width=0.25).double()
+    fast.use(plain, compute)
     again = copy.deepcopy(plain)
     again.set_grad_checkpointing()
     x = torch.randn(4, 3, 8, 8, dtype=torch.float64)

@@ -34,13 +34,14 @@ def train_options(parser: argparse.ArgumentParser) -> None:
 def train(args: argparse.Namespace) -> dict[str, Any]:
     """Train a recipe, or go on with a run; returns its summary, that of several, or the schema."""
     from ghostnet_small.launcher import follow_starter, train_command
-    from ghostnet_small.recipe.recipe_help import recipe_schema
     from ghostnet_small.run.start import train_in
     from ghostnet_small.train.interfaces import Interrupted, NotFinite, ProcessFailed
     from ghostnet_small.train.processes import joined
     from ghostnet_small.train.progress import TrainingProgress
 
     if args.schema:
+        from ghostnet_small.recipe.recipe_help import recipe_schema
+
         return recipe_schema()
     if is_several(args):
         return train_all(args)

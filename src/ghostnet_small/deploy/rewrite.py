@@ -60,7 +60,6 @@ def rewrite(network: nn.Module, size: Size, form: Style) -> nn.Module:
     """
     if not is_of_ghosts(network):
         return network
-    assert isinstance(network, GhostNetV3)
     with torch.no_grad():
         return RewrittenNetwork(network, size, form).eval()
 

@@ -4,7 +4,7 @@
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import torch.fx
 from torch import Tensor, nn
@@ -236,7 +236,7 @@ class GhostNetV3(Network):
         """Keep the inputs of blocks only, and compute each block again on the way back.
 
         The outputs, gradients and running statistics are the same; a step takes less memory and
-        more time. It concerns the definition, not the faster ways of ``fast``.
+        more time. The fused network of a GPU does not serve it.
 
         Source: arXiv:1604.06174.
         """
@@ -272,7 +272,7 @@ class GhostNetV3(Network):
         _initialise(self.classifier)
 
 
-def is_of_ghosts(network: nn.Module) -> bool:
+def is_of_ghosts(network: nn.Module) -> TypeGuard[GhostNetV3]:
     """Return whether ``network`` is a ``GhostNetV3`` of ghost bottlenecks only.
 
     The kernels, the rewriting for runtimes and the C generator know no other block.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from ghostnet_small.study.study_plan import (
 from ghostnet_small.study.training_job import (
     Job,
     Sharing,
+    State,
     check_beginnings,
     means,
     result,
@@ -72,8 +73,9 @@ def run_study(
     before = found_study(study, out)
     if before is not None:
         study = with_threads_of(study, before)
-        _check_rows(study, out)
     standing = states(study.jobs(out))
+    if before is not None:
+        _check_rows(standing, out)
     check_beginnings(standing)
     sharing = Sharing(0, None)
     if study.kept or set(standing.values()) != {"finished"}:
@@ -170,14 +172,14 @@ def found_study(study: Study, out: Path) -> Study | None:
     return before
 
 
-def _check_rows(study: Study, out: Path) -> None:
+def _check_rows(standing: Mapping[Job, State], out: Path) -> None:
     """Raises ``InputError`` where a row would be lost: rows are made from the runs' folders, which
     a copied or checked-out study may lack.
     """
-    standing = {job.name: state for job, state in states(study.jobs(out)).items()}
+    finished = {job.name for job, state in standing.items() if state == "finished"}
     rows = read_rows(out / RESULTS) if (out / RESULTS).exists() else []
     names = [row.get("study", {}).get("run") for row in rows]
-    alone = [str(name) for name in names if standing.get(name) != "finished"]
+    alone = [str(name) for name in names if name not in finished]
     if alone:
         raise InputError(
             f"{out / RESULTS} has rows of runs that are not in {out / 'runs'} ({_some(alone)}), "

@@ -70,7 +70,7 @@ def image_tensor(image: ImageInput, number: int, channels: int, size: tuple[int,
     are taken.
     """
     if isinstance(image, str | os.PathLike):
-        file = expanded(os.fspath(image))
+        file = expanded(image)
         if file.is_dir():
             raise InputError(f"{file} is a folder; give its files, as a list")
         return read_picture(file, channels=channels, size=size)

@@ -106,7 +106,7 @@ def study(
     from ghostnet_small.train.interrupt import stop_signals
     from ghostnet_small.train.shown_progress import quiet_console
 
-    words, folder = override_words(settings, overrides), expanded(os.fspath(out))
+    words, folder = override_words(settings, overrides), expanded(out)
     planned = plan_study(find_study(os.fspath(study)), words, folder)
     shown = StudyProgress(planned.jobs(folder), quiet_console(progress))
     with _stop_reaches_caller("the same call goes on"), stop_signals() as stop, shown:
@@ -139,7 +139,7 @@ def _train(
     from ghostnet_small.train.processes import joined
     from ghostnet_small.train.shown_progress import shown_progress
 
-    words, folder = override_words(settings, overrides, data=data), expanded(os.fspath(out))
+    words, folder = override_words(settings, overrides, data=data), expanded(out)
     with joined() as processes, _stop_reaches_caller("the same call with resume=True goes on"):
         with processes.agreed():
             goes_on = resumes(folder, recipe, resume)

@@ -49,7 +49,7 @@ def evaluate(
     from ghostnet_small.use.evaluation import SETTINGS, evaluate_classifier
 
     found = evaluate_classifier(
-        _path(path),
+        expanded(path),
         split=split,
         weights=weights,
         overrides=override_words(settings, overrides, data=data, allowed=SETTINGS),
@@ -81,7 +81,7 @@ def load_classifier(
     """
     from ghostnet_small.use.classifier import open_classifier
 
-    return open_classifier(_path(path), weights=weights, fold=fold, trust=trust)
+    return open_classifier(expanded(path), weights=weights, fold=fold, trust=trust)
 
 
 def predict(
@@ -108,7 +108,9 @@ def fold(
     """
     from ghostnet_small.use.folding import fold_weights
 
-    return Path(fold_weights(_path(path), _path(out), weights=weights, say=_log.warning)["out"])
+    return Path(
+        fold_weights(expanded(path), expanded(out), weights=weights, say=_log.warning)["out"]
+    )
 
 
 def export(
@@ -155,8 +157,8 @@ def export(
     words = override_words(settings, overrides, data=data, allowed=SETTINGS)
     with libraries_apart():
         value = export_weights(
-            _path(path),
-            None if out is None else _path(out),
+            expanded(path),
+            None if out is None else expanded(out),
             formats=[formats] if isinstance(formats, str) else formats,
             int8=int8,
             input=input,
@@ -177,7 +179,3 @@ def export(
         )
         for one in value["files"]
     ]
-
-
-def _path(location: str | os.PathLike[str]) -> Path:
-    return expanded(os.fspath(location))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.models.ghostnetv3 import GhostNetV3, is_of_ghosts
+from ghostnet_small.models.ghostnetv3 import is_of_ghosts
 from ghostnet_small.nn.fold import is_folded
 from ghostnet_small.nn.ghost import GhostBottleneck, GhostModule, SqueezeExcite, is_halved
 
@@ -123,7 +123,6 @@ def plan_of(network: nn.Module, size: tuple[int, int]) -> Plan:
             f"format c knows ghostnetv3_small and ghostnetv3, not {name}; choose another format, "
             "such as onnx"
         )
-    assert isinstance(network, GhostNetV3)
     if not is_folded(network):
         raise InputError("the network is not folded; fold it before it is written as C")
     picture = Map("picture", _conv(network.stem).in_channels, *size, wide=False)
