@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.profiler import ProfilerActivity
 
-from ghostnet_small.train.learner import wrap
+from ghostnet_small.train.gradients import Gradients
 from ghostnet_small.train.optim import OptimizerSettings, build_optimizer
 
 Found = TypeVar("Found")
@@ -45,13 +45,13 @@ class FixedStep:
         self.pictures, self.targets = pictures, targets
         self.accelerator = accelerator
         self.optimizer = build_optimizer(model, STANDING)
-        forward: Callable[[Tensor], Tensor] = wrap(model, accelerator)
-        self.forward = torch.compile(forward) if compiled else forward
+        self.gradients = Gradients(model, accelerator, pictures=len(targets))
+        if compiled:
+            self.gradients.forward = torch.compile(self.gradients.forward)
         self.stepper = accelerator.prepare_optimizer(self.optimizer)
 
     def __call__(self) -> None:
-        loss = functional.cross_entropy(self.forward(self.pictures), self.targets)
-        self.accelerator.backward(loss)
+        self.gradients(self.pictures, lambda logits: functional.cross_entropy(logits, self.targets))
         self.stepper.step()
         self.stepper.zero_grad()
 
