@@ -1,4 +1,4 @@
-"""The gradient of a loss in the parameters of a network: replayed where it can be, else autograd."""
+"""The gradient of a loss in the parameters of a network, replayed where it can be."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class Gradients:
         self, model: nn.Module, accelerator: Accelerator, *, pictures: int, alone: bool = True
     ) -> None:
         self.model, self.accelerator, self.pictures = model, accelerator, pictures
-        self.forward = wrap(model, accelerator)
+        self.module = wrap(model, accelerator)
+        self.forward: Callable[[Tensor], Tensor] = self.module
         self.replays = (
             alone
             and accelerator.device.type == "cpu"
@@ -49,6 +50,7 @@ class Gradients:
         loss = loss_of(logits)
         self.accelerator.backward(loss * share if share != 1 else loss)
         if replay is not None:
+            assert logits.grad is not None
             replay.run_back(logits.grad)
         return loss.detach(), logits.detach()
 

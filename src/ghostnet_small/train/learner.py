@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from functools import partial
 
 import torch
 from accelerate import Accelerator
@@ -48,7 +47,7 @@ class Learner:
             pictures=settings.batch_size,
             alone=settings.accumulate == 1 and processes.count == 1,
         )
-        self.forward = self.gradients.forward
+        self.forward = self.gradients.module
         self.stepper = accelerator.prepare_optimizer(optimizer)
         self.recorded: RecordedStep | None = None
         if recorder is not None:
@@ -89,7 +88,7 @@ class Learner:
         """Add the gradient of a ``share`` of the batch's loss."""
         x = normalize(batch.views, self.mean, self.std)
         x = x.contiguous(memory_format=self.memory_format)
-        loss, logits = self.gradients(x, partial(self.objective, batch=batch), share)
+        loss, logits = self.gradients(x, lambda logits: self.objective(logits, batch), share)
         return loss, (logits.argmax(1) == batch.targets).sum()
 
     def _move(self) -> None:

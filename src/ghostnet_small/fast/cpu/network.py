@@ -157,8 +157,11 @@ class ReplayedNetwork:
         self._forward = replay.runner(0, middle)
         self._back = replay.runner(middle, len(recording.calls))
         modules = list(model.modules())
-        self._kept = [kept for m in modules for kept in (m._parameters, m._buffers) if kept]
-        self._tensors = self._held()
+        self._kept = [
+            kept for m in modules for kept in (m._modules, m._parameters, m._buffers) if kept
+        ]
+        self._own = self._held()
+        self._tensors = [held for held in self._own if isinstance(held, Tensor)]
         self._norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
         self._hooks = [kept for module in modules for kept in _hooks(module)]
         self._state = self._now()
@@ -167,7 +170,7 @@ class ReplayedNetwork:
         """Return whether ``x`` has the shape, and the network is as it was when it was listed."""
         return (
             x.shape == self.shape
-            and all(map(operator.is_, self._held(), self._tensors))
+            and all(map(operator.is_, self._held(), self._own))
             and self._now() == self._state
         )
 
@@ -175,7 +178,7 @@ class ReplayedNetwork:
         """Return the logits."""
         self.x.copy_(x.permute(0, 2, 3, 1))
         self._forward()
-        return self.out
+        return self.out.detach()
 
     def run_back(self, above: Tensor) -> None:
         """Set the gradients from that of the logits."""
@@ -184,8 +187,8 @@ class ReplayedNetwork:
         for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
             parameter.grad = gradient
 
-    def _held(self) -> list[Tensor]:
-        return [value for kept in self._kept for value in kept.values() if value is not None]
+    def _held(self) -> list[object]:
+        return [value for kept in self._kept for value in kept.values()]
 
     def _now(self) -> list[object]:
         """Return what the list depends on: places in memory, and settings."""
@@ -193,6 +196,7 @@ class ReplayedNetwork:
         return [
             _is_plain(self.model),
             self.model.drop_rate,
+            self.model.global_pool,
             any(self._hooks),
             [tensor.data_ptr() for tensor in self._tensors],
             [parameter.requires_grad for parameter in self.parameters],

@@ -12,7 +12,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -91,14 +90,9 @@ class Recording:
         self._listing.__enter__()
         self._mode.__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._mode.__exit__(kind, error, at)
-        self._listing.__exit__(kind, error, at)
+    def __exit__(self, *error: Any) -> None:
+        self._mode.__exit__(*error)
+        self._listing.__exit__(*error)
 
     def made(self, tensor: Tensor) -> None:
         """Note that ``tensor`` is new."""
