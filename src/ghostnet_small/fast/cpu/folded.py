@@ -193,7 +193,7 @@ def _bottleneck(block: GhostBottleneck) -> Callable[[Size], tuple[Layer, Size]]:
         between.append(_squeeze(block.se))
     middle = _row(between)
     shortcut = block.shortcut
-    layers = shortcut if isinstance(shortcut, nn.Sequential) else []
+    layers = list(shortcut) if isinstance(shortcut, nn.Sequential) else []
     beside = _row([_conv(layer) for layer in layers])
 
     def at(size: Size) -> tuple[Layer, Size]:

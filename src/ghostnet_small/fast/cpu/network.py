@@ -201,7 +201,7 @@ class ReplayedNetwork:
             self.model.drop_rate,
             self.model.global_pool,
             any(self._hooks),
-            [tensor.data_ptr() for tensor in self._tensors],
+            list(map(Tensor.data_ptr, self._tensors)),
             [parameter.requires_grad for parameter in self.parameters],
             [norm.training for norm in norms],
             [norm.momentum for norm in norms],
