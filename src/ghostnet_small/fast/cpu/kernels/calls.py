@@ -65,6 +65,7 @@ class LastingPointers:
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self.tensors = list(tensors)
         self.addresses: list[int] = []
+        self._pointers = Pointers([])
 
     def now(self) -> Pointers:
         """Return where the tensors are now."""
