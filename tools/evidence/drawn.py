@@ -125,7 +125,7 @@ def draw_speeds(speeds: Speeds, path: Path) -> None:
         times = [variant["fixed_ms"] + variant["image_ms"] * batch for batch in batches]
         line = [(n, 1000 * n / time) for n, time in zip(batches, times, strict=True) if time > 0]
         axes.plot(*zip(*line, strict=True), color=colour, linewidth=1.4)
-        cost = f"{label}: {variant['fixed_ms']:.3g} ms a step"
+        cost = f"{label}: fixed {variant['fixed_ms']:.3g} ms a step"
         handles.append(Line2D([], [], color=colour, marker="o", label=cost))
     ticks = sorted({int(batch) for variant in speeds.values() for batch in variant["batches"]})
     axes.set_xscale("log", base=2)

@@ -135,10 +135,15 @@ def speed_picture(results: Path, words: Sequence[str]) -> Shown:
     are shown. A line's label is what it does not share with the others.
     """
     name, *asked = words
-    where = f"picture 'speed {name}'"
+    where, file = f"picture 'speed {name}'", results / f"{name}.jsonl"
+    if not file.is_file():
+        raise InputError(
+            f"{where} shows {file}, which does not exist; record it with ghostnet-small benchmark "
+            f"train --batches 16,64,256 --record {file}"
+        )
     lines = [
         ({title: shown(*line) for title, shown in BATCHES_COLUMNS.items()}, line[1])
-        for line in variants_of(results / f"{name}.jsonl")
+        for line in variants_of(file)
     ]
     for word in asked:
         title, equals, value = word.partition("=")
@@ -165,7 +170,9 @@ def speed_picture(results: Path, words: Sequence[str]) -> Shown:
     for label, variant in speeds.items():
         of_batches = variant["batches"].items()
         figures = [f"{cell(found['images_per_s'])} at {batch}" for batch, found in of_batches]
-        told.append(f"{label}: {', '.join(figures)}; {cell(variant['fixed_ms'])} ms.")
+        told.append(f"{label}: {', '.join(figures)}; fixed {cell(variant['fixed_ms'])} ms.")
+    shared = [title for title in BATCHES_COLUMNS if title not in apart]
+    told.append(f"All: {', '.join(_titled(title, lines[0][0][title]) for title in shared)}.")
     return Shown(_alt(told), lambda path: draw_speeds(speeds, path))
 
 

@@ -91,10 +91,11 @@ def _title(value: dict[str, Any], batches_of: str) -> str:
 
 
 def _circumstances(value: dict[str, Any]) -> list[tuple[str, str]]:
-    busy = f", cores kept busy beside: {value['beside']}" if value["beside"] else ""
+    beside = f"cores that other processes kept busy: {value['beside']}"
     return [
         ("turns", f"steps in each: {value['steps']}; before the first: {value['warm_up']}"),
-        ("device", f"{value['device']}, threads: {value['threads']}{busy}"),
+        ("device", f"{value['device']}, threads: {value['threads']}"),
+        *([("beside", beside)] if value["beside"] else []),
         ("code", f"{value['commit']}, torch {value['torch']}"),
     ]
 
