@@ -48,7 +48,7 @@ ROOMS = {
     "models": LEAVES | {"nn"},
     "fast": LEAVES | {"nn", "models"},
     "data": LEAVES,
-    "train": LEAVES | {"data"},
+    "train": LEAVES | {"data", "fast"},
     "distill": LEAVES | {"data", "train"},
     "deploy": LEAVES | {"nn", "models", "fast"},
     "recipe": LEAVES | RECIPE,

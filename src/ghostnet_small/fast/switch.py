@@ -8,9 +8,10 @@ from torch import nn
 from ghostnet_small.fast.cpu.bottleneck import fused_bottleneck
 from ghostnet_small.fast.cpu.conv_chain import chained
 from ghostnet_small.fast.cpu.ghost import fused_ghost, fused_squeeze_excite
+from ghostnet_small.fast.cpu.head import fused_head
 from ghostnet_small.fast.cpu.rep_conv import merged_forward
 from ghostnet_small.fast.gpu.feature_map import available, fused_features
-from ghostnet_small.models.ghostnetv3 import GhostNetV3, features_by_parts
+from ghostnet_small.models.ghostnetv3 import GhostNetV3, features_by_parts, head_by_parts
 from ghostnet_small.models.settings import Compute
 from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.nn.ghost import (
@@ -45,6 +46,7 @@ def use(model: nn.Module, compute: Compute = "merged") -> None:
             module.compute = fused_bottleneck if merged else bottleneck_by_parts
         elif isinstance(module, GhostNetV3):
             module.compute = fused_features if merged else features_by_parts
+            module.compute_head = fused_head if merged else head_by_parts
 
 
 def ready_to_answer(model: nn.Module, device: torch.device | None = None) -> nn.Module:

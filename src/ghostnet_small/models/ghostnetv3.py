@@ -156,6 +156,7 @@ class GhostNetV3(Network):
         self.head = nn.Conv2d(self.num_features, HEAD_FEATURES, 1)
         self.classifier: nn.Module = nn.Linear(HEAD_FEATURES, num_classes)
         self.compute: Callable[[GhostNetV3, Tensor], Tensor] = features_by_parts
+        self.compute_head: Callable[[GhostNetV3, Tensor, bool], Tensor] = head_by_parts
         self.apply(_initialise)
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -169,24 +170,10 @@ class GhostNetV3(Network):
         """Return the logits of a feature map: ``(N, num_features, h, w) -> (N, K)``.
 
         With ``pre_logits``, return the 1280 features before the classifier. Where ``global_pool``
-        is empty, each place has its own: ``(N, 1280, h, w)`` or ``(N, K, h, w)``.
+        is empty, each place has its own: ``(N, 1280, h, w)`` or ``(N, K, h, w)``. ``compute_head``
+        is the function that computes it: ``head_by_parts`` or an equal function.
         """
-        if self.global_pool != POOLED:
-            places = functional.relu(self.head(x)).permute(0, 2, 3, 1)
-            return (places if pre_logits else self.classifier(places)).permute(0, 3, 1, 2)
-        # A mean over (2, 3) would return a gradient in the default memory format.
-        mean = x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
-        # torch.fx cannot trace a choice by device.
-        traced = isinstance(mean, torch.fx.Proxy)
-        if not traced and mean.is_cuda and not self.head._forward_hooks:
-            # One product; a GPU's convolutions first search for an algorithm.
-            head = functional.linear(mean, self.head.weight.flatten(1), self.head.bias)
-        else:
-            head = self.head(mean[:, :, None, None]).flatten(1)
-        features = functional.relu(head)
-        if self.drop_rate:
-            features = functional.dropout(features, self.drop_rate, self.training)
-        return features if pre_logits else self.classifier(features)
+        return self.compute_head(self, x, pre_logits)
 
     def forward_intermediates(
         self,
@@ -292,6 +279,26 @@ def features_by_parts(model: GhostNetV3, x: Tensor) -> Tensor:
     else:
         x = model.blocks(x)
     return with_relu(model.last, x)
+
+
+def head_by_parts(model: GhostNetV3, x: Tensor, pre_logits: bool) -> Tensor:
+    """Compute the definition of ``forward_head``, the reference for any faster way."""
+    if model.global_pool != POOLED:
+        places = functional.relu(model.head(x)).permute(0, 2, 3, 1)
+        return (places if pre_logits else model.classifier(places)).permute(0, 3, 1, 2)
+    # A mean over (2, 3) would return a gradient in the default memory format.
+    mean = x.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
+    # torch.fx cannot trace a choice by device.
+    traced = isinstance(mean, torch.fx.Proxy)
+    if not traced and mean.is_cuda and not model.head._forward_hooks:
+        # One product; a GPU's convolutions first search for an algorithm.
+        head = functional.linear(mean, model.head.weight.flatten(1), model.head.bias)
+    else:
+        head = model.head(mean[:, :, None, None]).flatten(1)
+    features = functional.relu(head)
+    if model.drop_rate:
+        features = functional.dropout(features, model.drop_rate, model.training)
+    return features if pre_logits else model.classifier(features)
 
 
 Contexts = tuple[AbstractContextManager[None], AbstractContextManager[None]]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import copy
+import operator
+from itertools import compress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from ghostnet_small.fast.cpu.updates import Average
 
 
 class EMA:
@@ -24,22 +28,29 @@ class EMA:
         self.decay = decay
         # Walking the modules for hundreds of tensors takes longer than averaging them.
         self.ours, self.theirs = places(self.model), places(model)
+        self._find()
 
     @torch.no_grad()
     def update(self, updates: int) -> None:
         """Update the average from the other model; ``updates`` (from 0) is the update number."""
+        if not all(map(operator.is_, self._tensors, self._now())):
+            self._find()
         keep = min(self.decay, (1 + updates) / (10 + updates))
-        averaged: tuple[list[Tensor], list[Tensor]] = ([], [])
-        copied: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for (of_ours, name), (of_theirs, _) in zip(self.ours, self.theirs, strict=True):
-            ours, theirs = of_ours[name], of_theirs[name]
-            lists = averaged if ours.is_floating_point() else copied
-            lists[0].append(ours)
-            lists[1].append(theirs)
-        if averaged[0]:
-            torch._foreach_lerp_(*averaged, 1 - keep)
-        if copied[0]:
-            torch._foreach_copy_(*copied)
+        self._average.move(1 - keep)
+        if self._copied:
+            torch._foreach_copy_(self._copied, self._counts)
+
+    def _now(self) -> list[Tensor]:
+        return [kept[name] for kept, name in (*self.ours, *self.theirs)]
+
+    def _find(self) -> None:
+        """Look up the tensors, which a model may replace by others."""
+        self._tensors = self._now()
+        ours, theirs = self._tensors[: len(self.ours)], self._tensors[len(self.ours) :]
+        floats = [tensor.is_floating_point() for tensor in ours]
+        whole = [not is_float for is_float in floats]
+        self._average = Average(list(compress(ours, floats)), list(compress(theirs, floats)))
+        self._copied, self._counts = list(compress(ours, whole)), list(compress(theirs, whole))
 
 
 def places(model: nn.Module) -> list[tuple[dict[str, Any], str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import nullcontext
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from ghostnet_small.data.dataset import ImageData, normalize
 from ghostnet_small.train.feed import Step
+from ghostnet_small.train.gradients import Gradients
 from ghostnet_small.train.objective import Batch, Objective
 from ghostnet_small.train.optim import SHARE
 from ghostnet_small.train.processes import Processes
@@ -41,7 +41,13 @@ class Learner:
         self.mean, self.std = data.mean, data.std
         self.settings, self.accelerator, self.processes = settings, accelerator, processes
         self.memory_format = settings.memory_format
-        self.forward = wrap(model, accelerator)
+        self.gradients = Gradients(
+            model,
+            accelerator,
+            pictures=settings.batch_size,
+            alone=settings.accumulate == 1 and processes.count == 1,
+        )
+        self.forward = self.gradients.module
         self.stepper = accelerator.prepare_optimizer(optimizer)
         self.recorded: RecordedStep | None = None
         if recorder is not None:
@@ -81,35 +87,10 @@ class Learner:
     def _learn(self, batch: Batch, share: float) -> Found:
         """Add the gradient of a ``share`` of the batch's loss."""
         x = normalize(batch.views, self.mean, self.std)
-        logits = self.forward(x.contiguous(memory_format=self.memory_format))
-        loss = self.objective(logits, batch)
-        self.accelerator.backward(loss * share if share != 1 else loss)
-        return loss.detach(), (logits.detach().argmax(1) == batch.targets).sum()
+        x = x.contiguous(memory_format=self.memory_format)
+        loss, logits = self.gradients(x, lambda logits: self.objective(logits, batch), share)
+        return loss, (logits.argmax(1) == batch.targets).sum()
 
     def _move(self) -> None:
         self.stepper.step()
         self.stepper.zero_grad()
-
-
-def wrap(model: nn.Module, accelerator: Accelerator) -> nn.Module:
-    """Return the module to call in place of ``model`` in training, with the same parameters.
-
-    It computes in the chosen precision, and its gradients are those of all processes.
-    """
-    with warnings.catch_warnings():
-        # Accelerate has no replacement for it yet.
-        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
-        wrapped: nn.Module = accelerator.prepare_model(Trained(model))
-        return wrapped
-
-
-class Trained(nn.Module):
-    """A wrapper that accelerate may wrap and patch, so that the model in it is unchanged."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.model(x)
-        return out

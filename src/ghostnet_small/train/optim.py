@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ghostnet_small.errors import InputError
+from ghostnet_small.fast.cpu.updates import SGD
 from ghostnet_small.fields import LATER
 
 OptimizerName = Literal["sgd", "adamw"]
@@ -119,7 +120,7 @@ def build_optimizer(
             # The kernel is the same; a step may then be recorded (``recorded.py``).
             capturable=devices == {"cuda"},
         )
-    return torch.optim.SGD(
+    return SGD(
         groups,
         lr=settings.learning_rate,
         momentum=settings.momentum,

@@ -17,7 +17,8 @@ from torch.profiler import ProfilerActivity
 
 from ghostnet_small.data.dataset import ImageData, Split
 from ghostnet_small.train.feed import Step
-from ghostnet_small.train.learner import Learner, wrap
+from ghostnet_small.train.gradients import Gradients
+from ghostnet_small.train.learner import Learner
 from ghostnet_small.train.objective import Batch, cross_entropy
 from ghostnet_small.train.optim import OptimizerSettings, build_optimizer
 from ghostnet_small.train.processes import ALONE
@@ -52,13 +53,13 @@ class FixedStep:
         self.pictures, self.targets = pictures, targets
         self.accelerator = accelerator
         self.optimizer = build_optimizer(model, STANDING)
-        forward: Callable[[Tensor], Tensor] = wrap(model, accelerator)
-        self.forward = torch.compile(forward) if compiled else forward
+        self.gradients = Gradients(model, accelerator, pictures=len(targets))
+        if compiled:
+            self.gradients.forward = torch.compile(self.gradients.forward)
         self.stepper = accelerator.prepare_optimizer(self.optimizer)
 
     def __call__(self) -> None:
-        loss = functional.cross_entropy(self.forward(self.pictures), self.targets)
-        self.accelerator.backward(loss)
+        self.gradients(self.pictures, lambda logits: functional.cross_entropy(logits, self.targets))
         self.stepper.step()
         self.stepper.zero_grad()
 

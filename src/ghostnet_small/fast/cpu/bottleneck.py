@@ -20,12 +20,13 @@ from ghostnet_small.nn.rep_conv import RepConv2d
 class Bottleneck:
     """A whole ghost bottleneck: parts in order, the last a ghost module, and the shortcut.
 
-    The shortcut is ``None`` where it is the input itself.
+    The shortcut is ``None`` where it is the input itself. ``size`` is that of the output.
     """
 
     row: tuple[Part, ...]
     last: Ghost
     shortcut: Chain | None
+    size: tuple[int, int]
     # The number of tensors that each part kept in a run.
     lengths: list[int] = field(default_factory=list)
 
@@ -41,7 +42,7 @@ class Bottleneck:
 
     def run(self, x: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """See ``Part``."""
-        owned = iter(_cut(parameters, [len(part.parameters) for part in self.parts]))
+        owned = iter(cut(parameters, [len(part.parameters) for part in self.parts]))
         inputs: list[Tensor] = []
         kept: list[list[Tensor]] = []
         out = x
@@ -62,9 +63,9 @@ class Bottleneck:
         self, grad: Tensor, x: Tensor, kept: Sequence[Tensor], parameters: Sequence[Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
         """See ``Part``."""
-        owned = _cut(parameters, [len(part.parameters) for part in self.parts])
+        owned = cut(parameters, [len(part.parameters) for part in self.parts])
         number = len(self.row)
-        inputs, own = [x, *kept[:number]], _cut(kept[number:], self.lengths)
+        inputs, own = [x, *kept[:number]], cut(kept[number:], self.lengths)
         beside: Tensor | None = grad
         of_shortcut: list[Tensor] = []
         if self.shortcut is not None:
@@ -104,7 +105,7 @@ def bottleneck_of(block: GhostBottleneck, x: Tensor) -> Bottleneck | None:
         shortcut = chain_of(tuple(block.shortcut), x, (x.shape[2], x.shape[3]))
         if shortcut is None:
             return None
-    return Bottleneck(tuple(parts), last, shortcut)
+    return Bottleneck(tuple(parts), last, shortcut, size)
 
 
 def fused_bottleneck(block: GhostBottleneck, x: Tensor) -> Tensor:
@@ -114,7 +115,7 @@ def fused_bottleneck(block: GhostBottleneck, x: Tensor) -> Tensor:
     return bottleneck_by_parts(block, x) if part is None else apply(part, x)
 
 
-def _cut(tensors: Sequence[Tensor], lengths: Sequence[int]) -> list[Sequence[Tensor]]:
+def cut(tensors: Sequence[Tensor], lengths: Sequence[int]) -> list[Sequence[Tensor]]:
     """Return ``tensors`` in pieces of ``lengths``."""
     found, start = [], 0
     for length in lengths:

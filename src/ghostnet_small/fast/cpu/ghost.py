@@ -19,7 +19,7 @@ from ghostnet_small.fast.cpu.branch_folding import Branches, Folded, branches_of
 from ghostnet_small.fast.cpu.conv_chain import Chain, chain_of
 from ghostnet_small.fast.cpu.fused_parts import apply, matching
 from ghostnet_small.fast.cpu.kernels import calls, chains, ghosts
-from ghostnet_small.fast.cpu.kernels.convolutions import channel_moments
+from ghostnet_small.fast.cpu.kernels.convolutions import channel_moments, linear_gradient
 from ghostnet_small.fast.cpu.kernels.ghosts import Gate
 from ghostnet_small.fast.cpu.rep_conv import foldable
 from ghostnet_small.nn.ghost import (
@@ -38,14 +38,16 @@ Size = tuple[int, int]
 class Ghost:
     """A ghost module: the branches of both convolutions, the ReLU if any, and the gate.
 
-    The gate is a chain of convolutions, or none, and may halve its input first.
+    The gate is a chain of convolutions, or none, and may halve its input first; ``stretch`` is
+    which of its rows and columns each of the output is multiplied by.
     """
 
     primary: Branches
     cheap: Branches
     relu: bool
-    gate: Chain | None
-    halves: bool
+    gate: Chain | None = None
+    halves: bool = False
+    stretch: tuple[Tensor, Tensor] | None = None
 
     @cached_property
     def parameters(self) -> tuple[Tensor, ...]:
@@ -70,14 +72,14 @@ class Ghost:
         mean = mean[None]
         primary = fold(self.primary, of_primary, mean, covariance[None], len(rows))
         both, taps, tap_covariance = ghosts.ghost_primary(
-            x, primary.kernel[0].t(), primary.shift[0], relu=self.relu
+            x, primary.kernel[0], primary.shift[0], relu=self.relu
         )
         cheap = fold(self.cheap, of_cheap, taps, tap_covariance, len(rows))
         gate, kept = None, [both, mean, taps, *primary, *cheap]
-        if self.gate is not None:
+        if self.gate is not None and self.stretch is not None:
             small = ghosts.halve(x) if self.halves else x
             weight, of_chain = self.gate.run(small, of_gate)
-            gate = Gate(weight, *_stretched(weight.shape[1:3], x.shape[1:3]))
+            gate = Gate(weight, *self.stretch)
             kept += [*gate, small, *of_chain]
         out = ghosts.ghost_cheap(both, cheap.kernel, cheap.shift, gate, add, relu=self.relu)
         return out, kept
@@ -133,16 +135,18 @@ def ghost_of(ghost: GhostModule, x: Tensor, size: Size) -> Ghost | None:
         return None
     relu = isinstance(ghost.act, nn.ReLU)
     if ghost.gate is None:
-        return Ghost(primary, cheap, relu, None, False)
+        return Ghost(primary, cheap, relu)
     halves = is_halved(*size)
     shape = (size[0] // 2, size[1] // 2) if halves else size
     gate = chain_of(ghost.gate.layers, x, shape, chains.SIGMOID)
-    return None if gate is None else Ghost(primary, cheap, relu, gate, halves)
+    if gate is None:
+        return None
+    return Ghost(primary, cheap, relu, gate, halves, stretched(shape, size))
 
 
 @functools.cache
 @torch.inference_mode(False)  # A cached inference tensor could never be saved for a backward pass.
-def _stretched(small: torch.Size, large: torch.Size) -> tuple[Tensor, Tensor]:
+def stretched(small: Size, large: Size) -> tuple[Tensor, Tensor]:
     """Return, for each row and column of the large image, the nearest of the small one, int32."""
     rows, columns = (
         nn.functional.interpolate(
@@ -176,12 +180,9 @@ class Squeeze:
         of_x, of_shifted, of_between = ghosts.squeeze_excite_gradient(
             grad, x, reduce.flatten(1), expand.flatten(1), between, shifted
         )
-        return of_x, [
-            matching(of_between.t() @ means, reduce),
-            of_between.sum(0),
-            matching(of_shifted.t() @ between, expand),
-            of_shifted.sum(0),
-        ]
+        _, of_reduce, of_less = linear_gradient(of_between, means, reduce, of_input=False)
+        _, of_expand, of_more = linear_gradient(of_shifted, between, expand, of_input=False)
+        return of_x, [matching(of_reduce, reduce), of_less, matching(of_expand, expand), of_more]
 
 
 def squeeze_of(part: SqueezeExcite, x: Tensor) -> Squeeze | None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol
 
 from torch import Tensor
 
@@ -27,6 +30,26 @@ def usable_for(parameters: Tensor) -> bool:
     return parameters.device.type == "cpu" and library(parameters.dtype) is not None
 
 
+class Listener(Protocol):
+    """A receiver of calls that are listed and not made."""
+
+    def listed(self, name: str, like: Tensor, arguments: Sequence[object]) -> None:
+        """Take a call of the kernel ``name`` for the dtype of ``like``."""
+
+
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listing(listener: Listener) -> Iterator[None]:
+    """Give ``listener`` the calls of kernels within, which compute nothing then."""
+    before = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(before)
+
+
 class Pointers:
     """Pointers to tensors; keeps the tensors alive."""
 
@@ -41,6 +64,10 @@ def call(name: str, like: Tensor, *arguments: object) -> None:
 
     Raises ``MemoryError`` where the kernel cannot get its scratch memory.
     """
+    listener = _listener.get()
+    if listener is not None:
+        listener.listed(name, like, arguments)
+        return
     kernels = library(like.dtype)
     assert kernels is not None
     plain = [

@@ -116,7 +116,9 @@ def norm_end(y: Tensor, state: Tensor, activation: int) -> Tensor:
     out = torch.empty_like(y)
     rows, channels = y[..., 0].numel(), y.shape[3]
     call("conv_bn_end", y, y, long(rows), channels, state, int(activation == RELU), out)
-    return out.sigmoid_() if activation == SIGMOID else out
+    if activation == SIGMOID:
+        call("sigmoid", out, long(out.numel()), out)
+    return out
 
 
 def norm_end_gradient(

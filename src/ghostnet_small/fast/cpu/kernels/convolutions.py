@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 
+import torch
 from torch import Tensor
 
 from ghostnet_small.fast.cpu.kernels.calls import Size, call, dims, long
@@ -59,6 +60,36 @@ def pointwise(
         0,
     )
     return out
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor, *, relu: bool = False) -> Tensor:
+    """Return ``x weight^T + bias``, then perhaps the ReLU: ``(R, I)`` and ``(O, I) -> (R, O)``."""
+    out = x.new_empty(len(x), len(weight))
+    call("linear", x, long(len(x)), x.shape[1], len(weight), x, weight, bias, int(relu), out)
+    return out
+
+
+def linear_gradient(
+    grad: Tensor, x: Tensor, weight: Tensor, *, of_input: bool = True
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Return the gradients of input, weight ``(O, I)`` and bias of ``linear``, before its ReLU."""
+    outs, channels = grad.shape[1], x.shape[1]
+    of_x = torch.empty_like(x) if of_input else None
+    of_weight, of_bias = x.new_empty(outs, channels), x.new_empty(outs)
+    call(
+        "linear_gradient",
+        x,
+        long(len(x)),
+        channels,
+        outs,
+        grad,
+        x,
+        weight,
+        of_x,
+        of_weight,
+        of_bias,
+    )
+    return of_x, of_weight, of_bias
 
 
 def pointwise_gradient(grad: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

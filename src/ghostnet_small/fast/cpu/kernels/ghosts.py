@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ghostnet_small.fast.cpu.kernels.calls import call, dims, long
+from ghostnet_small.fast.cpu.kernels.elementwise import turned
 
 
 class Gate(NamedTuple):
@@ -31,10 +32,10 @@ def ghost_primary(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return a ghost module's output ``(N, H, W, 2 half)`` with its first half filled.
 
-    That half is the 1x1 convolution of ``x`` with ``weight`` ``(in, half)``. Also returns the
+    That half is the 1x1 convolution of ``x`` with ``weight`` ``(half, in)``. Also returns the
     moments of its 3x3 windows.
     """
-    half = weight.shape[1]
+    half = len(weight)
     both = x.new_empty(*x.shape[:3], 2 * half)
     means, covariances = x.new_empty(half, 9), x.new_empty(half, 9, 9)
     call(
@@ -43,7 +44,7 @@ def ghost_primary(
         x,
         *dims(x),
         half,
-        weight.contiguous(),
+        turned(weight),
         shift,
         int(relu),
         both,
@@ -215,9 +216,9 @@ def squeeze_excite(
         long(h * w),
         c,
         hidden,
-        reduce.t().contiguous(),
+        turned(reduce),
         less,
-        expand.t().contiguous(),
+        turned(expand),
         more,
         means,
         between,

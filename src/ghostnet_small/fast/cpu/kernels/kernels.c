@@ -12,3 +12,7 @@
 #include "ghost.c"
 #include "norms.c"
 #include "conv_bn.c"
+#include "elementwise.c"
+#include "linear.c"
+#include "updates.c"
+#include "replay.h"

@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 
 from ghostnet_small.errors import InputError
+from ghostnet_small.fast.cpu.kernels.entries import entries
 from ghostnet_small.files import NO_ROOM, OFF, cached_file, no_temporary_room, temporary_folder
 from ghostnet_small.platforms import apple_processor
 
@@ -85,7 +86,12 @@ def _key(compiler: list[str]) -> str:
     """Return a digest of all that the compiled kernels depend on: machines may share a cache."""
     version = subprocess.run([*compiler, "--version"], capture_output=True, timeout=_SECONDS)
     parts = [file.read_bytes() for file in sorted(_SOURCES.glob("*.[ch]"))]
-    parts += [version.stdout, repr((compiler, _FLAGS, _choices())).encode(), processor().encode()]
+    parts += [
+        _source().encode(),
+        version.stdout,
+        repr((compiler, _FLAGS, _choices())).encode(),
+        processor().encode(),
+    ]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(hashlib.sha256(part).digest())
@@ -107,15 +113,23 @@ def processor() -> str:
     return "\n".join([name, *(line for line in lines if line.startswith(tell))])
 
 
+def _source() -> str:
+    """Return the C of the library: all kernels, and what runs a list of their calls."""
+    kernels = "".join(file.read_text() for file in sorted(_SOURCES.glob("*.c")))
+    return f'#include "kernels.c"\n{entries(kernels)}\n'
+
+
 def _compile(compiler: list[str], real: str) -> bytes:
     """Return the content of the compiled shared library."""
     said = ""
     with temporary_folder() as folder:
         out = folder / "kernels.so"
+        source = folder / "kernels_and_entries.c"
+        source.write_text(_source())
         size = 4 if real == "float" else 8
         for choice in _choices():
             command = [*compiler, *_FLAGS, *choice, f"-DREAL={real}", f"-DREAL_BYTES={size}"]
-            command += ["-o", str(out), str(_SOURCES / "kernels.c")]
+            command += ["-I", str(_SOURCES), "-o", str(out), str(source)]
             try:
                 done = subprocess.run(command, capture_output=True, timeout=_SECONDS)
             except subprocess.TimeoutExpired:

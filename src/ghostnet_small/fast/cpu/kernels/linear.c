@@ -1,0 +1,66 @@
+/* Linear layers: y = x weight^T + bias for some hundred rows at most, weight (outs, in). */
+
+EXPORT int linear(int64_t rows, int in, int outs, const REAL *x, const REAL *weight,
+                  const REAL *bias, int relu, REAL *y) {
+    Product p = {0};
+    REAL *columns = zeroed((size_t)in * outs * sizeof(REAL));
+    int failed = !columns;
+    if (!failed) {
+        turned(outs, in, weight, columns);
+        failed = start_product(&p, outs, in, in, columns, 0, 0, NULL, bias, outs, relu);
+    }
+    if (!failed) {
+#pragma omp parallel for schedule(static)
+        for (int64_t row = 0; row < rows; row += TILE)
+            product_of_rows(&p, up_to(TILE, rows - row), x + row * in, NULL, y + row * outs);
+    }
+    end_product(&p);
+    free(columns);
+    return failed ? NO_MEMORY : 0;
+}
+
+/* sums (columns) of the rows of g. */
+APART void sum_columns(int64_t rows, int columns, const REAL *g, REAL *sums) {
+    enum { SOME = 64 };
+    for (int c = 0; c < columns; c += SOME) {
+        const int some = least(SOME, columns - c);
+        double own[SOME] = {0};
+        for (int64_t r = 0; r < rows; r++)
+            for (int i = 0; i < some; i++) own[i] += (double)g[r * columns + c + i];
+        for (int i = 0; i < some; i++) sums[c + i] = (REAL)own[i];
+    }
+}
+
+/* Back: the gradients of x, unless `to` is NULL, of the weight and of the bias. The weight's is a
+   product too: rows of g turned, times x. */
+EXPORT int linear_gradient(int64_t rows, int in, int outs, const REAL *g, const REAL *x,
+                           const REAL *weight, REAL *to, REAL *of_weight, REAL *of_bias) {
+    Product through = {0}, slopes = {0};
+    REAL *columns = zeroed((size_t)rows * outs * sizeof(REAL));
+    REAL *zeros = zeroed((size_t)in * sizeof(REAL));
+    int failed = !columns || !zeros;
+    if (!failed) {
+        turned((int)rows, outs, g, columns);
+        failed = start_product(&slopes, in, (int)rows, rows, x, 0, 0, NULL, zeros, in, 0);
+    }
+    if (!failed && to)
+        failed = start_product(&through, in, outs, outs, weight, 0, 0, NULL, zeros, in, 0);
+    if (!failed) {
+#pragma omp parallel for schedule(static)
+        for (int64_t row = 0; row < outs; row += TILE)
+            product_of_rows(&slopes, up_to(TILE, outs - row), columns + row * rows, NULL,
+                            of_weight + row * in);
+        if (to) {
+#pragma omp parallel for schedule(static)
+            for (int64_t row = 0; row < rows; row += TILE)
+                product_of_rows(&through, up_to(TILE, rows - row), g + row * outs, NULL,
+                                to + row * in);
+        }
+        sum_columns(rows, outs, g, of_bias);
+    }
+    end_product(&through);
+    end_product(&slopes);
+    free(columns);
+    free(zeros);
+    return failed ? NO_MEMORY : 0;
+}

@@ -1,0 +1,34 @@
+/* Updates of all weights at once: tensors of `sizes` numbers each. */
+
+/* A step of SGD with momentum, as PyTorch defines it. `decays` holds each tensor's weight decay,
+   `rates` its learning rate. */
+EXPORT int sgd(int count, const int64_t *sizes, REAL *const *weights, const REAL *const *gradients,
+               REAL *const *momenta, const double *rates, const double *decays, double keep,
+               int nesterov) {
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int k = 0; k < count; k++) {
+        REAL *restrict w = weights[k], *restrict m = momenta[k];
+        const REAL *restrict g = gradients[k];
+        const REAL rate = (REAL)rates[k], decay = (REAL)decays[k], kept = (REAL)keep;
+        for (int64_t i = 0; i < sizes[k]; i++) {
+            const REAL slope = g[i] + decay * w[i];
+            const REAL moved = kept * m[i] + slope;
+            m[i] = moved;
+            w[i] -= rate * (nesterov ? slope + kept * moved : moved);
+        }
+    }
+    return 0;
+}
+
+/* averages += share * (values - averages). */
+EXPORT int average(int count, const int64_t *sizes, REAL *const *averages,
+                   const REAL *const *values, double share) {
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int k = 0; k < count; k++) {
+        REAL *restrict a = averages[k];
+        const REAL *restrict v = values[k];
+        const REAL part = (REAL)share;
+        for (int64_t i = 0; i < sizes[k]; i++) a[i] += part * (v[i] - a[i]);
+    }
+    return 0;
+}

@@ -1,0 +1,62 @@
+"""The gradient of a loss in the parameters of a network, replayed where it can be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ghostnet_small.fast.cpu.network import ReplayedNetwork, replayed
+from ghostnet_small.files import OFF
+from ghostnet_small.train.wrap import wrap
+
+SWITCH = "GHOSTNET_GRAPHS"
+
+
+class Gradients:
+    """The passes forward and back of ``model`` in training.
+
+    On a CPU the passes for batches of ``pictures`` images are listed once and replayed by one call
+    of C each (see ``fast.cpu.recording``), with the same results bit for bit. That needs a network
+    that the kernels compute as a whole, in float32, and gradients that nothing but this step
+    gives: ``alone`` says so. ``GHOSTNET_GRAPHS=off`` turns it off.
+    """
+
+    def __init__(
+        self, model: nn.Module, accelerator: Accelerator, *, pictures: int, alone: bool = True
+    ) -> None:
+        self.model, self.accelerator, self.pictures = model, accelerator, pictures
+        self.module = wrap(model, accelerator)
+        self.forward: Callable[[Tensor], Tensor] = self.module
+        self.replays = (
+            alone
+            and accelerator.device.type == "cpu"
+            and accelerator.mixed_precision == "no"
+            and os.environ.get(SWITCH) != OFF
+        )
+        self._made: ReplayedNetwork | None = None
+
+    def __call__(
+        self, x: Tensor, loss_of: Callable[[Tensor], Tensor], share: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Add the gradient of a ``share`` of the loss of images ``(N, C, H, W)``.
+
+        Returns the loss and the logits, detached.
+        """
+        replay = self._replay(x)
+        logits = self.forward(x) if replay is None else replay.run(x).requires_grad_()
+        loss = loss_of(logits)
+        self.accelerator.backward(loss * share if share != 1 else loss)
+        if replay is not None:
+            assert logits.grad is not None
+            replay.run_back(logits.grad)
+        return loss.detach(), logits.detach()
+
+    def _replay(self, x: Tensor) -> ReplayedNetwork | None:
+        if not self.replays or len(x) != self.pictures:
+            return None
+        if self._made is None or not self._made.fits(x):
+            self._made = replayed(self.model, x)
+        return self._made
