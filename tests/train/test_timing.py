@@ -6,6 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ghostnet_small.fast import use
+from ghostnet_small.fast.cpu.ghost import usable
+from ghostnet_small.models.registry import create_model
 from ghostnet_small.train import timing
 from ghostnet_small.train.device import make_accelerator
 from ghostnet_small.train.timing import EngineStep, FixedStep, peak_memory, seconds_in_turn
@@ -155,6 +158,26 @@ def test_a_compiled_step_is_the_code_that_torch_makes(monkeypatch: pytest.Monkey
     step()
     (forward,) = asked
     assert any(module is model for module in forward.modules())
+
+
+@pytest.mark.parametrize("kind", [FixedStep, EngineStep])
+def test_the_memory_of_a_replay_is_part_of_its_step(
+    kind: type[FixedStep], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GHOSTNET_GRAPHS", raising=False)
+    model = create_model("ghostnetv3_small", width=0.5)
+    use(model, "merged")
+    model.to(memory_format=torch.channels_last)
+    pictures = torch.randn(4, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    step = kind(model, pictures, torch.tensor([0, 1, 2, 3]), make_accelerator("cpu"))
+    step()
+    kept = step.gradients.replay_bytes
+    passing = peak_memory(step, CPU)
+    assert passing is not None and step.peak_bytes(CPU) == kept + passing
+    if usable(pictures):  # there are C kernels
+        # More than the images, and than what passes outside: all activations and gradients.
+        assert kept > 2**20 > 4 * passing
+    assert step.peak_bytes(torch.device("mps")) is None
 
 
 def test_the_engines_step_is_recorded_where_a_trainings_steps_are(

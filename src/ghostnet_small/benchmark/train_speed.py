@@ -24,7 +24,7 @@ from ghostnet_small.models.teachers import is_timm
 from ghostnet_small.provenance import describe_device, provenance_row
 from ghostnet_small.recipe.recipe import Recipe
 from ghostnet_small.train.device import keep_freed_memory, make_accelerator
-from ghostnet_small.train.timing import peak_memory, seconds_in_turn
+from ghostnet_small.train.timing import seconds_in_turn
 from ghostnet_small.use.agreement import CheckFailed
 
 CHANNELS = 3
@@ -118,7 +118,7 @@ def compare_training_steps(
             for batch in sizes
         }
         for (name, batch), step in steps.items():
-            measured[batch][name]["peak_memory_bytes"] = peak_memory(step, device)
+            measured[batch][name]["peak_memory_bytes"] = step.peak_bytes(device)
             measured[batch][name]["held_memory_bytes"] = step.held_bytes()
     origin = provenance_row()
     if device.type != "cpu":

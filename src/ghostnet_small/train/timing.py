@@ -63,6 +63,11 @@ class FixedStep:
         self.stepper.step()
         self.stepper.zero_grad()
 
+    def peak_bytes(self, device: torch.device) -> int | None:
+        """Return ``peak_memory`` of a step, with what a replay keeps for it between steps."""
+        peak = peak_memory(self, device)
+        return None if peak is None else peak + self.gradients.replay_bytes
+
     def held_bytes(self) -> int:
         """Return the bytes kept between steps: weights, statistics, momenta and the batch."""
         momenta = (value for state in self.optimizer.state.values() for value in state.values())
@@ -98,6 +103,7 @@ class EngineStep(FixedStep):
             processes=ALONE,
             recorder=recorder_for(settings, accelerator, ALONE),
         )
+        self.gradients = self.learner.gradients
         self.step = Step([Batch(self.pictures, targets, rows, view=0)], count)
 
     def __call__(self) -> None:
