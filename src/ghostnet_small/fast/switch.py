@@ -7,6 +7,7 @@ from torch import nn
 
 from ghostnet_small.fast.cpu.bottleneck import fused_bottleneck
 from ghostnet_small.fast.cpu.conv_chain import chained
+from ghostnet_small.fast.cpu.folded import folded_features
 from ghostnet_small.fast.cpu.ghost import fused_ghost, fused_squeeze_excite
 from ghostnet_small.fast.cpu.head import fused_head
 from ghostnet_small.fast.cpu.rep_conv import merged_forward
@@ -61,4 +62,7 @@ def ready_to_answer(model: nn.Module, device: torch.device | None = None) -> nn.
             model.compute = fused_features
         if model.compute is fused_features:
             return model
-    return reparameterize(model)
+    folded = reparameterize(model)
+    if isinstance(folded, GhostNetV3):
+        folded.compute = folded_features
+    return folded

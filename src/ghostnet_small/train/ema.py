@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import operator
-from itertools import compress
 from typing import Any
 
 import torch
@@ -37,8 +36,6 @@ class EMA:
             self._find()
         keep = min(self.decay, (1 + updates) / (10 + updates))
         self._average.move(1 - keep)
-        if self._copied:
-            torch._foreach_copy_(self._copied, self._counts)
 
     def _now(self) -> list[Tensor]:
         return [kept[name] for kept, name in (*self.ours, *self.theirs)]
@@ -46,11 +43,8 @@ class EMA:
     def _find(self) -> None:
         """Look up the tensors, which a model may replace by others."""
         self._tensors = self._now()
-        ours, theirs = self._tensors[: len(self.ours)], self._tensors[len(self.ours) :]
-        floats = [tensor.is_floating_point() for tensor in ours]
-        whole = [not is_float for is_float in floats]
-        self._average = Average(list(compress(ours, floats)), list(compress(theirs, floats)))
-        self._copied, self._counts = list(compress(ours, whole)), list(compress(theirs, whole))
+        half = len(self.ours)
+        self._average = Average(self._tensors[:half], self._tensors[half:])
 
 
 def places(model: nn.Module) -> list[tuple[dict[str, Any], str]]:

@@ -15,6 +15,7 @@ from torch.nn import functional
 from ghostnet_small.fast.cpu.branch_folding import is_depthwise, is_pointwise
 from ghostnet_small.fast.cpu.fused_parts import pixels_of
 from ghostnet_small.fast.cpu.kernels import calls, convolutions
+from ghostnet_small.fast.cpu.kernels.elementwise import turned
 from ghostnet_small.fast.cpu.moments import (
     KERNEL,
     add_channel_slope,
@@ -68,9 +69,8 @@ class KernelPointwise:
         return mean[None], covariance[None]
 
     def convolve(self, x: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
-        n, _, h, w = x.shape
-        out = x.new_empty(n, h, w, kernel.shape[1])
-        convolutions.pointwise(rows_of(x), kernel[0].t(), shift[0], out.view(-1, out.shape[3]))
+        weight = turned(kernel[0])
+        out = convolutions.pointwise_images(pixels_of(x), weight, shift[0], relu=False)
         return out.permute(0, 3, 1, 2)
 
     def kernel_gradient(self, grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,10 +96,9 @@ class KernelDepthwise:
         return convolutions.window_moments(pixels_of(x), *self.geometry)
 
     def convolve(self, x: Tensor, kernel: Tensor, shift: Tensor) -> Tensor:
-        n, c, h, w = x.shape
-        stride = self.geometry[1]
-        out = x.new_empty(n, (h - 1) // stride + 1, (w - 1) // stride + 1, c)
-        convolutions.depthwise(pixels_of(x), *self.geometry, kernel[:, 0], shift[:, 0], out)
+        out = convolutions.depthwise_images(
+            pixels_of(x), *self.geometry, kernel[:, 0], shift[:, 0], relu=False
+        )
         return out.permute(0, 3, 1, 2)
 
     def kernel_gradient(self, grad: Tensor, x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:

@@ -73,9 +73,7 @@ def row_of(model: nn.Module, x: Tensor) -> Row | None:
     """
     if not usable(x) or not is_of_ghosts(model) or not _is_plain(model):
         return None
-    if not all(parameter.requires_grad for parameter in model.parameters()) or any(
-        hooks for module in model.modules() for hooks in _hooks(module)
-    ):
+    if has_hooks(model) or not all(parameter.requires_grad for parameter in model.parameters()):
         return None
     images, size = x, _size(x)
     stem = chain_of((model.stem,), x, size, chains.RELU)
@@ -126,6 +124,11 @@ def _hooks(module: nn.Module) -> tuple[Mapping[int, Any], ...]:
         module._backward_hooks,
         module._backward_pre_hooks,
     )
+
+
+def has_hooks(model: nn.Module) -> bool:
+    """Return whether a part of ``model`` must be called for its hooks."""
+    return any(hooks for module in model.modules() for hooks in _hooks(module))
 
 
 class ReplayedNetwork:
@@ -198,7 +201,7 @@ class ReplayedNetwork:
             self.model.drop_rate,
             self.model.global_pool,
             any(self._hooks),
-            [tensor.data_ptr() for tensor in self._tensors],
+            list(map(Tensor.data_ptr, self._tensors)),
             [parameter.requires_grad for parameter in self.parameters],
             [norm.training for norm in norms],
             [norm.momentum for norm in norms],

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ghostnet_small.fast.cpu.kernels.calls import Pointers, call, double, usable_for
+from ghostnet_small.fast.cpu.kernels.calls import LastingPointers, call, double, usable_for
 
 Sizes = ctypes.Array[ctypes.c_int64]
 
@@ -21,27 +22,24 @@ class SGD(torch.optim.SGD):
     decay, are PyTorch's.
     """
 
-    _own: tuple[list[nn.Parameter], list[Tensor], Sizes] | None = None
+    _own: _Weights | None = None
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take a step; see ``torch.optim.SGD``."""
-        if self._own is None:
-            self._own = self._listed()
-        parameters, momenta, sizes = self._own
-        gradients = [parameter.grad for parameter in parameters]
-        if closure is not None or not parameters or any(grad is None for grad in gradients):
+        own = self._own = self._own or self._listed()
+        if own is None or closure is not None or not own.have_gradients():
             self._own = None  # PyTorch's step may begin momenta
             return super().step(closure)
         first = self.param_groups[0]
         call(
             "sgd",
-            parameters[0],
-            len(parameters),
-            sizes,
-            Pointers(parameters),
-            Pointers(gradients),
-            Pointers(momenta),
+            own.parameters[0],
+            len(own.parameters),
+            own.sizes,
+            own.weights.now(),
+            own.gradients.now(),
+            own.momenta.now(),
             self._of_each("lr"),
             self._of_each("weight_decay"),
             double(first["momentum"]),
@@ -59,18 +57,18 @@ class SGD(torch.optim.SGD):
         super().add_param_group(param_group)
         self._own = None
 
-    def _listed(self) -> tuple[list[nn.Parameter], list[Tensor], Sizes]:
-        """Return all parameters, their momenta and sizes; none where they are PyTorch's."""
+    def _listed(self) -> _Weights | None:
+        """Return all parameters with their momenta; ``None`` where they are PyTorch's to move."""
         parameters = [p for group in self.param_groups for p in group["params"]]
         if not parameters or not self._suits(parameters):
-            return [], [], _sizes([])
+            return None
         momenta = []
         for parameter in parameters:
             state = self.state[parameter]
             if state.get("momentum_buffer") is None:
                 state["momentum_buffer"] = torch.zeros_like(parameter)
             momenta.append(state["momentum_buffer"])
-        return parameters, momenta, _sizes(parameters)
+        return _Weights(parameters, momenta)
 
     def _suits(self, parameters: Sequence[Tensor]) -> bool:
         first = self.param_groups[0]
@@ -92,26 +90,67 @@ class SGD(torch.optim.SGD):
         return (ctypes.c_double * len(each))(*each)
 
 
+class _Weights:
+    """Parameters with their gradients and momenta, as the kernel takes them."""
+
+    def __init__(self, parameters: list[nn.Parameter], momenta: list[Tensor]) -> None:
+        self.parameters, self.sizes = parameters, _sizes(parameters)
+        self.weights, self.momenta = LastingPointers(parameters), LastingPointers(momenta)
+        self.gradients = LastingPointers([])
+
+    def have_gradients(self) -> bool:
+        """Return whether each parameter has a gradient, and look them up."""
+        found = [parameter.grad for parameter in self.parameters]
+        there = [gradient for gradient in found if gradient is not None]
+        if len(there) == len(found):
+            self.gradients.tensors = there
+        return len(there) == len(found)
+
+
 class Average:
-    """A moving average of tensors: ``averages`` towards ``values``, one by one."""
+    """A moving average of tensors: ``averages`` towards ``values``, one by one.
+
+    Tensors of integers take the values as they are.
+    """
 
     def __init__(self, averages: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-        self.averages, self.values = list(averages), list(values)
-        tensors = [*self.averages, *self.values]
-        self.sizes = _sizes(self.averages)
-        self.by_kernel = usable_for(tensors[0]) and all(
-            tensor.dtype == tensors[0].dtype for tensor in tensors
+        floats = [average.is_floating_point() for average in averages]
+        whole = [not is_float for is_float in floats]
+        self.averages, self.values = (
+            list(compress(averages, floats)),
+            list(compress(values, floats)),
         )
+        self.copies, self.counts = list(compress(averages, whole)), list(compress(values, whole))
+        tensors = [*self.averages, *self.values]
+        self.by_kernel = bool(tensors) and all(
+            usable_for(tensor) and tensor.dtype == tensors[0].dtype for tensor in tensors
+        )
+        # The kernel goes over both number by number in memory.
+        self.by_kernel &= all(
+            a.stride() == v.stride() for a, v in zip(averages, values, strict=True)
+        )
+        self.moved = [LastingPointers(each) for each in (self.averages, self.values)]
+        self.copied = [LastingPointers(each) for each in (self.copies, self.counts)]
+        self.sizes, self.bytes = _sizes(self.averages), _sizes(self.copies, _bytes)
 
     def move(self, share: float) -> None:
         """Add to each average a ``share`` of its difference from the value."""
         if not self.by_kernel:
-            torch._foreach_lerp_(self.averages, self.values, share)
+            if self.averages:
+                torch._foreach_lerp_(self.averages, self.values, share)
+            if self.copies:
+                torch._foreach_copy_(self.copies, self.counts)
             return
-        averages, values = Pointers(self.averages), Pointers(self.values)
-        count = len(self.averages)
-        call("average", self.averages[0], count, self.sizes, averages, values, double(share))
+        like, count = self.averages[0], len(self.averages)
+        averages, values = (pointers.now() for pointers in self.moved)
+        call("average", like, count, self.sizes, averages, values, double(share))
+        copies, counts = (pointers.now() for pointers in self.copied)
+        call("copied", like, len(self.copies), self.bytes, copies, counts)
 
 
-def _sizes(tensors: Sequence[Tensor]) -> Sizes:
-    return (ctypes.c_int64 * len(tensors))(*(tensor.numel() for tensor in tensors))
+def _sizes(tensors: Sequence[Tensor], size: Callable[[Tensor], int] = Tensor.numel) -> Sizes:
+    return (ctypes.c_int64 * len(tensors))(*map(size, tensors))
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

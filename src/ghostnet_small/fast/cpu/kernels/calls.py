@@ -59,6 +59,21 @@ class Pointers:
         self.array = (ctypes.c_void_p * len(addresses))(*addresses)
 
 
+class LastingPointers:
+    """Pointers to the same tensors in every call, which seldom move in memory."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self.tensors = list(tensors)
+        self.addresses: list[int] = []
+
+    def now(self) -> Pointers:
+        """Return where the tensors are now."""
+        addresses = list(map(Tensor.data_ptr, self.tensors))
+        if addresses != self.addresses:
+            self.addresses, self._pointers = addresses, Pointers(self.tensors)
+        return self._pointers
+
+
 def call(name: str, like: Tensor, *arguments: object) -> None:
     """Call a kernel for the dtype of ``like``; tensors are passed by address.
 

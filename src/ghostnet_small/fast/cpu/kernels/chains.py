@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ghostnet_small.fast.cpu.kernels.calls import Size, call, dims, double, in_order, long
+from ghostnet_small.fast.cpu.kernels.elementwise import sigmoid
 
 # Codes of the activation after a chain of convolutions with batch norms; see conv_bn.c.
 NONE, RELU, SIGMOID = range(3)
@@ -116,9 +117,7 @@ def norm_end(y: Tensor, state: Tensor, activation: int) -> Tensor:
     out = torch.empty_like(y)
     rows, channels = y[..., 0].numel(), y.shape[3]
     call("conv_bn_end", y, y, long(rows), channels, state, int(activation == RELU), out)
-    if activation == SIGMOID:
-        call("sigmoid", out, long(out.numel()), out)
-    return out
+    return sigmoid(out) if activation == SIGMOID else out
 
 
 def norm_end_gradient(

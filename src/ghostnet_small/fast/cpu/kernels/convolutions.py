@@ -33,8 +33,9 @@ def pointwise(
     out: Tensor,
     *,
     second: tuple[Tensor, Tensor] | None = None,
+    relu: bool = False,
 ) -> Tensor:
-    """Compute ``out = x weight [+ second] + shift``, on slices ``(P, C)``.
+    """Compute ``out = x weight [+ second] + shift``, then the ReLU, on slices ``(P, C)``.
 
     Weights are ``(in, out)``; ``second`` is another input and its weight.
     """
@@ -57,8 +58,33 @@ def pointwise(
         shift.contiguous(),
         out,
         long(out.stride(0)),
-        0,
+        int(relu),
     )
+    return out
+
+
+def pointwise_images(
+    x: Tensor, weight: Tensor, shift: Tensor, *, relu: bool, out: Tensor | None = None
+) -> Tensor:
+    """Return the 1x1 convolution of images, ``weight`` ``(in, outs)``, then perhaps its ReLU.
+
+    It fills the first channels of ``out``, which may have more.
+    """
+    outs = weight.shape[1]
+    to = x.new_empty(*x.shape[:3], outs) if out is None else out
+    rows = to.view(-1, to.shape[3])[:, :outs]
+    pointwise(x.view(-1, x.shape[3]), weight, shift, rows, relu=relu)
+    return to
+
+
+def windows(x: Tensor, size: Size, weight: Tensor, shift: Tensor, *, relu: bool) -> Tensor:
+    """Return the dense convolution of images, of stride 1, then perhaps its ReLU.
+
+    ``weight`` is ``(taps * in, outs)``.
+    """
+    outs = weight.shape[1]
+    out = x.new_empty(*x.shape[:3], outs)
+    call("windows", x, x, *dims(x), outs, *size, weight, shift, int(relu), out)
     return out
 
 
@@ -124,9 +150,17 @@ def window_moments(x: Tensor, size: Size, stride: int) -> tuple[Tensor, Tensor]:
 
 
 def depthwise(
-    x: Tensor, size: Size, stride: int, kernel: Tensor, shift: Tensor, out: Tensor
+    x: Tensor,
+    size: Size,
+    stride: int,
+    kernel: Tensor,
+    shift: Tensor,
+    out: Tensor,
+    *,
+    relu: bool = False,
 ) -> Tensor:
-    """Fill ``out`` with ``x`` convolved by kernel ``(C, T)``, plus shift ``(C,)``; on slices."""
+    """Fill ``out`` with ``x`` convolved by kernel ``(C, T)``, plus shift ``(C,)``, then perhaps the
+    ReLU; on slices."""
     kernel, shift = kernel.contiguous(), shift.contiguous()
     call(
         "depthwise",
@@ -139,9 +173,18 @@ def depthwise(
         shift,
         out,
         long(out.stride(2)),
-        0,
+        int(relu),
     )
     return out
+
+
+def depthwise_images(
+    x: Tensor, size: Size, stride: int, kernel: Tensor, shift: Tensor, *, relu: bool
+) -> Tensor:
+    """Return images convolved as by ``depthwise``."""
+    n, h, w, c = x.shape
+    out = x.new_empty(n, (h - 1) // stride + 1, (w - 1) // stride + 1, c)
+    return depthwise(x, size, stride, kernel, shift, out, relu=relu)
 
 
 def depthwise_gradient(grad: Tensor, x: Tensor, size: Size, stride: int) -> tuple[Tensor, Tensor]:

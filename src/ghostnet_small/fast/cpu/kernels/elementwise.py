@@ -1,4 +1,4 @@
-"""What lies between products, by the C kernels: activations, means, a matrix turned.
+"""The work between products by the C kernels: activations, means, a matrix turned.
 
 All tensors of a call have one dtype, float32 or float64, and are contiguous.
 """
@@ -16,6 +16,12 @@ def turned(matrix: Tensor) -> Tensor:
     out = matrix.new_empty(matrix.shape[1], len(matrix))
     call("turned", matrix, *matrix.shape, matrix, out)
     return out
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """Return ``x``, whose numbers become their sigmoids."""
+    call("sigmoid", x, long(x.numel()), x)
+    return x
 
 
 def means_of_pixels(x: Tensor) -> Tensor:

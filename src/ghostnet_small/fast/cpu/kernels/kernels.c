@@ -12,6 +12,7 @@
 #include "ghost.c"
 #include "norms.c"
 #include "conv_bn.c"
+#include "windows.c"
 #include "elementwise.c"
 #include "linear.c"
 #include "updates.c"

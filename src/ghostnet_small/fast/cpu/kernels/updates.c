@@ -32,3 +32,9 @@ EXPORT int average(int count, const int64_t *sizes, REAL *const *averages,
     }
     return 0;
 }
+
+/* to = from, of `bytes` each. */
+EXPORT int copied(int count, const int64_t *bytes, void *const *to, const void *const *from) {
+    for (int k = 0; k < count; k++) memcpy(to[k], from[k], (size_t)bytes[k]);
+    return 0;
+}
