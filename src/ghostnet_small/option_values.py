@@ -11,6 +11,7 @@ TRAIN_VARIANTS = (
     "multibranch",
     "multibranch_channels_last",
     "merged",
+    "engine",
     "plain",
     "plain_channels_last",
 )

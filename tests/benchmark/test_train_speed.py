@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ from torch import Tensor, nn
 
 from evidence.speed_tables import train_speed_table
 from evidence.tables import render_tables
-from ghostnet_small.benchmark import train_speed
-from ghostnet_small.benchmark.train_speed import (
-    SETTINGS,
+from ghostnet_small.benchmark import train_speed, train_variants
+from ghostnet_small.benchmark.train_speed import SETTINGS, compare_training_steps, figures
+from ghostnet_small.benchmark.train_variants import (
     USUAL,
     VARIANTS,
+    build_step,
     chosen_variants,
-    compare_training_steps,
-    figures,
+    in_form,
 )
 from ghostnet_small.cli import main
 from ghostnet_small.errors import InputError
@@ -29,6 +30,8 @@ from ghostnet_small.nn.fold import is_folded
 from ghostnet_small.nn.rep_conv import RepConv2d
 from ghostnet_small.recipe.recipe import known_keys, read_recipe
 from ghostnet_small.run.records import append_row, read_rows
+from ghostnet_small.train.device import make_accelerator
+from ghostnet_small.train.timing import EngineStep
 
 SMALL = ["--model.width", "0.5", "--train.batch_size", "4", "--train.device", "cpu"]
 FEW = ["--size", "16", "--warm-up", "1", "--repetitions", "2"]
@@ -113,7 +116,7 @@ def test_variants_are_one_network_in_the_forms_that_they_name() -> None:
     logits, ways = {}, {}
     for name in USUAL:
         variant = VARIANTS[name]
-        model, own = train_speed._in_form(network, pictures, variant)
+        model, own = in_form(network, pictures, variant)
         assert own.is_contiguous(memory_format=variant.memory_format), name
         assert is_folded(model) == name.startswith("plain"), name
         assert all(parameter.requires_grad for parameter in model.parameters()), name
@@ -131,6 +134,27 @@ def test_variants_are_one_network_in_the_forms_that_they_name() -> None:
     scale = reference.abs().max()
     for name in ("plain", "plain_channels_last"):
         assert (logits[name] - reference).abs().max() < scale, name
+
+
+def test_the_engine_runs_the_step_of_the_merged_form() -> None:
+    torch.manual_seed(0)
+    network = create_model("ghostnetv3_small", width=0.5)
+    pictures, targets = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 2, 3])
+    step = build_step(network, pictures, targets, VARIANTS["engine"], make_accelerator("cpu"))
+    assert isinstance(step, EngineStep) and step.pictures.dtype == torch.uint8
+    seen: list[Tensor] = []
+
+    def see(module: nn.Module, inputs: tuple[Tensor, ...], logits: Tensor) -> None:
+        seen.extend(inputs)
+
+    step.model.register_forward_hook(see)
+    step()
+    # The images of the other variants, as far as bytes hold them.
+    inside = pictures.abs() < 1.9
+    assert inside.float().mean() > 0.8 and seen[0].shape == pictures.shape
+    assert (seen[0] - pictures)[inside].abs().max() < 0.03
+    # It trained: a first step sets momenta, and no gradient is left.
+    assert step.optimizer.state and all(one.grad is None for one in step.model.parameters())
 
 
 def test_settings_are_those_of_a_recipe() -> None:
@@ -153,7 +177,7 @@ def test_another_loss_is_refused(
 
             model.register_forward_hook(scaled)
 
-    monkeypatch.setattr(train_speed, "use", wrong)
+    monkeypatch.setattr(train_variants, "use", wrong)
     results = tmp_path / "results.jsonl"
     assert main([*COMMAND, "--record", str(results)]) == 3
     out, err = capsys.readouterr()
@@ -182,9 +206,12 @@ def test_all_variants_are_measured(ask: Ask, tmp_path: Path) -> None:
     assert peaks["multibranch"] > peaks["plain"]
     held = {name: one["held_memory_bytes"] for name, one in value["variants"].items()}
     assert held["multibranch"] == held["merged"] > held["plain"] == held["plain_channels_last"]
+    # The engine's images are bytes.
+    assert held["merged"] - held["engine"] == (4 - 1) * 4 * 3 * 16 * 16
     assert value["width"] == 0.5 and value["batch_size"] == 4 and value["picture"] == [3, 16, 16]
     assert value["classes"] == 7 and value["precision"] == "fp32" and value["threads"] == 1
     assert value["kind"] == "cpu" and value["device"] and value["commit"]
+    assert value["beside"] == 0 and "batch_sizes" not in value
     assert value["torch"] == torch.__version__
     assert value["losses"]["merged"] == pytest.approx(value["losses"]["multibranch"], abs=1e-4)
     assert read_rows(results) == [value]
@@ -228,6 +255,9 @@ def test_a_line_of_the_document_is_a_variant_of_a_record(tmp_path: Path) -> None
     append_row({**cpu, "variants": {"merged": merged, "plain": merged}}, results)
     other = {**common, "kind": "mps", "device": "A chip", "threads": 4}
     append_row({**other, "variants": {"merged": {**merged, "peak_memory_bytes": None}}}, results)
+    # Another question than that of the first row.
+    busy = {**cpu, "beside": 1, "variants": {"merged": merged, "plain": merged}}
+    append_row(busy, results)
     document.write_text("<!-- table: train-speed -->\n<!-- end table -->\n")
     assert render_tables(document, tmp_path) is False
     lines = [line for line in document.read_text().splitlines() if line.startswith("|")]
@@ -236,12 +266,109 @@ def test_a_line_of_the_document_is_a_variant_of_a_record(tmp_path: Path) -> None
         "| merged | 3,072 | A CPU, 2 cores, threads: 2 |",
         "| plain | 3,072 | A CPU, 2 cores, threads: 2 |",
         "| merged | - | A chip |",
+        "| merged | 3,072 | A CPU, 2 cores, threads: 2, busy cores beside: 1 |",
+        "| plain | 3,072 | A CPU, 2 cores, threads: 2, busy cores beside: 1 |",
     ]
     assert (
         "\n\nIn every row: network ghostnetv3_small 2.8; batch 1,024 of 3x32x32; precision fp32; "
         "images/s: median [least-most] 1,234 [99.9-2,000]; of plain_channels_last 0.812; "
         "of multibranch -; n 7; commit abc.\n"
     ) in document.read_text()
+
+
+# Batch sizes ---------------------------------------------------------------------------------
+
+SWEEP = ["benchmark", "train", "--model.width", "0.5", "--train.device", "cpu", *FEW]
+SWEEP += ["--size", "8", "--variants", "merged,plain_channels_last"]
+
+
+def test_batch_sizes_have_the_figures_of_one_and_a_fixed_cost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "train-batches.jsonl"
+    assert main([*SWEEP, "--batches", "6, 2,6", "--record", str(results), "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert read_rows(results) == [value]
+    assert value["batch_sizes"] == [2, 6] and "batch_size" not in value
+    assert value["picture"] == [3, 8, 8] and value["beside"] == 0
+    assert list(value["variants"]) == ["merged", "plain_channels_last"]
+    for one in value["variants"].values():
+        assert list(one["batches"]) == ["2", "6"] and one["n"] == 2
+        assert one["fixed_ms_min"] <= one["fixed_ms"] <= one["fixed_ms_max"]
+        for found in one["batches"].values():
+            assert found["images_per_s"] > 0 and found["ratio_to_plain"] > 0
+            assert found["ratio_to_multibranch"] is None
+        peaks = [found["peak_memory_bytes"] for found in one["batches"].values()]
+        assert peaks[0] < peaks[1]
+
+
+def test_a_step_that_always_takes_as_long_is_fixed_cost(tmp_path: Path) -> None:
+    ticks = iter(range(1000))
+    value = compare_training_steps(
+        read_recipe(None, ["--model.width", "0.5", "--train.device", "cpu"]),
+        variants=["plain"],
+        batches=[2, 4, 8],
+        size=8,
+        warm_up=1,
+        repetitions=3,
+        calls=2,
+        clock=lambda: float(next(ticks)),
+    )
+    # Two steps a second, whatever the batch.
+    one = value["variants"]["plain"]
+    assert one["fixed_ms"] == pytest.approx(500) and one["image_ms"] == pytest.approx(0)
+    speeds = {batch: found["images_per_s"] for batch, found in one["batches"].items()}
+    assert speeds == {"2": 4.0, "4": 8.0, "8": 16.0}
+
+
+def test_batch_sizes_on_a_terminal_beside_a_busy_core(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[int] = []
+
+    @contextmanager
+    def busy(count: int) -> Iterator[None]:
+        asked.append(count)
+        yield
+        asked.append(0)
+
+    monkeypatch.setattr(train_speed, "busy_cores", busy)
+    assert main([*SWEEP, "--batches", "2,4", "--beside", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert asked == [1, 0] and err == ""
+    assert all(len(line) <= 80 for line in out.splitlines())
+    rows = [line.split() for line in out.splitlines() if line.strip()]
+    assert [row[1] for row in rows if row[0] == "merged"][:2] == ["2", "4"]
+    assert "other processes kept busy: 1" in out and "fixed ms" in out
+
+
+BAD_BATCHES = {
+    "one image": ("--batches 1,16", "--batches 1 ", "at least 2"),
+    "one size": ("--batches 16,16", "--batches 16 ", "--train.batch_size 16"),
+    "no number": ("--batches 16,many", "'many'", "16,64,256"),
+    "nothing": ("--batches=", "''", "16,64,256"),
+    "a step": ("--batches 16,0.5", "'0.5'", "16,64,256"),
+    "both": ("--batches 4,8 --train.batch_size 4", "--train.batch_size", "leave out one"),
+    "compiled": ("--batches 4,8 --variants plain_compiled", "plain_compiled", "not compiled"),
+    "a huge one": ("--batches 4,99999999999", "99999999999 images", "make one of them"),
+    "beside nothing": ("--beside 0", "'0'", "at least 1"),
+    "beside a half": ("--beside 0.5", "'0.5'", "at least 1"),
+    "beside too many": ("--beside 99999", "--beside 99999", "give at most"),
+    "size": ("--batches 4,8 --size 7", "--size 7", "8 or more"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_BATCHES)
+def test_batches_that_cannot_be(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words, value, cure = BAD_BATCHES[case]
+    assert main([*SWEEP, *words.split()]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert value in line and cure in line
+
+
+# More of the command ---------------------------------------------------------------------------
 
 
 def test_bf16_and_another_network(ask: Ask) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 import ghostnet_small as gns
 from fresh_process import output_of
 from ghostnet_small import option_values
-from ghostnet_small.benchmark import distill_speed, train_speed
+from ghostnet_small.benchmark import distill_speed, train_variants
 from ghostnet_small.cli.command import Command, Commands
 from ghostnet_small.cli.commands import COMMANDS
 from ghostnet_small.deploy.description import Input
@@ -122,9 +122,9 @@ def test_garbage_is_searched_for_again_once_torch_is_there() -> None:
 
 def test_helps_name_what_there_is() -> None:
     assert get_args(Input) == option_values.INPUTS
-    assert train_speed.USUAL == option_values.TRAIN_VARIANTS
+    assert train_variants.USUAL == option_values.TRAIN_VARIANTS
     every = (*option_values.TRAIN_VARIANTS, *option_values.COMPILED_TRAIN_VARIANTS)
-    assert tuple(train_speed.VARIANTS) == every
+    assert tuple(train_variants.VARIANTS) == every
     assert tuple(distill_speed.VARIANTS) == option_values.DISTILL_VARIANTS
     assert tuple(PEERS) == option_values.PEERS
 

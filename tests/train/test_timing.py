@@ -6,8 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ghostnet_small.fast import use
+from ghostnet_small.fast.cpu.ghost import usable
+from ghostnet_small.models.registry import create_model
+from ghostnet_small.train import timing
 from ghostnet_small.train.device import make_accelerator
-from ghostnet_small.train.timing import FixedStep, peak_memory, seconds_in_turn
+from ghostnet_small.train.timing import EngineStep, FixedStep, peak_memory, seconds_in_turn
+from recorder_kit import Again
 
 CPU = torch.device("cpu")
 KIB = 1024
@@ -153,3 +158,37 @@ def test_a_compiled_step_is_the_code_that_torch_makes(monkeypatch: pytest.Monkey
     step()
     (forward,) = asked
     assert any(module is model for module in forward.modules())
+
+
+@pytest.mark.parametrize("kind", [FixedStep, EngineStep])
+def test_the_memory_of_a_replay_is_part_of_its_step(
+    kind: type[FixedStep], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GHOSTNET_GRAPHS", raising=False)
+    model = create_model("ghostnetv3_small", width=0.5)
+    use(model, "merged")
+    model.to(memory_format=torch.channels_last)
+    pictures = torch.randn(4, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    step = kind(model, pictures, torch.tensor([0, 1, 2, 3]), make_accelerator("cpu"))
+    step()
+    kept = step.gradients.replay_bytes
+    passing = peak_memory(step, CPU)
+    assert passing is not None and step.peak_bytes(CPU) == kept + passing
+    if usable(pictures):  # there are C kernels
+        # More than the images, and than what passes outside: all activations and gradients.
+        assert kept > 2**20 > 4 * passing
+    assert step.peak_bytes(torch.device("mps")) is None
+
+
+def test_the_engines_step_is_recorded_where_a_trainings_steps_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recorder = Again()
+    monkeypatch.setattr(timing, "recorder_for", lambda *_: recorder)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5, bias=False), nn.BatchNorm1d(5))
+    pictures, targets = torch.randn(4, 3, 2, 2), torch.tensor([0, 1, 2, 3])
+    step = EngineStep(model, pictures, targets, make_accelerator("cpu"))
+    for _ in range(6):
+        step()
+    assert recorder.calls == {"aside": 3, "capture": 1, "replay": 3}
+    assert model[2].num_batches_tracked == 6

@@ -25,6 +25,8 @@ LINES: dict[str, Any] = {"train": (0, (2, 1.5)), "validation": "-"}
 # Epochs before this share of a training need not fit: what one compares comes after them.
 BEGINNING = 0.25
 SMALL = 9.0  # points of text
+# By label, a variant of a sweep over batch sizes.
+Speeds = dict[str, Record]
 Curves = Mapping[str, Mapping[str, Sequence[tuple[int, Estimate]]]]
 
 
@@ -105,6 +107,41 @@ def draw_curves(curves: Curves, path: Path) -> None:
     save_png(figure, path)
 
 
+def draw_speeds(speeds: Speeds, path: Path) -> None:
+    """Draw images per second by batch size, both in the log, and the speeds of a line of its time.
+
+    Bars are quartiles of the turns.
+    """
+    figure = new_figure(10.0, 4.8)
+    axes = figure.subplots()
+    handles = []
+    for (label, variant), colour in zip(speeds.items(), COLOURS, strict=False):
+        batches = [int(batch) for batch in variant["batches"]]
+        found = list(variant["batches"].values())
+        middles = [one["images_per_s"] for one in found]
+        low = [one["images_per_s"] - one["images_per_s_quartile1"] for one in found]
+        high = [one["images_per_s_quartile3"] - one["images_per_s"] for one in found]
+        axes.errorbar(batches, middles, yerr=(low, high), color=colour, fmt="o", zorder=3)
+        times = [variant["fixed_ms"] + variant["image_ms"] * batch for batch in batches]
+        line = [(n, 1000 * n / time) for n, time in zip(batches, times, strict=True) if time > 0]
+        axes.plot(*zip(*line, strict=True), color=colour, linewidth=1.4)
+        cost = f"{label}: fixed {variant['fixed_ms']:.3g} ms a step"
+        handles.append(Line2D([], [], color=colour, marker="o", label=cost))
+    ticks = sorted({int(batch) for variant in speeds.values() for batch in variant["batches"]})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, [f"{batch:,}" for batch in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_yscale("log")
+    _dress(axes)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("images in a batch", color=INK)
+    axes.set_ylabel("images per second", color=INK)
+    _legend(axes, handles, columns=2)
+    save_png(figure, path)
+
+
 def _macs(fact: Fact, of_set: str) -> float:
     """Return its multiply-accumulates as its source states them, or as we count those of our
     network.
@@ -130,12 +167,12 @@ def _dress(axes: Axes) -> None:
     axes.tick_params(color=FAINT, labelcolor=INK, labelsize=SMALL)
 
 
-def _legend(axes: Axes, handles: Sequence[Line2D]) -> None:
+def _legend(axes: Axes, handles: Sequence[Line2D], columns: int = 4) -> None:
     axes.legend(
         handles=list(handles),
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),
-        ncols=min(len(handles), 4),
+        ncols=min(len(handles), columns),
         frameon=False,
         fontsize=SMALL,
         labelcolor=INK,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evidence.drawn import draw_accuracy, draw_curves
+from evidence.drawn import COLOURS, Speeds, draw_accuracy, draw_curves, draw_speeds
 from evidence.fields import mean_of
 from evidence.recipe_facts import read_facts
 from evidence.rows import (
@@ -23,14 +23,17 @@ from evidence.rows import (
     set_of,
     single_files,
 )
+from evidence.speed_tables import BATCHES_COLUMNS, variants_of
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import inner_folder
 from ghostnet_small.report.confidence import Estimate, estimate
-from ghostnet_small.report.table_cells import recipe_name
+from ghostnet_small.report.table_cells import cell, recipe_name
 from ghostnet_small.report.words import counted, spread
 from ghostnet_small.run.records import Record, look, number
 
 FOLDER = "plots"
+# What needs no title before it.
+PLAIN = ("network", "image", "precision", "variant", "device")
 AND = "and"
 _PICTURE = re.compile(
     r"^<!-- picture: (?P<asked>.*?) -->\n"
@@ -63,8 +66,8 @@ def render_pictures(text: str, document: Path, results: Path, *, draw: bool) -> 
         kind, *words = shlex.split(asked) or [""]
         if kind not in PICTURES or not words:
             raise InputError(
-                f"{document} has an unknown picture {asked!r}; write accuracy SET [NAME ...] or "
-                "curves NAME KEY=VALUE ... [and KEY=VALUE ...]"
+                f"{document} has an unknown picture {asked!r}; write accuracy SET [NAME ...], "
+                "curves NAME KEY=VALUE ... [and KEY=VALUE ...] or speed NAME [TITLE=CELL ...]"
             )
         shown = PICTURES[kind](results, words)
         file = results / FOLDER / f"{_slug(asked)}.png"
@@ -125,6 +128,58 @@ def curves_picture(results: Path, words: Sequence[str]) -> Shown:
     return Shown(_alt(lines), lambda path: draw_curves(curves, path))
 
 
+def speed_picture(results: Path, words: Sequence[str]) -> Shown:
+    """Images per second by batch size, and the fixed cost of a step.
+
+    ``words`` are a file of ``benchmark train --batches``, and ``TITLE=CELL`` of the variants that
+    are shown. A line's label is what it does not share with the others.
+    """
+    name, *asked = words
+    where, file = f"picture 'speed {name}'", results / f"{name}.jsonl"
+    if not file.is_file():
+        raise InputError(
+            f"{where} shows {file}, which does not exist; record it with ghostnet-small benchmark "
+            f"train --batches 16,64,256 --record {file}"
+        )
+    lines = [
+        ({title: shown(*line) for title, shown in BATCHES_COLUMNS.items()}, line[1])
+        for line in variants_of(file)
+    ]
+    for word in asked:
+        title, equals, value = word.partition("=")
+        if not equals or title not in BATCHES_COLUMNS:
+            raise InputError(
+                f"{word!r} in {where} chooses nothing; write TITLE=CELL, of "
+                f"{', '.join(BATCHES_COLUMNS)}"
+            )
+        there = dict.fromkeys(cells[title] for cells, _ in lines)
+        lines = [line for line in lines if line[0][title] == value]
+        if not lines:
+            raise InputError(f"{where}: {title} is never {value!r}; choose one of {list(there)}")
+    if len(lines) > len(COLOURS):
+        raise InputError(
+            f"{where} has {len(lines)} lines; choose at most {len(COLOURS)} of them by TITLE=CELL, "
+            f"of {', '.join(BATCHES_COLUMNS)}"
+        )
+    apart = [title for title in BATCHES_COLUMNS if len({cells[title] for cells, _ in lines}) > 1]
+    speeds: Speeds = {}
+    for cells, variant in lines:
+        shown = [_titled(title, cells[title]) for title in apart or ["variant"]]
+        speeds[", ".join(shown)] = variant
+    told = ["Images per second by batch size, and the fixed cost of a step."]
+    for label, variant in speeds.items():
+        of_batches = variant["batches"].items()
+        figures = [f"{cell(found['images_per_s'])} at {batch}" for batch, found in of_batches]
+        told.append(f"{label}: {', '.join(figures)}; fixed {cell(variant['fixed_ms'])} ms.")
+    shared = [title for title in BATCHES_COLUMNS if title not in apart]
+    told.append(f"All: {', '.join(_titled(title, lines[0][0][title]) for title in shared)}.")
+    return Shown(_alt(told), lambda path: draw_speeds(speeds, path))
+
+
+def _titled(title: str, text: str) -> str:
+    return text if title in PLAIN else f"{title} {text}"
+
+
 def _label(runs: Sequence[Record]) -> str:
     """Return the label of runs in a figure, with n and their epochs, which may be fewer than the
     recipe's.
@@ -158,4 +213,5 @@ def _slug(asked: str) -> str:
 PICTURES: dict[str, Callable[[Path, Sequence[str]], Shown]] = {
     "accuracy": accuracy_picture,
     "curves": curves_picture,
+    "speed": speed_picture,
 }

@@ -16,7 +16,12 @@ from evidence.figures import render_pictures
 from evidence.rounds import rounds_table
 from evidence.rows import groups, single_files
 from evidence.selected import Table, selected_text
-from evidence.speed_tables import distill_speed_table, newest, train_speed_table
+from evidence.speed_tables import (
+    distill_speed_table,
+    newest,
+    train_batches_table,
+    train_speed_table,
+)
 from evidence.strategies import strategies_table
 from evidence.values import render_values
 from ghostnet_small.errors import InputError
@@ -203,6 +208,7 @@ TABLES: dict[str, Callable[[Path], Table]] = {
     "fuzz": fuzz_table,
     "step-parts": step_parts_table,
     "train-speed": train_speed_table,
+    "train-batches": train_batches_table,
     "distill-speed": distill_speed_table,
     "deploy": deploy_table,
 }

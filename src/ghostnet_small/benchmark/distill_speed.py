@@ -17,7 +17,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from ghostnet_small.benchmark import train_speed
+from ghostnet_small.benchmark import train_speed, train_variants
 from ghostnet_small.benchmark.noise_data import CHANNELS, CLASSES, SIDE, Nowhere, made_up_data
 from ghostnet_small.benchmark.train_speed import enough_memory, waiting_for
 from ghostnet_small.data.dataset import ImageData, normalize
@@ -68,7 +68,7 @@ def chosen_variants(words: str | None) -> list[str]:
 
     Raises ``InputError`` at a name that is not known, with the nearest.
     """
-    names = train_speed.chosen_variants(words, VARIANTS, VARIANTS)
+    names = train_variants.chosen_variants(words, VARIANTS, VARIANTS)
     return list(dict.fromkeys((BASELINE, *names)))
 
 

@@ -36,6 +36,11 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
         help=f"of {', '.join(TRAIN_VARIANTS)} (these), and {', '.join(COMPILED_TRAIN_VARIANTS)} "
         "(minutes more)",
     )
+    parser.add_argument(
+        "--batches",
+        metavar="A,B",
+        help="all these batch sizes, and the fixed cost of a step; such as 16,64,256",
+    )
     parser.add_argument("--classes", metavar="K", type=positive, default=10, help="(10)")
     parser.add_argument(
         "--size", metavar="S", type=positive, default=32, help="of an image, pixels (32)"
@@ -49,26 +54,40 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps", metavar="N", type=positive, help="of a turn (1 on a CPU, else 10)"
     )
+    parser.add_argument(
+        "--beside", metavar="N", type=positive, default=0, help="keep N cores busy meanwhile (0)"
+    )
     _record_option(parser)
 
 
 def _train(args: argparse.Namespace) -> dict[str, Any]:
-    from ghostnet_small.benchmark.train_speed import chosen_variants, compare_training_steps
+    from ghostnet_small.benchmark.train_speed import compare_training_steps
+    from ghostnet_small.benchmark.train_variants import chosen_variants
     from ghostnet_small.recipe.recipe import read_recipe
     from ghostnet_small.use.folding import CheckFailed
 
     variants = chosen_variants(args.variants)
+    batches = None
+    if args.batches is not None:
+        batches = _numbers("--batches", args.batches, "16,64,256")
+        if any(word.startswith("--train.batch_size=") for word in args.overrides):
+            raise InputError(
+                f"--batches {args.batches} and --train.batch_size exclude each other; leave out "
+                "one of them"
+            )
     recipe = read_recipe(None, args.overrides)
     _check_record(args)
     try:
         value = compare_training_steps(
             recipe,
             variants=variants,
+            batches=batches,
             classes=args.classes,
             size=args.size,
             warm_up=args.warm_up,
             repetitions=args.repetitions,
             calls=args.steps,
+            beside=args.beside,
         )
     except CheckFailed as error:
         raise Failed(str(error), 3) from None
@@ -159,7 +178,7 @@ def _deploy(args: argparse.Namespace) -> dict[str, Any]:
     from ghostnet_small.benchmark.deploy_speed import Stopped, compare_deployments
     from ghostnet_small.use.agreement import CheckFailed
 
-    batches = None if args.batch is None else _numbers("--batch", args.batch)
+    batches = None if args.batch is None else _numbers("--batch", args.batch, "1,256")
     if args.picture is not None:
         _check_picture(args.picture, args.split, batches or BATCHES)
     if args.quick and args.record is not None:
@@ -211,11 +230,11 @@ def _stopped(got: Sequence[int], where: str, value: Any | None) -> Failed:
     return Failed(f"stopped by {number.name}{where}", 128 + number, value=value)
 
 
-def _numbers(option: str, words: str) -> list[int]:
+def _numbers(option: str, words: str, example: str) -> list[int]:
     try:
         return [positive(word.strip()) for word in words.split(",")]
     except argparse.ArgumentTypeError as error:
-        raise InputError(f"{option} {words}: {error}; give such as 1,256") from None
+        raise InputError(f"{option} {words}: {error}; give such as {example}") from None
 
 
 def _check_picture(path: Path, split: str, batches: Collection[int]) -> None:

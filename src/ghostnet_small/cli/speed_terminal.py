@@ -9,11 +9,11 @@ from ghostnet_small.cli.terminal import new_table, print_pairs, print_table
 
 def show_train_speed(value: dict[str, Any]) -> None:
     """A line for each variant of a training step: its speed, ratios and memory."""
-    channels, height, width = value["picture"]
+    if "batch_sizes" in value:
+        _show_batches(value)
+        return
     table = new_table(
-        title=f"{value['model']}, width {value['width']:g}, {value['classes']} classes, "
-        f"batches of {value['batch_size']} images of {channels} x {height} x {width}, "
-        f"{value['precision']}",
+        title=_title(value, f"batches of {value['batch_size']} "),
         padding=(0, 1, 0, 0),  # The whole table in 80 columns.
     )
     table.add_column("\nvariant", no_wrap=True)
@@ -35,11 +35,69 @@ def show_train_speed(value: dict[str, Any]) -> None:
             ("images/s", f"median and range of {value['repetitions']} turns"),
             ("of", "plain_channels_last, multibranch: medians of the ratios turn by turn"),
             ("step", "the most memory that a step takes beside what is held between steps"),
-            ("turns", f"steps in each: {value['steps']}; before the first: {value['warm_up']}"),
-            ("device", f"{value['device']}, threads: {value['threads']}"),
-            ("code", f"{value['commit']}, torch {value['torch']}"),
+            *_circumstances(value),
         ]
     )
+
+
+def _show_batches(value: dict[str, Any]) -> None:
+    """A line for each variant and batch size, and one for the fixed cost of each variant."""
+    speeds = new_table(title=_title(value, ""), padding=(0, 1, 0, 0))
+    speeds.add_column("variant", no_wrap=True)
+    for title in ("batch", "images/s", "range", "of plain", "step MiB"):
+        speeds.add_column(title, justify="right", overflow="fold")
+    costs = new_table(padding=(0, 1, 0, 0))
+    costs.add_column("variant", no_wrap=True)
+    for title in ("fixed ms", "range", "ms an image", "line off"):
+        costs.add_column(title, justify="right", overflow="fold")
+    for name, one in value["variants"].items():
+        for batch, found in one["batches"].items():
+            low, middle, high = (
+                _speed(found[f"images_per_s{end}"]) for end in ("_min", "", "_max")
+            )
+            ratio = found["ratio_to_plain"]
+            speeds.add_row(
+                name,
+                batch,
+                middle,
+                f"{low}-{high}",
+                "-" if ratio is None else f"{ratio:.2f}",
+                _mebibytes(found["peak_memory_bytes"]),
+            )
+        low, middle, high = (f"{one[f'fixed_ms{end}']:.1f}" for end in ("_min", "", "_max"))
+        costs.add_row(
+            name, middle, f"{low} to {high}", f"{one['image_ms']:.3f}", f"{one['line_off']:.0%}"
+        )
+    print_table(speeds)
+    print_table(costs)
+    print_pairs(
+        [
+            ("images/s", f"median and range of {value['repetitions']} turns"),
+            ("of plain", "plain_channels_last: median of the ratios turn by turn"),
+            ("step", "the most memory that a step takes beside what is held between steps"),
+            ("fixed", "of a step: where the line of its time over batch sizes begins, by turn"),
+            ("off", "the most that a median time differs from that line"),
+            *_circumstances(value),
+        ]
+    )
+
+
+def _title(value: dict[str, Any], batches_of: str) -> str:
+    channels, height, width = value["picture"]
+    return (
+        f"{value['model']}, width {value['width']:g}, {value['classes']} classes, "
+        f"{batches_of}images of {channels} x {height} x {width}, {value['precision']}"
+    )
+
+
+def _circumstances(value: dict[str, Any]) -> list[tuple[str, str]]:
+    beside = f"cores that other processes kept busy: {value['beside']}"
+    return [
+        ("turns", f"steps in each: {value['steps']}; before the first: {value['warm_up']}"),
+        ("device", f"{value['device']}, threads: {value['threads']}"),
+        *([("beside", beside)] if value["beside"] else []),
+        ("code", f"{value['commit']}, torch {value['torch']}"),
+    ]
 
 
 def show_distill_speed(value: dict[str, Any]) -> None:

@@ -54,6 +54,11 @@ class Gradients:
             replay.run_back(logits.grad)
         return loss.detach(), logits.detach()
 
+    @property
+    def replay_bytes(self) -> int:
+        """The bytes that a replay keeps for its passes, 0 where there is none."""
+        return 0 if self._made is None else self._made.out.untyped_storage().nbytes()
+
     def _replay(self, x: Tensor) -> ReplayedNetwork | None:
         if not self.replays or len(x) != self.pictures:
             return None

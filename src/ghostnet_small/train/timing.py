@@ -15,9 +15,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.profiler import ProfilerActivity
 
+from ghostnet_small.data.dataset import ImageData, Split
+from ghostnet_small.train.feed import Step
 from ghostnet_small.train.gradients import Gradients
+from ghostnet_small.train.learner import Learner
+from ghostnet_small.train.objective import Batch, cross_entropy
 from ghostnet_small.train.optim import OptimizerSettings, build_optimizer
+from ghostnet_small.train.processes import ALONE
+from ghostnet_small.train.recorded_steps import recorder_for
+from ghostnet_small.train.settings import TrainSettings
 
+Name = TypeVar("Name")
 Found = TypeVar("Found")
 
 # The weights do not change: without its batch norms a network would diverge after a few steps on
@@ -55,6 +63,11 @@ class FixedStep:
         self.stepper.step()
         self.stepper.zero_grad()
 
+    def peak_bytes(self, device: torch.device) -> int | None:
+        """Return ``peak_memory`` of a step, with what a replay keeps for it between steps."""
+        peak = peak_memory(self, device)
+        return None if peak is None else peak + self.gradients.replay_bytes
+
     def held_bytes(self) -> int:
         """Return the bytes kept between steps: weights, statistics, momenta and the batch."""
         momenta = (value for state in self.optimizer.state.values() for value in state.values())
@@ -63,14 +76,48 @@ class FixedStep:
         return sum(tensor.nbytes for tensor in (*held, self.pictures, self.targets))
 
 
+class EngineStep(FixedStep):
+    """The step that the engine runs, repeated on one batch.
+
+    Beside the work of ``FixedStep`` it normalises uint8 images and counts correct predictions, and
+    it is recorded and replayed where a training's steps are.
+    """
+
+    def __init__(
+        self, model: nn.Module, pictures: Tensor, targets: Tensor, accelerator: Accelerator
+    ) -> None:
+        super().__init__(model, pictures, targets, accelerator)
+        count, channels = pictures.shape[:2]
+        self.pictures = (64 * pictures + 128).clamp(0, 255).to(torch.uint8).contiguous()
+        rows = torch.arange(count, device=pictures.device)
+        split = Split(self.pictures, targets, rows)
+        settings = TrainSettings(batch_size=count)
+        self.learner = Learner(
+            self.model,
+            self.model,
+            self.optimizer,
+            cross_entropy(),
+            ImageData(split, None, None, (), (0.5,) * channels, (0.25,) * channels, "random"),
+            settings=settings,
+            accelerator=accelerator,
+            processes=ALONE,
+            recorder=recorder_for(settings, accelerator, ALONE),
+        )
+        self.gradients = self.learner.gradients
+        self.step = Step([Batch(self.pictures, targets, rows, view=0)], count)
+
+    def __call__(self) -> None:
+        self.learner(self.step, STANDING.learning_rate)
+
+
 def seconds_in_turn(
-    works: Mapping[str, Callable[[], object]],
+    works: Mapping[Name, Callable[[], object]],
     *,
     repetitions: int,
     calls: int,
     finish: Callable[[], object],
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, list[float]]:
+) -> dict[Name, list[float]]:
     """Return the seconds of ``calls`` calls of each work, ``repetitions`` times, in turn.
 
     A turn begins with a call that is not counted: it refills the caches of the processor and of
@@ -89,15 +136,15 @@ def seconds_in_turn(
     return in_turn({name: partial(turn, work) for name, work in works.items()}, repetitions)
 
 
-def in_turn(turns: Mapping[str, Callable[[], Found]], repetitions: int) -> dict[str, list[Found]]:
+def in_turn(turns: Mapping[Name, Callable[[], Found]], repetitions: int) -> dict[Name, list[Found]]:
     """Return ``repetitions`` results of each of ``turns``, called in turn."""
-    found: dict[str, list[Found]] = {name: [] for name in turns}
+    found: dict[Name, list[Found]] = {name: [] for name in turns}
     for name in names_in_turn(list(turns), repetitions):
         found[name].append(turns[name]())
     return found
 
 
-def names_in_turn(names: Sequence[str], repetitions: int) -> Iterator[str]:
+def names_in_turn(names: Sequence[Name], repetitions: int) -> Iterator[Name]:
     """Yield each of ``names`` once per repetition, each repetition beginning with the next name.
 
     So a temporary slowdown of the machine affects all alike.
