@@ -21,6 +21,7 @@ from ghostnet_small.fast.cpu.network import ReplayedNetwork, replayed
 from ghostnet_small.fast.cpu.recording import NotRecordableError, Recording
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.registry import create_model
+from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.nn.ghost import GhostBottleneck
 from ghostnet_small.train.interfaces import Interrupted
 from scrambled import scrambled
@@ -147,6 +148,8 @@ def test_it_fits_one_shape_and_its_own_tensors() -> None:
 def test_another_memory_format_or_network_has_none() -> None:
     assert replayed(network(width=0.25), images().contiguous()) is None
     assert replayed(nn.Conv2d(3, 4, 3), images()) is None
+    folded = reparameterize(network(width=0.25).eval()).train().requires_grad_(True)
+    assert replayed(folded, images()) is None
 
 
 def test_what_kernels_do_not_compute_cannot_be_listed() -> None:

@@ -106,7 +106,8 @@ def _is_plain(model: GhostNetV3) -> bool:
     """Return whether all of ``model`` is computed by the kernels, called by nobody else."""
     ways: list[tuple[object, object]] = [
         (model.compute_head, fused_head),
-        *((layer.compute, chained) for layer in (model.stem, model.last)),
+        # A folded network has plain convolutions there, which have no choice.
+        *((getattr(layer, "compute", None), chained) for layer in (model.stem, model.last)),
         *((block.compute, fused_bottleneck) for block in model.blocks),
     ]
     return (
