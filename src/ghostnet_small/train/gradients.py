@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from ghostnet_small.fast.cpu.network import ReplayedNetwork, replayed
 from ghostnet_small.files import OFF
+from ghostnet_small.train.recorded_steps import SWITCH
 from ghostnet_small.train.wrap import wrap
-
-SWITCH = "GHOSTNET_GRAPHS"
 
 
 class Gradients:
