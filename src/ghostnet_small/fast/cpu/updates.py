@@ -28,7 +28,9 @@ class SGD(torch.optim.SGD):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take a step; see ``torch.optim.SGD``."""
         own = self._own = self._own or self._listed()
-        if own is None or closure is not None or not own.have_gradients():
+        # A rate in a tensor is for steps that a GPU records: nothing may look at its value.
+        by_tensor = any(isinstance(group["lr"], Tensor) for group in self.param_groups)
+        if own is None or by_tensor or closure is not None or not own.have_gradients():
             self._own = None  # PyTorch's step may begin momenta
             return super().step(closure)
         first = self.param_groups[0]
