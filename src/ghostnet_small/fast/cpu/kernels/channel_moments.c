@@ -35,14 +35,7 @@ APART void add_squared_panels(const REAL *tile, int rows, int channels, double *
             const Columns c = columns_from(0, end - column);
             const REAL *a = tile + panel_at(row), *b = tile + panel_at(column);
             double *to = sums + (size_t)row * width + column;
-            if (c.wide && c.vectors == 2)
-                add_block_wide(2, a, PANEL, b, PANEL, c.first, rows, to, width);
-            else if (c.wide)
-                add_block_wide(1, a, PANEL, b, PANEL, c.first, rows, to, width);
-            else if (c.vectors == 2)
-                add_block(2, a, PANEL, b, PANEL, c.first, rows, to, width);
-            else
-                add_block(1, a, PANEL, b, PANEL, c.first, rows, to, width);
+            add_block_of(&c, a, PANEL, b, PANEL, rows, to, width);
             column += c.blocks * LANES;
         }
 }

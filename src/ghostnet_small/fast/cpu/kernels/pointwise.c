@@ -132,6 +132,20 @@ EXPORT int pointwise(int64_t rows, int outs, const REAL *x, int64_t stride, int 
     return failed;
 }
 
+/* `add_block` for these columns. */
+APART void add_block_of(const Columns *c, const REAL *left, int64_t left_stride,
+                        const REAL *right, int64_t right_stride, int rows, double *sums,
+                        int width) {
+    if (c->wide && c->vectors == 2)
+        add_block_wide(2, left, left_stride, right, right_stride, c->first, rows, sums, width);
+    else if (c->wide)
+        add_block_wide(1, left, left_stride, right, right_stride, c->first, rows, sums, width);
+    else if (c->vectors == 2)
+        add_block(2, left, left_stride, right, right_stride, c->first, rows, sums, width);
+    else
+        add_block(1, left, left_stride, right, right_stride, c->first, rows, sums, width);
+}
+
 /* sums += left^T right over `rows` rows, for all columns of both: sums (outs in blocks of ROWS, in
    in blocks of LANES). */
 APART void add_products(const REAL *left, int64_t left_stride, int outs, const REAL *right,
@@ -141,17 +155,8 @@ APART void add_products(const REAL *left, int64_t left_stride, int outs, const R
         const REAL *from = left + block_start(i, outs, ROWS);
         for (int block = 0; block < blocks;) {
             const Columns c = columns_from(block, in);
-            double *to = sums + (size_t)i * ROWS * width + block * LANES;
-            if (c.wide && c.vectors == 2)
-                add_block_wide(2, from, left_stride, right, right_stride, c.first, rows, to,
-                               width);
-            else if (c.wide)
-                add_block_wide(1, from, left_stride, right, right_stride, c.first, rows, to,
-                               width);
-            else if (c.vectors == 2)
-                add_block(2, from, left_stride, right, right_stride, c.first, rows, to, width);
-            else
-                add_block(1, from, left_stride, right, right_stride, c.first, rows, to, width);
+            add_block_of(&c, from, left_stride, right, right_stride, rows,
+                         sums + (size_t)i * ROWS * width + block * LANES, width);
             block += c.blocks;
         }
     }
