@@ -27,16 +27,14 @@ APART void take_panels(REAL *tile, const REAL *x, int64_t stride, int rows, int 
 
 /* sums (rows of `width`) += the upper triangle of tile^T tile, in whole blocks. */
 APART void add_squared_panels(const REAL *tile, int rows, int channels, double *sums, int width) {
-    const int padded_channels = blocks_of(channels, LANES) * LANES;
     for (int row = 0; row < channels; row += ROWS)
-        for (int column = row / LANES * LANES; column < padded_channels;) {
-            /* Up to the end of its panel: there all blocks are whole. */
-            const int end = least(padded_channels, column / PANEL * PANEL + PANEL);
-            const Columns c = columns_from(0, end - column);
-            const REAL *a = tile + panel_at(row), *b = tile + panel_at(column);
-            double *to = sums + (size_t)row * width + column;
-            add_block_of(&c, a, PANEL, b, PANEL, rows, to, width);
-            column += c.blocks * LANES;
+        for (int column = row / WIDE_LANES * WIDE_LANES; column < channels;) {
+            /* Two blocks of one panel, or one. */
+            const int vectors = column % PANEL + WIDE_LANES < PANEL && column + WIDE_LANES < channels;
+            const Columns c = {1 + vectors, WIDE_BLOCKS == 2, {0, WIDE_LANES}};
+            add_block_of(&c, tile + panel_at(row), PANEL, tile + panel_at(column), PANEL, rows,
+                         sums + (size_t)row * width + column, width);
+            column += c.vectors * WIDE_LANES;
         }
 }
 

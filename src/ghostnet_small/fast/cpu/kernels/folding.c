@@ -108,10 +108,11 @@ static void multiply_kernels(const Branches *all, const REAL *scaled, REAL *seco
         return;
     }
     for (int i = 0; i < blocks_of(taps, ROWS); i++)
-        for (int block = 0; block < blocks_of(taps, LANES);) {
+        for (int block = 0; block < column_blocks(taps); block += 2) {
             const Columns c = columns_from(block, taps);
-            const int row = block_start(i, taps, ROWS), width = c.blocks * LANES;
-            double sums[ROWS * 2 * WIDE_BLOCKS * LANES] = {0};
+            const int row = block_start(i, taps, ROWS), lanes = column_block(taps);
+            const int width = c.vectors * lanes;
+            double sums[ROWS * 2 * WIDE_LANES] = {0};
             for (int b = 0; b < all->branches; b++)
                 for (int start = 0; all->kinds[b] == FULL && start < rows; start += TILE)
                     add_block_of(&c, scaled + b * size + (size_t)start * taps + row, taps,
@@ -119,12 +120,10 @@ static void multiply_kernels(const Branches *all, const REAL *scaled, REAL *seco
                                  least(TILE, rows - start), sums, width);
             for (int k = 0; k < ROWS; k++)
                 for (int v = 0; v < c.vectors; v++) {
-                    const int lanes = width / c.vectors;
                     REAL *to = second + (size_t)(row + k) * taps + c.first[v];
                     const double *from = sums + k * width + v * lanes;
                     for (int lane = 0; lane < lanes; lane++) to[lane] = (REAL)from[lane];
                 }
-            block += c.blocks;
         }
 }
 
