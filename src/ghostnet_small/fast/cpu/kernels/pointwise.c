@@ -173,14 +173,28 @@ INLINE void take_tile(REAL *tile, int width, const REAL *x, int64_t stride, int 
     }
 }
 
+/* Rows that are summed up side by side: one chain of sums would wait for itself. */
+#define CHAIN 4
+
+/* sums (LANES) += the columns of `rows` rows. */
+INLINE void add_vectors(const REAL *x, int64_t stride, int rows, int lanes, double *sums) {
+    vec sum[CHAIN] = {{0}};
+    int r = 0;
+    for (; r + CHAIN <= rows; r += CHAIN)
+#pragma GCC unroll 4
+        for (int k = 0; k < CHAIN; k++) sum[k] += load_part(x + (r + k) * stride, lanes);
+    for (; r < rows; r++) sum[0] += load_part(x + r * stride, lanes);
+    add_to(sums, sum[0] + sum[1] + (sum[2] + sum[3]));
+}
+
 /* sums (channels in blocks) += the columns of `rows` rows. */
 INLINE void add_columns(const REAL *x, int64_t stride, int rows, int channels, double *sums) {
-    for (int block = 0; block < blocks_of(channels, LANES); block++) {
-        const REAL *from = x + block_start(block, channels, LANES);
-        vec sum = {0};
-        for (int r = 0; r < rows; r++, from += stride) sum += load_part(from, least(channels, LANES));
-        add_to(sums + block * LANES, sum);
-    }
+    if (channels < LANES)
+        add_vectors(x, stride, rows, channels, sums);
+    else
+        for (int block = 0; block < blocks_of(channels, LANES); block++)
+            add_vectors(x + block_start(block, channels, LANES), stride, rows, LANES,
+                        sums + block * LANES);
 }
 
 INLINE double column_sum(const double *sums, int c, int channels) {
