@@ -67,24 +67,27 @@ INLINE void product_row_block(int rows, const Product *p, const Columns *c,
         product_block(rows, 1, p, xs, width, c->first, least(p->outs, LANES), y);
 }
 
+/* Some rows at a time, and the weights of some columns, so that the nearest cache holds both. */
+#define ROWS_AT_HAND (4 * ROWS)
+
 APART void product_of_rows(const Product *p, int64_t rows, const REAL *x, const REAL *x2,
                            REAL *y) {
     const int many = rows >= ROWS;
-    /* The weights of some columns stay in the nearest cache while the rows pass by. */
-    for (int column = 0; column < column_blocks(p->outs); column += 2) {
-        const Columns c = columns_from(column, p->outs);
-        for (int64_t block = 0; block < (many ? (rows + ROWS - 1) / ROWS : rows); block++) {
-            int64_t row = many ? block * ROWS : block;
-            /* The last block reaches back over rows of the one before. */
-            if (many && row > rows - ROWS) row = rows - ROWS;
-            const REAL *xs[] = {x + row * p->sources[0].stride,
-                                x2 ? x2 + row * p->sources[1].stride : NULL};
-            if (many)
-                product_row_block(ROWS, p, &c, xs, y + row * p->y_stride);
-            else
-                product_row_block(1, p, &c, xs, y + row * p->y_stride);
+    for (int64_t start = 0; start < rows; start += ROWS_AT_HAND)
+        for (int column = 0; column < column_blocks(p->outs); column += 2) {
+            const Columns c = columns_from(column, p->outs);
+            const int64_t end = up_to(start + ROWS_AT_HAND, rows);
+            for (int64_t at = start; at < end; at += many ? ROWS : 1) {
+                /* The last block reaches back over rows of the one before. */
+                const int64_t row = many ? up_to(at, rows - ROWS) : at;
+                const REAL *xs[] = {x + row * p->sources[0].stride,
+                                    x2 ? x2 + row * p->sources[1].stride : NULL};
+                if (many)
+                    product_row_block(ROWS, p, &c, xs, y + row * p->y_stride);
+                else
+                    product_row_block(1, p, &c, xs, y + row * p->y_stride);
+            }
         }
-    }
 }
 
 /* `numbers` (rows, columns) padded to a vector, or themselves where they are as long. */
