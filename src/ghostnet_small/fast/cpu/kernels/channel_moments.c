@@ -6,44 +6,51 @@ INLINE size_t panel_at(int column) {
     return (size_t)(column / PANEL) * TILE * PANEL + column % PANEL;
 }
 
-/* Rows of x less `centre` into panels, zeros behind the last column; their sums are added to `sums`,
-   in blocks. */
+/* Rows of x, of `lanes` columns, less `centre`, zeros behind them; their sums are added to `sums`. */
+INLINE void take_panel(REAL *to, const REAL *x, int64_t stride, int rows, int lanes,
+                       const REAL *centre, double *sums) {
+    const vec middle = load_part(centre, lanes);
+    vec sum[CHAIN] = {{0}};
+    mask there;
+    for (int lane = 0; lane < LANES; lane++) there[lane] = lane < lanes ? -1 : 0;
+    int r = 0;
+    /* A vector of any row but the last may reach into the next row. */
+    for (; stride >= LANES && r + CHAIN < rows; r += CHAIN)
+#pragma GCC unroll 4
+        for (int k = 0; k < CHAIN; k++) {
+            const vec all = *(const vec *)(x + (r + k) * stride) - middle;
+            const vec value = lanes < LANES ? (vec)((mask)all & there) : all;
+            *(vec *)(to + (r + k) * PANEL) = value;
+            sum[k] += value;
+        }
+    for (; r < rows; r++) {
+        const vec value = load_part(x + r * stride, lanes) - middle;
+        *(vec *)(to + r * PANEL) = value;
+        sum[0] += value;
+    }
+    add_to(sums, sum[0] + sum[1] + (sum[2] + sum[3]));
+}
+
+/* The same of all columns, into panels; sums in blocks. */
 APART void take_panels(REAL *tile, const REAL *x, int64_t stride, int rows, int channels,
                        const REAL *centre, double *sums) {
-    for (int c = 0; c < channels; c += LANES) {
-        const int lanes = least(channels - c, LANES);
-        const vec middle = load_part(centre + c, lanes);
-        const REAL *from = x + c;
-        REAL *to = tile + panel_at(c);
-        vec sum = {0};
-        for (int r = 0; r < rows; r++, from += stride, to += PANEL) {
-            const vec value = load_part(from, lanes) - middle;
-            *(vec *)to = value;
-            sum += value;
-        }
-        add_to(sums + c, sum);
-    }
+    for (int c = 0; c < channels; c += LANES)
+        if (channels - c < LANES)
+            take_panel(tile + panel_at(c), x + c, stride, rows, channels - c, centre + c, sums + c);
+        else
+            take_panel(tile + panel_at(c), x + c, stride, rows, LANES, centre + c, sums + c);
 }
 
 /* sums (rows of `width`) += the upper triangle of tile^T tile, in whole blocks. */
 APART void add_squared_panels(const REAL *tile, int rows, int channels, double *sums, int width) {
-    const int padded_channels = blocks_of(channels, LANES) * LANES;
     for (int row = 0; row < channels; row += ROWS)
-        for (int column = row / LANES * LANES; column < padded_channels;) {
-            /* Up to the end of its panel: there all blocks are whole. */
-            const int end = least(padded_channels, column / PANEL * PANEL + PANEL);
-            const Columns c = columns_from(0, end - column);
-            const REAL *a = tile + panel_at(row), *b = tile + panel_at(column);
-            double *to = sums + (size_t)row * width + column;
-            if (c.wide && c.vectors == 2)
-                add_block_wide(2, a, PANEL, b, PANEL, c.first, rows, to, width);
-            else if (c.wide)
-                add_block_wide(1, a, PANEL, b, PANEL, c.first, rows, to, width);
-            else if (c.vectors == 2)
-                add_block(2, a, PANEL, b, PANEL, c.first, rows, to, width);
-            else
-                add_block(1, a, PANEL, b, PANEL, c.first, rows, to, width);
-            column += c.blocks * LANES;
+        for (int column = row / WIDE_LANES * WIDE_LANES; column < channels;) {
+            /* Two blocks of one panel, or one. */
+            const int vectors = column % PANEL + WIDE_LANES < PANEL && column + WIDE_LANES < channels;
+            const Columns c = {1 + vectors, WIDE_BLOCKS == 2, {0, WIDE_LANES}};
+            add_block_of(&c, tile + panel_at(row), PANEL, tile + panel_at(column), PANEL, rows,
+                         sums + (size_t)row * width + column, width);
+            column += c.vectors * WIDE_LANES;
         }
 }
 
@@ -60,13 +67,11 @@ EXPORT int channel_moments(const REAL *x, int64_t rows, int channels, int64_t st
     const int failed = !sums || !tiles;
     if (!failed) {
         REAL *centre = tiles + (size_t)threads * TILE * width;
-        const int64_t samples = rows < 256 ? rows : 256;
-        for (int c = 0; c < channels; c++) {
-            double sum = 0;
-            for (int64_t i = 0; i < samples; i++)
-                sum += (double)x[i * (rows / samples) * stride + c];
-            centre[c] = (REAL)(sum / samples);
-        }
+        const int samples = (int)up_to(256, rows);
+        add_columns(x, rows / samples * stride, samples, channels, sums);
+        for (int c = 0; c < channels; c++)
+            centre[c] = (REAL)(column_sum(sums, c, channels) / samples);
+        memset(sums, 0, blocks_of(channels, LANES) * LANES * sizeof(double));
 #pragma omp parallel
         {
             double *own = sums + omp_get_thread_num() * each;
@@ -80,17 +85,18 @@ EXPORT int channel_moments(const REAL *x, int64_t rows, int channels, int64_t st
             }
         }
         gather(sums, threads, each);
+        const double each_row = 1. / rows;
         double *away = sums + square;
         for (int c = 0; c < channels; c++) {
-            away[c] /= rows;
+            away[c] *= each_row;
             mean[c] = (REAL)((double)centre[c] + away[c]);
         }
-        for (int i = 0; i < channels; i++)
-            for (int j = i; j < channels; j++) {
-                const double product = sums[(size_t)i * width + j] / rows;
-                covariance[(size_t)i * channels + j] = covariance[(size_t)j * channels + i] =
-                    (REAL)(product - away[i] * away[j]);
-            }
+        for (int i = 0; i < channels; i++) {
+            REAL *to = covariance + (size_t)i * channels;
+            for (int j = 0; j < i; j++) to[j] = covariance[(size_t)j * channels + i];
+            for (int j = i; j < channels; j++)
+                to[j] = (REAL)(sums[(size_t)i * width + j] * each_row - away[i] * away[j]);
+        }
     }
     free(sums);
     free(tiles);

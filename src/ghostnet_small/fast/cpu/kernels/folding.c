@@ -23,6 +23,19 @@ INLINE REAL only_value(const Branches *all, int b, int r) {
     return all->kinds[b] == CENTRE ? all->kernels[b][r] : (REAL)1;
 }
 
+/* out = square k, where square (taps, taps) is symmetric. */
+INLINE void times_symmetric(const REAL *square, const REAL *k, int taps, REAL *out) {
+    int i = 0;
+    for (; i + LANES <= taps; i += LANES) {
+        double sums[LANES] = {0};
+        for (int j = 0; j < taps; j++)
+            for (int lane = 0; lane < LANES; lane++)
+                sums[lane] += (double)square[j * taps + i + lane] * (double)k[j];
+        for (int lane = 0; lane < LANES; lane++) out[i + lane] = (REAL)sums[lane];
+    }
+    for (; i < taps; i++) out[i] = (REAL)dot(square + i * taps, k, taps);
+}
+
 /* Into kernel (rows, taps) and shift (rows); for `unfold` also each branch's mean and inverse
    deviation, (branches, rows), and covariance of its output with the taps, (branches, rows, taps).
    What the batch norms track moves on by `momentum`. */
@@ -50,17 +63,9 @@ EXPORT int fold(int depthwise, int branches, int rows, int taps, const int *kind
             const REAL *k = kinds[b] == FULL ? kernels[b] + (size_t)r * taps : NULL;
             double average = 0, variance = 0;
             if (k) {
-                if (depthwise)
-                    for (int i = 0; i < taps; i++) {
-                        double sum = 0;
-                        for (int j = 0; j < taps; j++)
-                            sum += (double)square[i * taps + j] * (double)k[j];
-                        out[i] = (REAL)sum;
-                    }
-                for (int i = 0; i < taps; i++) {
-                    average += (double)centre[i] * (double)k[i];
-                    variance += (double)out[i] * (double)k[i];
-                }
+                if (depthwise) times_symmetric(square, k, taps, out);
+                average = dot(centre, k, taps);
+                variance = dot(out, k, taps);
             } else {
                 const int only = only_tap(&all, r);
                 const REAL value = only_value(&all, b, r);
@@ -88,6 +93,40 @@ EXPORT int fold(int depthwise, int branches, int rows, int taps, const int *kind
     return failed;
 }
 
+/* second (taps, taps) = the sum of all FULL branches' scaled^T kernel. */
+static void multiply_kernels(const Branches *all, const REAL *scaled, REAL *second) {
+    const int rows = all->rows, taps = all->taps;
+    const size_t size = (size_t)rows * taps;
+    if (taps < ROWS || taps < LANES) {
+        memset(second, 0, (size_t)taps * taps * sizeof(REAL));
+        for (size_t row = 0; row < (size_t)all->branches * rows; row++) {
+            if (all->kinds[row / rows] != FULL) continue;
+            const REAL *k = all->kernels[row / rows] + row % rows * taps, *wide = scaled + row * taps;
+            for (int i = 0; i < taps; i++)
+                for (int j = 0; j < taps; j++) second[i * taps + j] += wide[i] * k[j];
+        }
+        return;
+    }
+    for (int i = 0; i < blocks_of(taps, ROWS); i++)
+        for (int block = 0; block < column_blocks(taps); block += 2) {
+            const Columns c = columns_from(block, taps);
+            const int row = block_start(i, taps, ROWS), lanes = column_block(taps);
+            const int width = c.vectors * lanes;
+            double sums[ROWS * 2 * WIDE_LANES] = {0};
+            for (int b = 0; b < all->branches; b++)
+                for (int start = 0; all->kinds[b] == FULL && start < rows; start += TILE)
+                    add_block_of(&c, scaled + b * size + (size_t)start * taps + row, taps,
+                                 all->kernels[b] + (size_t)start * taps, taps,
+                                 least(TILE, rows - start), sums, width);
+            for (int k = 0; k < ROWS; k++)
+                for (int v = 0; v < c.vectors; v++) {
+                    REAL *to = second + (size_t)(row + k) * taps + c.first[v];
+                    const double *from = sums + k * width + v * lanes;
+                    for (int lane = 0; lane < lanes; lane++) to[lane] = (REAL)from[lane];
+                }
+        }
+}
+
 /* From the gradients of kernel and shift those of each branch's kernel (none for UNIT), weight and
    bias. And of the input's moments: a window with taps t adds first + second t to their gradients,
    (groups, taps) and (groups, taps, taps). */
@@ -98,18 +137,12 @@ EXPORT int unfold(int depthwise, int branches, int rows, int taps, const int *ki
                   REAL *const *of_weights, REAL *const *of_biases, REAL *first, REAL *second) {
     const Branches all = {depthwise, branches, rows, taps, kinds, kernels, weights, NULL};
     const size_t groups = depthwise ? rows : 1, square = (size_t)taps * taps;
-    /* Kernels by their variances' gradients, and the products of both. */
-    REAL *scaled = zeroed((size_t)rows * taps * sizeof(REAL));
-    REAL *products = zeroed((square + taps) * sizeof(REAL));
-    if (!scaled || !products) {
-        free(scaled);
-        free(products);
-        return NO_MEMORY;
-    }
-    int failed = 0;
+    /* Kernels by what their outer products weigh in `second`; of others than FULL only that. */
+    REAL *scaled = scratch_memory((size_t)branches * rows * taps * sizeof(REAL));
+    if (!scaled) return NO_MEMORY;
     memset(first, 0, groups * taps * sizeof(REAL));
-    memset(second, 0, groups * square * sizeof(REAL));
-    for (int b = 0; b < branches; b++) {
+    if (depthwise) memset(second, 0, groups * square * sizeof(REAL));
+    for (int b = 0; b < branches; b++)
         for (int r = 0; r < rows; r++) {
             const size_t group = depthwise ? r : 0, row = (size_t)b * rows + r;
             const REAL *k = kinds[b] == FULL ? kernels[b] + (size_t)r * taps : NULL;
@@ -117,25 +150,27 @@ EXPORT int unfold(int depthwise, int branches, int rows, int taps, const int *ki
             const REAL *spreads = spread + row * taps;
             const int only = k ? 0 : only_tap(&all, r);
             const double value = k ? 0 : (double)only_value(&all, b, r);
-            double of_scale = -(double)means[row] * (double)of_shift[r];
-            if (k)
-                for (int i = 0; i < taps; i++) of_scale += (double)k[i] * (double)slope[i];
-            else
-                of_scale += value * (double)slope[only];
-            const double inverse = inverses[row], scale = (double)weights[b][r] * inverse;
+            const double average = means[row], inverse = inverses[row];
+            const double scale = (double)weights[b][r] * inverse;
+            const double of_scale = (k ? dot(k, slope, taps) : value * (double)slope[only]) -
+                                    average * (double)of_shift[r];
             const double of_mean = -scale * (double)of_shift[r];
             /* Twice the gradient of the variance: the variance is quadratic in the kernels. */
             const double of_variance = -of_scale * inverse * scale * inverse;
             of_weights[b][r] = (REAL)(of_scale * inverse);
             of_biases[b][r] = of_shift[r];
+            /* The covariance is centred: with it the mean has part in the variance. */
+            const double to_mean = (of_mean - of_variance * average) / count;
+            const double to_square = of_variance / count;
             REAL *to_first = first + group * taps, *to_second = second + group * square;
+            REAL *wide = scaled + row * taps;
             if (k) {
-                REAL *to = of_kernels[b] + (size_t)r * taps, *wide = scaled + (size_t)r * taps;
+                REAL *to = of_kernels[b] + (size_t)r * taps;
                 for (int i = 0; i < taps; i++) {
                     to[i] = (REAL)(scale * (double)slope[i] + of_variance * (double)spreads[i] +
                                    of_mean * (double)centre[i]);
-                    to_first[i] += (REAL)of_mean * k[i];
-                    wide[i] = (REAL)of_variance * k[i];
+                    to_first[i] += (REAL)to_mean * k[i];
+                    wide[i] = (REAL)to_square * k[i];
                 }
                 if (depthwise)
                     for (int i = 0; i < taps; i++)
@@ -145,28 +180,15 @@ EXPORT int unfold(int depthwise, int branches, int rows, int taps, const int *ki
                     of_kernels[b][r] =
                         (REAL)(scale * (double)slope[only] + of_variance * (double)spreads[only] +
                                of_mean * (double)centre[only]);
-                to_first[only] += (REAL)(of_mean * value);
-                to_second[(size_t)only * taps + only] += (REAL)(of_variance * value * value);
+                to_first[only] += (REAL)(to_mean * value);
+                *wide = (REAL)(to_square * value * value);
+                if (depthwise) to_second[(size_t)only * taps + only] += *wide;
             }
         }
-        if (kinds[b] == FULL && !depthwise) {
-            failed |= pointwise_gradient(rows, scaled, taps, taps, kernels[b], taps, taps,
-                                         products, products + square);
-            for (size_t i = 0; i < square; i++) second[i] += products[i];
-        }
-    }
-    for (size_t group = 0; group < groups; group++) {
-        REAL *to_first = first + group * taps, *to_second = second + group * square;
-        for (int i = 0; i < taps; i++) {
-            /* Through the centring of the covariance. */
-            double sum = (double)to_first[i];
-            for (int j = 0; j < taps; j++)
-                sum -= (double)to_second[i * taps + j] * (double)mean[group * taps + j];
-            to_first[i] = (REAL)(sum / count);
-        }
-        for (size_t i = 0; i < square; i++) to_second[i] = (REAL)((double)to_second[i] / count);
-    }
+    if (!depthwise) multiply_kernels(&all, scaled, second);
+    for (int b = 0; !depthwise && b < branches; b++)
+        for (int r = 0; kinds[b] != FULL && r < rows; r++)
+            second[r * (square / taps) + r] += scaled[((size_t)b * rows + r) * taps];
     free(scaled);
-    free(products);
-    return failed;
+    return 0;
 }

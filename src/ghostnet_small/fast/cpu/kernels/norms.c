@@ -28,13 +28,15 @@ static void end_statistics(Statistics *s) {
     free(s->pivot);
 }
 
+INLINE double statistic(const Statistics *s, int number, int c) {
+    return column_sum(s->sums + (size_t)number * s->blocks * LANES, c, s->channels);
+}
+
 /* The mean of some rows of y. */
 static void take_pivot(const Statistics *s, int64_t rows, const REAL *y) {
-    for (int c = 0; c < s->channels; c++) {
-        double sum = 0;
-        for (int64_t r = 0; r < rows; r++) sum += (double)y[r * s->channels + c];
-        s->pivot[c] = (REAL)(sum / rows);
-    }
+    add_columns(y, s->channels, (int)rows, s->channels, s->sums);
+    for (int c = 0; c < s->channels; c++) s->pivot[c] = (REAL)(statistic(s, 0, c) / rows);
+    memset(s->sums, 0, s->each * sizeof(double));
 }
 
 /* Of rows of y less `middle` sums, and sums of squares, or of products with rows of g, whose own
@@ -77,10 +79,6 @@ APART void add_statistics(const Statistics *s, int64_t rows, const REAL *g, cons
             add_to(own + block * LANES, sums[0]);
             add_to(own + (s->blocks + block) * LANES, sums[1]);
         }
-}
-
-INLINE double statistic(const Statistics *s, int number, int c) {
-    return column_sum(s->sums + (size_t)number * s->blocks * LANES, c, s->channels);
 }
 
 /* A batch norm's own: what it learns and what it tracks. */

@@ -38,54 +38,56 @@ typedef struct {
 #undef TYPE
 #undef NAMED
 
-/* The vectors that take the blocks of columns from `block` on: how many blocks, of which columns
-   the vectors begin with, and whether they are wide. The last block, which may overlap, is never a
-   part of a wide one. */
+/* Columns go in blocks of a wide vector, or of a vector where they are fewer. */
+#define WIDE_LANES (WIDE_BLOCKS * LANES)
+INLINE int column_block(int channels) { return channels < WIDE_LANES ? LANES : WIDE_LANES; }
+INLINE int column_blocks(int channels) { return blocks_of(channels, column_block(channels)); }
+
+/* One or two blocks of columns, and which columns their vectors begin with. */
 typedef struct {
-    int blocks, vectors, wide, first[2];
+    int vectors, wide, first[2];
 } Columns;
 
 INLINE Columns columns_from(int block, int channels) {
-    const int left = blocks_of(channels, LANES) - block, whole = channels / LANES - block;
-    Columns c = {.vectors = 1};
-    c.wide = WIDE_BLOCKS == 2 && whole >= 2;
-    if (c.wide ? whole >= 4 : left >= 2) c.vectors = 2;
-    c.blocks = c.vectors * (c.wide ? 2 : 1);
-    c.first[0] = block_start(block, channels, LANES);
-    c.first[1] = block_start(block + c.blocks / c.vectors, channels, LANES);
-    return c;
+    const int size = column_block(channels), left = column_blocks(channels) - block;
+    return (Columns){least(left, 2), size > LANES,
+                     {block_start(block, channels, size), block_start(block + 1, channels, size)}};
 }
 
-INLINE void product_row_block(int rows, const Product *p, const REAL *const *xs, REAL *y) {
+INLINE void product_row_block(int rows, const Product *p, const Columns *c,
+                              const REAL *const *xs, REAL *y) {
     const int width = p->outs < LANES ? LANES : p->outs;
-    for (int block = 0; block < blocks_of(p->outs, LANES);) {
-        const Columns c = columns_from(block, p->outs);
-        if (c.wide && c.vectors == 2)
-            product_block_wide(rows, 2, p, xs, width, c.first, 2 * LANES, y);
-        else if (c.wide)
-            product_block_wide(rows, 1, p, xs, width, c.first, 2 * LANES, y);
-        else if (c.vectors == 2)
-            product_block(rows, 2, p, xs, width, c.first, LANES, y);
-        else
-            product_block(rows, 1, p, xs, width, c.first, least(p->outs, LANES), y);
-        block += c.blocks;
-    }
+    if (c->wide && c->vectors == 2)
+        product_block_wide(rows, 2, p, xs, width, c->first, WIDE_LANES, y);
+    else if (c->wide)
+        product_block_wide(rows, 1, p, xs, width, c->first, WIDE_LANES, y);
+    else if (c->vectors == 2)
+        product_block(rows, 2, p, xs, width, c->first, LANES, y);
+    else
+        product_block(rows, 1, p, xs, width, c->first, least(p->outs, LANES), y);
 }
+
+/* Some rows at a time, and the weights of some columns, so that the nearest cache holds both. */
+#define ROWS_AT_HAND (4 * ROWS)
 
 APART void product_of_rows(const Product *p, int64_t rows, const REAL *x, const REAL *x2,
                            REAL *y) {
     const int many = rows >= ROWS;
-    for (int64_t block = 0; block < (many ? (rows + ROWS - 1) / ROWS : rows); block++) {
-        int64_t row = many ? block * ROWS : block;
-        /* The last block reaches back over rows of the one before. */
-        if (many && row > rows - ROWS) row = rows - ROWS;
-        const REAL *xs[] = {x + row * p->sources[0].stride,
-                            x2 ? x2 + row * p->sources[1].stride : NULL};
-        if (many)
-            product_row_block(ROWS, p, xs, y + row * p->y_stride);
-        else
-            product_row_block(1, p, xs, y + row * p->y_stride);
-    }
+    for (int64_t start = 0; start < rows; start += ROWS_AT_HAND)
+        for (int column = 0; column < column_blocks(p->outs); column += 2) {
+            const Columns c = columns_from(column, p->outs);
+            const int64_t end = up_to(start + ROWS_AT_HAND, rows);
+            for (int64_t at = start; at < end; at += many ? ROWS : 1) {
+                /* The last block reaches back over rows of the one before. */
+                const int64_t row = many ? up_to(at, rows - ROWS) : at;
+                const REAL *xs[] = {x + row * p->sources[0].stride,
+                                    x2 ? x2 + row * p->sources[1].stride : NULL};
+                if (many)
+                    product_row_block(ROWS, p, &c, xs, y + row * p->y_stride);
+                else
+                    product_row_block(1, p, &c, xs, y + row * p->y_stride);
+            }
+        }
 }
 
 /* `numbers` (rows, columns) padded to a vector, or themselves where they are as long. */
@@ -132,40 +134,35 @@ EXPORT int pointwise(int64_t rows, int outs, const REAL *x, int64_t stride, int 
     return failed;
 }
 
+/* `add_block` for these columns. */
+APART void add_block_of(const Columns *c, const REAL *left, int64_t left_stride,
+                        const REAL *right, int64_t right_stride, int rows, double *sums,
+                        int width) {
+    if (c->wide && c->vectors == 2)
+        add_block_wide(2, left, left_stride, right, right_stride, c->first, rows, sums, width);
+    else if (c->wide)
+        add_block_wide(1, left, left_stride, right, right_stride, c->first, rows, sums, width);
+    else if (c->vectors == 2)
+        add_block(2, left, left_stride, right, right_stride, c->first, rows, sums, width);
+    else
+        add_block(1, left, left_stride, right, right_stride, c->first, rows, sums, width);
+}
+
 /* sums += left^T right over `rows` rows, for all columns of both: sums (outs in blocks of ROWS, in
-   in blocks of LANES). */
+   in blocks of columns). */
 APART void add_products(const REAL *left, int64_t left_stride, int outs, const REAL *right,
                         int64_t right_stride, int in, int rows, double *sums) {
-    const int blocks = blocks_of(in, LANES), width = blocks * LANES;
-    for (int i = 0; i < blocks_of(outs, ROWS); i++) {
-        const REAL *from = left + block_start(i, outs, ROWS);
-        for (int block = 0; block < blocks;) {
-            const Columns c = columns_from(block, in);
-            double *to = sums + (size_t)i * ROWS * width + block * LANES;
-            if (c.wide && c.vectors == 2)
-                add_block_wide(2, from, left_stride, right, right_stride, c.first, rows, to,
-                               width);
-            else if (c.wide)
-                add_block_wide(1, from, left_stride, right, right_stride, c.first, rows, to,
-                               width);
-            else if (c.vectors == 2)
-                add_block(2, from, left_stride, right, right_stride, c.first, rows, to, width);
-            else
-                add_block(1, from, left_stride, right, right_stride, c.first, rows, to, width);
-            block += c.blocks;
-        }
+    const int size = column_block(in), width = column_blocks(in) * size;
+    for (int block = 0; block < column_blocks(in); block += 2) {
+        const Columns c = columns_from(block, in);
+        for (int i = 0; i < blocks_of(outs, ROWS); i++)
+            add_block_of(&c, left + block_start(i, outs, ROWS), left_stride, right, right_stride,
+                         rows, sums + (size_t)i * ROWS * width + block * size, width);
     }
 }
 
-/* Where the sum for row o and column c is. */
-INLINE size_t sum_at(int o, int outs, int c, int in) {
-    const int i = o / ROWS, width = blocks_of(in, LANES) * LANES;
-    const int j = c / LANES, lane = c - block_start(j, in, LANES);
-    return (size_t)(i * ROWS + o - block_start(i, outs, ROWS)) * width + j * LANES + lane;
-}
-
 INLINE size_t sums_size(int outs, int in) {
-    return (size_t)blocks_of(outs, ROWS) * ROWS * blocks_of(in, LANES) * LANES;
+    return (size_t)blocks_of(outs, ROWS) * ROWS * column_blocks(in) * column_block(in);
 }
 
 /* Rows of x less `centre`, in a tile of `width` columns, zeros behind `count`. */
@@ -179,14 +176,28 @@ INLINE void take_tile(REAL *tile, int width, const REAL *x, int64_t stride, int 
     }
 }
 
+/* Rows that are summed up side by side: one chain of sums would wait for itself. */
+#define CHAIN 4
+
+/* sums (LANES) += the columns of `rows` rows. */
+INLINE void add_vectors(const REAL *x, int64_t stride, int rows, int lanes, double *sums) {
+    vec sum[CHAIN] = {{0}};
+    int r = 0;
+    for (; r + CHAIN <= rows; r += CHAIN)
+#pragma GCC unroll 4
+        for (int k = 0; k < CHAIN; k++) sum[k] += load_part(x + (r + k) * stride, lanes);
+    for (; r < rows; r++) sum[0] += load_part(x + r * stride, lanes);
+    add_to(sums, sum[0] + sum[1] + (sum[2] + sum[3]));
+}
+
 /* sums (channels in blocks) += the columns of `rows` rows. */
 INLINE void add_columns(const REAL *x, int64_t stride, int rows, int channels, double *sums) {
-    for (int block = 0; block < blocks_of(channels, LANES); block++) {
-        const REAL *from = x + block_start(block, channels, LANES);
-        vec sum = {0};
-        for (int r = 0; r < rows; r++, from += stride) sum += load_part(from, least(channels, LANES));
-        add_to(sums + block * LANES, sum);
-    }
+    if (channels < LANES)
+        add_vectors(x, stride, rows, channels, sums);
+    else
+        for (int block = 0; block < blocks_of(channels, LANES); block++)
+            add_vectors(x + block_start(block, channels, LANES), stride, rows, LANES,
+                        sums + block * LANES);
 }
 
 INLINE double column_sum(const double *sums, int c, int channels) {
@@ -243,12 +254,16 @@ static void add_row_gradients(const ProductGradient *p, int64_t rows, const REAL
 static void end_product_gradient(ProductGradient *p, REAL *products, REAL *sums) {
     if (products) {
         gather(p->sums, omp_get_max_threads(), p->each);
+        const int size = column_block(p->wide_in), blocks = column_blocks(p->wide_in);
         const double *columns = p->sums + sums_size(p->wide_outs, p->wide_in);
         for (int o = 0; o < p->outs; o++) {
             sums[o] = (REAL)column_sum(columns, o, p->outs);
-            for (int c = 0; c < p->in; c++)
-                products[(size_t)o * p->in + c] =
-                    (REAL)p->sums[sum_at(o, p->wide_outs, c, p->wide_in)];
+            const int i = o / ROWS, row = i * ROWS + o - block_start(i, p->wide_outs, ROWS);
+            for (int block = 0; block < blocks; block++) {
+                const double *from = p->sums + ((size_t)row * blocks + block) * size;
+                REAL *to = products + (size_t)o * p->in + block_start(block, p->in, size);
+                for (int c = 0; c < least(size, p->in); c++) to[c] = (REAL)from[c];
+            }
         }
     }
     free(p->sums);

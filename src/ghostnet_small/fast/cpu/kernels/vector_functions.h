@@ -24,6 +24,13 @@ INLINE void NAMED(store_part)(REAL *to, TYPE all, int lanes) {
 /* Sums leave the vectors for double precision early: their rounding then does not grow with the
    number of pictures. */
 INLINE void NAMED(add_to)(double *sums, TYPE part) {
+#if defined __clang__ || __GNUC__ >= 9
+    typedef double doubles
+        __attribute__((vector_size(sizeof(TYPE) / sizeof(REAL) * sizeof(double)),
+                       aligned(sizeof(double)), may_alias));
+    *(doubles *)sums += __builtin_convertvector(part, doubles);
+#else
     for (int lane = 0; lane < (int)(sizeof(TYPE) / sizeof(REAL)); lane++)
         sums[lane] += (double)part[lane];
+#endif
 }

@@ -79,12 +79,28 @@ INLINE int block_start(int block, int channels, int size) {
 #undef TYPE
 #undef NAMED
 
-/* Zeroed memory on a vector's boundary, or NULL; freed with free(). */
+/* Memory on a vector's boundary, or NULL; freed with free(). */
+static void *scratch_memory(size_t bytes) {
+    return aligned_alloc(64, bytes ? (bytes + 63) / 64 * 64 : 64);
+}
+
+/* The same, zeroed. */
 static void *zeroed(size_t bytes) {
-    bytes = (bytes + 63) / 64 * 64;
-    void *memory = aligned_alloc(64, bytes ? bytes : 64);
+    void *memory = scratch_memory(bytes);
     if (memory) memset(memory, 0, bytes);
     return memory;
+}
+
+/* In double precision, by as many sums as a vector has lanes: one alone would wait for itself. */
+INLINE double dot(const REAL *a, const REAL *b, int count) {
+    double sums[LANES] = {0}, sum = 0;
+    int i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (int lane = 0; lane < LANES; lane++)
+            sums[lane] += (double)a[i + lane] * (double)b[i + lane];
+    for (; i < count; i++) sum += (double)a[i] * (double)b[i];
+    for (int lane = 0; lane < LANES; lane++) sum += sums[lane];
+    return sum;
 }
 
 /* Add the sums of all threads, `count` each, into the first one's. */
