@@ -1,12 +1,12 @@
 /* The gradients of a depth-wise convolution: of its weights, and of its input. */
 
 /* Two windows' gradients at a time: they share most of their pixels. */
-INLINE void add_gradients(int windows, int high, int wide, const vec *at, int row, int stride,
-                          const REAL *g, int64_t g_pixel, int lanes, vec *out) {
-    vec slopes[2];
+INLINE void add_gradients(int windows, int high, int wide, const Vector *at, int row, int stride,
+                          const REAL *g, int64_t g_pixel, Lanes lanes, Vector *out) {
+    Vector slopes[2];
 #pragma GCC unroll 2
     for (int k = 0; k < windows; k++) {
-        slopes[k] = load_part(g + k * g_pixel, lanes);
+        slopes[k] = load_lanes(g + k * g_pixel, lanes);
         out[high * wide] += slopes[k];
     }
 #pragma GCC unroll 5
@@ -18,21 +18,21 @@ INLINE void add_gradients(int windows, int high, int wide, const vec *at, int ro
                 out[i * wide + j] += slopes[k] * at[(size_t)i * row + j + k * stride];
 }
 
-/* Add to `sums`, (taps + 1, LANES), the gradients of weights and shift. */
+/* Add to `sums`, (taps + 1, WIDE_LANES), the gradients of weights and shift. */
 INLINE void gradient_sums(int high, int wide, Frame frame, int rows, int columns, int stride,
-                          const REAL *g, int64_t g_pixel, int lanes, double *sums) {
+                          const REAL *g, int64_t g_pixel, Lanes lanes, double *sums) {
     const int taps = high * wide;
-    const vec *start = inside(frame) - (size_t)(high / 2) * frame.row - wide / 2;
-    vec out[MOST_TAPS + 1] = {{0}};
+    const Vector *start = inside(frame) - (size_t)(high / 2) * frame.row - wide / 2;
+    Vector out[MOST_TAPS + 1] = {{0}};
     for (int y = 0; y < rows; y++) {
-        const vec *at = start + (size_t)y * stride * frame.row;
+        const Vector *at = start + (size_t)y * stride * frame.row;
         int column = 0;
         for (; column + 2 <= columns; column += 2, at += 2 * stride, g += 2 * g_pixel)
             add_gradients(2, high, wide, at, frame.row, stride, g, g_pixel, lanes, out);
         for (; column < columns; column++, at += stride, g += g_pixel)
             add_gradients(1, high, wide, at, frame.row, stride, g, g_pixel, lanes, out);
     }
-    for (int k = 0; k <= taps; k++) add_to(sums + k * LANES, out[k]);
+    for (int k = 0; k <= taps; k++) add_to_wide(sums + k * WIDE_LANES, out[k]);
 }
 
 /* Gradients of weights (channels, taps) and shift (channels), from the output's gradient g, added
@@ -44,7 +44,7 @@ typedef struct {
     int64_t g_pixel;
     size_t frame, each;
     double *sums;
-    vec *frames;
+    Vector *frames;
 } KernelGradient;
 
 static int start_kernel_gradient(KernelGradient *p, Pictures of, Kernel kernel,
@@ -52,22 +52,23 @@ static int start_kernel_gradient(KernelGradient *p, Pictures of, Kernel kernel,
     const int threads = omp_get_max_threads(), numbers = kernel.high * kernel.wide + 1;
     *p = (KernelGradient){of, kernel, affine, g_pixel,
                           frame_size(of.height, of.width, kernel.high / 2, kernel.wide / 2),
-                          (size_t)blocks_of(of.channels, LANES) * numbers * LANES, NULL, NULL};
+                          (size_t)blocks_of(of.channels, WIDE_LANES) * numbers * WIDE_LANES, NULL, NULL};
     p->sums = zeroed(threads * p->each * sizeof(double));
-    p->frames = zeroed(threads * p->frame * sizeof(vec));
+    p->frames = zeroed(threads * p->frame * sizeof(Vector));
     return !p->sums || !p->frames ? NO_MEMORY : 0;
 }
 
 APART void add_kernel_gradient(const KernelGradient *p, const REAL *x, const REAL *g) {
     const Kernel k = p->kernel;
     const int rows = after(p->of.height, k.stride), columns = after(p->of.width, k.stride);
-    const int channels = p->of.channels, lanes = least(channels, LANES);
+    const int channels = p->of.channels;
+    const Lanes lanes = lanes_of(channels);
     const int thread = omp_get_thread_num(), numbers = k.high * k.wide + 1;
     const Frame frame =
         frame_at(p->frames + thread * p->frame, p->of.width, k.high / 2, k.wide / 2);
-    for (int block = 0; block < blocks_of(channels, LANES); block++) {
-        const int start = block_start(block, channels, LANES);
-        double *to = p->sums + thread * p->each + (size_t)block * numbers * LANES;
+    for (int block = 0; block < blocks_of(channels, WIDE_LANES); block++) {
+        const int start = block_start(block, channels, WIDE_LANES);
+        double *to = p->sums + thread * p->each + (size_t)block * numbers * WIDE_LANES;
         into_frame(frame, &p->of, x + start);
         if (p->affine) scale_frame(frame, &p->of, p->affine, block);
         if (k.stride == 1)
@@ -84,8 +85,8 @@ static void end_kernel_gradient(KernelGradient *p, REAL *weight, REAL *shift) {
     if (weight) gather(p->sums, omp_get_max_threads(), p->each);
     for (int c = 0; weight && c < p->of.channels; c++) {
         const double *from = p->sums + lane_of(c, p->of.channels, taps + 1);
-        for (int k = 0; k < taps; k++) weight[c * taps + k] = (REAL)from[k * LANES];
-        shift[c] = (REAL)from[taps * LANES];
+        for (int k = 0; k < taps; k++) weight[c * taps + k] = (REAL)from[k * WIDE_LANES];
+        shift[c] = (REAL)from[taps * WIDE_LANES];
     }
     free(p->sums);
     free(p->frames);
@@ -109,12 +110,12 @@ EXPORT int depthwise_gradient(const REAL *x, int64_t count, int height, int widt
 
 /* Windows add their slopes, g, to their pixels, in a frame of zeros. */
 INLINE void spread_windows(int high, int wide, Frame out, int rows, int columns, int stride,
-                           const REAL *g, int64_t g_pixel, int lanes, const vec *weights) {
-    vec *start = inside(out) - (size_t)(high / 2) * out.row - wide / 2;
+                           const REAL *g, int64_t g_pixel, Lanes lanes, const Vector *weights) {
+    Vector *start = inside(out) - (size_t)(high / 2) * out.row - wide / 2;
     for (int y = 0; y < rows; y++)
         for (int x = 0; x < columns; x++, g += g_pixel) {
-            const vec slope = load_part(g, lanes);
-            vec *to = start + (size_t)y * stride * out.row + x * stride;
+            const Vector slope = load_lanes(g, lanes);
+            Vector *to = start + (size_t)y * stride * out.row + x * stride;
 #pragma GCC unroll 5
             for (int i = 0; i < high; i++)
 #pragma GCC unroll 5
@@ -130,7 +131,7 @@ typedef struct {
     Kernel kernel;
     Convolution turned;
     size_t frame;
-    vec *weights, *frames;
+    Vector *weights, *frames;
 } Spread;
 
 static int start_spread(Spread *s, Pictures of, Kernel kernel, const REAL *weight) {
@@ -139,7 +140,7 @@ static int start_spread(Spread *s, Pictures of, Kernel kernel, const REAL *weigh
     *s = (Spread){.of = of, .kernel = kernel, .frame = frame};
     if (kernel.stride > 1) {
         s->weights = in_blocks(weight, of.channels, taps);
-        s->frames = zeroed(omp_get_max_threads() * frame * sizeof(vec));
+        s->frames = zeroed(omp_get_max_threads() * frame * sizeof(Vector));
         return !s->weights || !s->frames ? NO_MEMORY : 0;
     }
     REAL *turned = zeroed((size_t)of.channels * (taps + 1) * sizeof(REAL));
@@ -159,18 +160,19 @@ static void spread_blocks(const Spread *s, const REAL *g, REAL *to) {
     }
     const Kernel k = s->kernel;
     const int rows = after(s->of.height, k.stride), columns = after(s->of.width, k.stride);
-    const int channels = s->of.channels, lanes = least(channels, LANES);
+    const int channels = s->of.channels;
+    const Lanes lanes = lanes_of(channels);
     const Frame out = frame_at(s->frames + omp_get_thread_num() * s->frame, s->of.width,
                                k.high / 2, k.wide / 2);
-    for (int block = 0; block < blocks_of(channels, LANES); block++) {
-        const int start = block_start(block, channels, LANES);
-        memset(out.at, 0, s->frame * sizeof(vec));
+    for (int block = 0; block < blocks_of(channels, WIDE_LANES); block++) {
+        const int start = block_start(block, channels, WIDE_LANES);
+        memset(out.at, 0, s->frame * sizeof(Vector));
         BY_SIZE(k, spread_windows, out, rows, columns, k.stride, g + start, channels, lanes,
                 s->weights + block * k.high * k.wide);
         REAL *own = to + start;
         for (int y = 0; y < s->of.height; y++)
             for (int x = 0; x < s->of.width; x++, own += channels)
-                store_part(own, inside(out)[(size_t)y * out.row + x], lanes);
+                store_lanes(own, inside(out)[(size_t)y * out.row + x], lanes);
     }
 }
 

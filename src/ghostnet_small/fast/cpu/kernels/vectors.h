@@ -35,6 +35,7 @@ static inline int omp_get_num_threads(void) { return 1; }
 #define WIDE_BYTES VECTOR_BYTES
 #endif
 #define WIDE_BLOCKS (WIDE_BYTES / VECTOR_BYTES)
+#define WIDE_LANES ((int)(WIDE_BYTES / sizeof(REAL)))
 
 /* Aligned as one number is: tensors start anywhere. */
 #define VECTOR(bytes) __attribute__((vector_size(bytes), aligned(sizeof(REAL)), may_alias))
@@ -78,6 +79,18 @@ INLINE int block_start(int block, int channels, int size) {
 #include "vector_functions.h"
 #undef TYPE
 #undef NAMED
+
+#if WIDE_BLOCKS == 1
+INLINE wide join_halves(vec low, vec high) { return (void)high, low; }
+#elif REAL_BYTES == 4
+INLINE wide join_halves(vec low, vec high) {
+    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+#else
+INLINE wide join_halves(vec low, vec high) {
+    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+}
+#endif
 
 /* Zeroed memory on a vector's boundary, or NULL; freed with free(). */
 static void *zeroed(size_t bytes) {

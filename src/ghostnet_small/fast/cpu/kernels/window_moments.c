@@ -29,13 +29,13 @@ INLINE int lag_of(int down, int right) { return LAGS + 5 * down + right; }
 
 INLINE void picture_lags(Frame frame, int height, int width, double *sums) {
     const int row = frame.row, run = width < RUN ? RUN / width : 1;
-    const vec *start = inside(frame);
+    const Vector *start = inside(frame);
     for (int y = 0; y < height;) {
-        vec all = {0}, out[13] = {{0}};
+        Vector all = {0}, out[13] = {{0}};
         for (const int end = least(y + run, height); y < end; y++) {
-            const vec *at = start + (size_t)y * row;
+            const Vector *at = start + (size_t)y * row;
             for (int x = 0; x < width; x++, at++) {
-                const vec pixel = *at;
+                const Vector pixel = *at;
                 all += pixel;
 #pragma GCC unroll 3
                 for (int right = 0; right < 3; right++) out[right] += pixel * at[right];
@@ -46,50 +46,50 @@ INLINE void picture_lags(Frame frame, int height, int width, double *sums) {
                 }
             }
         }
-        add_to(sums + ALL * LANES, all);
-        for (int i = 0; i < 13; i++) add_to(sums + (LAGS + i) * LANES, out[i]);
+        add_to_wide(sums + ALL * WIDE_LANES, all);
+        for (int i = 0; i < 13; i++) add_to_wide(sums + (LAGS + i) * WIDE_LANES, out[i]);
     }
-    const vec *below = start + (size_t)(height - 1) * row;
-    const vec *edges[] = {start, below, start, start + width - 1};
+    const Vector *below = start + (size_t)(height - 1) * row;
+    const Vector *edges[] = {start, below, start, start + width - 1};
     for (int edge = 0; edge < 4; edge++) {
         const int step = edge < FIRST ? 1 : row, length = edge < FIRST ? width : height;
-        const vec *at = edges[edge];
-        vec all = {0}, out[3] = {{0}};
+        const Vector *at = edges[edge];
+        Vector all = {0}, out[3] = {{0}};
         for (int i = 0; i < length; i++, at += step) {
             all += *at;
 #pragma GCC unroll 3
             for (int on = 0; on < 3; on++) out[on] += *at * at[on * step];
         }
-        add_to(sums + (EDGES + edge) * LANES, all);
-        for (int on = 0; on < 3; on++) add_to(sums + (EDGE_LAGS + 3 * edge + on) * LANES, out[on]);
+        add_to_wide(sums + (EDGES + edge) * WIDE_LANES, all);
+        for (int on = 0; on < 3; on++) add_to_wide(sums + (EDGE_LAGS + 3 * edge + on) * WIDE_LANES, out[on]);
     }
     for (int corner = 0; corner < 4; corner++) {
-        const vec pixel = (corner & 2 ? below : start)[corner & 1 ? width - 1 : 0];
-        add_to(sums + (CORNERS + corner) * LANES, pixel);
-        add_to(sums + (CORNER_SQUARES + corner) * LANES, pixel * pixel);
+        const Vector pixel = (corner & 2 ? below : start)[corner & 1 ? width - 1 : 0];
+        add_to_wide(sums + (CORNERS + corner) * WIDE_LANES, pixel);
+        add_to_wide(sums + (CORNER_SQUARES + corner) * WIDE_LANES, pixel * pixel);
     }
 }
 
-/* Sums of taps and of their products from `picture_lags`; sums are LANES apart. */
+/* Sums of taps and of their products from `picture_lags`; sums are WIDE_LANES apart. */
 static void lags_to_taps(const double *sums, double *first, double *second) {
     for (int a = 0; a < 9; a++) {
         /* Of the windows that there are, none has tap 0 on the last row, and none tap 2 on the first. */
         const int row = a / 3, column = a % 3;
         const int edge_row = row == 0 ? BOTTOM : TOP, edge_column = column == 0 ? LAST : FIRST;
         const int corner = 2 * (edge_row == BOTTOM) + (edge_column == LAST);
-        double sum = sums[ALL * LANES];
-        if (row != 1) sum -= sums[(EDGES + edge_row) * LANES];
-        if (column != 1) sum -= sums[(EDGES + edge_column) * LANES];
-        if (row != 1 && column != 1) sum += sums[(CORNERS + corner) * LANES];
+        double sum = sums[ALL * WIDE_LANES];
+        if (row != 1) sum -= sums[(EDGES + edge_row) * WIDE_LANES];
+        if (column != 1) sum -= sums[(EDGES + edge_column) * WIDE_LANES];
+        if (row != 1 && column != 1) sum += sums[(CORNERS + corner) * WIDE_LANES];
         first[a] = sum;
         for (int b = a; b < 9; b++) {
             const int down = b / 3 - row, right = b % 3 - column;
-            sum = sums[lag_of(down, right) * LANES];
+            sum = sums[lag_of(down, right) * WIDE_LANES];
             if (row != 1 && !down)
-                sum -= sums[(EDGE_LAGS + 3 * edge_row + abs(right)) * LANES];
+                sum -= sums[(EDGE_LAGS + 3 * edge_row + abs(right)) * WIDE_LANES];
             if (column != 1 && !right)
-                sum -= sums[(EDGE_LAGS + 3 * edge_column + down) * LANES];
-            if (row != 1 && column != 1 && a == b) sum += sums[(CORNER_SQUARES + corner) * LANES];
+                sum -= sums[(EDGE_LAGS + 3 * edge_column + down) * WIDE_LANES];
+            if (row != 1 && column != 1 && a == b) sum += sums[(CORNER_SQUARES + corner) * WIDE_LANES];
             second[a * 9 + b] = sum;
         }
     }
@@ -106,9 +106,9 @@ INLINE int taps_over(int q, int taps, int windows, int stride) {
 }
 
 /* Products of two rows' taps, (wide, wide) of them; of one row with itself the upper ones. */
-INLINE void row_products(int wide, int same, const vec *a, const vec *b, int windows, int stride,
-                         vec *out) {
-    for (int k = 0; k < wide * wide; k++) out[k] = (vec){0};
+INLINE void row_products(int wide, int same, const Vector *a, const Vector *b, int windows, int stride,
+                         Vector *out) {
+    for (int k = 0; k < wide * wide; k++) out[k] = (Vector){0};
     for (int x = 0; x < windows; x++, a += stride, b += stride)
 #pragma GCC unroll 5
         for (int i = 0; i < wide; i++)
@@ -116,18 +116,18 @@ INLINE void row_products(int wide, int same, const vec *a, const vec *b, int win
             for (int j = same ? i : 0; j < wide; j++) out[i * wide + j] += a[i] * b[j];
 }
 
-/* Add the sums over all windows: of taps (taps, LANES), and of the products of two, (taps, taps,
-   LANES), of which the upper ones. */
+/* Add the sums over all windows: of taps (taps, WIDE_LANES), and of the products of two, (taps, taps,
+   WIDE_LANES), of which the upper ones. */
 INLINE void picture_products(int high, int wide, Frame frame, int height, int width, int stride,
                              double *sums) {
     const int taps = high * wide, rows = after(height, stride), columns = after(width, stride);
-    const vec *start = inside(frame) - wide / 2;
-    vec first[MOST_TAPS] = {{0}}, second[MOST_TAPS * MOST_TAPS];
-    for (int k = 0; k < taps * taps; k++) second[k] = (vec){0};
+    const Vector *start = inside(frame) - wide / 2;
+    Vector first[MOST_TAPS] = {{0}}, second[MOST_TAPS * MOST_TAPS];
+    for (int k = 0; k < taps * taps; k++) second[k] = (Vector){0};
     for (int y = 0, run = 0; y < height; y++) {
-        const vec *row = start + (size_t)y * frame.row;
+        const Vector *row = start + (size_t)y * frame.row;
         const int over = taps_over(y, high, rows, stride);
-        vec tap_sums[LONGEST] = {{0}};
+        Vector tap_sums[LONGEST] = {{0}};
         for (int x = 0; x < columns; x++)
 #pragma GCC unroll 5
             for (int j = 0; j < wide; j++) tap_sums[j] += row[x * stride + j];
@@ -136,7 +136,7 @@ INLINE void picture_products(int high, int wide, Frame frame, int height, int wi
         for (int down = 0; down < high && y + down < height; down++) {
             const int both = over & ((1 << (high - down)) - 1);
             if (!both) continue;
-            vec products[MOST_TAPS];
+            Vector products[MOST_TAPS];
             if (down)
                 row_products(wide, 0, row, row + (size_t)down * frame.row, columns, stride,
                              products);
@@ -151,11 +151,11 @@ INLINE void picture_products(int high, int wide, Frame frame, int height, int wi
         if (run < RUN && y + 1 < height) continue;
         run = 0;
         for (int a = 0; a < taps; a++) {
-            add_to(sums + a * LANES, first[a]);
-            first[a] = (vec){0};
+            add_to_wide(sums + a * WIDE_LANES, first[a]);
+            first[a] = (Vector){0};
             for (int b = a; b < taps; b++) {
-                add_to(sums + (taps + a * taps + b) * LANES, second[a * taps + b]);
-                second[a * taps + b] = (vec){0};
+                add_to_wide(sums + (taps + a * taps + b) * WIDE_LANES, second[a * taps + b]);
+                second[a * taps + b] = (Vector){0};
             }
         }
     }
@@ -180,7 +180,7 @@ typedef struct {
     int numbers;
     size_t each, frame;
     double *sums;
-    vec *frames;
+    Vector *frames;
 } Moments;
 
 INLINE int by_lags(Kernel kernel) { return kernel.high == 3 && kernel.stride == 1; }
@@ -188,10 +188,10 @@ INLINE int by_lags(Kernel kernel) { return kernel.high == 3 && kernel.stride == 
 static int start_moments(Moments *m, Pictures of, Kernel kernel) {
     const int threads = omp_get_max_threads(), taps = kernel.high * kernel.wide;
     const int numbers = by_lags(kernel) ? LAG_SUMS : taps + taps * taps;
-    *m = (Moments){of, kernel, numbers, (size_t)blocks_of(of.channels, LANES) * numbers * LANES,
+    *m = (Moments){of, kernel, numbers, (size_t)blocks_of(of.channels, WIDE_LANES) * numbers * WIDE_LANES,
                    frame_size(of.height, of.width, kernel.high - 1, kernel.wide - 1), NULL, NULL};
     m->sums = zeroed(threads * m->each * sizeof(double));
-    m->frames = zeroed(threads * m->frame * sizeof(vec));
+    m->frames = zeroed(threads * m->frame * sizeof(Vector));
     return !m->sums || !m->frames ? NO_MEMORY : 0;
 }
 
@@ -199,9 +199,9 @@ APART void add_moments(const Moments *m, const REAL *x) {
     const int thread = omp_get_thread_num(), height = m->of.height, width = m->of.width;
     const Kernel k = m->kernel;
     const Frame frame = frame_at(m->frames + thread * m->frame, width, k.high - 1, k.wide - 1);
-    for (int block = 0; block < blocks_of(m->of.channels, LANES); block++) {
-        double *to = m->sums + thread * m->each + (size_t)block * m->numbers * LANES;
-        into_frame(frame, &m->of, x + block_start(block, m->of.channels, LANES));
+    for (int block = 0; block < blocks_of(m->of.channels, WIDE_LANES); block++) {
+        double *to = m->sums + thread * m->each + (size_t)block * m->numbers * WIDE_LANES;
+        into_frame(frame, &m->of, x + block_start(block, m->of.channels, WIDE_LANES));
         if (by_lags(k))
             picture_lags(frame, height, width, to);
         else if (k.high == 3)
@@ -226,9 +226,9 @@ static void end_moments(Moments *m, int64_t count, REAL *means, REAL *covariance
             lags_to_taps(from, first, second);
         else
             for (int i = 0; i < taps; i++) {
-                first[i] = from[i * LANES];
+                first[i] = from[i * WIDE_LANES];
                 for (int j = i; j < taps; j++)
-                    second[i * taps + j] = from[(taps + i * taps + j) * LANES];
+                    second[i * taps + j] = from[(taps + i * taps + j) * WIDE_LANES];
             }
         centre_moments(taps, windows, first, second, means + c * taps,
                        covariances + (size_t)c * taps * taps);
