@@ -1,12 +1,15 @@
 /* The gradients of a depth-wise convolution: of its weights, and of its input. */
 
-/* Two windows' gradients at a time: they share most of their pixels. */
+/* Two windows' gradients at a time: they share most of their pixels. Gradients count where y is above
+   zero, unless y is NULL. */
 INLINE void add_gradients(int windows, int high, int wide, const Vector *at, int row, int stride,
-                          const REAL *g, int64_t g_pixel, Lanes lanes, Vector *out) {
+                          const REAL *g, const REAL *y, int64_t g_pixel, Lanes lanes,
+                          Vector *out) {
     Vector slopes[2];
 #pragma GCC unroll 2
     for (int k = 0; k < windows; k++) {
         slopes[k] = load_lanes(g + k * g_pixel, lanes);
+        if (y) slopes[k] = where_positive_wide(load_lanes(y + k * g_pixel, lanes), slopes[k]);
         out[high * wide] += slopes[k];
     }
 #pragma GCC unroll 5
@@ -20,17 +23,23 @@ INLINE void add_gradients(int windows, int high, int wide, const Vector *at, int
 
 /* Add to `sums`, (taps + 1, WIDE_LANES), the gradients of weights and shift. */
 INLINE void gradient_sums(int high, int wide, Frame frame, int rows, int columns, int stride,
-                          const REAL *g, int64_t g_pixel, Lanes lanes, double *sums) {
+                          const REAL *g, const REAL *y, int64_t g_pixel, Lanes lanes,
+                          double *sums) {
     const int taps = high * wide;
     const Vector *start = inside(frame) - (size_t)(high / 2) * frame.row - wide / 2;
     Vector out[MOST_TAPS + 1] = {{0}};
-    for (int y = 0; y < rows; y++) {
-        const Vector *at = start + (size_t)y * stride * frame.row;
-        int column = 0;
-        for (; column + 2 <= columns; column += 2, at += 2 * stride, g += 2 * g_pixel)
-            add_gradients(2, high, wide, at, frame.row, stride, g, g_pixel, lanes, out);
-        for (; column < columns; column++, at += stride, g += g_pixel)
-            add_gradients(1, high, wide, at, frame.row, stride, g, g_pixel, lanes, out);
+    for (int row = 0; row < rows; row++) {
+        const Vector *at = start + (size_t)row * stride * frame.row;
+        for (int column = 0, some; column < columns; column += some) {
+            some = column + 2 <= columns ? 2 : 1;
+            if (some == 2)
+                add_gradients(2, high, wide, at, frame.row, stride, g, y, g_pixel, lanes, out);
+            else
+                add_gradients(1, high, wide, at, frame.row, stride, g, y, g_pixel, lanes, out);
+            at += some * stride;
+            g += some * g_pixel;
+            if (y) y += some * g_pixel;
+        }
     }
     for (int k = 0; k <= taps; k++) add_to_wide(sums + k * WIDE_LANES, out[k]);
 }
@@ -52,13 +61,16 @@ static int start_kernel_gradient(KernelGradient *p, Pictures of, Kernel kernel,
     const int threads = omp_get_max_threads(), numbers = kernel.high * kernel.wide + 1;
     *p = (KernelGradient){of, kernel, affine, g_pixel,
                           frame_size(of.height, of.width, kernel.high / 2, kernel.wide / 2),
-                          (size_t)blocks_of(of.channels, WIDE_LANES) * numbers * WIDE_LANES, NULL, NULL};
+                          (size_t)blocks_of(of.channels, WIDE_LANES) * numbers * WIDE_LANES,
+                          NULL, NULL};
     p->sums = zeroed(threads * p->each * sizeof(double));
     p->frames = zeroed(threads * p->frame * sizeof(Vector));
     return !p->sums || !p->frames ? NO_MEMORY : 0;
 }
 
-APART void add_kernel_gradient(const KernelGradient *p, const REAL *x, const REAL *g) {
+/* Behind a ReLU that gave y, unless y is NULL. */
+APART void add_relu_kernel_gradient(const KernelGradient *p, const REAL *x, const REAL *g,
+                                    const REAL *y) {
     const Kernel k = p->kernel;
     const int rows = after(p->of.height, k.stride), columns = after(p->of.width, k.stride);
     const int channels = p->of.channels;
@@ -72,11 +84,16 @@ APART void add_kernel_gradient(const KernelGradient *p, const REAL *x, const REA
         into_frame(frame, &p->of, x + start);
         if (p->affine) scale_frame(frame, &p->of, p->affine, block);
         if (k.stride == 1)
-            BY_SIZE(k, gradient_sums, frame, rows, columns, 1, g + start, p->g_pixel, lanes, to);
+            BY_SIZE(k, gradient_sums, frame, rows, columns, 1, g + start, y ? y + start : NULL,
+                    p->g_pixel, lanes, to);
         else
-            BY_SIZE(k, gradient_sums, frame, rows, columns, k.stride, g + start, p->g_pixel,
-                    lanes, to);
+            BY_SIZE(k, gradient_sums, frame, rows, columns, k.stride, g + start,
+                    y ? y + start : NULL, p->g_pixel, lanes, to);
     }
+}
+
+static void add_kernel_gradient(const KernelGradient *p, const REAL *x, const REAL *g) {
+    add_relu_kernel_gradient(p, x, g, NULL);
 }
 
 /* Into weight and shift, unless they are NULL. */

@@ -41,14 +41,14 @@ static void case_kernel(Kernel k, const Vector *first, const Vector *second, int
     }
 }
 
-/* to = [add +] the gradient of x, from the output's gradient g and that of the taps' moments:
-   first (channels, taps) and second (channels, taps, taps), symmetric. With `relu` only where x is
-   above zero. `add` may be NULL; it must not be `to`, of which some channels are written twice. */
+/* to = the gradient of x, from the output's gradient g and that of the taps' moments: first
+   (channels, taps) and second (channels, taps, taps), symmetric. With `relu` only where x is above
+   zero. */
 typedef struct {
     Pictures of, g; /* g: the output's */
     Kernel kernel;
     int relu;
-    int64_t add_pixel, to_pixel;
+    int64_t to_pixel;
     size_t x_frame, frames_each, kinds, numbers;
     Runs rows, columns;
     Vector *weights, *turned; /* of the convolution; the same, last one first */
@@ -57,18 +57,60 @@ typedef struct {
     Vector *frames;
 } Slope;
 
+/* What is behind a ghost module's x and the convolution of it, one picture of `both`: perhaps a ReLU,
+   and perhaps a gate (else NULL), whose product has the gradient g. */
+typedef struct {
+    const Gate *of;
+    const REAL *g, *both, *gate;
+} Behind;
+
+INLINE void fill_behind(Frame frame, const Behind *behind, int start, Lanes lanes, int relu) {
+    const Gate gated = *behind->of;
+    const int height = gated.height, width = gated.width, pixel = gated.channels;
+    const int64_t next = gated_size(&gated), half = pixel / 2;
+    const REAL *g = behind->g + half + start, *y_of = behind->both + half + start;
+    const REAL *gate = behind->gate ? behind->gate + half + start : NULL;
+    Vector *to = inside(frame);
+    for (int y = 0; y < height; y++, to += frame.row)
+        for (int x = 0; x < width; x++, g += pixel, y_of += pixel) {
+            Vector value = load_lanes(g, lanes);
+            __builtin_prefetch(g + next, 0, 2);
+            __builtin_prefetch(g + next - half, 0, 2);
+            if (gate) value *= load_lanes(gate + gate_pixel(&gated, y, x), lanes);
+            if (relu) {
+                value = where_positive_wide(load_lanes(y_of, lanes), value);
+                __builtin_prefetch(y_of + next, 0, 2);
+            }
+            to[x] = value;
+        }
+}
+
+/* The gradient of the convolution's output, some channels from `start` on, into a frame. */
+APART void behind_into_frame(Frame frame, const Behind *behind, int start, Lanes lanes, int relu) {
+    const Lanes all = {WIDE_LANES, 0};
+    if (lanes.count == WIDE_LANES)
+        fill_behind(frame, behind, start, all, relu);
+    else
+        fill_behind(frame, behind, start, lanes, relu);
+}
+
 /* What one vector of a picture's channels needs: copies, which no store to memory can change. */
 typedef struct {
     int height, width, rows, columns, stride, relu;
     const Vector *weights, *turned, *first, *second, *slopes;
     Frame x, g, out;
-    const REAL *add;
-    int64_t add_pixel;
+    const REAL *add, *gate; /* what is behind x itself, or NULL */
+    Gate gated;
     Target to;
 } Part;
 
-INLINE void store_slope(const Part *p, int64_t at, Vector test, Vector value) {
-    if (p->add) value += load_lanes(p->add + at * p->add_pixel, p->to.lanes);
+INLINE void store_slope(const Part *p, int y, int x, Vector test, Vector value) {
+    const int64_t at = (int64_t)y * p->width + x;
+    if (p->add) {
+        Vector add = load_lanes(p->add + at * p->gated.channels, p->to.lanes);
+        if (p->gate) add *= load_lanes(p->gate + gate_pixel(&p->gated, y, x), p->to.lanes);
+        value += add;
+    }
     if (p->relu) value = where_positive_wide(test, value);
     store_lanes(p->to.at + at * p->to.pixel, value, p->to.lanes);
 }
@@ -96,9 +138,9 @@ INLINE void slope_of_pixels(int pixels, int q, int high, int wide, int symmetric
         convolve(2 * high - 1, 2 * wide - 1, pixels, corner, of_x.row, step, slope, out);
     convolve(high, wide, pixels, above - (size_t)(high / 2) * of_g.row - wide / 2, of_g.row,
              g_step, part->turned, out);
-    const int64_t first = (int64_t)y * part->width + x, on = line.down ? part->width : 1;
 #pragma GCC unroll 6
-    for (int p = 0; p < pixels; p++) store_slope(part, first + p * on, pixel[p * step], out[p]);
+    for (int p = 0; p < pixels; p++)
+        store_slope(part, line.down ? y + p : y, line.down ? x : x + p, pixel[p * step], out[p]);
 }
 
 INLINE void slope_of_picture(int high, int wide, const Part *part, const Runs *rows,
@@ -172,18 +214,16 @@ INLINE void spread_picture_moments(int high, int wide, const Part *part) {
     }
     for (int y = 0; y < part->height; y++)
         for (int x = 0; x < part->width; x++)
-            store_slope(part, (int64_t)y * part->width + x, inside(of_x)[(size_t)y * of_x.row + x],
+            store_slope(part, y, x, inside(of_x)[(size_t)y * of_x.row + x],
                         inside(out)[(size_t)y * out.row + x]);
 }
 
 static int start_slope(Slope *s, Pictures of, Kernel k, int64_t g_pixel, const REAL *weight,
-                       const REAL *first, const REAL *second, int64_t add_pixel,
-                       int64_t to_pixel, int relu) {
+                       const REAL *first, const REAL *second, int64_t to_pixel, int relu) {
     const int blocks = blocks_of(of.channels, WIDE_LANES), taps = k.high * k.wide;
     const Pictures g = {after(of.height, k.stride), after(of.width, k.stride), of.channels,
                         g_pixel};
-    *s = (Slope){.of = of, .g = g, .kernel = k, .relu = relu, .add_pixel = add_pixel,
-                 .to_pixel = to_pixel};
+    *s = (Slope){.of = of, .g = g, .kernel = k, .relu = relu, .to_pixel = to_pixel};
     s->x_frame = frame_size(of.height, of.width, k.high - 1, k.wide - 1);
     s->frames_each = s->x_frame * (k.stride > 1 ? 2 : 1) +
                      frame_size(g.height, g.width, k.high / 2, k.wide / 2);
@@ -211,7 +251,10 @@ static int start_slope(Slope *s, Pictures of, Kernel k, int64_t g_pixel, const R
     return 0;
 }
 
-APART void slope_blocks(const Slope *s, const REAL *x, const REAL *g, const REAL *add, REAL *to) {
+/* The output's gradient is g, or what `behind` makes of its own, unless that is NULL; that of x is
+   then added, too. */
+APART void slope_blocks(const Slope *s, const REAL *x, const REAL *g, const Behind *behind,
+                        REAL *to) {
     const Kernel k = s->kernel;
     const int channels = s->of.channels, taps = k.high * k.wide;
     Vector *at = s->frames + omp_get_thread_num() * s->frames_each;
@@ -235,11 +278,15 @@ APART void slope_blocks(const Slope *s, const REAL *x, const REAL *g, const REAL
                            of_x,
                            of_g,
                            out,
-                           add ? add + start : NULL,
-                           s->add_pixel,
+                           behind ? behind->g + start : NULL,
+                           behind && behind->gate ? behind->gate + start : NULL,
+                           behind ? *behind->of : (Gate){0},
                            {to + start, s->to_pixel, lanes_of(channels)}};
         into_frame(of_x, &s->of, x + start);
-        into_frame(of_g, &s->g, g + start);
+        if (behind)
+            behind_into_frame(of_g, behind, start, lanes_of(channels), s->relu);
+        else
+            into_frame(of_g, &s->g, g + start);
         if (k.stride > 1 && k.high == 3)
             spread_picture_moments(3, 3, &part);
         else if (k.stride > 1)
@@ -268,7 +315,7 @@ EXPORT int depthwise_input_gradient(const REAL *x, int64_t count, int height, in
     const Pictures of = {height, width, channels, pixel};
     Slope s;
     const int failed = start_slope(&s, of, (Kernel){high, wide, stride}, g_pixel, weight, first,
-                                   second, 0, to_pixel, 0);
+                                   second, to_pixel, 0);
     if (!failed) {
 #pragma omp parallel for schedule(static)
         for (int64_t n = 0; n < count; n++)
