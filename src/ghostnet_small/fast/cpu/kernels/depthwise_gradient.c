@@ -81,7 +81,7 @@ APART void add_relu_kernel_gradient(const KernelGradient *p, const REAL *x, cons
     for (int block = 0; block < blocks_of(channels, WIDE_LANES); block++) {
         const int start = block_start(block, channels, WIDE_LANES);
         double *to = p->sums + thread * p->each + (size_t)block * numbers * WIDE_LANES;
-        into_frame(frame, &p->of, x + start);
+        into_frame(frame, &p->of, x + start, 1);
         if (p->affine) scale_frame(frame, &p->of, p->affine, block);
         if (k.stride == 1)
             BY_SIZE(k, gradient_sums, frame, rows, columns, 1, g + start, y ? y + start : NULL,

@@ -67,20 +67,15 @@ typedef struct {
 INLINE void fill_behind(Frame frame, const Behind *behind, int start, Lanes lanes, int relu) {
     const Gate gated = *behind->of;
     const int height = gated.height, width = gated.width, pixel = gated.channels;
-    const int64_t next = gated_size(&gated), half = pixel / 2;
+    const int half = pixel / 2;
     const REAL *g = behind->g + half + start, *y_of = behind->both + half + start;
     const REAL *gate = behind->gate ? behind->gate + half + start : NULL;
     Vector *to = inside(frame);
     for (int y = 0; y < height; y++, to += frame.row)
         for (int x = 0; x < width; x++, g += pixel, y_of += pixel) {
             Vector value = load_lanes(g, lanes);
-            __builtin_prefetch(g + next, 0, 2);
-            __builtin_prefetch(g + next - half, 0, 2);
             if (gate) value *= load_lanes(gate + gate_pixel(&gated, y, x), lanes);
-            if (relu) {
-                value = where_positive_wide(load_lanes(y_of, lanes), value);
-                __builtin_prefetch(y_of + next, 0, 2);
-            }
+            if (relu) value = where_positive_wide(load_lanes(y_of, lanes), value);
             to[x] = value;
         }
 }
@@ -100,6 +95,7 @@ typedef struct {
     const Vector *weights, *turned, *first, *second, *slopes;
     Frame x, g, out;
     const REAL *add, *gate; /* what is behind x itself, or NULL */
+    const REAL *ahead[4];   /* what the next picture needs, if `add` is there */
     Gate gated;
     Target to;
 } Part;
@@ -108,6 +104,9 @@ INLINE void store_slope(const Part *p, int y, int x, Vector test, Vector value) 
     const int64_t at = (int64_t)y * p->width + x;
     if (p->add) {
         Vector add = load_lanes(p->add + at * p->gated.channels, p->to.lanes);
+        /* While there is work, since memory takes as long as that. */
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) __builtin_prefetch(p->ahead[i] + at * p->gated.channels, 0, 2);
         if (p->gate) add *= load_lanes(p->gate + gate_pixel(&p->gated, y, x), p->to.lanes);
         value += add;
     }
@@ -264,6 +263,8 @@ APART void slope_blocks(const Slope *s, const REAL *x, const REAL *g, const Behi
     const Frame of_g = frame_at(at + s->x_frame, s->g.width, k.high / 2, k.wide / 2);
     for (int block = 0; block < blocks_of(channels, WIDE_LANES); block++) {
         const int start = block_start(block, channels, WIDE_LANES);
+        const REAL *next = behind ? behind->both + start + gated_size(behind->of) : NULL;
+        const REAL *next_g = behind ? behind->g + start + gated_size(behind->of) : NULL;
         const Part part = {s->of.height,
                            s->of.width,
                            s->g.height,
@@ -280,13 +281,14 @@ APART void slope_blocks(const Slope *s, const REAL *x, const REAL *g, const Behi
                            out,
                            behind ? behind->g + start : NULL,
                            behind && behind->gate ? behind->gate + start : NULL,
+                           {next, s->relu ? next + channels : next, next_g, next_g + channels},
                            behind ? *behind->of : (Gate){0},
-                           {to + start, s->to_pixel, lanes_of(channels)}};
-        into_frame(of_x, &s->of, x + start);
+                           {to + start, s->to_pixel, lanes_of(channels), NULL, 0}};
+        into_frame(of_x, &s->of, x + start, !behind);
         if (behind)
             behind_into_frame(of_g, behind, start, lanes_of(channels), s->relu);
         else
-            into_frame(of_g, &s->g, g + start);
+            into_frame(of_g, &s->g, g + start, 1);
         if (k.stride > 1 && k.high == 3)
             spread_picture_moments(3, 3, &part);
         else if (k.stride > 1)

@@ -79,9 +79,9 @@ INLINE Frame frame_at(Vector *at, int width, int high, int wide) {
 /* The vector of pixel (0, 0). */
 INLINE Vector *inside(Frame frame) { return frame.at + (size_t)frame.high * frame.row + frame.wide; }
 
-/* A vector of channels of the picture at `from` into the middle of a frame. The next picture's is
-   asked for, since no processor guesses at such steps through memory. */
-APART void into_frame(Frame frame, const Pictures *p, const REAL *from) {
+/* A vector of channels of the picture at `from` into the middle of a frame. With `ahead` the next
+   picture's is asked for, since no processor guesses at such steps through memory. */
+APART void into_frame(Frame frame, const Pictures *p, const REAL *from, int ahead) {
     const int64_t next = picture_size(p), pixel = p->pixel;
     const int height = p->height, width = p->width;
     const Lanes lanes = lanes_of(p->channels);
@@ -89,7 +89,7 @@ APART void into_frame(Frame frame, const Pictures *p, const REAL *from) {
     for (int y = 0; y < height; y++, to += frame.row)
         if (lanes.count == WIDE_LANES)
             for (int x = 0; x < width; x++, from += pixel) {
-                __builtin_prefetch(from + next, 0, 2);
+                if (ahead) __builtin_prefetch(from + next, 0, 2);
                 to[x] = *(const Vector *)from;
             }
         else

@@ -26,7 +26,7 @@ EXPORT int ghost_primary(const REAL *x, int64_t count, int height, int width, in
             const int64_t end = up_to(start + some, count);
             product_of_rows(&product, (end - start) * pixels, x + start * pixels * in, NULL,
                             both + start * pixels * 2 * half);
-            for (int64_t n = start; n < end; n++) add_moments(&moments, both + n * pixels * 2 * half);
+            add_moments(&moments, both + start * pixels * 2 * half, end - start);
         }
     }
     end_product(&product);

@@ -27,7 +27,8 @@ enum { TOP, BOTTOM, FIRST, LAST };
 
 INLINE int lag_of(int down, int right) { return LAGS + 5 * down + right; }
 
-INLINE void picture_lags(Frame frame, int height, int width, double *sums) {
+/* Into `parts` (LAG_SUMS), and where they are many products from there into `sums`. */
+INLINE void picture_lags(Frame frame, int height, int width, Vector *parts, double *sums) {
     const int row = frame.row, run = width < RUN ? RUN / width : 1;
     const Vector *start = inside(frame);
     for (int y = 0; y < height;) {
@@ -46,8 +47,13 @@ INLINE void picture_lags(Frame frame, int height, int width, double *sums) {
                 }
             }
         }
-        add_to_wide(sums + ALL * WIDE_LANES, all);
-        for (int i = 0; i < 13; i++) add_to_wide(sums + (LAGS + i) * WIDE_LANES, out[i]);
+        if (run < height) {
+            add_to_wide(sums + ALL * WIDE_LANES, all);
+            for (int i = 0; i < 13; i++) add_to_wide(sums + (LAGS + i) * WIDE_LANES, out[i]);
+        } else {
+            parts[ALL] += all;
+            for (int i = 0; i < 13; i++) parts[LAGS + i] += out[i];
+        }
     }
     const Vector *below = start + (size_t)(height - 1) * row;
     const Vector *edges[] = {start, below, start, start + width - 1};
@@ -60,39 +66,47 @@ INLINE void picture_lags(Frame frame, int height, int width, double *sums) {
 #pragma GCC unroll 3
             for (int on = 0; on < 3; on++) out[on] += *at * at[on * step];
         }
-        add_to_wide(sums + (EDGES + edge) * WIDE_LANES, all);
-        for (int on = 0; on < 3; on++) add_to_wide(sums + (EDGE_LAGS + 3 * edge + on) * WIDE_LANES, out[on]);
+        parts[EDGES + edge] += all;
+        for (int on = 0; on < 3; on++) parts[EDGE_LAGS + 3 * edge + on] += out[on];
     }
     for (int corner = 0; corner < 4; corner++) {
         const Vector pixel = (corner & 2 ? below : start)[corner & 1 ? width - 1 : 0];
-        add_to_wide(sums + (CORNERS + corner) * WIDE_LANES, pixel);
-        add_to_wide(sums + (CORNER_SQUARES + corner) * WIDE_LANES, pixel * pixel);
+        parts[CORNERS + corner] += pixel;
+        parts[CORNER_SQUARES + corner] += pixel * pixel;
     }
 }
 
-/* Sums of taps and of their products from `picture_lags`; sums are WIDE_LANES apart. */
+/* A vector's numbers in double precision, or less others of them. */
+INLINE void plus(double *to, const double *from) {
+    for (int lane = 0; lane < WIDE_LANES; lane++) to[lane] += from[lane];
+}
+INLINE void minus(double *to, const double *from) {
+    for (int lane = 0; lane < WIDE_LANES; lane++) to[lane] -= from[lane];
+}
+
+/* Sums of taps (9, WIDE_LANES) and of their products (9, 9, WIDE_LANES), of which the upper ones, from
+   those of `picture_lags`. */
 static void lags_to_taps(const double *sums, double *first, double *second) {
-    for (int a = 0; a < 9; a++) {
+#define SUM(number) (sums + (number) * WIDE_LANES)
+    for (int a = 0; a < 9; a++, first += WIDE_LANES) {
         /* Of the windows that there are, none has tap 0 on the last row, and none tap 2 on the first. */
         const int row = a / 3, column = a % 3;
         const int edge_row = row == 0 ? BOTTOM : TOP, edge_column = column == 0 ? LAST : FIRST;
         const int corner = 2 * (edge_row == BOTTOM) + (edge_column == LAST);
-        double sum = sums[ALL * WIDE_LANES];
-        if (row != 1) sum -= sums[(EDGES + edge_row) * WIDE_LANES];
-        if (column != 1) sum -= sums[(EDGES + edge_column) * WIDE_LANES];
-        if (row != 1 && column != 1) sum += sums[(CORNERS + corner) * WIDE_LANES];
-        first[a] = sum;
+        memcpy(first, SUM(ALL), WIDE_LANES * sizeof(double));
+        if (row != 1) minus(first, SUM(EDGES + edge_row));
+        if (column != 1) minus(first, SUM(EDGES + edge_column));
+        if (row != 1 && column != 1) plus(first, SUM(CORNERS + corner));
         for (int b = a; b < 9; b++) {
             const int down = b / 3 - row, right = b % 3 - column;
-            sum = sums[lag_of(down, right) * WIDE_LANES];
-            if (row != 1 && !down)
-                sum -= sums[(EDGE_LAGS + 3 * edge_row + abs(right)) * WIDE_LANES];
-            if (column != 1 && !right)
-                sum -= sums[(EDGE_LAGS + 3 * edge_column + down) * WIDE_LANES];
-            if (row != 1 && column != 1 && a == b) sum += sums[(CORNER_SQUARES + corner) * WIDE_LANES];
-            second[a * 9 + b] = sum;
+            double *to = second + (a * 9 + b) * WIDE_LANES;
+            memcpy(to, SUM(lag_of(down, right)), WIDE_LANES * sizeof(double));
+            if (row != 1 && !down) minus(to, SUM(EDGE_LAGS + 3 * edge_row + abs(right)));
+            if (column != 1 && !right) minus(to, SUM(EDGE_LAGS + 3 * edge_column + down));
+            if (row != 1 && column != 1 && a == b) plus(to, SUM(CORNER_SQUARES + corner));
         }
     }
+#undef SUM
 }
 
 /* Which of the `taps` of a window's side are over pixel q, as bits: those windows are there. */
@@ -161,15 +175,18 @@ INLINE void picture_products(int high, int wide, Frame frame, int height, int wi
     }
 }
 
-/* One channel's means (taps) and biased covariances (taps, taps) from its sums over `windows`,
-   of taps and of the products of two, of which the upper ones. */
+/* One channel's means (taps) and biased covariances (taps, taps) from its sums over `windows`, of
+   taps and of the products of two, of which the upper ones; sums are WIDE_LANES apart. */
 static void centre_moments(int taps, double windows, const double *first, const double *second,
                            REAL *means, REAL *covariances) {
+    const double share = 1 / windows;
     for (int i = 0; i < taps; i++) {
-        means[i] = (REAL)(first[i] / windows);
+        const double mean = first[i * WIDE_LANES] * share;
+        means[i] = (REAL)mean;
         for (int j = i; j < taps; j++)
             covariances[i * taps + j] = covariances[j * taps + i] =
-                (REAL)(second[i * taps + j] / windows - first[i] / windows * (first[j] / windows));
+                (REAL)(second[(i * taps + j) * WIDE_LANES] * share -
+                       mean * (first[j * WIDE_LANES] * share));
     }
 }
 
@@ -195,19 +212,34 @@ static int start_moments(Moments *m, Pictures of, Kernel kernel) {
     return !m->sums || !m->frames ? NO_MEMORY : 0;
 }
 
-APART void add_moments(const Moments *m, const REAL *x) {
+/* Those of `count` pictures. */
+APART void add_moments(const Moments *m, const REAL *x, int64_t count) {
     const int thread = omp_get_thread_num(), height = m->of.height, width = m->of.width;
     const Kernel k = m->kernel;
     const Frame frame = frame_at(m->frames + thread * m->frame, width, k.high - 1, k.wide - 1);
     for (int block = 0; block < blocks_of(m->of.channels, WIDE_LANES); block++) {
         double *to = m->sums + thread * m->each + (size_t)block * m->numbers * WIDE_LANES;
-        into_frame(frame, &m->of, x + block_start(block, m->of.channels, WIDE_LANES));
-        if (by_lags(k))
-            picture_lags(frame, height, width, to);
-        else if (k.high == 3)
-            picture_products(3, 3, frame, height, width, k.stride, to);
-        else
-            picture_products(5, 5, frame, height, width, k.stride, to);
+        const REAL *from = x + block_start(block, m->of.channels, WIDE_LANES);
+        Vector parts[LAG_SUMS] = {{0}};
+        int products = 0;
+        for (int64_t n = 0; n < count; n++, from += picture_size(&m->of)) {
+            into_frame(frame, &m->of, from, 1);
+            if (!by_lags(k)) {
+                if (k.high == 3)
+                    picture_products(3, 3, frame, height, width, k.stride, to);
+                else
+                    picture_products(5, 5, frame, height, width, k.stride, to);
+                continue;
+            }
+            picture_lags(frame, height, width, parts, to);
+            products += height * width;
+            if (products < RUN && n + 1 < count) continue;
+            products = 0;
+            for (int i = 0; i < LAG_SUMS; i++) {
+                add_to_wide(to + i * WIDE_LANES, parts[i]);
+                parts[i] = (Vector){0};
+            }
+        }
     }
 }
 
@@ -215,21 +247,20 @@ APART void add_moments(const Moments *m, const REAL *x) {
    they are NULL. */
 static void end_moments(Moments *m, int64_t count, REAL *means, REAL *covariances) {
     const Kernel k = m->kernel;
-    const int taps = k.high * k.wide;
+    const int taps = k.high * k.wide, channels = m->of.channels;
     const double windows =
         (double)count * after(m->of.height, k.stride) * after(m->of.width, k.stride);
+    double taps_of_lags[(9 + 9 * 9) * WIDE_LANES];
     if (means) gather(m->sums, omp_get_max_threads(), m->each);
-    for (int c = 0; means && c < m->of.channels; c++) {
-        const double *from = m->sums + lane_of(c, m->of.channels, m->numbers);
-        double first[MOST_TAPS], second[MOST_TAPS * MOST_TAPS];
-        if (by_lags(k))
-            lags_to_taps(from, first, second);
-        else
-            for (int i = 0; i < taps; i++) {
-                first[i] = from[i * WIDE_LANES];
-                for (int j = i; j < taps; j++)
-                    second[i * taps + j] = from[(taps + i * taps + j) * WIDE_LANES];
-            }
+    for (int c = 0; means && c < channels; c++) {
+        const size_t at = lane_of(c, channels, m->numbers), lane = at % WIDE_LANES;
+        const double *first = m->sums + at, *second = first + taps * WIDE_LANES;
+        if (by_lags(k)) {
+            if (c % WIDE_LANES == 0)
+                lags_to_taps(first - lane, taps_of_lags, taps_of_lags + 9 * WIDE_LANES);
+            first = taps_of_lags + lane;
+            second = first + 9 * WIDE_LANES;
+        }
         centre_moments(taps, windows, first, second, means + c * taps,
                        covariances + (size_t)c * taps * taps);
     }
@@ -246,7 +277,7 @@ EXPORT int window_moments(const REAL *x, int64_t count, int height, int width, i
     const int failed = start_moments(&m, of, (Kernel){high, wide, stride});
     if (!failed) {
 #pragma omp parallel for schedule(static)
-        for (int64_t n = 0; n < count; n++) add_moments(&m, x + n * picture_size(&of));
+        for (int64_t n = 0; n < count; n++) add_moments(&m, x + n * picture_size(&of), 1);
     }
     end_moments(&m, count, failed ? NULL : means, covariances);
     return failed;
