@@ -21,10 +21,10 @@ INLINE void add_gradients(int windows, int high, int wide, const Vector *at, int
                 out[i * wide + j] += slopes[k] * at[(size_t)i * row + j + k * stride];
 }
 
-/* Add to `sums`, (taps + 1, WIDE_LANES), the gradients of weights and shift. */
+/* Add to `parts`, (taps + 1), the gradients of weights and shift. */
 INLINE void gradient_sums(int high, int wide, Frame frame, int rows, int columns, int stride,
                           const REAL *g, const REAL *y, int64_t g_pixel, Lanes lanes,
-                          double *sums) {
+                          Vector *parts) {
     const int taps = high * wide;
     const Vector *start = inside(frame) - (size_t)(high / 2) * frame.row - wide / 2;
     Vector out[MOST_TAPS + 1] = {{0}};
@@ -41,7 +41,7 @@ INLINE void gradient_sums(int high, int wide, Frame frame, int rows, int columns
             if (y) y += some * g_pixel;
         }
     }
-    for (int k = 0; k <= taps; k++) add_to_wide(sums + k * WIDE_LANES, out[k]);
+    for (int k = 0; k <= taps; k++) parts[k] += out[k];
 }
 
 /* Gradients of weights (channels, taps) and shift (channels), from the output's gradient g, added
@@ -53,7 +53,8 @@ typedef struct {
     int64_t g_pixel;
     size_t frame, each;
     double *sums;
-    Vector *frames;
+    Vector *frames, *parts; /* parts: sums of so few products that they need no double precision */
+    int *products;
 } KernelGradient;
 
 static int start_kernel_gradient(KernelGradient *p, Pictures of, Kernel kernel,
@@ -62,10 +63,21 @@ static int start_kernel_gradient(KernelGradient *p, Pictures of, Kernel kernel,
     *p = (KernelGradient){of, kernel, affine, g_pixel,
                           frame_size(of.height, of.width, kernel.high / 2, kernel.wide / 2),
                           (size_t)blocks_of(of.channels, WIDE_LANES) * numbers * WIDE_LANES,
-                          NULL, NULL};
+                          NULL, NULL, NULL, NULL};
     p->sums = zeroed(threads * p->each * sizeof(double));
     p->frames = zeroed(threads * p->frame * sizeof(Vector));
-    return !p->sums || !p->frames ? NO_MEMORY : 0;
+    p->parts = zeroed(threads * p->each * sizeof(REAL));
+    p->products = zeroed(threads * sizeof(int));
+    return !p->sums || !p->frames || !p->parts || !p->products ? NO_MEMORY : 0;
+}
+
+static void add_parts(const KernelGradient *p, int thread) {
+    Vector *parts = p->parts + thread * p->each / WIDE_LANES;
+    for (size_t i = 0; i < p->each / WIDE_LANES; i++) {
+        add_to_wide(p->sums + thread * p->each + i * WIDE_LANES, parts[i]);
+        parts[i] = (Vector){0};
+    }
+    p->products[thread] = 0;
 }
 
 /* Behind a ReLU that gave y, unless y is NULL. */
@@ -80,7 +92,7 @@ APART void add_relu_kernel_gradient(const KernelGradient *p, const REAL *x, cons
         frame_at(p->frames + thread * p->frame, p->of.width, k.high / 2, k.wide / 2);
     for (int block = 0; block < blocks_of(channels, WIDE_LANES); block++) {
         const int start = block_start(block, channels, WIDE_LANES);
-        double *to = p->sums + thread * p->each + (size_t)block * numbers * WIDE_LANES;
+        Vector *to = p->parts + thread * p->each / WIDE_LANES + (size_t)block * numbers;
         into_frame(frame, &p->of, x + start, 1);
         if (p->affine) scale_frame(frame, &p->of, p->affine, block);
         if (k.stride == 1)
@@ -90,6 +102,8 @@ APART void add_relu_kernel_gradient(const KernelGradient *p, const REAL *x, cons
             BY_SIZE(k, gradient_sums, frame, rows, columns, k.stride, g + start,
                     y ? y + start : NULL, p->g_pixel, lanes, to);
     }
+    p->products[thread] += rows * columns;
+    if (p->products[thread] >= RUN) add_parts(p, thread);
 }
 
 static void add_kernel_gradient(const KernelGradient *p, const REAL *x, const REAL *g) {
@@ -99,6 +113,7 @@ static void add_kernel_gradient(const KernelGradient *p, const REAL *x, const RE
 /* Into weight and shift, unless they are NULL. */
 static void end_kernel_gradient(KernelGradient *p, REAL *weight, REAL *shift) {
     const int taps = p->kernel.high * p->kernel.wide;
+    for (int thread = 0; weight && thread < omp_get_max_threads(); thread++) add_parts(p, thread);
     if (weight) gather(p->sums, omp_get_max_threads(), p->each);
     for (int c = 0; weight && c < p->of.channels; c++) {
         const double *from = p->sums + lane_of(c, p->of.channels, taps + 1);
@@ -107,6 +122,8 @@ static void end_kernel_gradient(KernelGradient *p, REAL *weight, REAL *shift) {
     }
     free(p->sums);
     free(p->frames);
+    free(p->parts);
+    free(p->products);
 }
 
 EXPORT int depthwise_gradient(const REAL *x, int64_t count, int height, int width, int channels,

@@ -10,6 +10,8 @@
 
 #include "vectors.h"
 
+/* Products that are added up before they leave the vectors for double precision. */
+#define RUN 256
 #define LONGEST 5
 #define MOST_TAPS (LONGEST * LONGEST)
 

@@ -7,9 +7,6 @@
 
 #include "frames.h"
 
-/* Products that are added up before they leave the vectors for double precision. */
-#define RUN 256
-
 /* What is summed of 3x3 windows a pixel apart: products of a pixel and those after it, by how far
    down and right they are (0, 0..2), (1, -2..2), (2, -2..2); then the same of edges alone, 0..2 on,
    of the top and bottom row and the first and last column; squares of the corners; and plain sums
