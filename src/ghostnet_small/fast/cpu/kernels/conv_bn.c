@@ -160,8 +160,8 @@ EXPORT int conv_bn_depthwise(const REAL *x, int64_t count, int height, int width
     const int64_t pixels = (int64_t)after(height, stride) * after(width, stride);
     Statistics statistics;
     Convolution convolution = {0};
-    vec *scale = before ? in_blocks(before + SCALE * channels, channels, 1) : NULL;
-    vec *shift = before ? in_blocks(before + SHIFT * channels, channels, 1) : NULL;
+    Vector *scale = before ? in_blocks(before + SCALE * channels, channels, 1) : NULL;
+    Vector *shift = before ? in_blocks(before + SHIFT * channels, channels, 1) : NULL;
     const Affine affine = {scale, shift};
     REAL *zeros = zeroed(channels * sizeof(REAL));
     int failed = start_statistics(&statistics, channels);
@@ -284,8 +284,8 @@ EXPORT int conv_bn_depthwise_gradient(const REAL *g, const REAL *y, const REAL *
     Statistics statistics = {0};
     KernelGradient gradient = {0};
     Spread spread = {0};
-    vec *scale = before ? in_blocks(before + SCALE * channels, channels, 1) : NULL;
-    vec *shift = before ? in_blocks(before + SHIFT * channels, channels, 1) : NULL;
+    Vector *scale = before ? in_blocks(before + SCALE * channels, channels, 1) : NULL;
+    Vector *shift = before ? in_blocks(before + SHIFT * channels, channels, 1) : NULL;
     const Affine affine = {scale, shift};
     REAL *above = zeroed((size_t)threads * windows * channels * sizeof(REAL));
     REAL *sums = zeroed(channels * sizeof(REAL));

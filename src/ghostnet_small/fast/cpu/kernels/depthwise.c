@@ -8,19 +8,19 @@
 #define CHAINS 3
 
 /* out += windows `step` apart times a kernel; `at` is the first window's first pixel. */
-INLINE void convolve(int high, int wide, int pixels, const vec *at, int row, int step,
-                     const vec *kernel, vec *out) {
+INLINE void convolve(int high, int wide, int pixels, const Vector *at, int row, int step,
+                     const Vector *kernel, Vector *out) {
     const int chains = pixels == TOGETHER ? 1 : CHAINS;
-    vec sums[CHAINS][TOGETHER];
+    Vector sums[CHAINS][TOGETHER];
 #pragma GCC unroll 3
     for (int chain = 0; chain < chains; chain++)
 #pragma GCC unroll 6
-        for (int p = 0; p < pixels; p++) sums[chain][p] = chain ? (vec){0} : out[p];
+        for (int p = 0; p < pixels; p++) sums[chain][p] = chain ? (Vector){0} : out[p];
 #pragma GCC unroll 3
     for (int i = 0; i < high; i++)
 #pragma GCC unroll 9
         for (int j = 0; j < wide; j++) {
-            const vec weight = kernel[i * wide + j];
+            const Vector weight = kernel[i * wide + j];
 #pragma GCC unroll 6
             for (int p = 0; p < pixels; p++)
                 sums[j % chains][p] += weight * at[(size_t)i * row + j + p * step];
@@ -35,21 +35,21 @@ INLINE void convolve(int high, int wide, int pixels, const vec *at, int row, int
 
 /* The same where the kernel is its own mirror image, (i, j) the same as (-i, -j), for TOGETHER
    windows a pixel apart: pixels that share a number are added first. */
-INLINE void convolve_symmetric(int high, int wide, const vec *at, int row, const vec *kernel,
-                               vec *out) {
+INLINE void convolve_symmetric(int high, int wide, const Vector *at, int row, const Vector *kernel,
+                               Vector *out) {
 #pragma GCC unroll 2
     for (int i = 0; i <= high / 2; i++) {
-        const vec *top = at + (size_t)i * row, *bottom = at + (size_t)(high - 1 - i) * row;
+        const Vector *top = at + (size_t)i * row, *bottom = at + (size_t)(high - 1 - i) * row;
         const int pairs = i < high / 2 ? wide : wide / 2;
 #pragma GCC unroll 9
         for (int j = 0; j < pairs; j++) {
-            const vec weight = kernel[i * wide + j];
+            const Vector weight = kernel[i * wide + j];
 #pragma GCC unroll 6
             for (int p = 0; p < TOGETHER; p++)
                 out[p] += weight * (top[j + p] + bottom[wide - 1 - j + p]);
         }
     }
-    const vec *middle = at + (size_t)(high / 2) * row + wide / 2;
+    const Vector *middle = at + (size_t)(high / 2) * row + wide / 2;
 #pragma GCC unroll 6
     for (int p = 0; p < TOGETHER; p++) out[p] += kernel[high * wide / 2] * middle[p];
 }
@@ -69,32 +69,39 @@ INLINE void convolve_symmetric(int high, int wide, const vec *at, int row, const
         }                                                                                         \
     }
 
+/* `ahead`, or NULL: what the next picture will read of here, asked for while there is work, since
+   memory takes as long as that. */
 typedef struct {
     REAL *at;
     int64_t pixel;
-    int lanes;
+    Lanes lanes;
+    const REAL *ahead;
+    int64_t ahead_pixel;
 } Target;
 
-INLINE void convolve_pixels(int pixels, int column, int high, int wide, const vec *from, int row,
-                            int stride, const vec *kernel, vec shift, int relu, Target to) {
-    vec out[TOGETHER] = {shift, shift, shift, shift, shift, shift};
+INLINE void convolve_pixels(int pixels, int column, int high, int wide, const Vector *from, int row,
+                            int stride, const Vector *kernel, Vector shift, int relu, Target to) {
+    Vector out[TOGETHER] = {shift, shift, shift, shift, shift, shift};
     convolve(high, wide, pixels, from + column * stride, row, stride, kernel, out);
     if (relu)
 #pragma GCC unroll 6
-        for (int p = 0; p < pixels; p++) out[p] = where_positive(out[p], out[p]);
+        for (int p = 0; p < pixels; p++) out[p] = where_positive_wide(out[p], out[p]);
 #pragma GCC unroll 6
-    for (int p = 0; p < pixels; p++)
-        store_part(to.at + (column + p) * to.pixel, out[p], to.lanes);
+    for (int p = 0; p < pixels; p++) {
+        store_lanes(to.at + (column + p) * to.pixel, out[p], to.lanes);
+        if (to.ahead) __builtin_prefetch(to.ahead + (column + p) * to.ahead_pixel, 0, 2);
+    }
 }
 
 INLINE void convolve_picture(int high, int wide, Frame frame, int rows, int columns, int stride,
-                             const vec *kernel, vec shift, int relu, Target to) {
-    const vec *start = inside(frame) - (size_t)(high / 2) * frame.row - wide / 2;
+                             const Vector *kernel, Vector shift, int relu, Target to) {
+    const Vector *start = inside(frame) - (size_t)(high / 2) * frame.row - wide / 2;
     for (int y = 0; y < rows; y++, to.at += columns * to.pixel) {
-        const vec *from = start + (size_t)y * stride * frame.row;
+        const Vector *from = start + (size_t)y * stride * frame.row;
         int column = 0;
         IN_GROUPS(column, columns, convolve_pixels, high, wide, from, frame.row, stride, kernel,
                   shift, relu, to)
+        if (to.ahead) to.ahead += columns * to.ahead_pixel;
     }
 }
 
@@ -120,7 +127,7 @@ typedef struct {
     int relu;
     const Affine *affine;
     size_t frame;
-    vec *weights, *shifts, *frames;
+    Vector *weights, *shifts, *frames;
 } Convolution;
 
 static int start_convolution(Convolution *c, Pictures of, Kernel kernel, const REAL *weight,
@@ -129,7 +136,7 @@ static int start_convolution(Convolution *c, Pictures of, Kernel kernel, const R
                        frame_size(of.height, of.width, kernel.high / 2, kernel.wide / 2),
                        in_blocks(weight, of.channels, kernel.high * kernel.wide),
                        in_blocks(shift, of.channels, 1), NULL};
-    c->frames = zeroed(omp_get_max_threads() * c->frame * sizeof(vec));
+    c->frames = zeroed(omp_get_max_threads() * c->frame * sizeof(Vector));
     return !c->weights || !c->shifts || !c->frames ? NO_MEMORY : 0;
 }
 
@@ -139,11 +146,12 @@ APART void convolve_blocks(const Convolution *c, const REAL *x, REAL *y) {
     const int channels = c->of.channels;
     const Frame frame = frame_at(c->frames + omp_get_thread_num() * c->frame, c->of.width,
                                  k.high / 2, k.wide / 2);
-    for (int block = 0; block < blocks_of(channels, LANES); block++) {
-        const int start = block_start(block, channels, LANES);
-        const Target to = {y + start, c->y_pixel, least(channels, LANES)};
-        const vec *weights = c->weights + block * k.high * k.wide, shift = c->shifts[block];
-        into_frame(frame, &c->of, x + start);
+    for (int block = 0; block < blocks_of(channels, WIDE_LANES); block++) {
+        const int start = block_start(block, channels, WIDE_LANES);
+        const REAL *ahead = k.stride == 1 ? x + start + picture_size(&c->of) : NULL;
+        const Target to = {y + start, c->y_pixel, lanes_of(channels), ahead, c->of.pixel};
+        const Vector *weights = c->weights + block * k.high * k.wide, shift = c->shifts[block];
+        into_frame(frame, &c->of, x + start, !ahead);
         if (c->affine) scale_frame(frame, &c->of, c->affine, block);
         /* A stride of 1 as a constant: the pixels' addresses are then constants too. */
         if (k.stride == 1)

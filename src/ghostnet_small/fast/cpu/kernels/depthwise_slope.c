@@ -27,10 +27,10 @@ static Runs runs_of(int size, int taps) {
 
 /* The slope of one case as a convolution of x: its weights, which reach from the first tap to the
    last and back, and a constant behind them. */
-static void case_kernel(Kernel k, const vec *first, const vec *second, int rows, int columns,
-                        vec *out) {
+static void case_kernel(Kernel k, const Vector *first, const Vector *second, int rows, int columns,
+                        Vector *out) {
     const int taps = k.high * k.wide, high = 2 * k.high - 1, wide = 2 * k.wide - 1;
-    for (int i = 0; i <= high * wide; i++) out[i] = (vec){0};
+    for (int i = 0; i <= high * wide; i++) out[i] = (Vector){0};
     for (int a = 0; a < taps; a++) {
         if (!(rows >> a / k.wide & 1) || !(columns >> a % k.wide & 1)) continue;
         out[high * wide] += first[a];
@@ -41,36 +41,77 @@ static void case_kernel(Kernel k, const vec *first, const vec *second, int rows,
     }
 }
 
-/* to = [add +] the gradient of x, from the output's gradient g and that of the taps' moments:
-   first (channels, taps) and second (channels, taps, taps), symmetric. With `relu` only where x is
-   above zero. `add` may be NULL; it must not be `to`, of which some channels are written twice. */
+/* to = the gradient of x, from the output's gradient g and that of the taps' moments: first
+   (channels, taps) and second (channels, taps, taps), symmetric. With `relu` only where x is above
+   zero. */
 typedef struct {
     Pictures of, g; /* g: the output's */
     Kernel kernel;
     int relu;
-    int64_t add_pixel, to_pixel;
+    int64_t to_pixel;
     size_t x_frame, frames_each, kinds, numbers;
     Runs rows, columns;
-    vec *weights, *turned; /* of the convolution; the same, last one first */
-    vec *first, *second;
-    vec *slopes; /* the kernels for all runs of rows and of columns */
-    vec *frames;
+    Vector *weights, *turned; /* of the convolution; the same, last one first */
+    Vector *first, *second;
+    Vector *slopes; /* the kernels for all runs of rows and of columns */
+    Vector *frames;
 } Slope;
+
+/* What is behind a ghost module's x and the convolution of it, one picture of `both`: perhaps a ReLU,
+   and perhaps a gate (else NULL), whose product has the gradient g. */
+typedef struct {
+    const Gate *of;
+    const REAL *g, *both, *gate;
+} Behind;
+
+INLINE void fill_behind(Frame frame, const Behind *behind, int start, Lanes lanes, int relu) {
+    const Gate gated = *behind->of;
+    const int height = gated.height, width = gated.width, pixel = gated.channels;
+    const int half = pixel / 2;
+    const REAL *g = behind->g + half + start, *y_of = behind->both + half + start;
+    const REAL *gate = behind->gate ? behind->gate + half + start : NULL;
+    Vector *to = inside(frame);
+    for (int y = 0; y < height; y++, to += frame.row)
+        for (int x = 0; x < width; x++, g += pixel, y_of += pixel) {
+            Vector value = load_lanes(g, lanes);
+            if (gate) value *= load_lanes(gate + gate_pixel(&gated, y, x), lanes);
+            if (relu) value = where_positive_wide(load_lanes(y_of, lanes), value);
+            to[x] = value;
+        }
+}
+
+/* The gradient of the convolution's output, some channels from `start` on, into a frame. */
+APART void behind_into_frame(Frame frame, const Behind *behind, int start, Lanes lanes, int relu) {
+    const Lanes all = {WIDE_LANES, 0};
+    if (lanes.count == WIDE_LANES)
+        fill_behind(frame, behind, start, all, relu);
+    else
+        fill_behind(frame, behind, start, lanes, relu);
+}
 
 /* What one vector of a picture's channels needs: copies, which no store to memory can change. */
 typedef struct {
     int height, width, rows, columns, stride, relu;
-    const vec *weights, *turned, *first, *second, *slopes;
+    const Vector *weights, *turned, *first, *second, *slopes;
     Frame x, g, out;
-    const REAL *add;
-    int64_t add_pixel;
+    const REAL *add, *gate; /* what is behind x itself, or NULL */
+    const REAL *ahead[4];   /* what the next picture needs, if `add` is there */
+    Gate gated;
     Target to;
 } Part;
 
-INLINE void store_slope(const Part *p, int64_t at, vec test, vec value) {
-    if (p->add) value += load_part(p->add + at * p->add_pixel, p->to.lanes);
-    if (p->relu) value = where_positive(test, value);
-    store_part(p->to.at + at * p->to.pixel, value, p->to.lanes);
+INLINE void store_slope(const Part *p, int y, int x, Vector test, Vector value) {
+    const int64_t at = (int64_t)y * p->width + x;
+    if (p->add) {
+        Vector add = load_lanes(p->add + at * p->gated.channels, p->to.lanes);
+        /* While there is work, since memory takes as long as that. */
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) __builtin_prefetch(p->ahead[i] + at * p->gated.channels, 0, 2);
+        if (p->gate) add *= load_lanes(p->gate + gate_pixel(&p->gated, y, x), p->to.lanes);
+        value += add;
+    }
+    if (p->relu) value = where_positive_wide(test, value);
+    store_lanes(p->to.at + at * p->to.pixel, value, p->to.lanes);
 }
 
 /* Where a run of pixels is, from (y, x) on, down or to the right. */
@@ -80,14 +121,14 @@ typedef struct {
 
 /* Pixels `q` and on of a line, whose kernel is `slope`. */
 INLINE void slope_of_pixels(int pixels, int q, int high, int wide, int symmetric,
-                            const Part *part, Line line, const vec *slope) {
+                            const Part *part, Line line, const Vector *slope) {
     const Frame of_x = part->x, of_g = part->g;
     const int y = line.y + (line.down ? q : 0), x = line.x + (line.down ? 0 : q);
     const int step = line.down ? of_x.row : 1, g_step = line.down ? of_g.row : 1;
-    const vec *pixel = inside(of_x) + (size_t)y * of_x.row + x;
-    const vec *above = inside(of_g) + (size_t)y * of_g.row + x;
-    const vec *corner = pixel - (size_t)(high - 1) * of_x.row - (wide - 1);
-    vec out[TOGETHER];
+    const Vector *pixel = inside(of_x) + (size_t)y * of_x.row + x;
+    const Vector *above = inside(of_g) + (size_t)y * of_g.row + x;
+    const Vector *corner = pixel - (size_t)(high - 1) * of_x.row - (wide - 1);
+    Vector out[TOGETHER];
 #pragma GCC unroll 6
     for (int p = 0; p < pixels; p++) out[p] = slope[(2 * high - 1) * (2 * wide - 1)];
     if (symmetric && pixels == TOGETHER)
@@ -96,9 +137,9 @@ INLINE void slope_of_pixels(int pixels, int q, int high, int wide, int symmetric
         convolve(2 * high - 1, 2 * wide - 1, pixels, corner, of_x.row, step, slope, out);
     convolve(high, wide, pixels, above - (size_t)(high / 2) * of_g.row - wide / 2, of_g.row,
              g_step, part->turned, out);
-    const int64_t first = (int64_t)y * part->width + x, on = line.down ? part->width : 1;
 #pragma GCC unroll 6
-    for (int p = 0; p < pixels; p++) store_slope(part, first + p * on, pixel[p * step], out[p]);
+    for (int p = 0; p < pixels; p++)
+        store_slope(part, line.down ? y + p : y, line.down ? x : x + p, pixel[p * step], out[p]);
 }
 
 INLINE void slope_of_picture(int high, int wide, const Part *part, const Runs *rows,
@@ -106,7 +147,7 @@ INLINE void slope_of_picture(int high, int wide, const Part *part, const Runs *r
     const size_t numbers = (size_t)(2 * high - 1) * (2 * wide - 1) + 1;
     for (int i = 0; i < rows->count; i++)
         for (int j = 0; j < columns->count; j++) {
-            const vec *slope = part->slopes + (size_t)(i * columns->count + j) * numbers;
+            const Vector *slope = part->slopes + (size_t)(i * columns->count + j) * numbers;
             const int top = rows->start[i], bottom = rows->start[i + 1];
             const int left = columns->start[j], right = columns->start[j + 1];
             /* All windows are there: the sum over pairs of taps has no preferred direction. */
@@ -131,9 +172,9 @@ INLINE void slope_of_picture(int high, int wide, const Part *part, const Runs *r
 
 /* What windows of a row, from `column` on, add to their pixels. */
 INLINE void spread_moments(int windows, int column, int high, int wide, const Part *part,
-                           const vec *at, const vec *g, vec *out) {
+                           const Vector *at, const Vector *g, Vector *out) {
     const int taps = high * wide, stride = part->stride, row = part->x.row;
-    vec values[2][MOST_TAPS];
+    Vector values[2][MOST_TAPS];
     at += column * stride;
     out += column * stride;
 #pragma GCC unroll 2
@@ -144,7 +185,7 @@ INLINE void spread_moments(int windows, int column, int high, int wide, const Pa
             for (int j = 0; j < wide; j++)
                 values[k][i * wide + j] = at[(size_t)i * row + j + k * stride];
     for (int a = 0; a < taps; a++) {
-        vec sums[2];
+        Vector sums[2];
 #pragma GCC unroll 2
         for (int k = 0; k < windows; k++) sums[k] = part->first[a] + part->weights[a] * g[column + k];
 #pragma GCC unroll 25
@@ -159,12 +200,12 @@ INLINE void spread_moments(int windows, int column, int high, int wide, const Pa
 INLINE void spread_picture_moments(int high, int wide, const Part *part) {
     const Frame of_x = part->x, out = part->out;
     const size_t corner = (size_t)(high / 2) * of_x.row + wide / 2;
-    memset(out.at, 0, frame_size(part->height, part->width, out.high, out.wide) * sizeof(vec));
+    memset(out.at, 0, frame_size(part->height, part->width, out.high, out.wide) * sizeof(Vector));
     for (int y = 0; y < part->rows; y++) {
         const size_t start = (size_t)y * part->stride * of_x.row;
-        const vec *at = inside(of_x) - corner + start;
-        const vec *g = inside(part->g) + (size_t)y * part->g.row;
-        vec *to = inside(out) - corner + start;
+        const Vector *at = inside(of_x) - corner + start;
+        const Vector *g = inside(part->g) + (size_t)y * part->g.row;
+        Vector *to = inside(out) - corner + start;
         int column = 0;
         for (; column + 2 <= part->columns; column += 2)
             spread_moments(2, column, high, wide, part, at, g, to);
@@ -172,18 +213,16 @@ INLINE void spread_picture_moments(int high, int wide, const Part *part) {
     }
     for (int y = 0; y < part->height; y++)
         for (int x = 0; x < part->width; x++)
-            store_slope(part, (int64_t)y * part->width + x, inside(of_x)[(size_t)y * of_x.row + x],
+            store_slope(part, y, x, inside(of_x)[(size_t)y * of_x.row + x],
                         inside(out)[(size_t)y * out.row + x]);
 }
 
 static int start_slope(Slope *s, Pictures of, Kernel k, int64_t g_pixel, const REAL *weight,
-                       const REAL *first, const REAL *second, int64_t add_pixel,
-                       int64_t to_pixel, int relu) {
-    const int blocks = blocks_of(of.channels, LANES), taps = k.high * k.wide;
+                       const REAL *first, const REAL *second, int64_t to_pixel, int relu) {
+    const int blocks = blocks_of(of.channels, WIDE_LANES), taps = k.high * k.wide;
     const Pictures g = {after(of.height, k.stride), after(of.width, k.stride), of.channels,
                         g_pixel};
-    *s = (Slope){.of = of, .g = g, .kernel = k, .relu = relu, .add_pixel = add_pixel,
-                 .to_pixel = to_pixel};
+    *s = (Slope){.of = of, .g = g, .kernel = k, .relu = relu, .to_pixel = to_pixel};
     s->x_frame = frame_size(of.height, of.width, k.high - 1, k.wide - 1);
     s->frames_each = s->x_frame * (k.stride > 1 ? 2 : 1) +
                      frame_size(g.height, g.width, k.high / 2, k.wide / 2);
@@ -194,9 +233,9 @@ static int start_slope(Slope *s, Pictures of, Kernel k, int64_t g_pixel, const R
     s->weights = in_blocks(weight, of.channels, taps);
     s->first = in_blocks(first, of.channels, taps);
     s->second = in_blocks(second, of.channels, taps * taps);
-    s->turned = zeroed((size_t)blocks * taps * sizeof(vec));
-    s->slopes = zeroed(blocks * s->kinds * s->numbers * sizeof(vec));
-    s->frames = zeroed(omp_get_max_threads() * s->frames_each * sizeof(vec));
+    s->turned = zeroed((size_t)blocks * taps * sizeof(Vector));
+    s->slopes = zeroed(blocks * s->kinds * s->numbers * sizeof(Vector));
+    s->frames = zeroed(omp_get_max_threads() * s->frames_each * sizeof(Vector));
     if (!s->weights || !s->first || !s->second || !s->turned || !s->slopes || !s->frames)
         return NO_MEMORY;
     for (int block = 0; block < blocks; block++) {
@@ -211,16 +250,21 @@ static int start_slope(Slope *s, Pictures of, Kernel k, int64_t g_pixel, const R
     return 0;
 }
 
-APART void slope_blocks(const Slope *s, const REAL *x, const REAL *g, const REAL *add, REAL *to) {
+/* The output's gradient is g, or what `behind` makes of its own, unless that is NULL; that of x is
+   then added, too. */
+APART void slope_blocks(const Slope *s, const REAL *x, const REAL *g, const Behind *behind,
+                        REAL *to) {
     const Kernel k = s->kernel;
     const int channels = s->of.channels, taps = k.high * k.wide;
-    vec *at = s->frames + omp_get_thread_num() * s->frames_each;
+    Vector *at = s->frames + omp_get_thread_num() * s->frames_each;
     const Frame of_x = frame_at(at, s->of.width, k.high - 1, k.wide - 1);
     const Frame out = frame_at(at + s->x_frame, s->of.width, k.high - 1, k.wide - 1);
     if (k.stride > 1) at += s->x_frame;
     const Frame of_g = frame_at(at + s->x_frame, s->g.width, k.high / 2, k.wide / 2);
-    for (int block = 0; block < blocks_of(channels, LANES); block++) {
-        const int start = block_start(block, channels, LANES);
+    for (int block = 0; block < blocks_of(channels, WIDE_LANES); block++) {
+        const int start = block_start(block, channels, WIDE_LANES);
+        const REAL *next = behind ? behind->both + start + gated_size(behind->of) : NULL;
+        const REAL *next_g = behind ? behind->g + start + gated_size(behind->of) : NULL;
         const Part part = {s->of.height,
                            s->of.width,
                            s->g.height,
@@ -235,11 +279,16 @@ APART void slope_blocks(const Slope *s, const REAL *x, const REAL *g, const REAL
                            of_x,
                            of_g,
                            out,
-                           add ? add + start : NULL,
-                           s->add_pixel,
-                           {to + start, s->to_pixel, least(channels, LANES)}};
-        into_frame(of_x, &s->of, x + start);
-        into_frame(of_g, &s->g, g + start);
+                           behind ? behind->g + start : NULL,
+                           behind && behind->gate ? behind->gate + start : NULL,
+                           {next, s->relu ? next + channels : next, next_g, next_g + channels},
+                           behind ? *behind->of : (Gate){0},
+                           {to + start, s->to_pixel, lanes_of(channels), NULL, 0}};
+        into_frame(of_x, &s->of, x + start, !behind);
+        if (behind)
+            behind_into_frame(of_g, behind, start, lanes_of(channels), s->relu);
+        else
+            into_frame(of_g, &s->g, g + start, 1);
         if (k.stride > 1 && k.high == 3)
             spread_picture_moments(3, 3, &part);
         else if (k.stride > 1)
@@ -268,7 +317,7 @@ EXPORT int depthwise_input_gradient(const REAL *x, int64_t count, int height, in
     const Pictures of = {height, width, channels, pixel};
     Slope s;
     const int failed = start_slope(&s, of, (Kernel){high, wide, stride}, g_pixel, weight, first,
-                                   second, 0, to_pixel, 0);
+                                   second, to_pixel, 0);
     if (!failed) {
 #pragma omp parallel for schedule(static)
         for (int64_t n = 0; n < count; n++)

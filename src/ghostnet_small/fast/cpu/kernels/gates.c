@@ -21,7 +21,7 @@ INLINE int64_t gate_pixel(const Gate *s, int y, int x) {
 
 /* out = x [* gate] [+ add], of which either may be NULL. */
 APART void apply_gate(const Gate *s, const REAL *x, const REAL *gate, const REAL *add,
-                      REAL *out) {
+                      REAL *restrict out) {
     const int height = s->height, width = s->width, channels = s->channels;
     for (int y = 0; y < height; y++)
         for (int q = 0; q < width; q++, x += channels, out += channels) {
@@ -36,22 +36,22 @@ APART void apply_gate(const Gate *s, const REAL *x, const REAL *gate, const REAL
         }
 }
 
-/* From the product's gradient g those of x and of the gate, which may be NULL; with `relu` of x
-   only where x is above zero. */
+/* From the product's gradient g that of the gate, and those of x from channel `half` on, to_x (half);
+   with `relu` of x only where x is above zero. */
 APART void gate_slopes(const Gate *s, const REAL *g, const REAL *x, const REAL *gate, int relu,
-                       REAL *to_x, REAL *to_gate) {
-    const int height = s->height, width = s->width, channels = s->channels;
-    if (to_gate) memset(to_gate, 0, gate_size(s) * sizeof(REAL));
+                       REAL *restrict to_x, REAL *restrict to_gate) {
+    const int height = s->height, width = s->width, channels = s->channels, half = channels / 2;
+    memset(to_gate, 0, gate_size(s) * sizeof(REAL));
     for (int y = 0; y < height; y++)
-        for (int q = 0; q < width; q++, g += channels, x += channels, to_x += channels) {
+        for (int q = 0; q < width; q++, g += channels, x += channels, to_x += half) {
             const int64_t at = gate_pixel(s, y, q);
-            const REAL *weight = gate + at;
+            const REAL *weight = gate + at + half;
+            for (int c = 0; c < channels; c++) to_gate[at + c] += g[c] * x[c];
             if (relu)
-                for (int c = 0; c < channels; c++) to_x[c] = x[c] <= 0 ? 0 : g[c] * weight[c];
+                for (int c = 0; c < half; c++)
+                    to_x[c] = x[half + c] <= 0 ? 0 : g[half + c] * weight[c];
             else
-                for (int c = 0; c < channels; c++) to_x[c] = g[c] * weight[c];
-            if (to_gate)
-                for (int c = 0; c < channels; c++) to_gate[at + c] += g[c] * x[c];
+                for (int c = 0; c < half; c++) to_x[c] = g[half + c] * weight[c];
         }
 }
 

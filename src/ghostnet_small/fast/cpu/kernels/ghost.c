@@ -26,7 +26,7 @@ EXPORT int ghost_primary(const REAL *x, int64_t count, int height, int width, in
             const int64_t end = up_to(start + some, count);
             product_of_rows(&product, (end - start) * pixels, x + start * pixels * in, NULL,
                             both + start * pixels * 2 * half);
-            for (int64_t n = start; n < end; n++) add_moments(&moments, both + n * pixels * 2 * half);
+            add_moments(&moments, both + start * pixels * 2 * half, end - start);
         }
     }
     end_product(&product);
@@ -58,19 +58,6 @@ EXPORT int ghost_cheap(REAL *both, int64_t count, int height, int width, int hal
     return failed;
 }
 
-/* Of one picture the gradient of `both` before gate and ReLU, in `scratch` or where it already is,
-   from that of the output, g; and that of the gate, which may be NULL. */
-INLINE const REAL *before_gate(const Gate *gated, const REAL *g, const REAL *both,
-                               const REAL *gate, int relu, REAL *scratch, REAL *to_gate) {
-    if (gate)
-        gate_slopes(gated, g, both, gate, relu, scratch, to_gate);
-    else if (relu)
-        relu_slopes(gated_size(gated), g, both, scratch);
-    else
-        return g;
-    return scratch;
-}
-
 /* From the output's gradient g those of the gate, unless that is NULL, and of the depth-wise
    convolution's weights (half, 9) and shift (half). */
 EXPORT int ghost_cheap_gradient(const REAL *g, const REAL *both, int64_t count, int height,
@@ -80,20 +67,20 @@ EXPORT int ghost_cheap_gradient(const REAL *g, const REAL *both, int64_t count, 
     const Gate gated = {height, width, 2 * half, gate_height, gate_width, rows, columns};
     const int64_t size = gated_size(&gated);
     KernelGradient gradient = {0};
-    REAL *scratch = zeroed(omp_get_max_threads() * size * sizeof(REAL));
-    int failed = !scratch;
+    REAL *scratch = gate ? zeroed(omp_get_max_threads() * size / 2 * sizeof(REAL)) : NULL;
+    int failed = gate && !scratch;
     if (!failed)
         failed = start_kernel_gradient(&gradient, (Pictures){height, width, half, 2 * half},
-                                       CHEAP, NULL, 2 * half);
+                                       CHEAP, NULL, gate ? half : 2 * half);
     if (!failed) {
 #pragma omp parallel for schedule(static)
         for (int64_t n = 0; n < count; n++) {
             const int64_t at = n * gate_size(&gated);
-            const REAL *own = both + n * size;
-            const REAL *above = before_gate(&gated, g + n * size, own, gate ? gate + at : NULL,
-                                            relu, scratch + omp_get_thread_num() * size,
-                                            gate ? to_gate + at : NULL);
-            add_kernel_gradient(&gradient, own, above + half);
+            const REAL *own = both + n * size, *above = g + n * size;
+            REAL *gated_above = scratch + omp_get_thread_num() * size / 2;
+            if (gate) gate_slopes(&gated, above, own, gate + at, relu, gated_above, to_gate + at);
+            add_relu_kernel_gradient(&gradient, own, gate ? gated_above : above + half,
+                                     relu && !gate ? own + half : NULL);
         }
     }
     end_kernel_gradient(&gradient, failed ? NULL : weight, shift);
@@ -116,22 +103,17 @@ EXPORT int ghost_primary_gradient(const REAL *g, const REAL *both, const REAL *x
     const int64_t size = gated_size(&gated);
     Slope slope = {0};
     ProductGradient gradient = {0};
-    REAL *scratch = zeroed(omp_get_max_threads() * size * sizeof(REAL));
-    int failed = !scratch;
-    if (!failed)
-        failed = start_slope(&slope, (Pictures){height, width, half, 2 * half}, CHEAP, 2 * half,
-                             weight, first, second, 2 * half, half, relu);
+    int failed = start_slope(&slope, (Pictures){height, width, half, 2 * half}, CHEAP, 2 * half,
+                             weight, first, second, half, relu);
     if (!failed) failed = start_product_gradient(&gradient, half, half, in, in);
     if (!failed) {
 #pragma omp parallel for schedule(static)
         for (int64_t start = 0; start < count; start += some) {
             const int64_t end = up_to(start + some, count);
             for (int64_t n = start; n < end; n++) {
-                const REAL *own = both + n * size;
-                const REAL *above = before_gate(
-                    &gated, g + n * size, own, gate ? gate + n * gate_size(&gated) : NULL, relu,
-                    scratch + omp_get_thread_num() * size, NULL);
-                slope_blocks(&slope, own, above + half, above, to + n * pixels * half);
+                const Behind behind = {&gated, g + n * size, both + n * size,
+                                       gate ? gate + n * gate_size(&gated) : NULL};
+                slope_blocks(&slope, behind.both, NULL, &behind, to + n * pixels * half);
             }
             add_row_gradients(&gradient, (end - start) * pixels, to + start * pixels * half,
                               x + start * pixels * in);
@@ -139,7 +121,6 @@ EXPORT int ghost_primary_gradient(const REAL *g, const REAL *both, const REAL *x
     }
     end_slope(&slope);
     end_product_gradient(&gradient, failed ? NULL : products, sums);
-    free(scratch);
     return failed;
 }
 

@@ -35,6 +35,7 @@ static inline int omp_get_num_threads(void) { return 1; }
 #define WIDE_BYTES VECTOR_BYTES
 #endif
 #define WIDE_BLOCKS (WIDE_BYTES / VECTOR_BYTES)
+#define WIDE_LANES ((int)(WIDE_BYTES / sizeof(REAL)))
 
 /* Aligned as one number is: tensors start anywhere. */
 #define VECTOR(bytes) __attribute__((vector_size(bytes), aligned(sizeof(REAL)), may_alias))
@@ -78,6 +79,27 @@ INLINE int block_start(int block, int channels, int size) {
 #include "vector_functions.h"
 #undef TYPE
 #undef NAMED
+
+/* Two vectors as one wide one. GCC before 12 has no word for it, and goes through memory. */
+#ifdef __has_builtin
+#if __has_builtin(__builtin_shufflevector)
+#define SHUFFLES 1
+#endif
+#endif
+INLINE wide join_halves(vec low, vec high) {
+#if WIDE_BLOCKS == 1
+    return (void)high, low;
+#elif !defined(SHUFFLES)
+    wide both;
+    memcpy(&both, &low, sizeof low);
+    memcpy((char *)&both + sizeof low, &high, sizeof high);
+    return both;
+#elif REAL_BYTES == 4
+    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#else
+    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+#endif
+}
 
 /* Memory on a vector's boundary, or NULL; freed with free(). */
 static void *scratch_memory(size_t bytes) {

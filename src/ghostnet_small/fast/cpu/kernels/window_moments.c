@@ -7,9 +7,6 @@
 
 #include "frames.h"
 
-/* Products that are added up before they leave the vectors for double precision. */
-#define RUN 256
-
 /* What is summed of 3x3 windows a pixel apart: products of a pixel and those after it, by how far
    down and right they are (0, 0..2), (1, -2..2), (2, -2..2); then the same of edges alone, 0..2 on,
    of the top and bottom row and the first and last column; squares of the corners; and plain sums
@@ -27,15 +24,16 @@ enum { TOP, BOTTOM, FIRST, LAST };
 
 INLINE int lag_of(int down, int right) { return LAGS + 5 * down + right; }
 
-INLINE void picture_lags(Frame frame, int height, int width, double *sums) {
+/* Into `parts` (LAG_SUMS), and where they are many products from there into `sums`. */
+INLINE void picture_lags(Frame frame, int height, int width, Vector *parts, double *sums) {
     const int row = frame.row, run = width < RUN ? RUN / width : 1;
-    const vec *start = inside(frame);
+    const Vector *start = inside(frame);
     for (int y = 0; y < height;) {
-        vec all = {0}, out[13] = {{0}};
+        Vector all = {0}, out[13] = {{0}};
         for (const int end = least(y + run, height); y < end; y++) {
-            const vec *at = start + (size_t)y * row;
+            const Vector *at = start + (size_t)y * row;
             for (int x = 0; x < width; x++, at++) {
-                const vec pixel = *at;
+                const Vector pixel = *at;
                 all += pixel;
 #pragma GCC unroll 3
                 for (int right = 0; right < 3; right++) out[right] += pixel * at[right];
@@ -46,53 +44,66 @@ INLINE void picture_lags(Frame frame, int height, int width, double *sums) {
                 }
             }
         }
-        add_to(sums + ALL * LANES, all);
-        for (int i = 0; i < 13; i++) add_to(sums + (LAGS + i) * LANES, out[i]);
+        if (run < height) {
+            add_to_wide(sums + ALL * WIDE_LANES, all);
+            for (int i = 0; i < 13; i++) add_to_wide(sums + (LAGS + i) * WIDE_LANES, out[i]);
+        } else {
+            parts[ALL] += all;
+            for (int i = 0; i < 13; i++) parts[LAGS + i] += out[i];
+        }
     }
-    const vec *below = start + (size_t)(height - 1) * row;
-    const vec *edges[] = {start, below, start, start + width - 1};
+    const Vector *below = start + (size_t)(height - 1) * row;
+    const Vector *edges[] = {start, below, start, start + width - 1};
     for (int edge = 0; edge < 4; edge++) {
         const int step = edge < FIRST ? 1 : row, length = edge < FIRST ? width : height;
-        const vec *at = edges[edge];
-        vec all = {0}, out[3] = {{0}};
+        const Vector *at = edges[edge];
+        Vector all = {0}, out[3] = {{0}};
         for (int i = 0; i < length; i++, at += step) {
             all += *at;
 #pragma GCC unroll 3
             for (int on = 0; on < 3; on++) out[on] += *at * at[on * step];
         }
-        add_to(sums + (EDGES + edge) * LANES, all);
-        for (int on = 0; on < 3; on++) add_to(sums + (EDGE_LAGS + 3 * edge + on) * LANES, out[on]);
+        parts[EDGES + edge] += all;
+        for (int on = 0; on < 3; on++) parts[EDGE_LAGS + 3 * edge + on] += out[on];
     }
     for (int corner = 0; corner < 4; corner++) {
-        const vec pixel = (corner & 2 ? below : start)[corner & 1 ? width - 1 : 0];
-        add_to(sums + (CORNERS + corner) * LANES, pixel);
-        add_to(sums + (CORNER_SQUARES + corner) * LANES, pixel * pixel);
+        const Vector pixel = (corner & 2 ? below : start)[corner & 1 ? width - 1 : 0];
+        parts[CORNERS + corner] += pixel;
+        parts[CORNER_SQUARES + corner] += pixel * pixel;
     }
 }
 
-/* Sums of taps and of their products from `picture_lags`; sums are LANES apart. */
+/* A vector's numbers in double precision, or less others of them. */
+INLINE void plus(double *to, const double *from) {
+    for (int lane = 0; lane < WIDE_LANES; lane++) to[lane] += from[lane];
+}
+INLINE void minus(double *to, const double *from) {
+    for (int lane = 0; lane < WIDE_LANES; lane++) to[lane] -= from[lane];
+}
+
+/* Sums of taps (9, WIDE_LANES) and of their products (9, 9, WIDE_LANES), of which the upper ones, from
+   those of `picture_lags`. */
 static void lags_to_taps(const double *sums, double *first, double *second) {
-    for (int a = 0; a < 9; a++) {
+#define SUM(number) (sums + (number) * WIDE_LANES)
+    for (int a = 0; a < 9; a++, first += WIDE_LANES) {
         /* Of the windows that there are, none has tap 0 on the last row, and none tap 2 on the first. */
         const int row = a / 3, column = a % 3;
         const int edge_row = row == 0 ? BOTTOM : TOP, edge_column = column == 0 ? LAST : FIRST;
         const int corner = 2 * (edge_row == BOTTOM) + (edge_column == LAST);
-        double sum = sums[ALL * LANES];
-        if (row != 1) sum -= sums[(EDGES + edge_row) * LANES];
-        if (column != 1) sum -= sums[(EDGES + edge_column) * LANES];
-        if (row != 1 && column != 1) sum += sums[(CORNERS + corner) * LANES];
-        first[a] = sum;
+        memcpy(first, SUM(ALL), WIDE_LANES * sizeof(double));
+        if (row != 1) minus(first, SUM(EDGES + edge_row));
+        if (column != 1) minus(first, SUM(EDGES + edge_column));
+        if (row != 1 && column != 1) plus(first, SUM(CORNERS + corner));
         for (int b = a; b < 9; b++) {
             const int down = b / 3 - row, right = b % 3 - column;
-            sum = sums[lag_of(down, right) * LANES];
-            if (row != 1 && !down)
-                sum -= sums[(EDGE_LAGS + 3 * edge_row + abs(right)) * LANES];
-            if (column != 1 && !right)
-                sum -= sums[(EDGE_LAGS + 3 * edge_column + down) * LANES];
-            if (row != 1 && column != 1 && a == b) sum += sums[(CORNER_SQUARES + corner) * LANES];
-            second[a * 9 + b] = sum;
+            double *to = second + (a * 9 + b) * WIDE_LANES;
+            memcpy(to, SUM(lag_of(down, right)), WIDE_LANES * sizeof(double));
+            if (row != 1 && !down) minus(to, SUM(EDGE_LAGS + 3 * edge_row + abs(right)));
+            if (column != 1 && !right) minus(to, SUM(EDGE_LAGS + 3 * edge_column + down));
+            if (row != 1 && column != 1 && a == b) plus(to, SUM(CORNER_SQUARES + corner));
         }
     }
+#undef SUM
 }
 
 /* Which of the `taps` of a window's side are over pixel q, as bits: those windows are there. */
@@ -106,9 +117,9 @@ INLINE int taps_over(int q, int taps, int windows, int stride) {
 }
 
 /* Products of two rows' taps, (wide, wide) of them; of one row with itself the upper ones. */
-INLINE void row_products(int wide, int same, const vec *a, const vec *b, int windows, int stride,
-                         vec *out) {
-    for (int k = 0; k < wide * wide; k++) out[k] = (vec){0};
+INLINE void row_products(int wide, int same, const Vector *a, const Vector *b, int windows, int stride,
+                         Vector *out) {
+    for (int k = 0; k < wide * wide; k++) out[k] = (Vector){0};
     for (int x = 0; x < windows; x++, a += stride, b += stride)
 #pragma GCC unroll 5
         for (int i = 0; i < wide; i++)
@@ -116,18 +127,18 @@ INLINE void row_products(int wide, int same, const vec *a, const vec *b, int win
             for (int j = same ? i : 0; j < wide; j++) out[i * wide + j] += a[i] * b[j];
 }
 
-/* Add the sums over all windows: of taps (taps, LANES), and of the products of two, (taps, taps,
-   LANES), of which the upper ones. */
+/* Add the sums over all windows: of taps (taps, WIDE_LANES), and of the products of two, (taps, taps,
+   WIDE_LANES), of which the upper ones. */
 INLINE void picture_products(int high, int wide, Frame frame, int height, int width, int stride,
                              double *sums) {
     const int taps = high * wide, rows = after(height, stride), columns = after(width, stride);
-    const vec *start = inside(frame) - wide / 2;
-    vec first[MOST_TAPS] = {{0}}, second[MOST_TAPS * MOST_TAPS];
-    for (int k = 0; k < taps * taps; k++) second[k] = (vec){0};
+    const Vector *start = inside(frame) - wide / 2;
+    Vector first[MOST_TAPS] = {{0}}, second[MOST_TAPS * MOST_TAPS];
+    for (int k = 0; k < taps * taps; k++) second[k] = (Vector){0};
     for (int y = 0, run = 0; y < height; y++) {
-        const vec *row = start + (size_t)y * frame.row;
+        const Vector *row = start + (size_t)y * frame.row;
         const int over = taps_over(y, high, rows, stride);
-        vec tap_sums[LONGEST] = {{0}};
+        Vector tap_sums[LONGEST] = {{0}};
         for (int x = 0; x < columns; x++)
 #pragma GCC unroll 5
             for (int j = 0; j < wide; j++) tap_sums[j] += row[x * stride + j];
@@ -136,7 +147,7 @@ INLINE void picture_products(int high, int wide, Frame frame, int height, int wi
         for (int down = 0; down < high && y + down < height; down++) {
             const int both = over & ((1 << (high - down)) - 1);
             if (!both) continue;
-            vec products[MOST_TAPS];
+            Vector products[MOST_TAPS];
             if (down)
                 row_products(wide, 0, row, row + (size_t)down * frame.row, columns, stride,
                              products);
@@ -151,25 +162,28 @@ INLINE void picture_products(int high, int wide, Frame frame, int height, int wi
         if (run < RUN && y + 1 < height) continue;
         run = 0;
         for (int a = 0; a < taps; a++) {
-            add_to(sums + a * LANES, first[a]);
-            first[a] = (vec){0};
+            add_to_wide(sums + a * WIDE_LANES, first[a]);
+            first[a] = (Vector){0};
             for (int b = a; b < taps; b++) {
-                add_to(sums + (taps + a * taps + b) * LANES, second[a * taps + b]);
-                second[a * taps + b] = (vec){0};
+                add_to_wide(sums + (taps + a * taps + b) * WIDE_LANES, second[a * taps + b]);
+                second[a * taps + b] = (Vector){0};
             }
         }
     }
 }
 
-/* One channel's means (taps) and biased covariances (taps, taps) from its sums over `windows`,
-   of taps and of the products of two, of which the upper ones. */
+/* One channel's means (taps) and biased covariances (taps, taps) from its sums over `windows`, of
+   taps and of the products of two, of which the upper ones; sums are WIDE_LANES apart. */
 static void centre_moments(int taps, double windows, const double *first, const double *second,
                            REAL *means, REAL *covariances) {
+    const double share = 1 / windows;
     for (int i = 0; i < taps; i++) {
-        means[i] = (REAL)(first[i] / windows);
+        const double mean = first[i * WIDE_LANES] * share;
+        means[i] = (REAL)mean;
         for (int j = i; j < taps; j++)
             covariances[i * taps + j] = covariances[j * taps + i] =
-                (REAL)(second[i * taps + j] / windows - first[i] / windows * (first[j] / windows));
+                (REAL)(second[(i * taps + j) * WIDE_LANES] * share -
+                       mean * (first[j * WIDE_LANES] * share));
     }
 }
 
@@ -180,7 +194,7 @@ typedef struct {
     int numbers;
     size_t each, frame;
     double *sums;
-    vec *frames;
+    Vector *frames;
 } Moments;
 
 INLINE int by_lags(Kernel kernel) { return kernel.high == 3 && kernel.stride == 1; }
@@ -188,26 +202,41 @@ INLINE int by_lags(Kernel kernel) { return kernel.high == 3 && kernel.stride == 
 static int start_moments(Moments *m, Pictures of, Kernel kernel) {
     const int threads = omp_get_max_threads(), taps = kernel.high * kernel.wide;
     const int numbers = by_lags(kernel) ? LAG_SUMS : taps + taps * taps;
-    *m = (Moments){of, kernel, numbers, (size_t)blocks_of(of.channels, LANES) * numbers * LANES,
+    *m = (Moments){of, kernel, numbers, (size_t)blocks_of(of.channels, WIDE_LANES) * numbers * WIDE_LANES,
                    frame_size(of.height, of.width, kernel.high - 1, kernel.wide - 1), NULL, NULL};
     m->sums = zeroed(threads * m->each * sizeof(double));
-    m->frames = zeroed(threads * m->frame * sizeof(vec));
+    m->frames = zeroed(threads * m->frame * sizeof(Vector));
     return !m->sums || !m->frames ? NO_MEMORY : 0;
 }
 
-APART void add_moments(const Moments *m, const REAL *x) {
+/* Those of `count` pictures. */
+APART void add_moments(const Moments *m, const REAL *x, int64_t count) {
     const int thread = omp_get_thread_num(), height = m->of.height, width = m->of.width;
     const Kernel k = m->kernel;
     const Frame frame = frame_at(m->frames + thread * m->frame, width, k.high - 1, k.wide - 1);
-    for (int block = 0; block < blocks_of(m->of.channels, LANES); block++) {
-        double *to = m->sums + thread * m->each + (size_t)block * m->numbers * LANES;
-        into_frame(frame, &m->of, x + block_start(block, m->of.channels, LANES));
-        if (by_lags(k))
-            picture_lags(frame, height, width, to);
-        else if (k.high == 3)
-            picture_products(3, 3, frame, height, width, k.stride, to);
-        else
-            picture_products(5, 5, frame, height, width, k.stride, to);
+    for (int block = 0; block < blocks_of(m->of.channels, WIDE_LANES); block++) {
+        double *to = m->sums + thread * m->each + (size_t)block * m->numbers * WIDE_LANES;
+        const REAL *from = x + block_start(block, m->of.channels, WIDE_LANES);
+        Vector parts[LAG_SUMS] = {{0}};
+        int products = 0;
+        for (int64_t n = 0; n < count; n++, from += picture_size(&m->of)) {
+            into_frame(frame, &m->of, from, 1);
+            if (!by_lags(k)) {
+                if (k.high == 3)
+                    picture_products(3, 3, frame, height, width, k.stride, to);
+                else
+                    picture_products(5, 5, frame, height, width, k.stride, to);
+                continue;
+            }
+            picture_lags(frame, height, width, parts, to);
+            products += height * width;
+            if (products < RUN && n + 1 < count) continue;
+            products = 0;
+            for (int i = 0; i < LAG_SUMS; i++) {
+                add_to_wide(to + i * WIDE_LANES, parts[i]);
+                parts[i] = (Vector){0};
+            }
+        }
     }
 }
 
@@ -215,21 +244,20 @@ APART void add_moments(const Moments *m, const REAL *x) {
    they are NULL. */
 static void end_moments(Moments *m, int64_t count, REAL *means, REAL *covariances) {
     const Kernel k = m->kernel;
-    const int taps = k.high * k.wide;
+    const int taps = k.high * k.wide, channels = m->of.channels;
     const double windows =
         (double)count * after(m->of.height, k.stride) * after(m->of.width, k.stride);
+    double taps_of_lags[(9 + 9 * 9) * WIDE_LANES];
     if (means) gather(m->sums, omp_get_max_threads(), m->each);
-    for (int c = 0; means && c < m->of.channels; c++) {
-        const double *from = m->sums + lane_of(c, m->of.channels, m->numbers);
-        double first[MOST_TAPS], second[MOST_TAPS * MOST_TAPS];
-        if (by_lags(k))
-            lags_to_taps(from, first, second);
-        else
-            for (int i = 0; i < taps; i++) {
-                first[i] = from[i * LANES];
-                for (int j = i; j < taps; j++)
-                    second[i * taps + j] = from[(taps + i * taps + j) * LANES];
-            }
+    for (int c = 0; means && c < channels; c++) {
+        const size_t at = lane_of(c, channels, m->numbers), lane = at % WIDE_LANES;
+        const double *first = m->sums + at, *second = first + taps * WIDE_LANES;
+        if (by_lags(k)) {
+            if (c % WIDE_LANES == 0)
+                lags_to_taps(first - lane, taps_of_lags, taps_of_lags + 9 * WIDE_LANES);
+            first = taps_of_lags + lane;
+            second = first + 9 * WIDE_LANES;
+        }
         centre_moments(taps, windows, first, second, means + c * taps,
                        covariances + (size_t)c * taps * taps);
     }
@@ -246,7 +274,7 @@ EXPORT int window_moments(const REAL *x, int64_t count, int height, int width, i
     const int failed = start_moments(&m, of, (Kernel){high, wide, stride});
     if (!failed) {
 #pragma omp parallel for schedule(static)
-        for (int64_t n = 0; n < count; n++) add_moments(&m, x + n * picture_size(&of));
+        for (int64_t n = 0; n < count; n++) add_moments(&m, x + n * picture_size(&of), 1);
     }
     end_moments(&m, count, failed ? NULL : means, covariances);
     return failed;
