@@ -42,6 +42,7 @@ class SGD(torch.optim.SGD):
             own.weights.now(),
             own.gradients.now(),
             own.momenta.now(),
+            own.groups,
             self._of_each("lr"),
             self._of_each("weight_decay"),
             double(first["momentum"]),
@@ -64,13 +65,14 @@ class SGD(torch.optim.SGD):
         parameters = [p for group in self.param_groups for p in group["params"]]
         if not parameters or not self._suits(parameters):
             return None
+        numbers = [k for k, group in enumerate(self.param_groups) for _ in group["params"]]
         momenta = []
         for parameter in parameters:
             state = self.state[parameter]
             if state.get("momentum_buffer") is None:
                 state["momentum_buffer"] = torch.zeros_like(parameter)
             momenta.append(state["momentum_buffer"])
-        return _Weights(parameters, momenta)
+        return _Weights(parameters, momenta, numbers)
 
     def _suits(self, parameters: Sequence[Tensor]) -> bool:
         first = self.param_groups[0]
@@ -86,17 +88,19 @@ class SGD(torch.optim.SGD):
         )
 
     def _of_each(self, name: str) -> ctypes.Array[ctypes.c_double]:
-        """Return the number of that ``name`` for each parameter."""
-        groups = self.param_groups
-        each = [number for g in groups for number in [float(g[name])] * len(g["params"])]
-        return (ctypes.c_double * len(each))(*each)
+        """Return the number of that ``name`` for each group."""
+        numbers = [group[name] for group in self.param_groups]
+        return (ctypes.c_double * len(numbers))(*numbers)
 
 
 class _Weights:
-    """Parameters with their gradients and momenta, as the kernel takes them."""
+    """Parameters with their gradients, momenta and group's numbers, as the kernel takes them."""
 
-    def __init__(self, parameters: list[nn.Parameter], momenta: list[Tensor]) -> None:
+    def __init__(
+        self, parameters: list[nn.Parameter], momenta: list[Tensor], groups: list[int]
+    ) -> None:
         self.parameters, self.sizes = parameters, _sizes(parameters)
+        self.groups = (ctypes.c_int32 * len(groups))(*groups)
         self.weights, self.momenta = LastingPointers(parameters), LastingPointers(momenta)
         self.gradients = LastingPointers([])
 

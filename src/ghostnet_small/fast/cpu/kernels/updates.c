@@ -1,15 +1,16 @@
 /* Updates of all weights at once: tensors of `sizes` numbers each. */
 
-/* A step of SGD with momentum, as PyTorch defines it. `decays` holds each tensor's weight decay,
-   `rates` its learning rate. */
+/* A step of SGD with momentum, as PyTorch defines it. Tensor k is of the group `groups[k]`, of which
+   `rates` holds the learning rate and `decays` the weight decay. */
 EXPORT int sgd(int count, const int64_t *sizes, REAL *const *weights, const REAL *const *gradients,
-               REAL *const *momenta, const double *rates, const double *decays, double keep,
-               int nesterov) {
+               REAL *const *momenta, const int32_t *groups, const double *rates,
+               const double *decays, double keep, int nesterov) {
 #pragma omp parallel for schedule(dynamic, 16)
     for (int k = 0; k < count; k++) {
         REAL *restrict w = weights[k], *restrict m = momenta[k];
         const REAL *restrict g = gradients[k];
-        const REAL rate = (REAL)rates[k], decay = (REAL)decays[k], kept = (REAL)keep;
+        const REAL rate = (REAL)rates[groups[k]], decay = (REAL)decays[groups[k]];
+        const REAL kept = (REAL)keep;
         for (int64_t i = 0; i < sizes[k]; i++) {
             const REAL slope = g[i] + decay * w[i];
             const REAL moved = kept * m[i] + slope;
