@@ -1,12 +1,14 @@
 /* Mean and covariance of the channels of a 1x1 convolution's input. */
 
-/* A tile in panels of so many columns, TILE rows each: what is multiplied then lies side by side. */
+/* A tile in panels of so many columns, whole wide blocks, TILE rows each: what is multiplied then
+   lies side by side. */
 #define PANEL (4 * ROWS)
 INLINE size_t panel_at(int column) {
     return (size_t)(column / PANEL) * TILE * PANEL + column % PANEL;
 }
 
-/* Rows of x, of `lanes` columns, less `centre`, zeros behind them; their sums are added to `sums`. */
+/* Rows of x, of `lanes` columns, less `centre`, zeros behind them; their sums are added to
+   `sums`. */
 INLINE void take_panel(REAL *to, const REAL *x, int64_t stride, int rows, int lanes,
                        const REAL *centre, double *sums) {
     const vec middle = load_part(centre, lanes);
@@ -46,8 +48,8 @@ APART void add_squared_panels(const REAL *tile, int rows, int channels, double *
     for (int row = 0; row < channels; row += ROWS)
         for (int column = row / WIDE_LANES * WIDE_LANES; column < channels;) {
             /* Two blocks of one panel, or one. */
-            const int vectors = column % PANEL + WIDE_LANES < PANEL && column + WIDE_LANES < channels;
-            const Columns c = {1 + vectors, WIDE_BLOCKS == 2, {0, WIDE_LANES}};
+            const int left = least(channels - column, PANEL - column % PANEL);
+            const Columns c = {left > WIDE_LANES ? 2 : 1, WIDE_BLOCKS == 2, {0, WIDE_LANES}};
             add_block_of(&c, tile + panel_at(row), PANEL, tile + panel_at(column), PANEL, rows,
                          sums + (size_t)row * width + column, width);
             column += c.vectors * WIDE_LANES;

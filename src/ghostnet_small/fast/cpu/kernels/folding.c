@@ -101,7 +101,8 @@ static void multiply_kernels(const Branches *all, const REAL *scaled, REAL *seco
         memset(second, 0, (size_t)taps * taps * sizeof(REAL));
         for (size_t row = 0; row < (size_t)all->branches * rows; row++) {
             if (all->kinds[row / rows] != FULL) continue;
-            const REAL *k = all->kernels[row / rows] + row % rows * taps, *wide = scaled + row * taps;
+            const REAL *k = all->kernels[row / rows] + row % rows * taps;
+            const REAL *wide = scaled + row * taps;
             for (int i = 0; i < taps; i++)
                 for (int j = 0; j < taps; j++) second[i * taps + j] += wide[i] * k[j];
         }

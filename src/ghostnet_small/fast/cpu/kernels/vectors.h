@@ -29,7 +29,7 @@ static inline int omp_get_num_threads(void) { return 1; }
 #define LANES ((int)(VECTOR_BYTES / sizeof(REAL)))
 
 /* Products have use for wider ones: each number that they broadcast then serves more columns. */
-#ifdef __AVX512F__
+#ifdef __AVX512VL__
 #define WIDE_BYTES 64
 #else
 #define WIDE_BYTES VECTOR_BYTES
