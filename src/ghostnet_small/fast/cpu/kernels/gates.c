@@ -48,8 +48,8 @@ INLINE void positive_products(int64_t numbers, const REAL *g, const REAL *weight
     for (; i < numbers; i++) to[i] = x[i] <= 0 ? 0 : weight ? g[i] * weight[i] : g[i];
 }
 
-/* From the product's gradient g that of the gate, and those of x from channel `half` on, to_x (half);
-   with `relu` of x only where x is above zero. */
+/* From the product's gradient g that of the gate, and those of x from channel `half` on, to_x
+   (half); with `relu` of x only where x is above zero. */
 APART void gate_slopes(const Gate *s, const REAL *g, const REAL *x, const REAL *gate, int relu,
                        REAL *restrict to_x, REAL *restrict to_gate) {
     const int height = s->height, width = s->width, channels = s->channels, half = channels / 2;

@@ -80,15 +80,22 @@ INLINE int block_start(int block, int channels, int size) {
 #undef TYPE
 #undef NAMED
 
-#if WIDE_BLOCKS == 1
-INLINE wide join_halves(vec low, vec high) { return (void)high, low; }
-#elif REAL_BYTES == 4
+/* A wide vector of two narrow ones, where it is wider. */
+#if WIDE_BLOCKS == 2 && (defined(__clang__) || __GNUC__ >= 12)
+#if REAL_BYTES == 4
+#define ALL_LANES 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+#else
+#define ALL_LANES 0, 1, 2, 3, 4, 5, 6, 7
+#endif
 INLINE wide join_halves(vec low, vec high) {
-    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return __builtin_shufflevector(low, high, ALL_LANES);
 }
 #else
 INLINE wide join_halves(vec low, vec high) {
-    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+    const vec halves[] = {low, high};
+    wide all;
+    memcpy(&all, halves, sizeof(all));
+    return all;
 }
 #endif
 
