@@ -1,7 +1,7 @@
 /* The gradients of a depth-wise convolution: of its weights, and of its input. */
 
-/* Two windows' gradients at a time: they share most of their pixels. Gradients count where y is above
-   zero, unless y is NULL. */
+/* Two windows' gradients at a time: they share most of their pixels. Gradients count where y is
+   above zero, unless y is NULL. */
 INLINE void add_gradients(int windows, int high, int wide, const Vector *at, int row, int stride,
                           const REAL *g, const REAL *y, int64_t g_pixel, Lanes lanes,
                           Vector *out) {

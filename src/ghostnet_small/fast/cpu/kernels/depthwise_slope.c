@@ -57,8 +57,8 @@ typedef struct {
     Vector *frames;
 } Slope;
 
-/* What is behind a ghost module's x and the convolution of it, one picture of `both`: perhaps a ReLU,
-   and perhaps a gate (else NULL), whose product has the gradient g. */
+/* What is behind a ghost module's x and the convolution of it, one picture of `both`: perhaps a
+   ReLU, and perhaps a gate (else NULL), whose product has the gradient g. */
 typedef struct {
     const Gate *of;
     const REAL *g, *both, *gate;
@@ -187,7 +187,8 @@ INLINE void spread_moments(int windows, int column, int high, int wide, const Pa
     for (int a = 0; a < taps; a++) {
         Vector sums[2];
 #pragma GCC unroll 2
-        for (int k = 0; k < windows; k++) sums[k] = part->first[a] + part->weights[a] * g[column + k];
+        for (int k = 0; k < windows; k++)
+            sums[k] = part->first[a] + part->weights[a] * g[column + k];
 #pragma GCC unroll 25
         for (int b = 0; b < taps; b++)
 #pragma GCC unroll 2

@@ -80,26 +80,24 @@ INLINE int block_start(int block, int channels, int size) {
 #undef TYPE
 #undef NAMED
 
-/* Two vectors as one wide one. GCC before 12 has no word for it, and goes through memory. */
-#ifdef __has_builtin
-#if __has_builtin(__builtin_shufflevector)
-#define SHUFFLES 1
-#endif
+/* A wide vector of two narrow ones, where it is wider. */
+#if WIDE_BLOCKS == 2 && (defined(__clang__) || __GNUC__ >= 12)
+#if REAL_BYTES == 4
+#define ALL_LANES 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+#else
+#define ALL_LANES 0, 1, 2, 3, 4, 5, 6, 7
 #endif
 INLINE wide join_halves(vec low, vec high) {
-#if WIDE_BLOCKS == 1
-    return (void)high, low;
-#elif !defined(SHUFFLES)
-    wide both;
-    memcpy(&both, &low, sizeof low);
-    memcpy((char *)&both + sizeof low, &high, sizeof high);
-    return both;
-#elif REAL_BYTES == 4
-    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-#else
-    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
-#endif
+    return __builtin_shufflevector(low, high, ALL_LANES);
 }
+#else
+INLINE wide join_halves(vec low, vec high) {
+    const vec halves[] = {low, high};
+    wide all;
+    memcpy(&all, halves, sizeof(all));
+    return all;
+}
+#endif
 
 /* Memory on a vector's boundary, or NULL; freed with free(). */
 static void *scratch_memory(size_t bytes) {

@@ -81,8 +81,8 @@ INLINE void minus(double *to, const double *from) {
     for (int lane = 0; lane < WIDE_LANES; lane++) to[lane] -= from[lane];
 }
 
-/* Sums of taps (9, WIDE_LANES) and of their products (9, 9, WIDE_LANES), of which the upper ones, from
-   those of `picture_lags`. */
+/* Sums of taps (9, WIDE_LANES) and of their products (9, 9, WIDE_LANES), of which the upper ones,
+   from those of `picture_lags`. */
 static void lags_to_taps(const double *sums, double *first, double *second) {
 #define SUM(number) (sums + (number) * WIDE_LANES)
     for (int a = 0; a < 9; a++, first += WIDE_LANES) {
