@@ -62,31 +62,27 @@ APART void add_squared_panels(const REAL *tile, int rows, int channels, double *
    digits. */
 EXPORT int channel_moments(const REAL *x, int64_t rows, int channels, int64_t stride, REAL *mean,
                            REAL *covariance) {
-    const int width = padded(channels, PANEL), threads = omp_get_max_threads();
+    const Cut cut = cut_of(rows, TILE, .5 * channels * channels);
+    const int width = padded(channels, PANEL), pieces = cut.pieces;
     const size_t square = (size_t)width * width, each = square + blocks_of(channels, LANES) * LANES;
-    double *sums = zeroed(threads * each * sizeof(double));
-    REAL *tiles = zeroed(((size_t)threads * TILE + 1) * width * sizeof(REAL));
+    double *sums = zeroed(pieces * each * sizeof(double));
+    REAL *tiles = zeroed(((size_t)pieces * TILE + 1) * width * sizeof(REAL));
     const int failed = !sums || !tiles;
     if (!failed) {
-        REAL *centre = tiles + (size_t)threads * TILE * width;
+        REAL *centre = tiles + (size_t)pieces * TILE * width;
         const int samples = (int)up_to(256, rows);
         add_columns(x, rows / samples * stride, samples, channels, sums);
         for (int c = 0; c < channels; c++)
             centre[c] = (REAL)(column_sum(sums, c, channels) / samples);
         memset(sums, 0, blocks_of(channels, LANES) * LANES * sizeof(double));
-#pragma omp parallel
-        {
-            double *own = sums + omp_get_thread_num() * each;
-            REAL *tile = tiles + (size_t)omp_get_thread_num() * TILE * width;
-#pragma omp for schedule(static)
-            for (int64_t start = 0; start < rows; start += TILE) {
-                const int some = (int)up_to(TILE, rows - start);
-                take_panels(tile, x + start * stride, stride, some, channels, centre,
-                            own + square);
-                add_squared_panels(tile, some, channels, own, width);
-            }
+        IN_PIECES(start, cut) {
+            double *own = sums + slot() * each;
+            REAL *tile = tiles + (size_t)slot() * TILE * width;
+            const int some = (int)up_to(TILE, rows - start);
+            take_panels(tile, x + start * stride, stride, some, channels, centre, own + square);
+            add_squared_panels(tile, some, channels, own, width);
         }
-        gather(sums, threads, each);
+        gather(sums, pieces, each);
         const double each_row = 1. / rows;
         double *away = sums + square;
         for (int c = 0; c < channels; c++) {

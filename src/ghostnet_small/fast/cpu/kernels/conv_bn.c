@@ -14,6 +14,7 @@ EXPORT int conv_bn_pointwise(const REAL *x, int64_t rows, int in, int outs, cons
                              const REAL *before, const REAL *norm_weight, const REAL *norm_bias,
                              REAL *running_mean, REAL *running_variance, int64_t *batches,
                              double momentum, double eps, REAL *y, REAL *state) {
+    const Cut cut = cut_of(rows, TILE, (double)in * outs);
     const Norm norm = {norm_weight, norm_bias, running_mean, running_variance, batches, momentum,
                        eps};
     Statistics statistics;
@@ -33,8 +34,7 @@ EXPORT int conv_bn_pointwise(const REAL *x, int64_t rows, int in, int outs, cons
     if (!failed) {
         product_of_rows(&product, up_to(TILE, rows), x, NULL, y);
         take_pivot(&statistics, up_to(TILE, rows), y);
-#pragma omp parallel for schedule(static)
-        for (int64_t row = 0; row < rows; row += TILE) {
+        IN_PIECES(row, cut) {
             const int64_t some = up_to(TILE, rows - row);
             product_of_rows(&product, some, x + row * in, NULL, y + row * outs);
             add_statistics(&statistics, some, NULL, y + row * outs, statistics.pivot);
@@ -82,10 +82,11 @@ EXPORT int conv_bn_windows(const REAL *x, int64_t count, int height, int width, 
                        eps};
     const int in = high * wide * channels;
     const int64_t pixels = (int64_t)height * width;
+    const Cut cut = cut_of(count, 1, (double)pixels * in * outs);
     Statistics statistics = {0};
     Product product = {0};
     REAL *turned = zeroed((size_t)in * outs * sizeof(REAL)), *zeros = zeroed(outs * sizeof(REAL));
-    REAL *tiles = zeroed((size_t)omp_get_max_threads() * TILE * in * sizeof(REAL));
+    REAL *tiles = zeroed((size_t)slots() * TILE * in * sizeof(REAL));
     int failed = !turned || !zeros || !tiles;
     for (int i = 0; !failed && i < in * outs; i++) turned[i] = weight[i % outs * in + i / outs];
     if (!failed) failed = start_statistics(&statistics, outs);
@@ -95,9 +96,8 @@ EXPORT int conv_bn_windows(const REAL *x, int64_t count, int height, int width, 
         take_patches(x, height, width, channels, high, wide, 0, up_to(TILE, pixels), tiles);
         product_of_rows(&product, up_to(TILE, pixels), tiles, NULL, y);
         take_pivot(&statistics, up_to(TILE, pixels), y);
-#pragma omp parallel for schedule(static)
-        for (int64_t n = 0; n < count; n++) {
-            REAL *tile = tiles + (size_t)omp_get_thread_num() * TILE * in;
+        IN_PIECES(n, cut) {
+            REAL *tile = tiles + (size_t)slot() * TILE * in;
             for (int64_t first = 0; first < pixels; first += TILE) {
                 const int64_t some = up_to(TILE, pixels - first);
                 REAL *to = y + (n * pixels + first) * outs;
@@ -123,15 +123,15 @@ EXPORT int conv_bn_windows_gradient(const REAL *g, const REAL *y, const REAL *x,
     const int in = high * wide * channels;
     const size_t each = (size_t)TILE * (in + outs);
     const int64_t pixels = (int64_t)height * width;
+    const Cut cut = cut_of(count, 1, (double)pixels * in * outs);
     ProductGradient gradient = {0};
-    REAL *tiles = zeroed(omp_get_max_threads() * each * sizeof(REAL));
+    REAL *tiles = zeroed(slots() * each * sizeof(REAL));
     REAL *sums = zeroed(outs * sizeof(REAL));
     int failed = !tiles || !sums;
     if (!failed) failed = start_product_gradient(&gradient, outs, outs, in, in);
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t n = 0; n < count; n++) {
-            REAL *tile = tiles + omp_get_thread_num() * each, *slope = tile + TILE * in;
+        IN_PIECES(n, cut) {
+            REAL *tile = tiles + slot() * each, *slope = tile + TILE * in;
             for (int64_t first = 0; first < pixels; first += TILE) {
                 const int64_t some = up_to(TILE, pixels - first);
                 const int64_t at = (n * pixels + first) * outs;
@@ -158,6 +158,7 @@ EXPORT int conv_bn_depthwise(const REAL *x, int64_t count, int height, int width
                        eps};
     const Pictures of = {height, width, channels, channels};
     const int64_t pixels = (int64_t)after(height, stride) * after(width, stride);
+    const Cut cut = cut_of(count, 1, (double)pixels * channels * high * wide);
     Statistics statistics;
     Convolution convolution = {0};
     Vector *scale = before ? in_blocks(before + SCALE * channels, channels, 1) : NULL;
@@ -172,8 +173,7 @@ EXPORT int conv_bn_depthwise(const REAL *x, int64_t count, int height, int width
     if (!failed) {
         convolve_blocks(&convolution, x, y);
         take_pivot(&statistics, up_to(TILE, pixels), y);
-#pragma omp parallel for schedule(static)
-        for (int64_t n = 0; n < count; n++) {
+        IN_PIECES(n, cut) {
             REAL *to = y + n * pixels * channels;
             convolve_blocks(&convolution, x + n * picture_size(&of), to);
             add_statistics(&statistics, pixels, NULL, to, statistics.pivot);
@@ -190,9 +190,9 @@ EXPORT int conv_bn_depthwise(const REAL *x, int64_t count, int height, int width
 /* out = scale y + shift, then perhaps the ReLU. A sigmoid is left to who has a fast one. */
 EXPORT int conv_bn_end(const REAL *y, int64_t rows, int channels, const REAL *state, int relu,
                        REAL *out) {
+    const Cut cut = cut_of(rows, 1, 2. * channels);
     const REAL *scale = state + SCALE * channels, *shift = state + SHIFT * channels;
-#pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < rows; r++) {
+    IN_PIECES(r, cut) {
         const REAL *from = y + r * channels;
         REAL *to = out + r * channels;
         for (int c = 0; c < channels; c++) to[c] = scale[c] * from[c] + shift[c];
@@ -207,11 +207,11 @@ EXPORT int conv_bn_end(const REAL *y, int64_t rows, int channels, const REAL *st
 EXPORT int conv_bn_end_gradient(const REAL *g, const REAL *y, const REAL *out, int64_t rows,
                                 int channels, const REAL *state, int activation, REAL *to,
                                 REAL *slopes) {
+    const Cut cut = cut_of(rows, TILE, 4. * channels);
     Statistics statistics;
     const int failed = start_statistics(&statistics, channels);
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t row = 0; row < rows; row += TILE) {
+        IN_PIECES(row, cut) {
             const int64_t some = up_to(TILE, rows - row), start = row * channels;
             const int64_t numbers = some * channels;
             if (activation == RELU)
@@ -233,21 +233,20 @@ EXPORT int conv_bn_pointwise_gradient(const REAL *g, const REAL *y, const REAL *
                                       int in, int outs, const REAL *weight, const REAL *slopes,
                                       const REAL *before, REAL *to, REAL *of_weight,
                                       REAL *slopes_before) {
-    const int threads = omp_get_max_threads();
+    const Cut cut = cut_of(rows, TILE, 2. * in * outs);
     Statistics statistics = {0};
     Product product = {0};
     ProductGradient gradient = {0};
-    REAL *tiles = zeroed((size_t)threads * TILE * outs * sizeof(REAL));
+    REAL *tiles = zeroed((size_t)slots() * TILE * outs * sizeof(REAL));
     REAL *zeros = zeroed(in * sizeof(REAL)), *sums = zeroed(outs * sizeof(REAL));
     int failed = !tiles || !zeros || !sums;
     if (!failed) failed = start_product(&product, in, outs, outs, weight, 0, 0, NULL, zeros, in, 0);
     if (!failed) failed = start_product_gradient(&gradient, outs, outs, in, in);
     if (!failed && before) failed = start_statistics(&statistics, in);
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t row = 0; row < rows; row += TILE) {
+        IN_PIECES(row, cut) {
             const int64_t some = up_to(TILE, rows - row);
-            REAL *tile = tiles + (size_t)omp_get_thread_num() * TILE * outs;
+            REAL *tile = tiles + (size_t)slot() * TILE * outs;
             norm_slopes(some, outs, g + row * outs, y + row * outs, slopes, tile);
             product_of_rows(&product, some, tile, NULL, to + row * in);
             add_row_gradients(&gradient, some, tile, x + row * in);
@@ -276,9 +275,9 @@ EXPORT int conv_bn_depthwise_gradient(const REAL *g, const REAL *y, const REAL *
                                       int stride, const REAL *weight, const REAL *slopes,
                                       const REAL *before, REAL *to, REAL *of_weight,
                                       REAL *slopes_before) {
+    const Cut cut = cut_of(count, 1, 2. * height * width * channels * high * wide);
     const Kernel k = {high, wide, stride};
     const Pictures of = {height, width, channels, channels};
-    const int threads = omp_get_max_threads();
     const int64_t pixels = (int64_t)height * width;
     const int64_t windows = (int64_t)after(height, stride) * after(width, stride);
     Statistics statistics = {0};
@@ -287,7 +286,7 @@ EXPORT int conv_bn_depthwise_gradient(const REAL *g, const REAL *y, const REAL *
     Vector *scale = before ? in_blocks(before + SCALE * channels, channels, 1) : NULL;
     Vector *shift = before ? in_blocks(before + SHIFT * channels, channels, 1) : NULL;
     const Affine affine = {scale, shift};
-    REAL *above = zeroed((size_t)threads * windows * channels * sizeof(REAL));
+    REAL *above = zeroed((size_t)slots() * windows * channels * sizeof(REAL));
     REAL *sums = zeroed(channels * sizeof(REAL));
     int failed = !above || !sums || (before && (!scale || !shift));
     if (!failed) failed = start_spread(&spread, of, k, weight);
@@ -295,10 +294,9 @@ EXPORT int conv_bn_depthwise_gradient(const REAL *g, const REAL *y, const REAL *
         failed = start_kernel_gradient(&gradient, of, k, before ? &affine : NULL, channels);
     if (!failed && before) failed = start_statistics(&statistics, channels);
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t n = 0; n < count; n++) {
+        IN_PIECES(n, cut) {
             const int64_t own = n * pixels * channels, at = n * windows * channels;
-            REAL *slope = above + (size_t)omp_get_thread_num() * windows * channels;
+            REAL *slope = above + (size_t)slot() * windows * channels;
             norm_slopes(windows, channels, g + at, y + at, slopes, slope);
             add_kernel_gradient(&gradient, x + own, slope);
             spread_blocks(&spread, slope, to + own);

@@ -119,7 +119,7 @@ INLINE void convolve_picture(int high, int wide, Frame frame, int rows, int colu
     } while (0)
 
 /* y = convolution of x with weights (channels, taps) + shift (channels), then perhaps the ReLU,
-   picture by picture in each thread. */
+   picture by picture. */
 typedef struct {
     Pictures of;
     Kernel kernel;
@@ -136,7 +136,7 @@ static int start_convolution(Convolution *c, Pictures of, Kernel kernel, const R
                        frame_size(of.height, of.width, kernel.high / 2, kernel.wide / 2),
                        in_blocks(weight, of.channels, kernel.high * kernel.wide),
                        in_blocks(shift, of.channels, 1), NULL};
-    c->frames = zeroed(omp_get_max_threads() * c->frame * sizeof(Vector));
+    c->frames = zeroed(slots() * c->frame * sizeof(Vector));
     return !c->weights || !c->shifts || !c->frames ? NO_MEMORY : 0;
 }
 
@@ -144,7 +144,7 @@ APART void convolve_blocks(const Convolution *c, const REAL *x, REAL *y) {
     const Kernel k = c->kernel;
     const int rows = after(c->of.height, k.stride), columns = after(c->of.width, k.stride);
     const int channels = c->of.channels;
-    const Frame frame = frame_at(c->frames + omp_get_thread_num() * c->frame, c->of.width,
+    const Frame frame = frame_at(c->frames + slot() * c->frame, c->of.width,
                                  k.high / 2, k.wide / 2);
     for (int block = 0; block < blocks_of(channels, WIDE_LANES); block++) {
         const int start = block_start(block, channels, WIDE_LANES);
@@ -171,14 +171,15 @@ static void end_convolution(Convolution *c) {
 EXPORT int depthwise(const REAL *x, int64_t count, int height, int width, int channels,
                      int64_t pixel, int high, int wide, int stride, const REAL *weight,
                      const REAL *shift, REAL *y, int64_t y_pixel, int relu) {
+    const double work = (double)height * width * channels * high * wide / (stride * stride);
+    const Cut cut = cut_of(count, 1, work);
     const Pictures of = {height, width, channels, pixel};
     const int64_t size = y_pixel * after(height, stride) * after(width, stride);
     Convolution c;
     const int failed = start_convolution(&c, of, (Kernel){high, wide, stride}, weight, shift,
                                          NULL, y_pixel, relu);
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t n = 0; n < count; n++)
+        IN_PIECES(n, cut)
             convolve_blocks(&c, x + n * picture_size(&of), y + n * size);
     }
     end_convolution(&c);

@@ -45,7 +45,7 @@ INLINE void gradient_sums(int high, int wide, Frame frame, int rows, int columns
 }
 
 /* Gradients of weights (channels, taps) and shift (channels), from the output's gradient g, added
-   up picture by picture in each thread. */
+   up picture by picture for each piece. */
 typedef struct {
     Pictures of;
     Kernel kernel;
@@ -59,25 +59,25 @@ typedef struct {
 
 static int start_kernel_gradient(KernelGradient *p, Pictures of, Kernel kernel,
                                  const Affine *affine, int64_t g_pixel) {
-    const int threads = omp_get_max_threads(), numbers = kernel.high * kernel.wide + 1;
+    const int pieces = slots(), numbers = kernel.high * kernel.wide + 1;
     *p = (KernelGradient){of, kernel, affine, g_pixel,
                           frame_size(of.height, of.width, kernel.high / 2, kernel.wide / 2),
                           (size_t)blocks_of(of.channels, WIDE_LANES) * numbers * WIDE_LANES,
                           NULL, NULL, NULL, NULL};
-    p->sums = zeroed(threads * p->each * sizeof(double));
-    p->frames = zeroed(threads * p->frame * sizeof(Vector));
-    p->parts = zeroed(threads * p->each * sizeof(REAL));
-    p->products = zeroed(threads * sizeof(int));
+    p->sums = zeroed(pieces * p->each * sizeof(double));
+    p->frames = zeroed(pieces * p->frame * sizeof(Vector));
+    p->parts = zeroed(pieces * p->each * sizeof(REAL));
+    p->products = zeroed(pieces * sizeof(int));
     return !p->sums || !p->frames || !p->parts || !p->products ? NO_MEMORY : 0;
 }
 
-static void add_parts(const KernelGradient *p, int thread) {
-    Vector *parts = p->parts + thread * p->each / WIDE_LANES;
+static void add_parts(const KernelGradient *p, int piece) {
+    Vector *parts = p->parts + piece * p->each / WIDE_LANES;
     for (size_t i = 0; i < p->each / WIDE_LANES; i++) {
-        add_to_wide(p->sums + thread * p->each + i * WIDE_LANES, parts[i]);
+        add_to_wide(p->sums + piece * p->each + i * WIDE_LANES, parts[i]);
         parts[i] = (Vector){0};
     }
-    p->products[thread] = 0;
+    p->products[piece] = 0;
 }
 
 /* Behind a ReLU that gave y, unless y is NULL. */
@@ -87,12 +87,12 @@ APART void add_relu_kernel_gradient(const KernelGradient *p, const REAL *x, cons
     const int rows = after(p->of.height, k.stride), columns = after(p->of.width, k.stride);
     const int channels = p->of.channels;
     const Lanes lanes = lanes_of(channels);
-    const int thread = omp_get_thread_num(), numbers = k.high * k.wide + 1;
+    const int piece = slot(), numbers = k.high * k.wide + 1;
     const Frame frame =
-        frame_at(p->frames + thread * p->frame, p->of.width, k.high / 2, k.wide / 2);
+        frame_at(p->frames + piece * p->frame, p->of.width, k.high / 2, k.wide / 2);
     for (int block = 0; block < blocks_of(channels, WIDE_LANES); block++) {
         const int start = block_start(block, channels, WIDE_LANES);
-        Vector *to = p->parts + thread * p->each / WIDE_LANES + (size_t)block * numbers;
+        Vector *to = p->parts + piece * p->each / WIDE_LANES + (size_t)block * numbers;
         into_frame(frame, &p->of, x + start, 1);
         if (p->affine) scale_frame(frame, &p->of, p->affine, block);
         if (k.stride == 1)
@@ -102,8 +102,8 @@ APART void add_relu_kernel_gradient(const KernelGradient *p, const REAL *x, cons
             BY_SIZE(k, gradient_sums, frame, rows, columns, k.stride, g + start,
                     y ? y + start : NULL, p->g_pixel, lanes, to);
     }
-    p->products[thread] += rows * columns;
-    if (p->products[thread] >= RUN) add_parts(p, thread);
+    p->products[piece] += rows * columns;
+    if (p->products[piece] >= RUN) add_parts(p, piece);
 }
 
 static void add_kernel_gradient(const KernelGradient *p, const REAL *x, const REAL *g) {
@@ -113,8 +113,8 @@ static void add_kernel_gradient(const KernelGradient *p, const REAL *x, const RE
 /* Into weight and shift, unless they are NULL. */
 static void end_kernel_gradient(KernelGradient *p, REAL *weight, REAL *shift) {
     const int taps = p->kernel.high * p->kernel.wide;
-    for (int thread = 0; weight && thread < omp_get_max_threads(); thread++) add_parts(p, thread);
-    if (weight) gather(p->sums, omp_get_max_threads(), p->each);
+    for (int piece = 0; weight && piece < slots(); piece++) add_parts(p, piece);
+    if (weight) gather(p->sums, slots(), p->each);
     for (int c = 0; weight && c < p->of.channels; c++) {
         const double *from = p->sums + lane_of(c, p->of.channels, taps + 1);
         for (int k = 0; k < taps; k++) weight[c * taps + k] = (REAL)from[k * WIDE_LANES];
@@ -129,13 +129,14 @@ static void end_kernel_gradient(KernelGradient *p, REAL *weight, REAL *shift) {
 EXPORT int depthwise_gradient(const REAL *x, int64_t count, int height, int width, int channels,
                               int64_t pixel, int high, int wide, int stride, const REAL *g,
                               int64_t g_pixel, REAL *weight, REAL *shift) {
+    const double work = (double)height * width * channels * high * wide / (stride * stride);
+    const Cut cut = cut_of(count, 1, work);
     const Pictures of = {height, width, channels, pixel};
     const int64_t size = g_pixel * after(height, stride) * after(width, stride);
     KernelGradient p;
     const int failed = start_kernel_gradient(&p, of, (Kernel){high, wide, stride}, NULL, g_pixel);
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t n = 0; n < count; n++)
+        IN_PIECES(n, cut)
             add_kernel_gradient(&p, x + n * picture_size(&of), g + n * size);
     }
     end_kernel_gradient(&p, failed ? NULL : weight, shift);
@@ -174,7 +175,7 @@ static int start_spread(Spread *s, Pictures of, Kernel kernel, const REAL *weigh
     *s = (Spread){.of = of, .kernel = kernel, .frame = frame};
     if (kernel.stride > 1) {
         s->weights = in_blocks(weight, of.channels, taps);
-        s->frames = zeroed(omp_get_max_threads() * frame * sizeof(Vector));
+        s->frames = zeroed(slots() * frame * sizeof(Vector));
         return !s->weights || !s->frames ? NO_MEMORY : 0;
     }
     REAL *turned = zeroed((size_t)of.channels * (taps + 1) * sizeof(REAL));
@@ -196,7 +197,7 @@ static void spread_blocks(const Spread *s, const REAL *g, REAL *to) {
     const int rows = after(s->of.height, k.stride), columns = after(s->of.width, k.stride);
     const int channels = s->of.channels;
     const Lanes lanes = lanes_of(channels);
-    const Frame out = frame_at(s->frames + omp_get_thread_num() * s->frame, s->of.width,
+    const Frame out = frame_at(s->frames + slot() * s->frame, s->of.width,
                                k.high / 2, k.wide / 2);
     for (int block = 0; block < blocks_of(channels, WIDE_LANES); block++) {
         const int start = block_start(block, channels, WIDE_LANES);

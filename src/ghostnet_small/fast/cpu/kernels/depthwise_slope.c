@@ -236,7 +236,7 @@ static int start_slope(Slope *s, Pictures of, Kernel k, int64_t g_pixel, const R
     s->second = in_blocks(second, of.channels, taps * taps);
     s->turned = zeroed((size_t)blocks * taps * sizeof(Vector));
     s->slopes = zeroed(blocks * s->kinds * s->numbers * sizeof(Vector));
-    s->frames = zeroed(omp_get_max_threads() * s->frames_each * sizeof(Vector));
+    s->frames = zeroed(slots() * s->frames_each * sizeof(Vector));
     if (!s->weights || !s->first || !s->second || !s->turned || !s->slopes || !s->frames)
         return NO_MEMORY;
     for (int block = 0; block < blocks; block++) {
@@ -257,7 +257,7 @@ APART void slope_blocks(const Slope *s, const REAL *x, const REAL *g, const Behi
                         REAL *to) {
     const Kernel k = s->kernel;
     const int channels = s->of.channels, taps = k.high * k.wide;
-    Vector *at = s->frames + omp_get_thread_num() * s->frames_each;
+    Vector *at = s->frames + slot() * s->frames_each;
     const Frame of_x = frame_at(at, s->of.width, k.high - 1, k.wide - 1);
     const Frame out = frame_at(at + s->x_frame, s->of.width, k.high - 1, k.wide - 1);
     if (k.stride > 1) at += s->x_frame;
@@ -315,13 +315,13 @@ EXPORT int depthwise_input_gradient(const REAL *x, int64_t count, int height, in
                                     const REAL *g, int64_t g_pixel, const REAL *weight,
                                     const REAL *first, const REAL *second, REAL *to,
                                     int64_t to_pixel) {
+    const Cut cut = cut_of(count, 1, 3. * height * width * channels * high * wide);
     const Pictures of = {height, width, channels, pixel};
     Slope s;
     const int failed = start_slope(&s, of, (Kernel){high, wide, stride}, g_pixel, weight, first,
                                    second, to_pixel, 0);
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t n = 0; n < count; n++)
+        IN_PIECES(n, cut)
             slope_blocks(&s, x + n * picture_size(&of), g + n * picture_size(&s.g), NULL,
                          to + n * to_pixel * height * width);
     }

@@ -38,8 +38,8 @@ INLINE REAL exponential(REAL x) {
 
 /* x becomes 1 / (1 + e^-x). */
 EXPORT int sigmoid(int64_t numbers, REAL *x) {
-#pragma omp parallel for schedule(static)
-    for (int64_t start = 0; start < numbers; start += 4096) {
+    const Cut cut = cut_of(numbers, 4096, 16);
+    IN_PIECES(start, cut) {
         const int64_t end = up_to(start + 4096, numbers);
         for (int64_t i = start; i < end; i++) x[i] = 1 / (1 + exponential(-x[i]));
     }
@@ -60,8 +60,8 @@ EXPORT int turned(int rows, int columns, const REAL *from, REAL *to) {
 /* The mean of the pixels of each picture: (count, pixels, channels) to (count, channels). */
 EXPORT int means_of_pixels(const REAL *x, int64_t count, int64_t pixels, int channels,
                            REAL *means) {
-#pragma omp parallel for schedule(static)
-    for (int64_t n = 0; n < count; n++)
+    const Cut cut = cut_of(count, 1, (double)pixels * channels);
+    IN_PIECES(n, cut)
         pixel_means(x + n * pixels * channels, NULL, pixels, channels, means + n * channels);
     return 0;
 }
@@ -69,8 +69,8 @@ EXPORT int means_of_pixels(const REAL *x, int64_t count, int64_t pixels, int cha
 /* Back: each pixel of `to` (count, pixels, channels) has the same share of g (count, channels). */
 EXPORT int means_of_pixels_gradient(const REAL *g, int64_t count, int64_t pixels, int channels,
                                     REAL *to) {
-#pragma omp parallel for schedule(static)
-    for (int64_t n = 0; n < count; n++) {
+    const Cut cut = cut_of(count, 1, (double)pixels * channels);
+    IN_PIECES(n, cut) {
         const REAL *from = g + n * channels;
         REAL *out = to + n * pixels * channels;
         for (int c = 0; c < channels; c++) out[c] = from[c] / (REAL)pixels;

@@ -8,7 +8,7 @@
 #ifndef GHOSTNET_FRAMES_H
 #define GHOSTNET_FRAMES_H
 
-#include "vectors.h"
+#include "pieces.h"
 
 /* Products that are added up before they leave the vectors for double precision. */
 #define RUN 256

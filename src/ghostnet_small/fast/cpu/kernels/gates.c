@@ -2,7 +2,7 @@
 
    Pictures are (count, height, width, channels) without gaps. */
 
-#include "vectors.h"
+#include "pieces.h"
 
 /* A gate's picture for one of (height, width, channels): the pixel for (y, x) is
    (rows[y], columns[x]). */
@@ -75,9 +75,9 @@ APART void relu_slopes(int64_t numbers, const REAL *g, const REAL *x, REAL *to) 
    odd edge is left out. */
 EXPORT int halve_pictures(const REAL *x, int64_t count, int height, int width, int channels,
                           REAL *to) {
+    const Cut cut = cut_of(count, 1, (double)height * width * channels);
     const int64_t row = (int64_t)width * channels;
-#pragma omp parallel for schedule(static)
-    for (int64_t n = 0; n < count; n++) {
+    IN_PIECES(n, cut) {
         REAL *out = to + n * (height / 2) * (width / 2) * channels;
         for (int y = 0; y + 1 < height; y += 2)
             for (int q = 0; q + 1 < width; q += 2, out += channels) {

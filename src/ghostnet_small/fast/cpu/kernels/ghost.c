@@ -16,13 +16,13 @@ EXPORT int ghost_primary(const REAL *x, int64_t count, int height, int width, in
                          const REAL *weight, const REAL *shift, int relu, REAL *both,
                          REAL *means, REAL *covariances) {
     const int64_t pixels = (int64_t)height * width, some = pictures_at_once(pixels);
+    const Cut cut = cut_of(count, some, (double)pixels * half * (in + 18));
     Product product;
     Moments moments;
     int failed = start_product(&product, half, in, in, weight, 0, 0, NULL, shift, 2 * half, relu);
     failed |= start_moments(&moments, (Pictures){height, width, half, 2 * half}, CHEAP);
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t start = 0; start < count; start += some) {
+        IN_PIECES(start, cut) {
             const int64_t end = up_to(start + some, count);
             product_of_rows(&product, (end - start) * pixels, x + start * pixels * in, NULL,
                             both + start * pixels * 2 * half);
@@ -40,13 +40,13 @@ EXPORT int ghost_cheap(REAL *both, int64_t count, int height, int width, int hal
                        const REAL *weight, const REAL *shift, int relu, const REAL *gate,
                        int gate_height, int gate_width, const int32_t *rows,
                        const int32_t *columns, const REAL *add, REAL *out) {
+    const Cut cut = cut_of(count, 1, (double)height * width * half * 12);
     const Gate gated = {height, width, 2 * half, gate_height, gate_width, rows, columns};
     Convolution cheap;
     const int failed = start_convolution(&cheap, (Pictures){height, width, half, 2 * half}, CHEAP,
                                          weight, shift, NULL, 2 * half, relu);
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t n = 0; n < count; n++) {
+        IN_PIECES(n, cut) {
             const int64_t start = n * gated_size(&gated);
             convolve_blocks(&cheap, both + start, both + start + half);
             if (gate || add)
@@ -64,20 +64,20 @@ EXPORT int ghost_cheap_gradient(const REAL *g, const REAL *both, int64_t count, 
                                 int width, int half, int relu, const REAL *gate, int gate_height,
                                 int gate_width, const int32_t *rows, const int32_t *columns,
                                 REAL *to_gate, REAL *weight, REAL *shift) {
+    const Cut cut = cut_of(count, 1, (double)height * width * half * 12);
     const Gate gated = {height, width, 2 * half, gate_height, gate_width, rows, columns};
     const int64_t size = gated_size(&gated);
     KernelGradient gradient = {0};
-    REAL *scratch = gate ? zeroed(omp_get_max_threads() * size / 2 * sizeof(REAL)) : NULL;
+    REAL *scratch = gate ? zeroed(slots() * size / 2 * sizeof(REAL)) : NULL;
     int failed = gate && !scratch;
     if (!failed)
         failed = start_kernel_gradient(&gradient, (Pictures){height, width, half, 2 * half},
                                        CHEAP, NULL, gate ? half : 2 * half);
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t n = 0; n < count; n++) {
+        IN_PIECES(n, cut) {
             const int64_t at = n * gate_size(&gated);
             const REAL *own = both + n * size, *above = g + n * size;
-            REAL *gated_above = scratch + omp_get_thread_num() * size / 2;
+            REAL *gated_above = scratch + slot() * size / 2;
             if (gate) gate_slopes(&gated, above, own, gate + at, relu, gated_above, to_gate + at);
             add_relu_kernel_gradient(&gradient, own, gate ? gated_above : above + half,
                                      relu && !gate ? own + half : NULL);
@@ -100,6 +100,7 @@ EXPORT int ghost_primary_gradient(const REAL *g, const REAL *both, const REAL *x
                                   REAL *to, REAL *products, REAL *sums) {
     const Gate gated = {height, width, 2 * half, gate_height, gate_width, rows, columns};
     const int64_t pixels = (int64_t)height * width, some = pictures_at_once(pixels);
+    const Cut cut = cut_of(count, some, (double)pixels * half * (in + 36));
     const int64_t size = gated_size(&gated);
     Slope slope = {0};
     ProductGradient gradient = {0};
@@ -107,8 +108,7 @@ EXPORT int ghost_primary_gradient(const REAL *g, const REAL *both, const REAL *x
                              weight, first, second, half, relu);
     if (!failed) failed = start_product_gradient(&gradient, half, half, in, in);
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t start = 0; start < count; start += some) {
+        IN_PIECES(start, cut) {
             const int64_t end = up_to(start + some, count);
             for (int64_t n = start; n < end; n++) {
                 const Behind behind = {&gated, g + n * size, both + n * size,
@@ -132,13 +132,13 @@ EXPORT int ghost_input_gradient(const REAL *of_primary, const REAL *x, int64_t c
                                 const REAL *first, const REAL *second, const REAL *add,
                                 const REAL *of_halved, REAL *to) {
     const int64_t pixels = (int64_t)height * width, some = pictures_at_once(pixels);
+    const Cut cut = cut_of(count, some, (double)pixels * in * (in + half));
     const int64_t halved = (int64_t)(height / 2) * (width / 2) * in;
     Product product;
     const int failed = start_product(&product, in, half, half, weight, in, in, second, first, in,
                                      0);
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t start = 0; start < count; start += some) {
+        IN_PIECES(start, cut) {
             const int64_t end = up_to(start + some, count), at = start * pixels * in;
             product_of_rows(&product, (end - start) * pixels, of_primary + start * pixels * half,
                             x + at, to + at);

@@ -2,6 +2,7 @@
 
 EXPORT int linear(int64_t rows, int in, int outs, const REAL *x, const REAL *weight,
                   const REAL *bias, int relu, REAL *y) {
+    const Cut cut = cut_of(rows, TILE, (double)in * outs);
     Product p = {0};
     REAL *columns = zeroed((size_t)in * outs * sizeof(REAL));
     int failed = !columns;
@@ -10,8 +11,7 @@ EXPORT int linear(int64_t rows, int in, int outs, const REAL *x, const REAL *wei
         failed = start_product(&p, outs, in, in, columns, 0, 0, NULL, bias, outs, relu);
     }
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t row = 0; row < rows; row += TILE)
+        IN_PIECES(row, cut)
             product_of_rows(&p, up_to(TILE, rows - row), x + row * in, NULL, y + row * outs);
     }
     end_product(&p);
@@ -46,13 +46,13 @@ EXPORT int linear_gradient(int64_t rows, int in, int outs, const REAL *g, const 
     if (!failed && to)
         failed = start_product(&through, in, outs, outs, weight, 0, 0, NULL, zeros, in, 0);
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t row = 0; row < outs; row += TILE)
+        const Cut of_outs = cut_of(outs, TILE, (double)rows * in);
+        IN_PIECES(row, of_outs)
             product_of_rows(&slopes, up_to(TILE, outs - row), columns + row * rows, NULL,
                             of_weight + row * in);
         if (to) {
-#pragma omp parallel for schedule(static)
-            for (int64_t row = 0; row < rows; row += TILE)
+            const Cut of_rows = cut_of(rows, TILE, (double)in * outs);
+            IN_PIECES(row, of_rows)
                 product_of_rows(&through, up_to(TILE, rows - row), g + row * outs, NULL,
                                 to + row * in);
         }

@@ -7,7 +7,7 @@
 enum { MEAN, INVERSE, SCALE, SHIFT };
 enum { OF_WEIGHT, OF_BIAS, A, B, C };
 
-/* Sums of columns, and of their products with other columns, in each thread. */
+/* Sums of columns, and of their products with other columns, for each piece. */
 typedef struct {
     int channels, blocks;
     size_t each;
@@ -18,7 +18,7 @@ typedef struct {
 static int start_statistics(Statistics *s, int channels) {
     const int blocks = blocks_of(channels, LANES);
     *s = (Statistics){channels, blocks, (size_t)2 * blocks * LANES, NULL, NULL};
-    s->sums = zeroed(omp_get_max_threads() * s->each * sizeof(double));
+    s->sums = zeroed(slots() * s->each * sizeof(double));
     s->pivot = zeroed(channels * sizeof(REAL));
     return s->sums && s->pivot ? 0 : NO_MEMORY;
 }
@@ -61,7 +61,7 @@ INLINE void sum_rows(int with_g, int64_t rows, int64_t stride, const REAL *g, co
    that, and of g * (y - pivot). */
 APART void add_statistics(const Statistics *s, int64_t rows, const REAL *g, const REAL *y,
                           const REAL *pivot) {
-    double *own = s->sums + omp_get_thread_num() * s->each;
+    double *own = s->sums + slot() * s->each;
     const int64_t channels = s->channels;
     for (int64_t start = 0; start < rows; start += TILE)
         for (int block = 0; block < s->blocks; block++) {
@@ -92,7 +92,7 @@ typedef struct {
 /* Into `state`, and what the batch norm tracks, unless `state` is NULL; from squares around the
    pivot. */
 static void end_squares(Statistics *s, int64_t rows, const Norm *norm, REAL *state) {
-    if (state) gather(s->sums, omp_get_max_threads(), s->each);
+    if (state) gather(s->sums, slots(), s->each);
     for (int c = 0; state && c < s->channels; c++) {
         const double away = statistic(s, 0, c) / rows;
         double variance = statistic(s, 1, c) / rows - away * away;
@@ -116,7 +116,7 @@ static void end_squares(Statistics *s, int64_t rows, const Norm *norm, REAL *sta
 
 /* Into `slopes`, unless it is NULL. */
 static void end_slopes(Statistics *s, int64_t rows, const REAL *state, REAL *slopes) {
-    if (slopes) gather(s->sums, omp_get_max_threads(), s->each);
+    if (slopes) gather(s->sums, slots(), s->each);
     for (int c = 0; slopes && c < s->channels; c++) {
         const double of_bias = statistic(s, 0, c);
         const double mean = state[MEAN * s->channels + c];

@@ -2,7 +2,7 @@
 
    A matrix is rows of numbers, the next row `stride` numbers on. */
 
-#include "vectors.h"
+#include "pieces.h"
 
 #ifdef __AVX512VL__
 #define ROWS 8
@@ -39,7 +39,6 @@ typedef struct {
 #undef NAMED
 
 /* Columns go in blocks of a wide vector, or of a vector where they are fewer. */
-#define WIDE_LANES (WIDE_BLOCKS * LANES)
 INLINE int column_block(int channels) { return channels < WIDE_LANES ? LANES : WIDE_LANES; }
 INLINE int column_blocks(int channels) { return blocks_of(channels, column_block(channels)); }
 
@@ -121,12 +120,12 @@ EXPORT int pointwise(int64_t rows, int outs, const REAL *x, int64_t stride, int 
                      const REAL *weight, const REAL *x2, int64_t stride2, int in2,
                      const REAL *weight2, const REAL *shift, REAL *y, int64_t y_stride,
                      int relu) {
+    const Cut cut = cut_of(rows, TILE, (double)(in + in2) * outs);
     Product p;
     const int failed = start_product(&p, outs, in, stride, weight, in2, stride2, weight2, shift,
                                      y_stride, relu);
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t row = 0; row < rows; row += TILE)
+        IN_PIECES(row, cut)
             product_of_rows(&p, up_to(TILE, rows - row), x + row * stride,
                             x2 ? x2 + row * stride2 : NULL, y + row * y_stride);
     }
@@ -216,21 +215,19 @@ typedef struct {
 
 static int start_product_gradient(ProductGradient *p, int outs, int64_t g_stride, int in,
                                   int64_t stride) {
-    const int threads = omp_get_max_threads();
     *p = (ProductGradient){outs, in, outs < ROWS ? ROWS : outs, in < LANES ? LANES : in,
                            g_stride, stride, 0, NULL, NULL, NULL};
     p->each = sums_size(p->wide_outs, p->wide_in) + blocks_of(outs, LANES) * LANES;
-    p->sums = zeroed(threads * p->each * sizeof(double));
-    p->tiles = zeroed((size_t)threads * TILE * (ROWS + LANES) * sizeof(REAL));
+    p->sums = zeroed(slots() * p->each * sizeof(double));
+    p->tiles = zeroed((size_t)slots() * TILE * (ROWS + LANES) * sizeof(REAL));
     p->zeros = zeroed((ROWS + LANES) * sizeof(REAL));
     return !p->sums || !p->tiles || !p->zeros ? NO_MEMORY : 0;
 }
 
 static void add_row_gradients(const ProductGradient *p, int64_t rows, const REAL *g,
                               const REAL *x) {
-    const int thread = omp_get_thread_num();
-    double *own = p->sums + thread * p->each, *sums = own + sums_size(p->wide_outs, p->wide_in);
-    REAL *tile = p->tiles + (size_t)thread * TILE * (ROWS + LANES), *second = tile + TILE * ROWS;
+    double *own = p->sums + slot() * p->each, *sums = own + sums_size(p->wide_outs, p->wide_in);
+    REAL *tile = p->tiles + (size_t)slot() * TILE * (ROWS + LANES), *second = tile + TILE * ROWS;
     for (int64_t start = 0; start < rows; start += TILE) {
         const int some = (int)up_to(TILE, rows - start);
         const REAL *left = g + start * p->g_stride, *right = x + start * p->stride;
@@ -253,7 +250,7 @@ static void add_row_gradients(const ProductGradient *p, int64_t rows, const REAL
 /* Into products (outs, in) and sums (outs), unless they are NULL. */
 static void end_product_gradient(ProductGradient *p, REAL *products, REAL *sums) {
     if (products) {
-        gather(p->sums, omp_get_max_threads(), p->each);
+        gather(p->sums, slots(), p->each);
         const int size = column_block(p->wide_in), blocks = column_blocks(p->wide_in);
         const double *columns = p->sums + sums_size(p->wide_outs, p->wide_in);
         for (int o = 0; o < p->outs; o++) {
@@ -274,11 +271,11 @@ static void end_product_gradient(ProductGradient *p, REAL *products, REAL *sums)
 /* products (outs, in) = g^T x and sums (outs) of g: a 1x1 convolution's weight and bias gradient. */
 EXPORT int pointwise_gradient(int64_t rows, const REAL *g, int64_t g_stride, int outs,
                               const REAL *x, int64_t stride, int in, REAL *products, REAL *sums) {
+    const Cut cut = cut_of(rows, TILE, (double)in * outs);
     ProductGradient p;
     const int failed = start_product_gradient(&p, outs, g_stride, in, stride);
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t row = 0; row < rows; row += TILE)
+        IN_PIECES(row, cut)
             add_row_gradients(&p, up_to(TILE, rows - row), g + row * g_stride,
                               x + row * stride);
     }

@@ -33,8 +33,9 @@ EXPORT int squeeze_excite(const REAL *x, int64_t count, int64_t pixels, int chan
                           const REAL *reduce, const REAL *less, const REAL *expand,
                           const REAL *more, REAL *means, REAL *between, REAL *shifted,
                           REAL *out) {
+    const Cut cut = cut_of(count, 1, 2. * pixels * channels);
     Product first = {0}, second = {0};
-    REAL *weights = zeroed((size_t)omp_get_max_threads() * channels * sizeof(REAL));
+    REAL *weights = zeroed((size_t)slots() * channels * sizeof(REAL));
     int failed = !weights;
     if (!failed)
         failed = start_product(&first, hidden, channels, channels, reduce, 0, 0, NULL, less,
@@ -43,11 +44,10 @@ EXPORT int squeeze_excite(const REAL *x, int64_t count, int64_t pixels, int chan
         failed = start_product(&second, channels, hidden, hidden, expand, 0, 0, NULL, more,
                                channels, 0);
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t n = 0; n < count; n++) {
+        IN_PIECES(n, cut) {
             const REAL *from = x + n * pixels * channels;
             REAL *to = out + n * pixels * channels, *own = shifted + n * channels;
-            REAL *weight = weights + (size_t)omp_get_thread_num() * channels;
+            REAL *weight = weights + (size_t)slot() * channels;
             pixel_means(from, NULL, pixels, channels, means + n * channels);
             product_of_rows(&first, 1, means + n * channels, NULL, between + n * hidden);
             product_of_rows(&second, 1, between + n * hidden, NULL, own);
@@ -68,9 +68,10 @@ EXPORT int squeeze_excite_gradient(const REAL *g, const REAL *x, int64_t count, 
                                    int channels, int hidden, const REAL *reduce,
                                    const REAL *expand, const REAL *between, const REAL *shifted,
                                    REAL *to, REAL *of_shifted, REAL *of_between) {
+    const Cut cut = cut_of(count, 1, 4. * pixels * channels);
     const size_t each = (size_t)3 * channels;
     Product first = {0}, second = {0};
-    REAL *scratch = zeroed(omp_get_max_threads() * each * sizeof(REAL));
+    REAL *scratch = zeroed(slots() * each * sizeof(REAL));
     REAL *zeros = zeroed((size_t)(channels + hidden) * sizeof(REAL));
     int failed = !scratch || !zeros;
     if (!failed)
@@ -80,12 +81,11 @@ EXPORT int squeeze_excite_gradient(const REAL *g, const REAL *x, int64_t count, 
         failed = start_product(&second, channels, hidden, hidden, reduce, 0, 0, NULL, zeros,
                                channels, 0);
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t n = 0; n < count; n++) {
+        IN_PIECES(n, cut) {
             const int64_t start = n * pixels * channels;
             const REAL *from = g + start, *sigmoid = shifted + n * channels;
             REAL *own = of_shifted + n * channels, *middle = of_between + n * hidden;
-            REAL *weight = scratch + omp_get_thread_num() * each, *of_mean = weight + channels;
+            REAL *weight = scratch + slot() * each, *of_mean = weight + channels;
             REAL *out = to + start;
             pixel_means(from, x + start, pixels, channels, own);
             for (int c = 0; c < channels; c++) {

@@ -5,8 +5,8 @@
 EXPORT int sgd(int count, const int64_t *sizes, REAL *const *weights, const REAL *const *gradients,
                REAL *const *momenta, const int32_t *groups, const double *rates,
                const double *decays, double keep, int nesterov) {
-#pragma omp parallel for schedule(dynamic, 16)
-    for (int k = 0; k < count; k++) {
+    const Cut cut = cut_of(count, 16, 4096);
+    IN_PIECES(start, cut) for (int64_t k = start; k < up_to(start + 16, count); k++) {
         REAL *restrict w = weights[k], *restrict m = momenta[k];
         const REAL *restrict g = gradients[k];
         const REAL rate = (REAL)rates[groups[k]], decay = (REAL)decays[groups[k]];
@@ -24,8 +24,8 @@ EXPORT int sgd(int count, const int64_t *sizes, REAL *const *weights, const REAL
 /* averages += share * (values - averages). */
 EXPORT int average(int count, const int64_t *sizes, REAL *const *averages,
                    const REAL *const *values, double share) {
-#pragma omp parallel for schedule(dynamic, 16)
-    for (int k = 0; k < count; k++) {
+    const Cut cut = cut_of(count, 16, 4096);
+    IN_PIECES(start, cut) for (int64_t k = start; k < up_to(start + 16, count); k++) {
         REAL *restrict a = averages[k];
         const REAL *restrict v = values[k];
         const REAL part = (REAL)share;

@@ -17,8 +17,6 @@
 #include <omp.h>
 #else
 static inline int omp_get_max_threads(void) { return 1; }
-static inline int omp_get_thread_num(void) { return 0; }
-static inline int omp_get_num_threads(void) { return 1; }
 #endif
 
 #ifdef __AVX__
@@ -123,10 +121,10 @@ INLINE double dot(const REAL *a, const REAL *b, int count) {
     return sum;
 }
 
-/* Add the sums of all threads, `count` each, into the first one's. */
-static void gather(double *sums, int threads, size_t count) {
-    for (int thread = 1; thread < threads; thread++)
-        for (size_t i = 0; i < count; i++) sums[i] += sums[thread * count + i];
+/* Add the sums of all pieces, `count` each, into the first one's. */
+static void gather(double *sums, int pieces, size_t count) {
+    for (int piece = 1; piece < pieces; piece++)
+        for (size_t i = 0; i < count; i++) sums[i] += sums[piece * count + i];
 }
 
 #endif

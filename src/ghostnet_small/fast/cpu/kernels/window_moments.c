@@ -187,7 +187,7 @@ static void centre_moments(int taps, double windows, const double *first, const 
     }
 }
 
-/* The moments of windows, added up picture by picture in each thread. */
+/* The moments of windows, added up picture by picture for each piece. */
 typedef struct {
     Pictures of;
     Kernel kernel;
@@ -200,22 +200,22 @@ typedef struct {
 INLINE int by_lags(Kernel kernel) { return kernel.high == 3 && kernel.stride == 1; }
 
 static int start_moments(Moments *m, Pictures of, Kernel kernel) {
-    const int threads = omp_get_max_threads(), taps = kernel.high * kernel.wide;
+    const int pieces = slots(), taps = kernel.high * kernel.wide;
     const int numbers = by_lags(kernel) ? LAG_SUMS : taps + taps * taps;
     *m = (Moments){of, kernel, numbers, (size_t)blocks_of(of.channels, WIDE_LANES) * numbers * WIDE_LANES,
                    frame_size(of.height, of.width, kernel.high - 1, kernel.wide - 1), NULL, NULL};
-    m->sums = zeroed(threads * m->each * sizeof(double));
-    m->frames = zeroed(threads * m->frame * sizeof(Vector));
+    m->sums = zeroed(pieces * m->each * sizeof(double));
+    m->frames = zeroed(pieces * m->frame * sizeof(Vector));
     return !m->sums || !m->frames ? NO_MEMORY : 0;
 }
 
 /* Those of `count` pictures. */
 APART void add_moments(const Moments *m, const REAL *x, int64_t count) {
-    const int thread = omp_get_thread_num(), height = m->of.height, width = m->of.width;
+    const int piece = slot(), height = m->of.height, width = m->of.width;
     const Kernel k = m->kernel;
-    const Frame frame = frame_at(m->frames + thread * m->frame, width, k.high - 1, k.wide - 1);
+    const Frame frame = frame_at(m->frames + piece * m->frame, width, k.high - 1, k.wide - 1);
     for (int block = 0; block < blocks_of(m->of.channels, WIDE_LANES); block++) {
-        double *to = m->sums + thread * m->each + (size_t)block * m->numbers * WIDE_LANES;
+        double *to = m->sums + piece * m->each + (size_t)block * m->numbers * WIDE_LANES;
         const REAL *from = x + block_start(block, m->of.channels, WIDE_LANES);
         Vector parts[LAG_SUMS] = {{0}};
         int products = 0;
@@ -248,7 +248,7 @@ static void end_moments(Moments *m, int64_t count, REAL *means, REAL *covariance
     const double windows =
         (double)count * after(m->of.height, k.stride) * after(m->of.width, k.stride);
     double taps_of_lags[(9 + 9 * 9) * WIDE_LANES];
-    if (means) gather(m->sums, omp_get_max_threads(), m->each);
+    if (means) gather(m->sums, slots(), m->each);
     for (int c = 0; means && c < channels; c++) {
         const size_t at = lane_of(c, channels, m->numbers), lane = at % WIDE_LANES;
         const double *first = m->sums + at, *second = first + taps * WIDE_LANES;
@@ -269,12 +269,12 @@ static void end_moments(Moments *m, int64_t count, REAL *means, REAL *covariance
 EXPORT int window_moments(const REAL *x, int64_t count, int height, int width, int channels,
                           int64_t pixel, int high, int wide, int stride, REAL *means,
                           REAL *covariances) {
+    const Cut cut = cut_of(count, 1, (double)height * width * channels * high * wide * 4);
     const Pictures of = {height, width, channels, pixel};
     Moments m;
     const int failed = start_moments(&m, of, (Kernel){high, wide, stride});
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t n = 0; n < count; n++) add_moments(&m, x + n * picture_size(&of), 1);
+        IN_PIECES(n, cut) add_moments(&m, x + n * picture_size(&of), 1);
     }
     end_moments(&m, count, failed ? NULL : means, covariances);
     return failed;

@@ -4,15 +4,15 @@ EXPORT int windows(const REAL *x, int64_t count, int height, int width, int chan
                    int high, int wide, const REAL *weight, const REAL *shift, int relu, REAL *y) {
     const int in = high * wide * channels;
     const int64_t pixels = (int64_t)height * width;
+    const Cut cut = cut_of(count, 1, (double)pixels * in * outs);
     Product product = {0};
-    REAL *tiles = zeroed((size_t)omp_get_max_threads() * TILE * in * sizeof(REAL));
+    REAL *tiles = zeroed((size_t)slots() * TILE * in * sizeof(REAL));
     int failed = !tiles;
     if (!failed)
         failed = start_product(&product, outs, in, in, weight, 0, 0, NULL, shift, outs, relu);
     if (!failed) {
-#pragma omp parallel for schedule(static)
-        for (int64_t n = 0; n < count; n++) {
-            REAL *tile = tiles + (size_t)omp_get_thread_num() * TILE * in;
+        IN_PIECES(n, cut) {
+            REAL *tile = tiles + (size_t)slot() * TILE * in;
             for (int64_t first = 0; first < pixels; first += TILE) {
                 const int64_t some = up_to(TILE, pixels - first);
                 take_patches(x + n * pixels * channels, height, width, channels, high, wide,
