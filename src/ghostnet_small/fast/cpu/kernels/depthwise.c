@@ -69,14 +69,10 @@ INLINE void convolve_symmetric(int high, int wide, const Vector *at, int row, co
         }                                                                                         \
     }
 
-/* `ahead`, or NULL: what the next picture will read of here, asked for while there is work, since
-   memory takes as long as that. */
 typedef struct {
     REAL *at;
     int64_t pixel;
     Lanes lanes;
-    const REAL *ahead;
-    int64_t ahead_pixel;
 } Target;
 
 INLINE void convolve_pixels(int pixels, int column, int high, int wide, const Vector *from, int row,
@@ -87,10 +83,8 @@ INLINE void convolve_pixels(int pixels, int column, int high, int wide, const Ve
 #pragma GCC unroll 6
         for (int p = 0; p < pixels; p++) out[p] = where_positive_wide(out[p], out[p]);
 #pragma GCC unroll 6
-    for (int p = 0; p < pixels; p++) {
+    for (int p = 0; p < pixels; p++)
         store_lanes(to.at + (column + p) * to.pixel, out[p], to.lanes);
-        if (to.ahead) __builtin_prefetch(to.ahead + (column + p) * to.ahead_pixel, 0, 2);
-    }
 }
 
 INLINE void convolve_picture(int high, int wide, Frame frame, int rows, int columns, int stride,
@@ -101,7 +95,6 @@ INLINE void convolve_picture(int high, int wide, Frame frame, int rows, int colu
         int column = 0;
         IN_GROUPS(column, columns, convolve_pixels, high, wide, from, frame.row, stride, kernel,
                   shift, relu, to)
-        if (to.ahead) to.ahead += columns * to.ahead_pixel;
     }
 }
 
@@ -148,10 +141,9 @@ APART void convolve_blocks(const Convolution *c, const REAL *x, REAL *y) {
                                  k.high / 2, k.wide / 2);
     for (int block = 0; block < blocks_of(channels, WIDE_LANES); block++) {
         const int start = block_start(block, channels, WIDE_LANES);
-        const REAL *ahead = k.stride == 1 ? x + start + picture_size(&c->of) : NULL;
-        const Target to = {y + start, c->y_pixel, lanes_of(channels), ahead, c->of.pixel};
+        const Target to = {y + start, c->y_pixel, lanes_of(channels)};
         const Vector *weights = c->weights + block * k.high * k.wide, shift = c->shifts[block];
-        into_frame(frame, &c->of, x + start, !ahead);
+        into_frame(frame, &c->of, x + start, 1);
         if (c->affine) scale_frame(frame, &c->of, c->affine, block);
         /* A stride of 1 as a constant: the pixels' addresses are then constants too. */
         if (k.stride == 1)

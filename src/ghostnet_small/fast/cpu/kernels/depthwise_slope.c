@@ -284,7 +284,7 @@ APART void slope_blocks(const Slope *s, const REAL *x, const REAL *g, const Behi
                            behind && behind->gate ? behind->gate + start : NULL,
                            {next, s->relu ? next + channels : next, next_g, next_g + channels},
                            behind ? *behind->of : (Gate){0},
-                           {to + start, s->to_pixel, lanes_of(channels), NULL, 0}};
+                           {to + start, s->to_pixel, lanes_of(channels)}};
         into_frame(of_x, &s->of, x + start, !behind);
         if (behind)
             behind_into_frame(of_g, behind, start, lanes_of(channels), s->relu);

@@ -57,7 +57,7 @@ INLINE Vector load_lanes(const REAL *from, Lanes lanes) {
 INLINE void store_lanes(REAL *to, Vector all, Lanes lanes) {
     if (in_halves(lanes)) {
         memcpy(to, &all, sizeof(vec));
-        memcpy(to + lanes.second, (char *)&all + sizeof(vec), sizeof(vec));
+        memcpy(to + lanes.second, (char *)(&all + 1) - sizeof(vec), sizeof(vec));
     } else
         store_part_wide(to, all, lanes.count);
 }

@@ -86,7 +86,7 @@ INLINE void minus(double *to, const double *from) {
 static void lags_to_taps(const double *sums, double *first, double *second) {
 #define SUM(number) (sums + (number) * WIDE_LANES)
     for (int a = 0; a < 9; a++, first += WIDE_LANES) {
-        /* Of the windows that there are, none has tap 0 on the last row, and none tap 2 on the first. */
+        /* Of the windows that there are, none has tap 0 on the last row, none tap 2 on the first. */
         const int row = a / 3, column = a % 3;
         const int edge_row = row == 0 ? BOTTOM : TOP, edge_column = column == 0 ? LAST : FIRST;
         const int corner = 2 * (edge_row == BOTTOM) + (edge_column == LAST);
@@ -117,8 +117,8 @@ INLINE int taps_over(int q, int taps, int windows, int stride) {
 }
 
 /* Products of two rows' taps, (wide, wide) of them; of one row with itself the upper ones. */
-INLINE void row_products(int wide, int same, const Vector *a, const Vector *b, int windows, int stride,
-                         Vector *out) {
+INLINE void row_products(int wide, int same, const Vector *a, const Vector *b, int windows,
+                         int stride, Vector *out) {
     for (int k = 0; k < wide * wide; k++) out[k] = (Vector){0};
     for (int x = 0; x < windows; x++, a += stride, b += stride)
 #pragma GCC unroll 5
@@ -202,7 +202,8 @@ INLINE int by_lags(Kernel kernel) { return kernel.high == 3 && kernel.stride == 
 static int start_moments(Moments *m, Pictures of, Kernel kernel) {
     const int pieces = slots(), taps = kernel.high * kernel.wide;
     const int numbers = by_lags(kernel) ? LAG_SUMS : taps + taps * taps;
-    *m = (Moments){of, kernel, numbers, (size_t)blocks_of(of.channels, WIDE_LANES) * numbers * WIDE_LANES,
+    *m = (Moments){of, kernel, numbers,
+                   (size_t)blocks_of(of.channels, WIDE_LANES) * numbers * WIDE_LANES,
                    frame_size(of.height, of.width, kernel.high - 1, kernel.wide - 1), NULL, NULL};
     m->sums = zeroed(pieces * m->each * sizeof(double));
     m->frames = zeroed(pieces * m->frame * sizeof(Vector));
