@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +22,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ghostnet_small.fast.cpu.kernels.calls import Pointers, listing
 from ghostnet_small.fast.cpu.kernels.entries import PREFIX
 from ghostnet_small.fast.cpu.kernels.library import library
+from ghostnet_small.fast.cpu.thread_choice import ThreadChoice
 
+ALL = 0  # threads that the process is set to, as ``use_threads`` takes it
 _ALIGNMENT = 64
 _MAKERS = {
     torch.ops.aten.empty.memory_format,
@@ -207,17 +210,20 @@ class Replay:
 
         It raises ``MemoryError`` where a kernel cannot get its scratch memory.
         """
-        run = self._library.replay
+        run, use_threads = self._library.replay, self._library.use_threads
         run.restype = ctypes.c_int64
+        choice = ThreadChoice(torch.get_num_threads())
         start = ctypes.byref(self._calls, first * ctypes.sizeof(_Call))
         count = ctypes.c_int64(last - first)
 
-        def replay() -> None:
+        def replay(threads: int) -> None:
+            use_threads(threads)
             failed = run(start, count)
+            use_threads(ALL)
             if failed:
                 raise MemoryError(f"no memory for the kernel {self._names[first + failed - 1]}")
 
-        return replay
+        return partial(choice.run, replay)
 
 
 class _Slot(ctypes.Union):

@@ -1,11 +1,17 @@
 /* Updates of all weights at once: tensors of `sizes` numbers each. */
 
+static double mean_size(int count, const int64_t *sizes) {
+    double sum = 0;
+    for (int k = 0; k < count; k++) sum += (double)sizes[k];
+    return count ? sum / count : 0;
+}
+
 /* A step of SGD with momentum, as PyTorch defines it. Tensor k is of the group `groups[k]`, of which
    `rates` holds the learning rate and `decays` the weight decay. */
 EXPORT int sgd(int count, const int64_t *sizes, REAL *const *weights, const REAL *const *gradients,
                REAL *const *momenta, const int32_t *groups, const double *rates,
                const double *decays, double keep, int nesterov) {
-    const Cut cut = cut_of(count, 16, 4096);
+    const Cut cut = cut_of(count, 16, mean_size(count, sizes));
     IN_PIECES(start, cut) for (int64_t k = start; k < up_to(start + 16, count); k++) {
         REAL *restrict w = weights[k], *restrict m = momenta[k];
         const REAL *restrict g = gradients[k];
@@ -24,7 +30,7 @@ EXPORT int sgd(int count, const int64_t *sizes, REAL *const *weights, const REAL
 /* averages += share * (values - averages). */
 EXPORT int average(int count, const int64_t *sizes, REAL *const *averages,
                    const REAL *const *values, double share) {
-    const Cut cut = cut_of(count, 16, 4096);
+    const Cut cut = cut_of(count, 16, mean_size(count, sizes));
     IN_PIECES(start, cut) for (int64_t k = start; k < up_to(start + 16, count); k++) {
         REAL *restrict a = averages[k];
         const REAL *restrict v = values[k];
