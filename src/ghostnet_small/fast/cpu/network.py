@@ -6,6 +6,7 @@ import logging
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
@@ -22,6 +23,9 @@ from ghostnet_small.models.ghostnetv3 import GhostNetV3, is_of_ghosts
 from ghostnet_small.nn.ghost import GhostBottleneck
 
 _log = logging.getLogger(__name__)
+# Called for hundreds of objects before each step, so by C.
+_NEEDS_GRADIENT = operator.attrgetter("requires_grad")
+_SETTINGS = operator.attrgetter("training", "momentum", "eps")
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,8 @@ class ReplayedNetwork:
         """Return whether ``x`` has the shape, and the network is as it was when it was listed."""
         return (
             x.shape == self.shape
-            and all(map(operator.is_, self._held(), self._own))
+            and len(held := self._held()) == len(self._own)
+            and all(map(operator.is_, held, self._own))
             and self._now() == self._state
         )
 
@@ -192,21 +197,18 @@ class ReplayedNetwork:
             parameter.grad = gradient
 
     def _held(self) -> list[object]:
-        return [value for kept in self._kept for value in kept.values()]
+        return list(chain.from_iterable(map(dict.values, self._kept)))
 
     def _now(self) -> list[object]:
         """Return what the list depends on: places in memory, and settings."""
-        norms = self._norms
         return [
             _is_plain(self.model),
             self.model.drop_rate,
             self.model.global_pool,
             any(self._hooks),
             list(map(Tensor.data_ptr, self._tensors)),
-            [parameter.requires_grad for parameter in self.parameters],
-            [norm.training for norm in norms],
-            [norm.momentum for norm in norms],
-            [norm.eps for norm in norms],
+            list(map(_NEEDS_GRADIENT, self.parameters)),
+            list(map(_SETTINGS, self._norms)),
         ]
 
 

@@ -10,7 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ghostnet_small.fast.cpu.kernels.calls import LastingPointers, call, double, usable_for
+from ghostnet_small.fast.cpu.kernels.calls import (
+    LastingPointers,
+    Pointers,
+    call,
+    double,
+    usable_for,
+)
 
 Sizes = ctypes.Array[ctypes.c_int64]
 
@@ -41,7 +47,7 @@ class SGD(torch.optim.SGD):
             own.sizes,
             own.weights.now(),
             own.gradients.now(),
-            own.momenta.now(),
+            own.momenta,
             own.groups,
             self._of_each("lr"),
             self._of_each("weight_decay"),
@@ -101,7 +107,7 @@ class _Weights:
     ) -> None:
         self.parameters, self.sizes = parameters, _sizes(parameters)
         self.groups = (ctypes.c_int32 * len(groups))(*groups)
-        self.weights, self.momenta = LastingPointers(parameters), LastingPointers(momenta)
+        self.weights, self.momenta = LastingPointers(parameters), Pointers(momenta)
         self.gradients = LastingPointers([])
 
     def have_gradients(self) -> bool:

@@ -1,21 +1,33 @@
 /* Linear layers: y = x weight^T + bias for some hundred rows at most, weight (outs, in). */
 
+/* The product is turned: rows of the weight, which is large, times x, which is small. */
 EXPORT int linear(int64_t rows, int in, int outs, const REAL *x, const REAL *weight,
                   const REAL *bias, int relu, REAL *y) {
-    const Cut cut = cut_of(rows, TILE, (double)in * outs);
+    const Cut cut = cut_of(outs, TILE, (double)rows * in);
     Product p = {0};
-    REAL *columns = zeroed((size_t)in * outs * sizeof(REAL));
-    int failed = !columns;
+    REAL *columns = scratch_memory((size_t)in * rows * sizeof(REAL));
+    REAL *products = scratch_memory((size_t)outs * rows * sizeof(REAL));
+    REAL *zeros = zeroed((size_t)rows * sizeof(REAL));
+    int failed = !columns || !products || !zeros;
     if (!failed) {
-        turned(outs, in, weight, columns);
-        failed = start_product(&p, outs, in, in, columns, 0, 0, NULL, bias, outs, relu);
+        turned((int)rows, in, x, columns);
+        failed = start_product(&p, (int)rows, in, in, columns, 0, 0, NULL, zeros, rows, 0);
     }
     if (!failed) {
-        IN_PIECES(row, cut)
-            product_of_rows(&p, up_to(TILE, rows - row), x + row * in, NULL, y + row * outs);
+        IN_PIECES(out, cut)
+            product_of_rows(&p, up_to(TILE, outs - out), weight + out * in, NULL,
+                            products + out * rows);
+        turned(outs, (int)rows, products, y);
+        for (int64_t r = 0; r < rows; r++)
+            for (int o = 0; o < outs; o++) {
+                const REAL sum = y[r * outs + o] + bias[o];
+                y[r * outs + o] = relu && sum <= 0 ? 0 : sum;
+            }
     }
     end_product(&p);
     free(columns);
+    free(products);
+    free(zeros);
     return failed ? NO_MEMORY : 0;
 }
 
@@ -36,7 +48,7 @@ APART void sum_columns(int64_t rows, int columns, const REAL *g, REAL *sums) {
 EXPORT int linear_gradient(int64_t rows, int in, int outs, const REAL *g, const REAL *x,
                            const REAL *weight, REAL *to, REAL *of_weight, REAL *of_bias) {
     Product through = {0}, slopes = {0};
-    REAL *columns = zeroed((size_t)rows * outs * sizeof(REAL));
+    REAL *columns = scratch_memory((size_t)rows * outs * sizeof(REAL));
     REAL *zeros = zeroed((size_t)in * sizeof(REAL));
     int failed = !columns || !zeros;
     if (!failed) {
