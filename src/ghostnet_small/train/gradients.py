@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
 from torch import Tensor, nn
 
 from ghostnet_small.fast.cpu.network import ReplayedNetwork, replayed
@@ -36,6 +37,7 @@ class Gradients:
             and os.environ.get(SWITCH) != OFF
         )
         self._made: ReplayedNetwork | None = None
+        self._last: ReplayedNetwork | None = None
 
     def __call__(
         self, x: Tensor, loss_of: Callable[[Tensor], Tensor], share: float = 1.0
@@ -45,10 +47,16 @@ class Gradients:
         Returns the loss and the logits, detached.
         """
         replay = self._replay(x)
+        if replay is None and self._last is not None:
+            self.model.zero_grad()
+        self._last = replay
         logits = self.forward(x) if replay is None else replay.run(x).requires_grad_()
         loss = loss_of(logits)
-        self.accelerator.backward(loss * share if share != 1 else loss)
-        if replay is not None:
+        if replay is None:
+            self.accelerator.backward(loss * share if share != 1 else loss)
+        else:
+            # Accelerate would have nothing to add, and its checks take longer than the loss.
+            loss.backward()
             assert logits.grad is not None
             replay.run_back(logits.grad)
         return loss.detach(), logits.detach()
@@ -57,6 +65,20 @@ class Gradients:
     def replay_bytes(self) -> int:
         """The bytes that a replay keeps for its passes, 0 where there is none."""
         return 0 if self._made is None else self._made.out.untyped_storage().nbytes()
+
+    def apply(self, stepper: AcceleratedOptimizer) -> None:
+        """Take a step of the optimiser, and drop the gradients of all that it moves.
+
+        Those of a replay stay where there are no others: the next one overwrites them.
+        """
+        if self._last is None:
+            stepper.step()
+            stepper.zero_grad()
+            return
+        optimizer = stepper.optimizer
+        optimizer.step()
+        if len(self._last.parameters) < sum(len(g["params"]) for g in optimizer.param_groups):
+            optimizer.zero_grad()
 
     def _replay(self, x: Tensor) -> ReplayedNetwork | None:
         if not self.replays or len(x) != self.pictures:

@@ -92,5 +92,4 @@ class Learner:
         return loss, (logits.argmax(1) == batch.targets).sum()
 
     def _move(self) -> None:
-        self.stepper.step()
-        self.stepper.zero_grad()
+        self.gradients.apply(self.stepper)

@@ -60,8 +60,7 @@ class FixedStep:
 
     def __call__(self) -> None:
         self.gradients(self.pictures, lambda logits: functional.cross_entropy(logits, self.targets))
-        self.stepper.step()
-        self.stepper.zero_grad()
+        self.gradients.apply(self.stepper)
 
     def peak_bytes(self, device: torch.device) -> int | None:
         """Return ``peak_memory`` of a step, with what a replay keeps for it between steps."""

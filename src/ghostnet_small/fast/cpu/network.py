@@ -6,7 +6,6 @@ import logging
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import torch
@@ -24,6 +23,7 @@ from ghostnet_small.nn.ghost import GhostBottleneck
 
 _log = logging.getLogger(__name__)
 # Called for hundreds of objects before each step, so by C.
+_GRADIENT = operator.attrgetter("grad")
 _NEEDS_GRADIENT = operator.attrgetter("requires_grad")
 _SETTINGS = operator.attrgetter("training", "momentum", "eps")
 
@@ -165,23 +165,15 @@ class ReplayedNetwork:
         self._forward = replay.runner(0, middle)
         self._back = replay.runner(middle, len(recording.calls))
         modules = list(model.modules())
-        self._kept = [
-            kept for m in modules for kept in (m._modules, m._parameters, m._buffers) if kept
-        ]
-        self._own = self._held()
-        self._tensors = [held for held in self._own if isinstance(held, Tensor)]
+        self._tensors = [kept for m in modules for kept in (m._parameters, m._buffers) if kept]
+        self._modules = [module._modules for module in modules if module._modules]
         self._norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
         self._hooks = [kept for module in modules for kept in _hooks(module)]
         self._state = self._now()
 
     def fits(self, x: Tensor) -> bool:
         """Return whether ``x`` has the shape, and the network is as it was when it was listed."""
-        return (
-            x.shape == self.shape
-            and len(held := self._held()) == len(self._own)
-            and all(map(operator.is_, held, self._own))
-            and self._now() == self._state
-        )
+        return x.shape == self.shape and self._now() == self._state
 
     def run(self, x: Tensor) -> Tensor:
         """Return the logits."""
@@ -193,11 +185,9 @@ class ReplayedNetwork:
         """Set the gradients from that of the logits."""
         self.above.copy_(above)
         self._back()
-        for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
-            parameter.grad = gradient
-
-    def _held(self) -> list[object]:
-        return list(chain.from_iterable(map(dict.values, self._kept)))
+        if not all(map(operator.is_, map(_GRADIENT, self.parameters), self.gradients)):
+            for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+                parameter.grad = gradient
 
     def _now(self) -> list[object]:
         """Return what the list depends on: places in memory, and settings."""
@@ -206,7 +196,8 @@ class ReplayedNetwork:
             self.model.drop_rate,
             self.model.global_pool,
             any(self._hooks),
-            list(map(Tensor.data_ptr, self._tensors)),
+            [id(module) for kept in self._modules for module in kept.values()],
+            [t.data_ptr() for kept in self._tensors for t in kept.values() if t is not None],
             list(map(_NEEDS_GRADIENT, self.parameters)),
             list(map(_SETTINGS, self._norms)),
         ]
