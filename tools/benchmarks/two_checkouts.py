@@ -1,6 +1,6 @@
 """Compare a training step of this checkout with that of another one, in turns.
 
-    python tools/benchmarks/trees.py OLD [--size 8] [--batch 16] [--threads 1] [--beside 0]
+    python tools/benchmarks/two_checkouts.py OLD [--size 8] [--batch 16] [--threads 1] [--beside 0]
                                      [--turns 15] [--record results/step-trees.jsonl]
 
 OLD is another checkout, such as a clone at an earlier commit, with what it needs installed in this
