@@ -139,7 +139,7 @@ def main() -> None:
         **provenance_row(),
     }
     if asked.record is not None:
-        append_row(asked.record, row)
+        append_row(row, asked.record)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 
 # The share of the time that may be spent on trying the other number of threads.
 SHARE = 0.01
 # The weight of the newest time in the average of a number of threads.
 NEWEST = 0.3
-# Runs by each number at the start, of which the faster counts.
-FIRST = 2
+# Runs by a number of threads that is tried: one alone may be lucky.
+RUNS = 4
 
 
 class ThreadChoice:
@@ -25,42 +24,41 @@ class ThreadChoice:
     def __init__(self, most: int, clock: Callable[[], float] = time.perf_counter) -> None:
         self.options = [most] if most == 1 else [most, 1]
         self.seconds: dict[int, float] = {}
-        self.runs: Counter[int] = Counter()
-        self.clock = clock
-        self.due = 0.0
-        self._first, self._tries = True, False
+        self.clock, self.due = clock, 0.0
+        self._try(self.options)
 
     def count(self) -> int:
         """Return the number of threads for the next run."""
-        for option in self.options:
-            if self.runs[option] < FIRST:
-                return option
-        best = min(self.options, key=self.seconds.__getitem__)
-        self._tries = len(self.options) > 1 and self.clock() >= self.due
-        return next(option for option in self.options if (option == best) != self._tries)
+        if not self.trying and self.clock() >= self.due:
+            best = min(self.options, key=self.seconds.__getitem__)
+            self._try([option for option in self.options if option != best])
+        if self.trying:
+            return self.trying[-1]
+        return min(self.options, key=self.seconds.__getitem__)
 
     def took(self, count: int, seconds: float) -> None:
         """Note the seconds of a run by ``count`` threads."""
-        if self._first:
-            # It fills caches and starts threads.
-            self._first = False
+        if not self.trying:
+            self.seconds[count] += NEWEST * (seconds - self.seconds[count])
             return
-        before = self.seconds.get(count, seconds)
-        self.runs[count] += 1
-        if self.runs[count] <= FIRST:
-            self.seconds[count] = min(seconds, before)
-        elif self._tries:
-            # Believed at once: it is tried seldom.
-            self.seconds[count] = seconds
-        else:
-            self.seconds[count] = NEWEST * seconds + (1 - NEWEST) * before
-        if self._tries or self.runs[count] <= FIRST:
-            self.due = self.clock() + seconds / SHARE
+        self.trying.pop()
+        self.tried[count].append(seconds)
+        if not self.trying:
+            # The first run fills caches and wakes threads.
+            for option, found in self.tried.items():
+                self.seconds[option] = sum(found[1:]) / len(found[1:])
+            spent = sum(sum(found) for found in self.tried.values())
+            self.due = self.clock() + spent / SHARE
+
+    def _try(self, options: list[int]) -> None:
+        self.trying = [option for option in options for _ in range(RUNS)]
+        self.tried: dict[int, list[float]] = {option: [] for option in options}
 
     def run(self, work: Callable[[int], None]) -> None:
         """Run ``work`` by the number of threads that is given to it."""
-        count = self.count()
-        started = self.clock()
+        if len(self.options) == 1:
+            work(self.options[0])
+            return
+        count, started = self.count(), self.clock()
         work(count)
-        if len(self.options) > 1:
-            self.took(count, self.clock() - started)
+        self.took(count, self.clock() - started)

@@ -12,7 +12,7 @@
 #include "vectors.h"
 
 /* Multiply-adds that are worth another piece. */
-#define WORTH 262144
+#define WORTH 1048576
 #define PIECES_A_THREAD 2
 
 typedef struct {
