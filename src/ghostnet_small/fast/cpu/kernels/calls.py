@@ -14,6 +14,8 @@ from ghostnet_small.fast.cpu.kernels.library import library
 
 Size = tuple[int, int]
 
+_OUT_OF_RANGE = 2
+
 long = ctypes.c_int64
 double = ctypes.c_double
 
@@ -78,7 +80,8 @@ class LastingPointers:
 def call(name: str, like: Tensor, *arguments: object) -> None:
     """Call a kernel for the dtype of ``like``; tensors are passed by address.
 
-    Raises ``MemoryError`` where the kernel cannot get its scratch memory.
+    Raises ``MemoryError`` where the kernel cannot get its scratch memory, and ``IndexError`` where
+    it found an index out of range.
     """
     listener = _listener.get()
     if listener is not None:
@@ -96,7 +99,10 @@ def call(name: str, like: Tensor, *arguments: object) -> None:
         else argument
         for argument in arguments
     ]
-    if getattr(kernels, name)(*plain):
+    failed = getattr(kernels, name)(*plain)
+    if failed == _OUT_OF_RANGE:
+        raise IndexError(f"the kernel {name} got an index that is out of range")
+    if failed:
         raise MemoryError(f"no memory for the kernel {name}")
 
 

@@ -15,5 +15,6 @@
 #include "windows.c"
 #include "elementwise.c"
 #include "linear.c"
+#include "losses.c"
 #include "updates.c"
 #include "replay.h"
