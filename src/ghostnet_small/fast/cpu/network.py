@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import operator
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from ghostnet_small.fast.cpu.bottleneck import bottleneck_of, cut, fused_bottleneck
 from ghostnet_small.fast.cpu.conv_chain import chain_of, chained
-from ghostnet_small.fast.cpu.fused_parts import Part
+from ghostnet_small.fast.cpu.fused_parts import Part, pixels_of
 from ghostnet_small.fast.cpu.ghost import usable
 from ghostnet_small.fast.cpu.head import fused_head, head_of
 from ghostnet_small.fast.cpu.kernels import chains
@@ -177,7 +178,9 @@ class ReplayedNetwork:
 
     def run(self, x: Tensor) -> Tensor:
         """Return the logits."""
-        self.x.copy_(x.permute(0, 2, 3, 1))
+        pixels = pixels_of(x)
+        # PyTorch's copy may wait for threads that another process holds up.
+        ctypes.memmove(self.x.data_ptr(), pixels.data_ptr(), pixels.nbytes)
         self._forward()
         return self.out.detach()
 
