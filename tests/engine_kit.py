@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ghostnet_small import fast
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.data.dataset import ImageData, Split
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.models.weights import ModelInfo
-from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.train.device import make_accelerator
 from ghostnet_small.train.engine import Training
 from ghostnet_small.train.evaluate import Evaluation, evaluate
@@ -139,7 +139,7 @@ def measured(model: nn.Module, info: ModelInfo, split: Split) -> Evaluation:
     """``split`` under saved weights bit for bit as a training on a CPU measured it: of weights of a
     few steps rounding decides some answers, and another form of the network rounds otherwise."""
     layout = TrainSettings().memory_format
-    judged = reparameterize(model).to(memory_format=layout)  # type: ignore[call-overload]
+    judged = fast.ready_to_answer(model).to(memory_format=layout)  # type: ignore[call-overload]
     return evaluate(judged, split, mean=info.mean, std=info.std, memory_format=layout)
 
 

@@ -52,7 +52,7 @@ ROOMS = {
     "distill": LEAVES | {"data", "train"},
     "deploy": LEAVES | {"nn", "models", "fast"},
     "recipe": LEAVES | RECIPE,
-    "use": LEAVES | RECIPE | {"deploy"},
+    "use": LEAVES | RECIPE | {"fast", "deploy"},
     "run": LEAVES | RECIPE | {"fast", "deploy", "use"},
     "study": LEAVES | RECIPE | {"run"},
     "report": LEAVES | {"recipe", "run", "study"},

@@ -1,7 +1,7 @@
 """Compare a training step of this checkout with that of another one, in turns.
 
     python tools/benchmarks/two_checkouts.py OLD [--size 8] [--batch 16] [--threads 1] [--beside 0]
-                                     [--turns 15] [--record results/step-trees.jsonl]
+                                     [--turns 15] [--record results/step-checkouts.jsonl]
 
 OLD is another checkout, such as a clone at an earlier commit, with what it needs installed in this
 environment. A worker of each takes turns: some steps of GN-S 1.0 in the merged form, float32, SGD,
@@ -123,19 +123,20 @@ def main() -> None:
         f"{statistics.median(ratios):.2f} [{min(ratios):.2f}-{max(ratios):.2f}], n {asked.turns}; "
         f"peak {peaks[0]:.0f} -> {peaks[1]:.0f} MiB"
     )
+    against = "one thread" if asked.against_one_thread else f"commit {(commit or '?')[:8]}"
+    spread = f"[{min(ratios):.2f}-{max(ratios):.2f}]"
     row: dict[str, Any] = {
-        "old": "this checkout, one thread" if asked.against_one_thread else (commit or "?")[:8],
-        "size": asked.size,
+        "compared with": against,
+        "image": f"{asked.size}x{asked.size}",
         "batch": asked.batch,
         "threads": asked.threads,
-        "beside": asked.beside,
-        "ms_old": medians[0],
-        "ms": medians[1],
-        "ratio": statistics.median(ratios),
-        "ratio_range": [min(ratios), max(ratios)],
+        "busy cores beside": asked.beside,
+        "its ms a step": round(medians[0], 2),
+        "ms a step": round(medians[1], 2),
+        "times as fast: median [least-most]": f"{statistics.median(ratios):.2f} {spread}",
         "n": asked.turns,
-        "peak_mib_old": peaks[0],
-        "peak_mib": peaks[1],
+        "its peak, MiB": round(peaks[0]),
+        "peak, MiB": round(peaks[1]),
         **provenance_row(),
     }
     if asked.record is not None:

@@ -202,7 +202,10 @@ TABLES: dict[str, Callable[[Path], Table]] = {
     "fashion-mnist-cpu": training_table,
     "teachers-cpu": training_table,
     **dict.fromkeys(
-        ("large-sets", "decoding", "costs-of-size", "kills", "together", "teacher-answers"),
+        (
+            *("large-sets", "decoding", "costs-of-size", "kills", "together", "teacher-answers"),
+            "step-checkouts",
+        ),
         measurement_table,
     ),
     "fuzz": fuzz_table,

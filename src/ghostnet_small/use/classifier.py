@@ -17,10 +17,10 @@ from ghostnet_small.deploy.description import Description
 from ghostnet_small.deploy.formats import format_of, open_file
 from ghostnet_small.deploy.session import Session
 from ghostnet_small.errors import InputError
+from ghostnet_small.fast import ready_to_answer
 from ghostnet_small.hub.models import is_hub_name
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.weights import ModelInfo, load
-from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.train.device import make_accelerator
 from ghostnet_small.train.settings import TrainSettings
 from ghostnet_small.use.image_inputs import (
@@ -137,7 +137,7 @@ class TrainedWeights(Classifier):
         self.path = path
         model, self.info = load(path, weights)
         # A folded model is of the class of the unfolded one.
-        self.model: Network = reparameterize(model) if fold else model  # type: ignore[assignment]
+        self.model: Network = ready_to_answer(model) if fold else model  # type: ignore[assignment]
         self.device = torch.device("cpu")
         self.memory_format = torch.contiguous_format
         self.facts = {
