@@ -67,9 +67,15 @@ def no_change(step: FixedStep) -> None:
 
 
 def loop_over_parameters(step: FixedStep) -> None:
-    """Change a step: the optimiser goes from parameter to parameter."""
+    """Change a step: PyTorch's optimiser goes from parameter to parameter."""
+    step.optimizer.__class__ = torch.optim.SGD
     for group in step.optimizer.param_groups:
         group["fused"] = False
+
+
+def called_by_python(step: FixedStep) -> None:
+    """Change a step: autograd and Python call each kernel."""
+    step.gradients.replays = False
 
 
 @contextmanager
@@ -98,6 +104,7 @@ def memory_given_back() -> Iterator[None]:
 # compute cannot be one function itself.
 PARTS: dict[str, tuple[Callable[[FixedStep], None], Callable[[], object]]] = {
     "the whole": (no_change, nullcontext),
+    "kernels called by Python": (called_by_python, nullcontext),
     "no C kernels": (no_change, without_kernels),
     "bottlenecks by their modules": (by_definition(GhostBottleneck), nullcontext),
     "and ghost modules by theirs": (by_definition(GhostBottleneck, GhostModule), nullcontext),

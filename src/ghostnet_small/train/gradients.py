@@ -52,11 +52,12 @@ class Gradients:
         self._last = replay
         logits = self.forward(x) if replay is None else replay.run(x).requires_grad_()
         loss = loss_of(logits)
+        whole = loss * share if share != 1 else loss
         if replay is None:
-            self.accelerator.backward(loss * share if share != 1 else loss)
+            self.accelerator.backward(whole)
         else:
             # Accelerate would have nothing to add, and its checks take longer than the loss.
-            loss.backward()
+            whole.backward()
             assert logits.grad is not None
             replay.run_back(logits.grad)
         return loss.detach(), logits.detach()

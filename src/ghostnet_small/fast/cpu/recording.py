@@ -86,7 +86,6 @@ class Recording:
     def __post_init__(self) -> None:
         self._numbers: dict[int, int] = {}
         self._mode = _Watch(self)
-        self._listing = listing(self)
 
     def __enter__(self) -> None:
         self._listing = listing(self)
@@ -132,10 +131,10 @@ class Recording:
         return _Inner(number, tensor.data_ptr() - storage.data_ptr())
 
     def keep(self, tensor: Tensor) -> int:
-        """Give ``tensor``, made while recording, a place of its own from the first call to the
-        last. Returns the number of its block."""
+        """Leave ``tensor``, made while recording, in its place until the list is run again.
+
+        Returns the number of its block."""
         number = self._numbers[tensor.untyped_storage().data_ptr()]
-        self.blocks[number].used(0)
         self.blocks[number].used(len(self.calls))
         return number
 
