@@ -15,6 +15,7 @@ from engine_kit import made_data
 from ghostnet_small.data.augment import Augmentation
 from ghostnet_small.distill.distillation import distillation
 from ghostnet_small.distill.settings import DistillSettings
+from ghostnet_small.fast.cpu import updates
 from ghostnet_small.train import engine
 from ghostnet_small.train.objective import cross_entropy
 from ghostnet_small.train.optim import OptimizerSettings
@@ -60,12 +61,13 @@ class Again:
 
 @pytest.fixture
 def rounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Learning rates as a GPU's kernel reads them, in float32, for both ways to train."""
+    """As on a GPU, for both ways to train: learning rates in float32, PyTorch's optimiser."""
 
     def rate(*args: Any) -> float:
         return float(torch.tensor(learning_rate(*args), dtype=torch.float32))
 
     monkeypatch.setattr(engine, "learning_rate", rate)
+    monkeypatch.setattr(updates, "usable_for", lambda _: False)
 
 
 @pytest.fixture

@@ -17,8 +17,10 @@ from ghostnet_small.errors import InputError
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux")
 
+# Where the tests run in the background of a shell, it begins with SIGINT ignored.
 PARENT = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from ghostnet_small.benchmark import busy_cores as module
 start = module.subprocess.Popen
 def told(*args, **options):
@@ -108,7 +110,10 @@ def test_they_end_with_the_process_that_asked(number: signal.Signals) -> None:
         assert parent.stdout.readline() == "busy\n"
         assert not any(map(gone, children))
         parent.send_signal(number)
-        parent.wait()
+        try:
+            parent.wait(60)
+        finally:
+            parent.kill()
     assert until(lambda: all(map(gone, children)))
 
 
