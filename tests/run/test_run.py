@@ -85,7 +85,10 @@ def test_flip_averaging_has_a_figure_of_its_own_where_training_flips(
     whole: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     assert "test_flip_top1" not in whole[1]["last"]
-    summary = start(recipe_of("--augment.flip", "random", "--data.limit", "300"), tmp_path / "run")
+    summary = start(
+        recipe_of("--augment.flip", "random", "--data.limit", "600", "--train.epochs", "8"),
+        tmp_path / "run",
+    )
     found = evaluate_classifier(tmp_path / "run", flip=True, say=lambda text: None)
     assert summary["last"]["test_flip_top1"] == found["flip_top1"]
     assert summary["last"]["test_top1"] == found["top1"] != found["flip_top1"]
