@@ -78,6 +78,19 @@ def test_changed_weights_are_read_again() -> None:
     for model in (ready, plain):
         model.last.bias.data = torch.ones_like(model.last.bias)  # type: ignore[arg-type]
     assert_the_same(ready, plain, x)
+    for model in (ready, plain):
+        torch.manual_seed(1)
+        last = nn.Conv2d(model.last.in_channels, model.num_features, 1)  # type: ignore[arg-type]
+        model.last = last.double()  # type: ignore[assignment]
+    assert_the_same(ready, plain, x)
+
+
+def test_weights_that_tell_no_changes_answer_by_their_layers() -> None:
+    model = scrambled(create_model("ghostnetv3_small", width=0.25)).double().eval()
+    model.to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        ready = fast.ready_to_answer(model)
+    assert_the_same(ready, reparameterize(model), images(), by="layers")
 
 
 def test_its_layers_answer_where_the_kernels_do_not() -> None:

@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from evidence.drawn import COLOURS, Speeds, draw_accuracy, draw_curves, draw_speeds
@@ -23,6 +24,7 @@ from evidence.rows import (
     set_of,
     single_files,
 )
+from evidence.selected import rows_with
 from evidence.speed_tables import BATCHES_COLUMNS, variants_of
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import inner_folder
@@ -152,10 +154,7 @@ def speed_picture(results: Path, words: Sequence[str]) -> Shown:
                 f"{word!r} in {where} chooses nothing; write TITLE=CELL, of "
                 f"{', '.join(BATCHES_COLUMNS)}"
             )
-        there = dict.fromkeys(cells[title] for cells, _ in lines)
-        lines = [line for line in lines if line[0][title] == value]
-        if not lines:
-            raise InputError(f"{where}: {title} is never {value!r}; choose one of {list(there)}")
+        lines = rows_with(lines, partial(_cell, title), title, value, where)
     if len(lines) > len(COLOURS):
         raise InputError(
             f"{where} has {len(lines)} lines; choose at most {len(COLOURS)} of them by TITLE=CELL, "
@@ -174,6 +173,10 @@ def speed_picture(results: Path, words: Sequence[str]) -> Shown:
     shared = [title for title in BATCHES_COLUMNS if title not in apart]
     told.append(f"All: {', '.join(_titled(title, lines[0][0][title]) for title in shared)}.")
     return Shown(_alt(told), lambda path: draw_speeds(speeds, path))
+
+
+def _cell(title: str, line: tuple[dict[str, str], Record]) -> str:
+    return line[0][title]
 
 
 def _titled(title: str, text: str) -> str:

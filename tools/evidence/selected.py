@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.report.table_cells import markdown_table
 
+Row = TypeVar("Row")
 # Titles, and the rows below them.
 Table = tuple[list[str], list[list[str]]]
 
@@ -26,11 +29,7 @@ def selected_text(table: Table, words: Sequence[str], where: str) -> str:
                 f"{word!r} in {where} selects no rows; write TITLE=CELL, with one of the titles "
                 f"{', '.join(titles)}"
             )
-        column = titles.index(title)
-        there = dict.fromkeys(row[column] for row in rows)
-        rows = [row for row in rows if row[column] == value]
-        if not rows:
-            raise InputError(f"{where}: {title} is never {value!r}; choose one of {list(there)}")
+        rows = rows_with(rows, operator.itemgetter(titles.index(title)), title, value, where)
     same = [n for n in range(len(titles)) if len({row[n] for row in rows}) == 1]
     if len(rows) < 2 or len(same) == len(titles):
         return markdown_table(titles, rows)
@@ -39,3 +38,17 @@ def selected_text(table: Table, words: Sequence[str], where: str) -> str:
     if same:
         text += f"\n\nIn every row: {'; '.join(f'{titles[n]} {rows[0][n]}' for n in same)}."
     return text
+
+
+def rows_with(
+    rows: Sequence[Row], cell_of: Callable[[Row], str], title: str, value: str, where: str
+) -> list[Row]:
+    """Return the rows whose cell below ``title`` is ``value``.
+
+    Raises ``InputError`` where there are none.
+    """
+    found = [row for row in rows if cell_of(row) == value]
+    if not found:
+        there = list(dict.fromkeys(map(cell_of, rows)))
+        raise InputError(f"{where}: {title} is never {value!r}; choose one of {there}")
+    return found

@@ -75,13 +75,13 @@ class Learner:
                 found.append((*self._learn(batch, share), len(batch.targets)))
         if self.settings.clip_norm is not None:
             self.accelerator.clip_grad_norm_(self.trained.parameters(), self.settings.clip_norm)
-        self._move()
+        self.gradients.apply(self.stepper)
         return found
 
     def whole_step(self, batch: Batch) -> Found:
         """Run a step of one part, at the rate that the optimiser has."""
         found = self._learn(batch, 1.0)
-        self._move()
+        self.gradients.apply(self.stepper)
         return found
 
     def _learn(self, batch: Batch, share: float) -> Found:
@@ -90,6 +90,3 @@ class Learner:
         x = x.contiguous(memory_format=self.memory_format)
         loss, logits = self.gradients(x, lambda logits: self.objective(logits, batch), share)
         return loss, (logits.argmax(1) == batch.targets).sum()
-
-    def _move(self) -> None:
-        self.gradients.apply(self.stepper)

@@ -57,7 +57,7 @@ def cross_entropy(label_smoothing: float = 0.0, class_weights: Tensor | None = N
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
         if batch.partner_targets is None and class_weights is None:
-            # The same up to rounding, in one kernel; runs from before class weights repeat exactly.
+            # The same up to rounding, in one kernel.
             return fast_cross_entropy(logits, batch.targets, label_smoothing)
         if batch.partner_targets is None:
             return of_each(logits, batch.targets).mean()

@@ -44,8 +44,11 @@ def folded_features(model: GhostNetV3, x: Tensor) -> Tensor:
     traced = type(x) is not Tensor or torch.jit.is_tracing()
     if traced or model.training or torch.is_grad_enabled() or not usable(x) or has_hooks(model):
         return features_by_parts(model, x)
+    if any(weight.is_inference() for weight in model.parameters()):
+        # Nothing tells whether such weights were written since.
+        return features_by_parts(model, x)
     made = _made.get(model)
-    if made is None or not made.fits(x):
+    if made is None or not made.fits(model, x):
         made = _made[model] = _Folded(model, x)
     out = made(x)
     return features_by_parts(model, x) if out is None else out
@@ -56,20 +59,18 @@ class _Folded:
 
     @torch.inference_mode(False)  # An inference tensor could not be written in later calls.
     def __init__(self, model: GhostNetV3, x: Tensor) -> None:
-        self.parameters = list(model.parameters())
-        self.dtype, self.state = x.dtype, self._now()
+        self.dtype, self.state = x.dtype, _state(model)
+        # As long as they live, nothing else can have their addresses.
+        self.weights = [weight.detach() for weight in model.parameters()]
         try:
             self.layer: Callable[[Size], Layer] | None = _network(model, x.dtype)
         except _NotServedError:
             self.layer = None
         self.listed: dict[torch.Size, tuple[Tensor, Tensor, Callable[[], None]]] = {}
 
-    def fits(self, x: Tensor) -> bool:
-        """Return whether the network still has the weights that were read."""
-        return x.dtype == self.dtype and self._now() == self.state
-
-    def _now(self) -> list[tuple[int, int]]:
-        return [(tensor.data_ptr(), tensor._version) for tensor in self.parameters]
+    def fits(self, model: GhostNetV3, x: Tensor) -> bool:
+        """Return whether ``model`` still has the weights that were read."""
+        return x.dtype == self.dtype and _state(model) == self.state
 
     def __call__(self, x: Tensor) -> Tensor | None:
         """Return the feature map ``(N, F, h, w)``; ``None`` where the kernels do not serve it."""
@@ -94,6 +95,11 @@ class _Folded:
             number = recording.keep(out)
         replay = Replay(recording)
         return images, replay.tensor(number, out), replay.runner(0, len(recording.calls))
+
+
+def _state(model: GhostNetV3) -> list[tuple[int, int]]:
+    """Return where the weights are, and how often each was written."""
+    return [(weight.data_ptr(), weight._version) for weight in model.parameters()]
 
 
 class _NotServedError(Exception):

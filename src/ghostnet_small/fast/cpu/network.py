@@ -70,13 +70,13 @@ class Row:
         return above, found
 
 
-def row_of(model: nn.Module, x: Tensor) -> Row | None:
+def row_of(model: GhostNetV3, x: Tensor) -> Row | None:
     """Return the part of a whole network for images like ``x`` ``(N, C, H, W)``.
 
     ``None`` where there is none: ``model`` computes a layer in another way, is not in training, is
-    partly frozen, has hooks, draws random numbers, or is no network of ghost bottlenecks.
+    partly frozen, has hooks or draws random numbers.
     """
-    if not usable(x) or not is_of_ghosts(model) or not _is_plain(model):
+    if not usable(x) or not _is_plain(model):
         return None
     if has_hooks(model) or not all(parameter.requires_grad for parameter in model.parameters()):
         return None
@@ -209,11 +209,13 @@ class ReplayedNetwork:
 def replayed(model: nn.Module, x: Tensor) -> ReplayedNetwork | None:
     """Return the passes of ``model`` for images like ``x`` ``(N, C, H, W)``, ready to be replayed.
 
-    ``None`` where they cannot be: see ``row_of``, and where a part computes something beside
-    kernels.
+    ``None`` where they cannot be: see ``row_of``; where a part computes something beside kernels;
+    and of other networks than those of ghost bottlenecks.
     """
+    if not is_of_ghosts(model):
+        return None
     row = row_of(model, x)
-    if row is None or not is_of_ghosts(model):
+    if row is None:
         return None
     try:
         return ReplayedNetwork(model, row, x)
