@@ -96,6 +96,9 @@ def main() -> None:
     asked = parser.parse_args()
     if not (asked.old / "src" / "ghostnet_small").is_dir():
         parser.error(f"{asked.old} is no checkout: it has no src/ghostnet_small")
+    for name, least in (("size", 8), ("batch", 2), ("threads", 1), ("beside", 0), ("turns", 1)):
+        if getattr(asked, name) < least:
+            parser.error(f"--{name} {getattr(asked, name)} is not allowed; give {least} or more")
     check_beside(asked.beside)
     first = [str(asked.size), str(asked.batch)]
     of_old = "1" if asked.against_one_thread else str(asked.threads)
