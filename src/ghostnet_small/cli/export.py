@@ -10,7 +10,7 @@ from typing import Any
 
 from ghostnet_small.cli.command import PROGRAM, Failed, positive, remark
 from ghostnet_small.cli.terminal import new_table, print_pairs, print_table
-from ghostnet_small.deploy.formats import FORMATS
+from ghostnet_small.deploy.formats import FORMATS, PACKAGES
 from ghostnet_small.errors import InputError
 from ghostnet_small.option_values import CALIBRATION, EXPORT_FOLDER, INPUTS
 from ghostnet_small.streams import libraries_apart
@@ -36,7 +36,8 @@ def export_options(parser: argparse.ArgumentParser) -> None:
         "--formats",
         metavar="A,B",
         default="all",
-        help=f"of {', '.join(FORMATS)}; all: those that are installed (all)",
+        help=f"of {', '.join(FORMATS)}; all: those that are installed; and packages of c: "
+        f"{', '.join(PACKAGES)} (all)",
     )
     parser.add_argument(
         "--int8", action="store_true", help="also in 8 bits, calibrated on training images"
