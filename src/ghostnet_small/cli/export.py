@@ -64,6 +64,13 @@ def export_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help=f"a folder (PATH/{EXPORT_FOLDER}; of a name, {EXPORT_FOLDER}/NAME)",
     )
+    for option, kind in (("--flash", "flash"), ("--ram", "working memory")):
+        parser.add_argument(
+            option,
+            metavar="SIZE",
+            help=f"the most {kind} that each format's file for a device may take, such as 450kB, "
+            "128KiB or 128000 (any)",
+        )
     parser.add_argument("--force", action="store_true", help="replace files that exist")
 
 
@@ -88,6 +95,8 @@ def export(args: argparse.Namespace) -> dict[str, Any]:
                 fine_tune=args.fine_tune or 0,
                 overrides=args.overrides,
                 force=args.force,
+                flash=args.flash,
+                ram=args.ram,
                 say=remark,
             )
     except ExportFailed as error:
@@ -120,9 +129,12 @@ def show_export(value: dict[str, Any]) -> None:
         top1 = judged[0]["top1"]
         pairs.append(("top-1", f"on {top1['pictures']:,} images of the {top1['split']} split"))
     for one in files:
+        name = Path(one["files"][0]).name
         if one["kept_in_float"]:
-            name, kept = Path(one["files"][0]).name, ", ".join(one["kept_in_float"])
-            pairs.append(("float32", f"in {name}: {kept}"))
+            pairs.append(("float32", f"in {name}: {', '.join(one['kept_in_float'])}"))
+        ram = "RAM not known" if one["ram_bytes"] is None else f"{one['ram_bytes']:,} of RAM"
+        flash = f"{one['flash_bytes']:,} bytes of flash ({one['flash_counted']})"
+        pairs.append(("budget", f"{name}: {flash}, {ram}"))
     pairs.append(("files", value["out"]))
     first = files[0]["files"][0]
     pairs.append(("next", f"{PROGRAM} evaluate {shlex.quote(first)}"))

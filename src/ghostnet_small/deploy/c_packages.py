@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ghostnet_small.deploy.c.footprint import flash_of, table_bytes, workspace_bytes
 from ghostnet_small.deploy.c.source import read_tag
 from ghostnet_small.deploy.c.text import WIDTH, numbers
 from ghostnet_small.deploy.description import Description, read_description
-from ghostnet_small.deploy.formats import FORMATS, PACKAGES
+from ghostnet_small.deploy.formats import FORMATS, Format, format_of
 from ghostnet_small.deploy.session import Array, Session
 from ghostnet_small.errors import InputError
 from ghostnet_small.version import __version__
@@ -47,10 +48,10 @@ LAYOUTS = {
 }
 
 
-def pack(name: str, source: str, header: str, path: Path) -> None:
-    """Write ``path``, the package ``name`` of a C file's ``source`` and its ``header``."""
-    layout = LAYOUTS[name]
-    description = read_description(read_tag(source), "model.c")
+def pack(source: str, header: str, path: Path) -> None:
+    """Write ``path``, a package of a C file's ``source`` and its ``header``."""
+    name = _form(path).name
+    layout, description = LAYOUTS[name], read_description(read_tag(source), "model.c")
     room = resources.files("ghostnet_small.deploy") / "packages"
     common, words = room / "common", _words(name, description, source, header)
     words["MORE"] = _filled((common / "README.md").read_text(), words).rstrip()
@@ -71,23 +72,38 @@ def pack(name: str, source: str, header: str, path: Path) -> None:
             packed.writestr(info, files[place], compresslevel=9)
 
 
-def packed_c(name: str, path: Path) -> tuple[str, str]:
+def packed_c(path: Path) -> tuple[str, str]:
     """Return the C file in the package ``path``, and its header."""
-    layout = LAYOUTS[name]
+    layout = LAYOUTS[_form(path).name]
     with zipfile.ZipFile(path) as packed:
         places = ("src/model.c", f"{layout.header}/model.h")
         source, header = (packed.read(f"{layout.root}/{place}").decode() for place in places)
     return source, header
 
 
+def flash(path: Path) -> tuple[int, str]:
+    """Return the bytes of flash of the C file in ``path``, and how they were counted."""
+    return flash_of(packed_c(path)[0])
+
+
+def working_memory(path: Path) -> int:
+    """Return the bytes of the workspace of the C file in ``path``."""
+    return workspace_bytes(packed_c(path)[1])
+
+
 def open_file(path: Path, threads: int) -> Session:
     """Raise ``InputError``: a package is for another program to open."""
-    name = next(form.suffix for form in PACKAGES.values() if path.name.endswith(form.suffix))
-    c_file = path.name.removesuffix(name) + FORMATS["c"].suffix
+    c_file = path.name.removesuffix(_form(path).suffix) + FORMATS["c"].suffix
     raise InputError(
         f"{path} is a package for other programs; its network is that of {c_file}: write it with "
         "export --formats c, and give that"
     )
+
+
+def _form(path: Path) -> Format:
+    form = format_of(path)
+    assert form is not None and form.package
+    return form
 
 
 def drawing(description: Description) -> Array:
@@ -117,8 +133,7 @@ def _words(name: str, description: Description, source: str, header: str) -> dic
     """Return what stands in the templates between two ``@``."""
     height, width = description.size
     whole, pixels = description.precision == "int8", description.input == "pixels"
-    tables = int(_number(r"^ \* Constant tables: (\d+) bytes", source))
-    workspace = int(_number(r"^#define GHOSTNET_WORKSPACE (\d+)", header))
+    tables, workspace = table_bytes(source), workspace_bytes(header)
     image = 0 if pixels else 4 * description.channels * height * width
     words = {
         "ARCHITECTURE": description.architecture,
@@ -153,12 +168,6 @@ def _words(name: str, description: Description, source: str, header: str) -> dic
         f"ghostnet-small {__version__}."
     )
     return words
-
-
-def _number(pattern: str, text: str) -> str:
-    found = re.search(pattern, text, re.MULTILINE)
-    assert found is not None
-    return found[1]
 
 
 def _filled(text: str, words: Mapping[str, str]) -> str:

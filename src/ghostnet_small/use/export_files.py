@@ -154,8 +154,8 @@ class Exporter:
             self.write(c_file, c_file.files(folder)[0])
         texts, compared = self._c_files[target.precision]
         module = target.form.load()
-        module.pack(target.form.name, *texts, path)
-        if module.packed_c(target.form.name, path) != texts:
+        module.pack(*texts, path)
+        if module.packed_c(path) != texts:
             raise CheckFailed("holds another C file than the one that was compared")
         return compared
 
