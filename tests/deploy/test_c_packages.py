@@ -86,12 +86,8 @@ def unpacked(c_files: tuple[Path, Description], tmp_path: Path) -> dict[str, Pat
 
 def called(*words: object, **place: str) -> str:
     """What a program puts out; its words where it fails."""
-    done = subprocess.run(
-        list(map(str, words)),
-        capture_output=True,
-        text=True,
-        env={"PATH": "/usr/bin:/bin", **place},
-    )
+    place = {"PATH": os.environ["PATH"], **place}
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, env=place)
     assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
     return done.stdout
 
