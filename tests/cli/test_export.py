@@ -99,6 +99,8 @@ def test_a_file_that_is_damaged_or_of_another_version(file: Path, tmp_path: Path
         ("--int8 --data.root gone", "--int8 has no training images to calibrate on"),
         ("--input floats", "'floats'"),
         ("--train.threads 1", "--train.threads has no effect"),
+        ("--flash 450k", "--flash '450k' is no size; give bytes, or a number with kB or MB"),
+        ("--ram 0kB", "--ram '0kB' is no size"),
         ("--weights best --formats torch --out x --data.root gone", "'gone' does not exist"),
     ],
 )
@@ -114,6 +116,12 @@ def test_words_that_cannot_be(
     status, out, err = ask("export", weights, "--out", "out", *words.split())
     assert (status, out) == (2, "") and said in err.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_package_is_not_measured(weights: Path, ask: Ask) -> None:
+    status, out, err = ask("benchmark", "deploy", weights, "--formats", "cmake,torch")
+    assert (status, out) == (2, "")
+    assert "--formats cmake: a package holds the C file; measure c instead" in err
 
 
 @pytest.fixture
@@ -136,6 +144,12 @@ def test_what_is_printed(
     assert "top-1     on 6 images of the validation split" in lines
     assert f"next      ghostnet-small evaluate {tmp_path}/out/model.good" in lines
     assert "no int8 form of good" in err
+    (budget,) = (line for line in lines if line.startswith("budget    model.int8.odd: "))
+    assert budget.endswith(" bytes of flash (the file), RAM not known")
+    status, out, err = ask(*words, "--force", "--flash", "10")
+    assert status == 3 and "model.odd" in out and "model.good" not in out
+    assert "model.good needs " in err and "model.int8.odd needs " in err
+    assert err.endswith("as int8 C; raise the limits\n")
     # A check that fails: status 3, and what was kept is told all the same.
     odd.factor = 2.0
     status, out, err = ask(*words, "--force")

@@ -94,7 +94,7 @@ def advice(model: Network, description: Description, limits: Limits) -> str:
         return expected_bytes({**model.config, "width": part / STEP}, description)
 
     name = model.config["architecture"]
-    low, high = 0, max(2, round(model.config["width"] * STEP))
+    low, high = 0, max(1, round(model.config["width"] * STEP)) + 1
     best = smallest = expected(1)
     while high - low > 1:
         middle = (low + high) // 2
