@@ -33,7 +33,8 @@ def test_sizes(given: int | str, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["", "450k", "450KB", "450kb", "-1", -1, 0, "0kB", "0.4", "1e6", "١kB", True, "9" * 99]
+    "given",
+    ["", "450k", "450KB", "450kb", "-1", -1, 0, "0kB", "0.4", "1e6", "\u0661kB", True, "9" * 99],
 )
 def test_sizes_that_are_none(given: int | str) -> None:
     with pytest.raises(InputError) as refused:
