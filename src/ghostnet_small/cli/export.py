@@ -134,8 +134,10 @@ def show_export(value: dict[str, Any]) -> None:
             pairs.append(("float32", f"in {name}: {', '.join(one['kept_in_float'])}"))
         ram = "RAM not known" if one["ram_bytes"] is None else f"{one['ram_bytes']:,} of RAM"
         flash = f"{one['flash_bytes']:,} bytes of flash ({one['flash_counted']})"
-        pairs.append(("budget", f"{name}: {flash}, {ram}"))
+        top1 = "" if one["top1"] is None else f", top-1 {one['top1']['after']:.2f} %"
+        pairs.append(("budget", f"{name}: {flash}, {ram}{top1}"))
     pairs.append(("files", value["out"]))
-    first = files[0]["files"][0]
-    pairs.append(("next", f"{PROGRAM} evaluate {shlex.quote(first)}"))
+    runnable = [one["files"][0] for one in files if one["format"] not in PACKAGES]
+    if runnable:
+        pairs.append(("next", f"{PROGRAM} evaluate {shlex.quote(runnable[0])}"))
     print_pairs(pairs)
