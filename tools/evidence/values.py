@@ -23,6 +23,8 @@ from evidence.fields import (
 from evidence.recipe_facts import Fact, read_facts
 from evidence.rows import Rows, chosen, named_rows
 from ghostnet_small.errors import InputError
+from ghostnet_small.report.comparison import compare
+from ghostnet_small.report.study_report import study_record
 from ghostnet_small.run.records import look
 from ghostnet_small.study.study_plan import read_study
 
@@ -70,8 +72,9 @@ def value_text(asked: str, results: Path) -> str:
       (``SELECTORS``), which differ only in their seed: mean ± sample deviation in % with n
       (``PERCENT``), or what they share (``FIELDS``), or ``published``, of a strategy of a study.
     - ``NAME key=value ... minus key=value ... FIELD``: a difference in points with its 95 %
-      interval and n, paired by seed where there are common seeds; ``verdict`` says whether zero
-      lies outside, in top-1 of the last epoch on test.
+      interval and n, paired by seed where there are common seeds; ``verdict`` says whether it is
+      significant in top-1 of the last epoch on test, in a study corrected for its differences to
+      the baseline.
     - ``published NAME FIELD``: of ``published.yaml``.
 
     Raises ``InputError`` at anything else, with what there is.
@@ -94,7 +97,7 @@ def value_text(asked: str, results: Path) -> str:
         one = chosen(rows, keys[:place], where)
         other = chosen(rows, keys[place + 1 :], where)
         if field == "verdict":
-            return verdict(difference(one, other, "test_top1"))
+            return _verdict(results / name, one, other, where)
         if field not in PERCENT:
             raise InputError(
                 f"{field!r} of {where} has no difference; choose one of "
@@ -127,6 +130,23 @@ def _fact_text(facts: dict[str, Fact], names: Sequence[str], field: str, where: 
     if value is None:
         raise InputError(f"{where}: its source states no {field}; take another field")
     return value if isinstance(value, str) else f"{value / 1e6:.3g} M"
+
+
+def _verdict(folder: Path, one: Rows, other: Rows, where: str) -> str:
+    if look(one[0], "study", "strategy") is None or look(other[0], "study", "strategy") is None:
+        return verdict(difference(one, other, "test_top1"))
+    comparison = compare(study_record(folder))
+    named = [
+        (look(runs[0], "study", "width"), look(runs[0], "study", "strategy"))
+        for runs in (one, other)
+    ]
+    found = [comparison.differences[key] for key in named if key in comparison.differences]
+    if len(found) != 1 or comparison.baseline not in (named[0][1], named[1][1]):
+        raise InputError(
+            f"{where} is of no difference to the baseline {comparison.baseline}, for which "
+            "p-values are corrected; ask for its test_top1, or show the table of factors"
+        )
+    return verdict(found[0], comparison.tested)
 
 
 def _published_text(folder: Path, runs: Rows, where: str) -> str:
