@@ -57,7 +57,7 @@ TRYING = {
     "demo": "made/run --port 0",
     "search": "made/search-x.jsonl made/run --keep 1",
     "ship": "made/run made/results.jsonl --to made/weights --no-demo",
-    "queue": "queue.yaml --results made --out made/queue.md",
+    "queue": "tiny.yaml --results made --out made/queue.md",
 }
 # Where all that was made is a link to a file outside, or lies in a folder that is one.
 LINKED = {
@@ -74,7 +74,7 @@ LINKED = {
     "record": ("made/kd linked/results.jsonl",),
     "search": ("linked/search-x.jsonl made/run --keep 1",),
     "ship": ("made/run linked/results.jsonl --to linked/weights --no-demo --force",),
-    "queue": ("other.yaml --results linked --out linked/queue.md",),
+    "queue": ("tiny.yaml --results linked --out linked/queue.md",),
     "pull": ("owner/name --out linked/pulled",),
 }
 
@@ -111,9 +111,6 @@ def place(tmp_path: Path) -> Path:
     shutil.copy(next((strange / "pictures/test").rglob("*.png")), strange / "picture.png")
     (strange / "tiny.yaml").write_text(STUDY)
     (strange / "made/README.md").write_text("# Nothing\n")
-    about = "{question: Why, decides: All, recipe: gns-w1.0-cifar10, seeds: [0], out: runs/a}"
-    for name in ("queue.yaml", "other.yaml"):
-        (strange / name).write_text(f"runs: {{a: {about}}}\n")
     names = {*sys.stdlib_module_names, *packages_distributions(), "ghostnet_small", "sitecustomize"}
     names |= {
         "usercustomize",

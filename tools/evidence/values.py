@@ -23,6 +23,7 @@ from evidence.fields import (
 from evidence.recipe_facts import Fact, read_facts
 from evidence.rows import Rows, chosen, named_rows
 from ghostnet_small.errors import InputError
+from ghostnet_small.recipe.shipped_recipes import shipped_studies
 from ghostnet_small.report.comparison import compare
 from ghostnet_small.report.study_report import study_record
 from ghostnet_small.run.records import look
@@ -37,7 +38,8 @@ _VALUE = re.compile(
 )
 PUBLISHED = "published"
 MINUS = "minus"
-_FACT_FIELDS = ("top1", "params", "macs", "what", "way", "source")
+NEXT = "next"
+_FACT_FIELDS = ("top1", "params", "macs", "flash", "ram", "what", "way", "source")
 
 
 def render_values(text: str, results: Path, where: str) -> str:
@@ -76,6 +78,7 @@ def value_text(asked: str, results: Path) -> str:
       significant in top-1 of the last epoch on test, in a study corrected for its differences to
       the baseline.
     - ``published NAME FIELD``: of ``published.yaml``.
+    - ``next STUDY``: the missing runs of a shipped study, and what they cost.
 
     Raises ``InputError`` at anything else, with what there is.
     """
@@ -89,6 +92,8 @@ def value_text(asked: str, results: Path) -> str:
             f'{where} says too little; write such as: cifar10-cpu recipe="w1.0, 8 epochs" test_top1'
         )
     name, *keys, field = words
+    if name == NEXT and not keys:
+        return _next_text(field, results, where)
     if name == PUBLISHED:
         return _fact_text(read_facts(results), keys, field, where)
     rows = named_rows(results, name)
@@ -129,7 +134,17 @@ def _fact_text(facts: dict[str, Fact], names: Sequence[str], field: str, where: 
     value = getattr(fact, field)
     if value is None:
         raise InputError(f"{where}: its source states no {field}; take another field")
+    if field in ("flash", "ram"):
+        return f"{value / 1000:.0f} kB"
     return value if isinstance(value, str) else f"{value / 1e6:.3g} M"
+
+
+def _next_text(study: str, results: Path, where: str) -> str:
+    from evidence.queue_page import next_text
+
+    if study not in shipped_studies():
+        raise InputError(f"{where} names no study; choose one of {', '.join(shipped_studies())}")
+    return next_text(study, results)
 
 
 def _verdict(folder: Path, one: Rows, other: Rows, where: str) -> str:
