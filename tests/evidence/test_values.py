@@ -78,6 +78,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("published resnet-20 top1", "91.9 to 92.6 %"),
         ("published resnet-20 params", "0.27 M"),
         ("published goal source", "us"),
+        ("published device flash", "450 kB"),
+        ("published device ram", "128 kB"),
     ],
 )
 def test_a_value_is_read_from_rows(asked: str, value: str, results: Path) -> None:
@@ -108,8 +110,9 @@ def test_a_recipe_is_called_by_its_name_in_quotes(tmp_path: Path) -> None:
         ),
         ("cpu recipe=small published", "has no published figure"),
         ("diagnosis strategy=self published", "there are plain 1, kd 1"),
-        ("published gns-9 top1", "choose one of gns-1.0, resnet-20, goal"),
+        ("published gns-9 top1", "choose one of gns-1.0, resnet-20, goal, device"),
         ("published goal macs", "states no macs"),
+        ("next nothing", "names no study; choose one of .*headline"),
         ("published goal width", "'width' of .* choose top1"),
         ("cpu", "says too little"),
         ('cpu recipe="small test_top1', "close its quotes"),

@@ -18,6 +18,7 @@ from ghostnet_small.study.study_file import check_known, mapping, text
 FILE = "published.yaml"
 KINDS = {
     "published": "the paper's, of a network that is ours too",
+    "distilled": "the paper's, of a distilled network that is ours too",
     "known": "of another network",
     "int8": "of another network in int8, as a device runs it",
     "goal": "to be reached",

@@ -20,13 +20,15 @@ from evidence.fields import (
     percent,
     verdict,
 )
+from evidence.paper_effect import effect_text
 from evidence.recipe_facts import Fact, read_facts
 from evidence.rows import Rows, chosen, named_rows
 from ghostnet_small.errors import InputError
-from ghostnet_small.recipe.shipped_recipes import shipped_studies
+from ghostnet_small.recipe.shipped_recipes import find_study, shipped_studies
 from ghostnet_small.report.comparison import compare
 from ghostnet_small.report.study_report import study_record
 from ghostnet_small.run.records import look
+from ghostnet_small.study.study_file import read_study_file
 from ghostnet_small.study.study_plan import read_study
 
 _VALUE = re.compile(
@@ -78,6 +80,7 @@ def value_text(asked: str, results: Path) -> str:
       significant in top-1 of the last epoch on test, in a study corrected for its differences to
       the baseline.
     - ``published NAME FIELD``: of ``published.yaml``.
+    - ``published distillation``: its effect in the paper's own tables.
     - ``next STUDY``: the missing runs of a shipped study, and what they cost.
 
     Raises ``InputError`` at anything else, with what there is.
@@ -94,6 +97,9 @@ def value_text(asked: str, results: Path) -> str:
     name, *keys, field = words
     if name == NEXT and not keys:
         return _next_text(field, results, where)
+    if words == [PUBLISHED, "distillation"]:
+        files = (read_study_file(find_study(name)) for name in ("paper", "paper-gnd"))
+        return effect_text([study.published["top1"] for study in files])
     if name == PUBLISHED:
         return _fact_text(read_facts(results), keys, field, where)
     rows = named_rows(results, name)
