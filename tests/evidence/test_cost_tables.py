@@ -78,6 +78,6 @@ def test_what_was_not_measured_is_said() -> None:
     other = recipe(model={"name": "resnet18"})
     assert str(cost_of([other], speeds)) == str(cost_of([recipe()], [])) == "not measured"
     mixed = str(cost_of([recipe(), other, other], speeds))
-    assert mixed == "1.0 h without 2 runs of networks not measured"
+    assert mixed == "1.0 h and 2 runs not measured"
     long = recipe(train={"epochs": 20_000})
     assert str(cost_of([long], speeds)) == "2,000 h"

@@ -111,7 +111,7 @@ def test_rows_of_another_recipe_run_or_study_do_not_count(files: list[Path]) -> 
 
 def test_a_sentence_can_hold_what_a_study_lacks(tmp_path: Path) -> None:
     text = next_text("headline", tmp_path)
-    assert text == "7 runs, not measured on 2 CPU cores or not measured on an H100"
+    assert text == "7 runs, on 2 CPU cores not measured, or on an H100 not measured"
 
 
 def test_a_row_of_before_a_setting_counts(files: list[Path]) -> None:

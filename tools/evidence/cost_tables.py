@@ -84,7 +84,7 @@ class Cost:
         known = f"{'about ' if self.scaled else ''}{hours} h"
         if not self.unmeasured:
             return known
-        return f"{known} without {counted(self.unmeasured, 'run')} of networks not measured"
+        return f"{known} and {counted(self.unmeasured, 'run')} not measured"
 
 
 def measured(rows: Sequence[Record], place: Place) -> list[Speed]:

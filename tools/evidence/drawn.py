@@ -26,17 +26,17 @@ LINES: dict[str, Any] = {"train": (0, (2, 1.5)), "validation": "-"}
 # Epochs before this share of a training need not fit: what one compares comes after them.
 BEGINNING = 0.25
 SMALL = 9.0  # points of text
-MARK = 6.0  # pixels from the middle of a mark to its edge
+MARK = 8.0  # pixels from the middle of a mark to its edge
 # Where a label may stand: its offset in points, and its alignment.
 SIDES: tuple[tuple[tuple[float, float], str, str], ...] = (
     ((7, 0), "left", "center"),
     ((-7, 0), "right", "center"),
     ((0, 6), "center", "bottom"),
     ((0, -6), "center", "top"),
-    ((5, 4), "left", "bottom"),
-    ((5, -4), "left", "top"),
-    ((-5, 4), "right", "bottom"),
-    ((-5, -4), "right", "top"),
+    ((6, 5), "left", "bottom"),
+    ((6, -5), "left", "top"),
+    ((-6, 5), "right", "bottom"),
+    ((-6, -5), "right", "top"),
 )
 # By label, a variant of a sweep over batch sizes.
 Speeds = dict[str, Record]
@@ -67,7 +67,7 @@ def draw_accuracy(
     ours: Mapping[str, Sequence[Record]], facts: Sequence[Fact], of_set: str, path: Path
 ) -> None:
     """Draw top-1 in % against millions of multiply-accumulates, deployed, in the log."""
-    figure = new_figure(8.0, 5.2)
+    figure = new_figure(8.0, 5.8)
     axes = figure.subplots()
     points: list[Point] = []
     for label, runs in ours.items():
@@ -118,6 +118,7 @@ def label_apart(axes: Axes, points: Sequence[Point]) -> list[Bbox]:
         text = axes.annotate(
             point.label,
             (point.x, point.y),
+            (0, 0),
             textcoords="offset points",
             color=point.colour,
             fontsize=SMALL,
@@ -126,7 +127,8 @@ def label_apart(axes: Axes, points: Sequence[Point]) -> list[Bbox]:
         for offset, beside, above in SIDES:
             text.set(position=offset, ha=beside, va=above)
             box = text.get_window_extent()
-            if box.count_overlaps(taken) == 0 and axes.bbox.containsx(box.x1):
+            inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
+            if inside and box.count_overlaps(taken) == 0:
                 taken.append(box)
                 labels.append(box)
                 break

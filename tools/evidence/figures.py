@@ -107,7 +107,10 @@ def accuracy_picture(results: Path, words: Sequence[str]) -> Shown:
         top1 = spread(mean_of(runs, "test_top1"))
         lines.append(f"{network}, ours ({_label(runs)}): {top1} %.")
     lines += [f"{fact.what} ({fact.kind}): {fact.top1_text} %." for fact in facts]
-    shown = {f"{network} (n = {len(runs)})": runs for network, runs in ours.items()}
+    shown = {
+        f"{network}, ours: {spread(mean_of(runs, 'test_top1'))} (n = {len(runs)})": runs
+        for network, runs in ours.items()
+    }
     return Shown(_alt(lines), lambda path: draw_accuracy(shown, facts, of_set, path))
 
 

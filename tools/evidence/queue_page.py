@@ -30,7 +30,7 @@ continues it.
 COSTS = """Hours are those of the missing runs, one after another, at the speed of the fastest epoch
 that was recorded of each network: other runs at the same time only slow it down. Evaluation and
 the answers of teachers are not counted. "About" takes the speed of the nearest width, in
-proportion to the multiply-accumulates.
+proportion to the multiply-accumulates; "not measured" is a network that the machine never trained.
 """
 
 
@@ -64,8 +64,8 @@ def next_text(name: str, results: Path) -> str:
     found = next_study(shipped_studies()[name], rows, speeds)
     if found is None or not found["missing"]:
         return "no run is missing"
-    costs = (f"{cost} on {place}" for place, cost in found["costs"].items())
-    return f"{counted(found['missing'], 'run')}, {' or '.join(costs)}"
+    costs = (f"on {place} {cost}" for place, cost in found["costs"].items())
+    return f"{counted(found['missing'], 'run')}, {', or '.join(costs)}"
 
 
 def next_study(
