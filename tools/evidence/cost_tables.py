@@ -80,7 +80,7 @@ class Cost:
     def __str__(self) -> str:
         if self.unmeasured == self.runs:
             return "not measured"
-        hours = f"{self.hours:.1f}" if self.hours < 10 else f"{self.hours:,.0f}"
+        hours = f"{max(self.hours, 0.1):.1f}" if self.hours < 10 else f"{self.hours:,.0f}"
         known = f"{'about ' if self.scaled else ''}{hours} h"
         if not self.unmeasured:
             return known

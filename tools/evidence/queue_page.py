@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
@@ -13,7 +13,6 @@ from typing import Any
 from evidence.cost_tables import PLACES, SETS, Speed, cost_of, measured
 from evidence.rows import all_rows
 from ghostnet_small.files import read_text, write_atomic
-from ghostnet_small.recipe.recipe import terms
 from ghostnet_small.recipe.shipped_recipes import shipped_studies
 from ghostnet_small.report.table_cells import markdown_table, markdown_text
 from ghostnet_small.report.words import count, counted, width_text
@@ -95,25 +94,15 @@ def next_study(
 
 def missing_of(study: Study, rows: Sequence[Record]) -> list[PlannedRun]:
     """Return the runs of a study that have no row."""
-    there = {
-        (look(row, "study", "name"), look(row, "study", "run"), _decides(row["recipe"]))
-        for row in rows
-    }
-    return [
-        run
-        for run in study.runs
-        if (study.name, run.name, _decides(run.recipe.as_dict())) not in there
-    ]
-
-
-def _decides(recipe: dict[str, Any]) -> str:
-    return json.dumps(terms(recipe), sort_keys=True)
+    there = {(look(row, "study", "name"), look(row, "study", "run")) for row in rows}
+    return [run for run in study.runs if (study.name, run.name) not in there]
 
 
 def _about(file: Path) -> str:
-    """The comment that a study's file begins with, as far as its first empty line."""
+    """The first sentence of the comment that a study's file begins with."""
     lines = takewhile(lambda line: line.startswith("# "), read_text(file).splitlines())
-    return " ".join(line[2:].strip() for line in lines)
+    comment = " ".join(line[2:].strip() for line in lines)
+    return re.split(r"(?<=[.?]) ", comment, maxsplit=1)[0]
 
 
 def _page(
