@@ -97,13 +97,12 @@ def test_rows_of_another_run_or_study_do_not_count(files: list[Path]) -> None:
     study = planned(files[0])
     first, second, third = study.runs
 
-    def row(run: PlannedRun, **about: str) -> dict[str, object]:
-        return row_of(run.recipe, 90.0, study={"name": "Long", "run": run.name, **about})
+    def row(one: PlannedRun, **about: str) -> dict[str, object]:
+        return row_of(one.recipe, 90.0, study={"name": "Long", "run": one.name, **about})
 
     assert missing_of(study, [row(first)]) == [second, third]
-    assert missing_of(study, [row(first, name="Another"), row(second, run="kd-s1")]) == [
-        *(first, second, third)
-    ]
+    others = [row(first, name="Another"), row(second, run="kd-s1")]
+    assert missing_of(study, others) == [first, second, third]
     assert missing_of(study, [row_of(first.recipe, 90.0)]) == [first, second, third]
 
 

@@ -52,7 +52,7 @@ def test_the_main_table_shows_means_paired_differences_and_verdicts() -> None:
 def test_several_strategies_are_corrected_for_how_many_they_are() -> None:
     content = study()
     for k in range(60):
-        content.rows += [row(f"x{k}-{s}", f"x{k}", s, 80.0 + s + s * k) for s in range(3)]
+        content.rows.extend(row(f"x{k}-{s}", f"x{k}", s, 80.0 + s + s * k) for s in range(3))
     lines = {line["strategy"]: line for line in main(content)}
     # The first of them equals the baseline in each seed, and is not tested: 60 x 0.00104.
     assert lines["x0"]["p, corrected"] == "-"

@@ -14,7 +14,7 @@ from ghostnet_small.recipe.recipe import terms
 from ghostnet_small.report.comparison import by_seed, compare
 from ghostnet_small.report.confidence import Estimate, estimate, holm, paired_difference
 from ghostnet_small.report.table_cells import markdown_table
-from ghostnet_small.report.words import NONE, spread, width_text
+from ghostnet_small.report.words import spread, width_text
 from ghostnet_small.study.study_plan import PlannedRun, Study, read_study
 
 Pair = tuple[str | None, str | None]
@@ -152,4 +152,6 @@ def _pairs(factor: Factor, unchanged: Factor) -> list[Pair]:
 
 
 def _effect(found: Estimate | None) -> str:
-    return NONE if found is None else f"{difference_cell(found)}, p {p_cell(found)}"
+    if found is None or found.p is None:
+        return difference_cell(found)
+    return f"{difference_cell(found)}, p {p_cell(found)}"
