@@ -74,7 +74,7 @@ LINKED = {
     "record": ("made/kd linked/results.jsonl",),
     "search": ("linked/search-x.jsonl made/run --keep 1",),
     "ship": ("made/run linked/results.jsonl --to linked/weights --no-demo --force",),
-    "queue": ("tiny.yaml --results linked --out linked/queue.md",),
+    "queue": ("other.yaml --results linked --out linked/queue.md",),
     "pull": ("owner/name --out linked/pulled",),
 }
 
@@ -110,6 +110,9 @@ def place(tmp_path: Path) -> Path:
     make_folder(strange / "pictures", train=6, test=2, size=8)
     shutil.copy(next((strange / "pictures/test").rglob("*.png")), strange / "picture.png")
     (strange / "tiny.yaml").write_text(STUDY)
+    # Of a set whose size is known, so that its page differs from that of the other.
+    other = "name: other\nrecipe: gns-w1.0-cifar10\nstudents: {strategies: {a: {seeds: [0]}}}\n"
+    (strange / "other.yaml").write_text(other)
     (strange / "made/README.md").write_text("# Nothing\n")
     names = {*sys.stdlib_module_names, *packages_distributions(), "ghostnet_small", "sitecustomize"}
     names |= {
