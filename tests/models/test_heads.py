@@ -58,7 +58,7 @@ def test_only_the_head_changes(name: str) -> None:
 
 @pytest.mark.parametrize("name", BOTH)
 def test_it_folds_and_comes_back_from_a_folder(name: str, tmp_path: Path) -> None:
-    x = torch.randn(8, 3, 8, 8)
+    x = torch.randn(32, 3, 16, 16)
     model = randomize_network(make(name, head=20), x)
     assert isinstance(model, GhostNetV3)
     folded = gns.reparameterize(model)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,13 @@ def read_indices(file: Path) -> list[int]:
         ) from None
     try:
         if content.startswith(b"\x93NUMPY"):
-            array = np.load(file, allow_pickle=False)
+            array = np.load(BytesIO(content), allow_pickle=False)
             if array.dtype.kind not in "iu" or array.ndim != 1:
                 raise ValueError(f"it holds {array.dtype} of shape {array.shape}")
             found: list[int] = array.tolist()
         else:
             found = [int(word) for word in content.decode().replace(",", " ").split()]
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise InputError(
             f"--indices {file} is no list of whole numbers ({error!s:.100}); give {WHERE}"
         ) from None
