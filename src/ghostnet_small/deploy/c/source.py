@@ -112,10 +112,10 @@ def _about(description: Description, code: Code) -> str:
         "pixels of 0 .. 255" if description.input == "pixels" else "normalised pixels (see below)"
     )
     gives = "probabilities" if description.input == "pixels" else "logits"
-    width = f"width {description.width:g}{head_text(description.head)}"
+    scale = f"width {description.width:g}{head_text(description.head)}"
     return "\n".join(
         [
-            f"{description.architecture}, {width}, {kind}; written by "
+            f"{description.architecture}, {scale}, {kind}; written by "
             f"ghostnet-small {__version__} export.",
             "",
             "ghostnet_run(picture, answers, workspace)",
