@@ -73,7 +73,10 @@ class _Writer:
     def operator(self, op: Operator, inputs: list[int]) -> int:
         if isinstance(op, Product):
             return self.product(op, *inputs)
-        call, output = self.file.call, self.map(op.output.name, op.output.shape, self.scale(op.output))
+        call, output = (
+            self.file.call,
+            self.map(op.output.name, op.output.shape, self.scale(op.output)),
+        )
         match op:
             case Conv():
                 return self.conv(op, inputs, output)
@@ -98,7 +101,7 @@ class _Writer:
         weight = layer.weight.transpose((1, 2, 3, 0) if op.depthwise else (0, 2, 3, 1))
         scale = None
         if layer.step is not None:
-            scale = self.file.channels(name, layer.step, 3 if op.depthwise else 0)
+            scale = self.file.channels(f"{name}.weight", layer.step, 3 if op.depthwise else 0)
         for part, data in (("weight", weight), ("bias", layer.bias)):
             inputs.append(
                 self.file.tensor(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import ai_edge_litert.schema_py_generated as schema
@@ -18,11 +18,19 @@ IDENTIFIER = b"TFL3"
 # Of data within the file, so that a runtime can use them where they lie.
 ALIGNMENT = 16
 # The first versions of operators that know 8 bits; the others have one version for all types.
-INT8_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3} | dict.fromkeys(
-    ("ADD", "AVERAGE_POOL_2D", "CONCATENATION", "LOGISTIC", "MEAN", "MUL", "QUANTIZE")
-    + ("RESIZE_NEAREST_NEIGHBOR", "SOFTMAX"),
-    2,
-)
+INT8_VERSIONS = {
+    "ADD": 2,
+    "AVERAGE_POOL_2D": 2,
+    "CONCATENATION": 2,
+    "CONV_2D": 3,
+    "DEPTHWISE_CONV_2D": 3,
+    "LOGISTIC": 2,
+    "MEAN": 2,
+    "MUL": 2,
+    "QUANTIZE": 2,
+    "RESIZE_NEAREST_NEIGHBOR": 2,
+    "SOFTMAX": 2,
+}
 
 
 @dataclass
@@ -52,7 +60,7 @@ class Flatbuffer:
         self._metadata: list[int] = []
         self._codes: dict[str, int] = {}
         # What occurs often is written once.
-        self._scales: dict[Hashable, int] = {}
+        self._scales: dict[str, int] = {}
         self._zeros: dict[int, int] = {}
         # The first stands for no data.
         self._buffers = [self._buffer(None)]
@@ -102,7 +110,7 @@ class Flatbuffer:
         return self._scales[name]
 
     def channels(self, name: str, steps: NDArray[np.float32], dimension: int) -> int:
-        """Return the scales, without zeros, of a tensor's channels along ``dimension``."""
+        """Return the scales of the channels, along ``dimension``, of the tensor ``name``."""
         b = self._b
         if len(steps) not in self._zeros:
             self._zeros[len(steps)] = b.CreateNumpyVector(np.zeros(len(steps), np.int64))

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ghostnet_small.deploy.c.plan import Depth, Head, Map, Plan, Point, Squeeze, Stem, Step
+from ghostnet_small.deploy.c.plan import Depth, Head, Map, Plan, Point, Squeeze, Stem, Step, plan_of
 from ghostnet_small.deploy.c.plan import Gate as GateStep
 from ghostnet_small.deploy.c.plan import Pool as PoolStep
+from ghostnet_small.deploy.deployable import Deployable
+from ghostnet_small.deploy.description import Description
 
 Activation = Literal["none", "relu", "relu6"]
 # A squeeze's hard sigmoid is relu6(x + 3) / 6; the layer behind takes the sixth into its weights.
@@ -196,9 +198,7 @@ class _Builder:
         source = self.at[step.source]
         self.add(Conv((source,), made, weight, _bias(conv), activation), step.target)
 
-    def depth(
-        self, step: Depth, conv: nn.Conv2d, activation: Activation, more: Map | None
-    ) -> None:
+    def depth(self, step: Depth, conv: nn.Conv2d, activation: Activation, more: Map | None) -> None:
         source = self.at[step.source]
         made = self.value(step.name, conv.out_channels, step.target)
         half = self.add(_depthwise(source, made, conv, activation), step.target)
@@ -258,6 +258,15 @@ def _bias(conv: nn.Conv2d) -> Tensor:
     return conv.bias.detach()
 
 
+def graph_for(network: Deployable, description: Description) -> Graph:
+    """Return the operators of ``network``, folded, for what the ``description`` says goes in.
+
+    Raises ``InputError`` for a network that ``plan_of`` does not know.
+    """
+    graph = graph_of(plan_of(network.network, description.size))
+    return with_pixels(graph, network.scale, network.shift) if network.pixels else graph
+
+
 def with_pixels(graph: Graph, scale: Tensor, shift: Tensor) -> Graph:
     """Return ``graph`` of pixels 0 .. 255, which ``scale`` and ``shift`` of ``(C, 1, 1)`` normalise
     first."""
@@ -269,4 +278,3 @@ def with_pixels(graph: Graph, scale: Tensor, shift: Tensor) -> Graph:
         for op in graph.operators
     ]
     return Graph((first, *rest), pixels, graph.logits)
-

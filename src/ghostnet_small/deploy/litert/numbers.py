@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ghostnet_small.deploy.c.quantize import LEVELS, best_step, feed_back
+from ghostnet_small.deploy.description import Description
 from ghostnet_small.deploy.litert.graph import (
     Concat,
     Conv,
@@ -86,6 +87,14 @@ def blank_int8(graph: Graph) -> Numbers:
     }
     ranges = {value: (0.0, 1.0) for value in (graph.picture, *(o.output for o in graph.operators))}
     return Numbers(layers, scales_of(graph, ranges))
+
+
+def picture_bounds(description: Description) -> tuple[float, float]:
+    """Return the least and the largest number that an image may have."""
+    if description.input == "pixels":
+        return 0.0, 255.0
+    pairs = list(zip(description.mean, description.std, strict=True))
+    return min(-mean / std for mean, std in pairs), max((1 - mean) / std for mean, std in pairs)
 
 
 @torch.no_grad()
