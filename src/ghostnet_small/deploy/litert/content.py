@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import ai_edge_litert.schema_py_generated as schema
+import numpy as np
 
 from ghostnet_small.deploy.description import KEY, Description
 from ghostnet_small.deploy.litert.flatbuffer import Flatbuffer, Places
@@ -12,6 +13,7 @@ from ghostnet_small.deploy.litert.graph import (
     Concat,
     Conv,
     Graph,
+    Linear,
     Mean,
     Operator,
     Pool,
@@ -19,10 +21,11 @@ from ghostnet_small.deploy.litert.graph import (
     Sigmoid,
     Sum,
     Value,
+    Vector,
 )
 from ghostnet_small.deploy.litert.numbers import PIXEL, PROBABILITY, SIGMOID, Numbers, Scale
 
-INPUT, OUTPUT = "pictures", "answers"
+INPUT = "pictures"
 ACTIVATIONS = {
     "none": schema.ActivationFunctionType.NONE,
     "relu": schema.ActivationFunctionType.RELU,
@@ -62,10 +65,10 @@ class _Writer:
             first = self.at[picture] = self.map(INPUT, picture.shape, self.scale(picture))
         for op in graph.operators:
             self.at[op.output] = self.operator(op, [self.at[value] for value in op.inputs])
-        last = self.reshaped(self.at[logits], (1, logits.channels), logits, OUTPUT)
+        last = self.at[logits]
         if description.input == "pixels":
             scale = self.fixed("probabilities", PROBABILITY)
-            made = self.map("probabilities", (1, logits.channels), scale)
+            made = self.map("probabilities", logits.shape, scale)
             last = file.call("SOFTMAX", [last], made, "SoftmaxOptions", Beta=1)
         file.metadata(KEY, description.as_json().encode())
         return file.finish(first, last, description.architecture)
@@ -86,7 +89,7 @@ class _Writer:
                 return call("AVERAGE_POOL_2D", inputs, output, "Pool2DOptions", **values)
             case Mean():
                 axes = self.file.constant(f"{op.output.name}.axes", (1, 2))
-                return call("MEAN", [*inputs, axes], output, "ReducerOptions", KeepDims=True)
+                return call("MEAN", [*inputs, axes], output, "ReducerOptions")
             case Sigmoid():
                 return call("LOGISTIC", inputs, output)
             case Concat():
@@ -97,24 +100,29 @@ class _Writer:
 
     def conv(self, op: Conv, inputs: list[int], output: int) -> int:
         name, layer = op.output.name, self.numbers.layers[op.output.name]
-        # The channels of the output come last in a depth-wise kernel, and first in a dense one.
+        dimension, flat = (3, False) if op.depthwise else (0, isinstance(op, Linear))
+        # The channels of the output come last in a depth-wise kernel, and first in the others.
         weight = layer.weight.transpose((1, 2, 3, 0) if op.depthwise else (0, 2, 3, 1))
-        scale = None
+        weight = weight.reshape(weight.shape[::3]) if flat else weight
+        scale, bias_scale = None, None
         if layer.step is not None:
-            scale = self.file.channels(f"{name}.weight", layer.step, 3 if op.depthwise else 0)
-        for part, data in (("weight", weight), ("bias", layer.bias)):
+            scale = self.file.channels(f"{name}.weight", layer.step, dimension)
+        if flat and layer.step is not None:
+            assert self.numbers.scales is not None
+            # A linear layer of one scale is checked for it, a convolution is not.
+            unit = layer.step[0] * np.float32(self.numbers.scales[op.inputs[0]].step)
+            bias_scale = self.file.channels(f"{name}.bias", unit[None], 0)
+        for part, data, of in (("weight", weight, scale), ("bias", layer.bias, bias_scale)):
+            kind, label = str(data.dtype), f"{name}.{part}"
             inputs.append(
-                self.file.tensor(
-                    f"{name}.{part}",
-                    data.shape,
-                    str(data.dtype),
-                    data=data,
-                    scale=scale if part == "weight" else None,
-                    blank=True,
-                )
+                self.file.tensor(label, data.shape, kind, data=data, scale=of, blank=True)
             )
+        activation = {"FusedActivationFunction": ACTIVATIONS[op.activation]}
+        if flat:
+            call = self.file.call
+            return call("FULLY_CONNECTED", inputs, output, "FullyConnectedOptions", **activation)
         values = {"StrideW": op.stride, "StrideH": op.stride}
-        values["FusedActivationFunction"] = ACTIVATIONS[op.activation]
+        values |= activation
         if not op.depthwise:
             return self.file.call("CONV_2D", inputs, output, "Conv2DOptions", **values)
         values["DepthMultiplier"] = 1
@@ -132,7 +140,7 @@ class _Writer:
             x = self.reshaped(x, shape, wide, f"{name}.wide")
             small_shape = (small.height, 1, small.width, 1, small.channels)
             y = self.reshaped(y, small_shape, small, f"{name}.small")
-        elif small.shape not in (wide.shape, (1, 1, 1, wide.channels)):
+        elif small.shape != wide.shape and not isinstance(small, Vector):
             size = self.file.constant(f"{name}.size", (wide.height, wide.width))
             made = self.map(f"{name}.stretched", wide.shape, self.scale(small))
             kind = "ResizeNearestNeighborOptions"

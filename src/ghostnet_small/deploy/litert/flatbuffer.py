@@ -24,6 +24,7 @@ INT8_VERSIONS = {
     "CONCATENATION": 2,
     "CONV_2D": 3,
     "DEPTHWISE_CONV_2D": 3,
+    "FULLY_CONNECTED": 4,
     "LOGISTIC": 2,
     "MEAN": 2,
     "MUL": 2,

@@ -39,7 +39,16 @@ class Value:
         return (1, self.height, self.width, self.channels)
 
 
-@dataclass(frozen=True)
+class Vector(Value):
+    """A number for each channel, ``(1, channels)`` in the file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape in the file."""
+        return (1, self.channels)
+
+
+@dataclass(frozen=True, eq=False)
 class Operator:
     """An operator from ``inputs`` to ``output``, by whose name it is known."""
 
@@ -51,7 +60,7 @@ class Operator:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Conv(Operator):
     """A convolution padded as LiteRT's SAME does: dense, or of each channel by itself.
 
@@ -86,6 +95,11 @@ class Conv(Operator):
     def run(self, *inputs: Tensor) -> Tensor:
         """See the base class."""
         return self.activated(self.sums(*inputs, self.weight, self.bias))
+
+
+class Linear(Conv):
+    """A linear layer of vectors; ``weight`` ``(O, I, 1, 1)``. In 8 bits it has one scale, because
+    tflite-micro keeps eight bytes for each channel that has one of its own."""
 
 
 class Pool(Operator):
@@ -220,25 +234,25 @@ class _Builder:
 
     def squeeze(self, step: Squeeze) -> None:
         source, part = self.at[step.source], step.part
-        mean = self.add(Mean((source,), Value(f"{step.name}.mean", source.channels)))
-        reduced = Value(f"{step.name}.reduce", part.reduce.out_channels)
+        mean = self.add(Mean((source,), Vector(f"{step.name}.mean", source.channels)))
         reduce, expand = part.reduce, part.expand
-        x = self.add(Conv((mean,), reduced, reduce.weight.detach(), _bias(reduce), "relu"))
-        wide = Value(f"{step.name}.expand", expand.out_channels)
-        x = self.add(Conv((x,), wide, expand.weight.detach(), _bias(expand) + 3, "relu6"))
+        few = Vector(f"{step.name}.reduce", reduce.out_channels)
+        x = self.add(Linear((mean,), few, reduce.weight.detach(), _bias(reduce), "relu"))
+        all = Vector(f"{step.name}.expand", expand.out_channels)
+        x = self.add(Linear((x,), all, expand.weight.detach(), _bias(expand) + 3, "relu6"))
         product = self.value(f"{step.name}.product", source.channels, source)
         self.add(Product((source, x), product), step.target)
         self.times[step.target] = SIXTH
 
     def head(self, step: Head) -> None:
         source = self.at[step.source]
-        mean = self.add(Mean((source,), Value("head.mean", source.channels)))
-        features = Value("head", step.head.out_channels)
-        x = self.add(Conv((mean,), features, step.head.weight.detach(), _bias(step.head), "relu"))
-        weight = step.classifier.weight.detach()[:, :, None, None]
-        logits = Value("logits", step.classifier.out_features)
-        bias = step.classifier.bias.detach()
-        self.add(Conv((x,), logits, weight, bias), step.target)
+        mean = self.add(Mean((source,), Vector("head.mean", source.channels)))
+        head, classifier = step.head, step.classifier
+        features = Vector("head", head.out_channels)
+        x = self.add(Linear((mean,), features, head.weight.detach(), _bias(head), "relu"))
+        weight, logits = classifier.weight.detach(), Vector("classifier", classifier.out_features)
+        last = Linear((x,), logits, weight[:, :, None, None], _bias(classifier))
+        self.add(last, step.target)
 
 
 def _depthwise(source: Value, made: Value, conv: nn.Conv2d, activation: Activation) -> Conv:
@@ -253,7 +267,7 @@ def _depthwise(source: Value, made: Value, conv: nn.Conv2d, activation: Activati
     return Conv((source,), made, weight, _bias(conv), activation, stride, depthwise=True)
 
 
-def _bias(conv: nn.Conv2d) -> Tensor:
+def _bias(conv: nn.Conv2d | nn.Linear) -> Tensor:
     assert conv.bias is not None
     return conv.bias.detach()
 

@@ -17,6 +17,7 @@ from ghostnet_small.deploy.litert.graph import (
     Concat,
     Conv,
     Graph,
+    Linear,
     Operator,
     Pool,
     Sigmoid,
@@ -48,8 +49,8 @@ PIXEL = Scale(1.0, LOW)
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution's ``weight`` as ``Conv`` has it and ``bias`` ``(O,)``: float32, or bytes that
-    count the ``step`` ``(O,)`` of each output and 32-bit integers."""
+    """A layer's ``weight`` as ``Conv`` has it and ``bias`` ``(O,)``: float32, or bytes that count
+    the ``step`` of each output, ``(O,)``, or of all, ``(1,)``, and 32-bit integers."""
 
     weight: NDArray[np.generic]
     bias: NDArray[np.generic]
@@ -80,7 +81,7 @@ def blank_int8(graph: Graph) -> Numbers:
         op.output.name: Layer(
             np.zeros(op.weight.shape, np.int8),
             np.zeros(len(op.bias), np.int32),
-            np.ones(len(op.bias), np.float32),
+            np.ones(1 if isinstance(op, Linear) else len(op.bias), np.float32),
         )
         for op in graph.operators
         if isinstance(op, Conv)
@@ -176,17 +177,19 @@ def _layer(op: Conv, exact: Tensor, found: Tensor, scale: float) -> tuple[Layer,
     The mean shift of a channel by the rounding is subtracted from its bias.
     """
     rows = op.weight.flatten(1)
+    # A channel without weights still has its bias.
+    least = op.bias.double().abs() / MOST_BIAS / scale
+    step = torch.maximum(best_step(rows), least)
+    if isinstance(op, Linear):
+        step = torch.maximum(best_step(rows.reshape(1, -1)), least.amax()).expand(len(rows))
+    # As the file will have it.
+    step = step.float().double()
     if op.depthwise:
-        step = best_step(rows)
         whole = (rows.double() / step[:, None]).round().clamp(-LEVELS, LEVELS)
     else:
         taps = op.weight.shape[2:]
         inputs = functional.unfold(op.padded(found), (taps[0], taps[1]))
-        whole, step = feed_back(rows, inputs.transpose(1, 2).flatten(0, 1))
-    # A channel without weights still has its bias.
-    least = op.bias.double().abs() / MOST_BIAS / scale
-    whole = torch.where((step < least)[:, None], 0.0, whole)
-    step = torch.maximum(step, least)
+        whole, _ = feed_back(rows, inputs.transpose(1, 2).flatten(0, 1), step)
     weight = (whole * step[:, None]).float().reshape(op.weight.shape)
     correct = op.sums(exact, op.weight, op.bias)
     sums = op.sums(found, weight, op.bias)
@@ -197,5 +200,5 @@ def _layer(op: Conv, exact: Tensor, found: Tensor, scale: float) -> tuple[Layer,
     return Layer(
         whole.reshape(op.weight.shape).to(torch.int8).numpy(),
         bias.to(torch.int32).numpy(),
-        step.float().numpy(),
+        step[: 1 if isinstance(op, Linear) else None].float().numpy(),
     ), sums
