@@ -76,10 +76,8 @@ class _Writer:
     def operator(self, op: Operator, inputs: list[int]) -> int:
         if isinstance(op, Product):
             return self.product(op, *inputs)
-        call, output = (
-            self.file.call,
-            self.map(op.output.name, op.output.shape, self.scale(op.output)),
-        )
+        call = self.file.call
+        output = self.map(op.output.name, op.output.shape, self.scale(op.output))
         match op:
             case Conv():
                 return self.conv(op, inputs, output)
@@ -110,8 +108,8 @@ class _Writer:
         if flat and layer.step is not None:
             assert self.numbers.scales is not None
             # A linear layer of one scale is checked for it, a convolution is not.
-            unit = layer.step[0] * np.float32(self.numbers.scales[op.inputs[0]].step)
-            bias_scale = self.file.channels(f"{name}.bias", unit[None], 0)
+            unit = layer.step * np.float32(self.numbers.scales[op.inputs[0]].step)
+            bias_scale = self.file.channels(f"{name}.bias", unit, 0)
         for part, data, of in (("weight", weight, scale), ("bias", layer.bias, bias_scale)):
             kind, label = str(data.dtype), f"{name}.{part}"
             inputs.append(
@@ -121,8 +119,7 @@ class _Writer:
         if flat:
             call = self.file.call
             return call("FULLY_CONNECTED", inputs, output, "FullyConnectedOptions", **activation)
-        values = {"StrideW": op.stride, "StrideH": op.stride}
-        values |= activation
+        values = {"StrideW": op.stride, "StrideH": op.stride, **activation}
         if not op.depthwise:
             return self.file.call("CONV_2D", inputs, output, "Conv2DOptions", **values)
         values["DepthMultiplier"] = 1

@@ -103,7 +103,7 @@ def int8_numbers(graph: Graph, pictures: Tensor, bounds: tuple[float, float]) ->
     """Return the numbers of ``graph`` in 8 bits, calibrated on ``pictures`` float32
     ``(N, C, H, W)`` of numbers within ``bounds``."""
     ranges = {graph.picture: bounds}
-    for op, _, (exact,) in _runs(graph, pictures):
+    for op, _, exact in _runs(graph, pictures):
         ranges[op.output] = (float(exact.min()), float(exact.max()))
     scales = scales_of(graph, ranges)
     layers: dict[str, Layer] = {}
@@ -153,15 +153,13 @@ def _scale(low: float, high: float) -> Scale:
     return Scale(step, max(LOW, min(HIGH, round(LOW - low / step))))
 
 
-def _runs(
-    graph: Graph, pictures: Tensor
-) -> Iterator[tuple[Operator, tuple[Tensor, ...], tuple[Tensor]]]:
+def _runs(graph: Graph, pictures: Tensor) -> Iterator[tuple[Operator, tuple[Tensor, ...], Tensor]]:
     """Yield each operator, its inputs and its output in float."""
     kept = {graph.picture: pictures}
     for op in graph.operators:
         inputs = tuple(kept[value] for value in op.inputs)
         kept[op.output] = op.run(*inputs)
-        yield op, inputs, (kept[op.output],)
+        yield op, inputs, kept[op.output]
         needed = _needed_after(graph, op)
         kept = {value: x for value, x in kept.items() if value in needed}
 
