@@ -52,23 +52,19 @@ class _Writer:
         file, graph = self.file, self.graph
         picture, logits = graph.picture, graph.logits
         if description.input == "pixels":
-            first = file.tensor(
-                INPUT, picture.shape, "uint8", scale=self.fixed("pixels", Scale(PIXEL.step, 0))
-            )
-            self.at[picture] = self.map("pixels", picture.shape, self.fixed("bytes", PIXEL))
-            if self.numbers.scales is None:
-                kinds = {"InDataType": schema.TensorType.UINT8}
-                file.call("CAST", [first], self.at[picture], "CastOptions", **kinds)
-            else:
-                file.call("QUANTIZE", [first], self.at[picture])
+            scale = file.scale("pixels", PIXEL.step, 0, blank=False)
+            first = file.tensor(INPUT, picture.shape, "uint8", scale=scale)
+            made = self.map("pixels", picture.shape, self.fixed("bytes", PIXEL))
+            # tflite-micro has no CAST of bytes.
+            name = "DEQUANTIZE" if self.numbers.scales is None else "QUANTIZE"
+            self.at[picture] = file.call(name, [first], made)
         else:
             first = self.at[picture] = self.map(INPUT, picture.shape, self.scale(picture))
         for op in graph.operators:
             self.at[op.output] = self.operator(op, [self.at[value] for value in op.inputs])
         last = self.at[logits]
         if description.input == "pixels":
-            scale = self.fixed("probabilities", PROBABILITY)
-            made = self.map("probabilities", logits.shape, scale)
+            made = self.map("probabilities", logits.shape, self.fixed("probabilities", PROBABILITY))
             last = file.call("SOFTMAX", [last], made, "SoftmaxOptions", Beta=1)
         file.metadata(KEY, description.as_json().encode())
         return file.finish(first, last, description.architecture)
