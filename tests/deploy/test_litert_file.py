@@ -122,7 +122,7 @@ def test_int8_in_tflite_micro(shipped: Made) -> None:
     """The two runtimes round in their own ways."""
     pytest.importorskip("tflite_micro")
     made, path = shipped
-    arena = FORMATS["litert"].load().arena_bytes(path)
+    arena = FORMATS["litert"].load().working_memory(path)
     assert arena is not None and arena <= MOST_ARENA
     from ai_edge_litert.interpreter import Interpreter
 
@@ -155,11 +155,9 @@ def test_no_images_to_calibrate_on(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_export_tells_the_arena_and_the_file_classifies(tmp_path: Path) -> None:
-    pytest.importorskip("tflite_micro")
+def test_an_exported_file_classifies(tmp_path: Path) -> None:
     value = export_weights(WEIGHTS, tmp_path / "out", formats=["litert"], say=lambda remark: None)
     (file,) = value["files"]
-    assert 100_000 < file["arena_bytes"] < 1_000_000
     classifier = open_classifier(Path(file["files"][0]))
     assert classifier.facts["format"] == "litert"
     images = torch.randint(256, (3, 3, 32, 32), dtype=torch.uint8)
@@ -266,7 +264,7 @@ def test_a_description_of_a_network_too_large_is_refused(
     module, path = FORMATS["litert"].load(), tmp_path / "a.tflite"
     body = body_of(exported["width 1.0"][1])
     assert body.count(b'"width": 1.0') == 1
-    for width in (b"9e9", b"0.5", b"99."):
+    for width in (b"9e9", b"0.5", b"99 "):
         path.write_bytes(module.signed(body.replace(b'"width": 1.0', b'"width": ' + width)))
         with pytest.raises(InputError, match="is not what export of ghostnet-small"):
             open_file(path)

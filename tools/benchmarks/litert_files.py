@@ -18,6 +18,7 @@ from typing import Any
 
 import ai_edge_litert.schema_py_generated as schema
 
+from ghostnet_small.deploy.litert_file import working_memory
 from ghostnet_small.provenance import provenance_row
 from ghostnet_small.run.records import append_row
 from ghostnet_small.use.evaluation import evaluate_classifier
@@ -41,7 +42,7 @@ def say(remark: str) -> None:
     print(remark, file=sys.stderr)
 
 
-def row_of(name: str, precision: str, path: Path, arena: int, data: list[str]) -> dict[str, Any]:
+def row_of(name: str, precision: str, path: Path, data: list[str]) -> dict[str, Any]:
     """Return the row of one file."""
     found = evaluate_classifier(path, overrides=data, say=say)
     operators = operators_of(path)
@@ -51,7 +52,7 @@ def row_of(name: str, precision: str, path: Path, arena: int, data: list[str]) -
         "test images": found["total"],
         "top-1, %": round(found["top1"], 2),
         "file, bytes": path.stat().st_size,
-        "arena, bytes": arena,
+        "arena, bytes": working_memory(path),
         "operators": operators.total(),
         **{key: operators[key] for key in COUNTED},
     }
@@ -71,7 +72,7 @@ def main() -> int:
         )
         for file in made["files"]:
             path = Path(file["files"][0])
-            row = row_of(asked.weights.name, file["precision"], path, file["arena_bytes"], data)
+            row = row_of(asked.weights.name, file["precision"], path, data)
             print(json.dumps(row), flush=True)
             if asked.record is not None:
                 append_row({**row, **provenance_row()}, asked.record)

@@ -122,9 +122,6 @@ def show_export(value: dict[str, Any]) -> None:
         if one["kept_in_float"]:
             name, kept = Path(one["files"][0]).name, ", ".join(one["kept_in_float"])
             pairs.append(("float32", f"in {name}: {kept}"))
-        if one.get("arena_bytes"):
-            name = Path(one["files"][0]).name
-            pairs.append(("arena", f"{one['arena_bytes']:,} bytes for {name} in tflite-micro"))
     pairs.append(("files", value["out"]))
     first = files[0]["files"][0]
     pairs.append(("next", f"{PROGRAM} evaluate {shlex.quote(first)}"))

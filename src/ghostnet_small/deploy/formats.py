@@ -30,7 +30,7 @@ class Format:
     images as a session takes them. ``ghostnets_only``: it takes no other networks. ``mixed``:
     ``quantize`` takes a fifth argument as well, names of modules that stay in float32.
     ``checked``: the module has ``check_file(path)``, which refuses an unsafe file before
-    a runtime reads it. ``micro``: it has ``arena_bytes(path)``, the memory of a microcontroller.
+    a runtime reads it.
     """
 
     name: str
@@ -43,7 +43,6 @@ class Format:
     ghostnets_only: bool = False
     mixed: bool = False
     checked: bool = False
-    micro: bool = False
 
     @property
     def install(self) -> str:
@@ -134,7 +133,6 @@ FORMATS = {
             int8="litert_file",
             ghostnets_only=True,
             checked=True,
-            micro=True,
         ),
         Format("c", ".c", "c_file", companions=(".h",), int8="c_file", ghostnets_only=True),
     )

@@ -63,7 +63,7 @@ def signed(body: bytes) -> bytes:
     return body + DIGEST + hashlib.sha256(body).hexdigest().encode() + b"\n"
 
 
-def arena_bytes(path: Path) -> int | None:
+def working_memory(path: Path) -> int | None:
     """Return the memory that tflite-micro takes to run ``path``, which ``export`` wrote; None
     where tflite-micro, which has no packages for some systems, is not installed.
 

@@ -121,24 +121,18 @@ class Exporter:
         Raises ``CheckFailed`` if they cannot be made or their answers differ too much.
         """
         try:
-            compared = self._made(target, path)
-            if target.form.micro:
-                compared["arena_bytes"] = target.form.load().arena_bytes(path)
-            return compared
+            if target.precision == "int8":
+                assert self.quantizer is not None
+                return self.quantizer.write(target.form, path)
+            target.form.load().export(self.network, self.description, path)
+            session = open_file(path, torch.get_num_threads())
+            compared = self.reference.compare(session, target.precision)
+            return {**compared, "kept_in_float": None}
         except (CheckFailed, OSError, MemoryError):
             raise
         # Each library has errors of its own, without a common class.
         except Exception as error:
             raise CheckFailed(f"cannot be made ({first_line(error)})") from error
-
-    def _made(self, target: Target, path: Path) -> dict[str, Any]:
-        if target.precision == "int8":
-            assert self.quantizer is not None
-            return self.quantizer.write(target.form, path)
-        target.form.load().export(self.network, self.description, path)
-        session = open_file(path, torch.get_num_threads())
-        compared = self.reference.compare(session, target.precision)
-        return {**compared, "kept_in_float": None}
 
 
 def _tuned(

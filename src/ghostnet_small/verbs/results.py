@@ -90,8 +90,7 @@ class CheckedFile:
     ``files`` has its companions too, the file itself first. ``relative_error`` is that of its
     answers; ``agreement`` is the percentage of images to which it gives the network's class;
     ``top1`` (int8 only) has the percentages ``before`` and ``after``, and their ``split``.
-    ``kept_in_float`` names the parts of an int8 file that are not in 8 bits. ``arena_bytes``
-    (``litert`` only) is the memory that tflite-micro needs to run the file, where it is installed.
+    ``kept_in_float`` names the parts of an int8 file that are not in 8 bits.
     """
 
     format: str
@@ -102,7 +101,6 @@ class CheckedFile:
     agreement: float
     top1: dict[str, Any] | None
     kept_in_float: tuple[str, ...]
-    arena_bytes: int | None = None
 
     def __fspath__(self) -> str:
         return str(self.files[0])
