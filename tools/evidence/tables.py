@@ -204,7 +204,7 @@ TABLES: dict[str, Callable[[Path], Table]] = {
     **dict.fromkeys(
         (
             *("large-sets", "decoding", "costs-of-size", "kills", "together", "teacher-answers"),
-            "step-checkouts",
+            *("step-checkouts", "litert"),
         ),
         measurement_table,
     ),

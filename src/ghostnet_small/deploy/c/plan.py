@@ -120,8 +120,8 @@ def plan_of(network: nn.Module, size: tuple[int, int]) -> Plan:
     if not is_of_ghosts(network) or not isinstance(network.classifier, nn.Linear):
         name = getattr(network, "config", {}).get("architecture") or type(network).__name__
         raise InputError(
-            f"format c knows ghostnetv3_small and ghostnetv3, not {name}; choose another format, "
-            "such as onnx"
+            f"formats c and litert know ghostnetv3_small and ghostnetv3, not {name}; choose "
+            "another format, such as onnx"
         )
     if not is_folded(network):
         raise InputError("the network is not folded; fold it before it is written as C")
