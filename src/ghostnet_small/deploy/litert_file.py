@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -121,7 +122,7 @@ class LitertSession:
             answers = (answers - np.float32(self._out_zero)) * np.float32(self._out_step)
         return answers
 
-    def _check_ends(self, path: Path, first: dict, last: dict) -> None:  # type: ignore[type-arg]
+    def _check_ends(self, path: Path, first: dict[str, Any], last: dict[str, Any]) -> None:
         described = self.description
         kinds: tuple[type, type] = (np.float32, np.float32)
         if described.precision == "int8":

@@ -104,7 +104,7 @@ def _blank(step: Step, row: int, grid: Callable[[Map, int], Grid]) -> Quantized:
             layers = (part.reduce, part.expand)
         case Head(head=head, classifier=classifier):
             layers = (head, classifier)
-    made = []
+    made: list[Layer] = []
     for layer in layers:
         own = 1 + (2 * row + len(made)) % LEVELS
         made.append(

@@ -94,7 +94,7 @@ class Conv(Operator):
 
     def run(self, *inputs: Tensor) -> Tensor:
         """See the base class."""
-        return self.activated(self.sums(*inputs, self.weight, self.bias))
+        return self.activated(self.sums(inputs[0], self.weight, self.bias))
 
 
 class Linear(Conv):
@@ -107,7 +107,7 @@ class Pool(Operator):
 
     def run(self, *inputs: Tensor) -> Tensor:
         """See the base class."""
-        return functional.avg_pool2d(*inputs, 2)
+        return functional.avg_pool2d(inputs[0], 2)
 
 
 class Mean(Operator):
