@@ -10,6 +10,8 @@ from ghostnet_small.deploy.description import KEY, Description
 from ghostnet_small.errors import InputError
 from ghostnet_small.version import __version__
 
+# The kernels of each core, and then the operators.
+INT8_PARTS = ("vnni", "dsp", "none", "steps")
 MOST_BYTES = 2**31 - 1  # of the working memory, which the code counts in ints
 
 
@@ -88,6 +90,8 @@ def read_tag(text: str) -> str | None:
 def _kernels(description: Description) -> list[str]:
     """Return the files of this room that the code calls."""
     kernels = [f"{description.precision}.c"]
+    if description.precision == "int8":
+        kernels += [f"int8_{part}.c" for part in INT8_PARTS]
     if description.input == "pixels":
         kernels += [f"{description.precision}_pixels.c", "softmax.c"]
     elif description.precision == "int8":

@@ -1,0 +1,364 @@
+#if GNS_DSP
+/*
+ * Kernels for Cortex-M4, M7 and M33, whose SMLAD adds two products of 16 bits. Bytes of a pixel's
+ * group, or of weights, become two pairs: of channels 0 and 2, and of 1 and 3.
+ */
+GNS_INLINE gns_word gns_even(gns_word four)
+{
+    gns_word pair;
+    __asm__("uxtb16 %0, %1" : "=r"(pair) : "r"(four));
+    return pair;
+}
+GNS_INLINE gns_word gns_odd(gns_word four)
+{
+    gns_word pair;
+    __asm__("uxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(four));
+    return pair;
+}
+GNS_INLINE gns_word gns_even_weights(gns_word four)
+{
+    gns_word pair;
+    __asm__("sxtb16 %0, %1" : "=r"(pair) : "r"(four));
+    return pair;
+}
+GNS_INLINE gns_word gns_odd_weights(gns_word four)
+{
+    gns_word pair;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(four));
+    return pair;
+}
+/* The lower halves of two words, and the upper ones. */
+GNS_INLINE gns_word gns_lower(gns_word first, gns_word second)
+{
+    gns_word pair;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(pair) : "r"(first), "r"(second));
+    return pair;
+}
+GNS_INLINE gns_word gns_upper(gns_word first, gns_word second)
+{
+    gns_word pair;
+    __asm__("pkhtb %0, %2, %1, asr #16" : "=r"(pair) : "r"(first), "r"(second));
+    return pair;
+}
+/* Halves multiplied and added: of both words the lower ones (BB) or the upper ones (TT). */
+#define GNS_BB(sum, x, w) __asm__("smlabb %0, %1, %2, %0" : "+r"(sum) : "r"(x), "r"(w))
+#define GNS_TT(sum, x, w) __asm__("smlatt %0, %1, %2, %0" : "+r"(sum) : "r"(x), "r"(w))
+
+/*
+ * Adds to the sums of four outputs at two pixels, one pixel beside the other, the products of pairs
+ * from `x`, two pixels side by side, up to `end`, and of those from `w`, four outputs side by side.
+ * Their number is even. All sums stay in registers.
+ */
+__attribute__((naked, noinline)) static void
+gns_dot(const gns_word *x __attribute__((unused)), const gns_word *w __attribute__((unused)),
+        const gns_word *end __attribute__((unused)), int *sum __attribute__((unused)))
+{
+#define GNS_STEP \
+    "ldrd r12, lr, [r0], #8\n\t" \
+    "ldrd r2, r3, [r1], #16\n\t" \
+    "smlad r4, r12, r2, r4\n\t" \
+    "smlad r5, lr, r2, r5\n\t" \
+    "smlad r6, r12, r3, r6\n\t" \
+    "smlad r7, lr, r3, r7\n\t" \
+    "ldrd r2, r3, [r1, #-8]\n\t" \
+    "smlad r8, r12, r2, r8\n\t" \
+    "smlad r9, lr, r2, r9\n\t" \
+    "smlad r10, r12, r3, r10\n\t" \
+    "smlad r11, lr, r3, r11\n\t"
+    __asm__("push {r2-r11, lr}\n\t"
+            "ldmia r3, {r4-r11}\n"
+            "1:\n\t" GNS_STEP GNS_STEP
+            "ldr r2, [sp]\n\t"
+            "cmp r0, r2\n\t"
+            "bne 1b\n\t"
+            "ldr r3, [sp, #4]\n\t"
+            "stmia r3, {r4-r11}\n\t"
+            "pop {r2-r11, pc}");
+#undef GNS_STEP
+}
+
+GNS_INLINE int gns_fast_points(const gns_byte *in, int inputs, int in_step, gns_byte *out,
+                               int fours, int out_step, int count, const gns_weight *weight,
+                               const int *bias, const float *factor, const gns_byte *zero,
+                               gns_byte *scratch, const int IN, const int OUT, const float least)
+{
+    /* All weights as pairs once, then of every two pixels all inputs as pairs. */
+    const int pairs = IN == 1 ? 2 * inputs : inputs + inputs % 2;
+    gns_word *wide = (gns_word *)(void *)scratch, *x = wide + 4 * pairs * fours, *to = wide;
+    for (int b = 0; b < fours; b++) {
+        for (int i = 0; i < inputs; i++, weight += 16 / IN)
+            GNS_UNROLL
+            for (int o = 0; o < 4; o += IN, to++) {
+                const gns_word four = gns_read((const gns_byte *)weight + 4 * (o / IN));
+                const gns_word even = gns_even_weights(four), odd = gns_odd_weights(four);
+                if (IN == 1) {
+                    to[0] = even;
+                    to[4] = odd;
+                } else {
+                    to[0] = gns_lower(even, odd);
+                    to[1] = gns_upper(even, odd);
+                    to++;
+                }
+                if (IN == 1 && o == 3)
+                    to += 4;
+            }
+        for (; to < wide + 4 * pairs * (b + 1); to++)
+            *to = 0;
+    }
+    x[2 * pairs - 2] = x[2 * pairs - 1] = 0;
+    for (int p = 0; p < count; p += 2) {
+        const int two = p + 1 < count;
+        const gns_byte *from = in + 4 * p;
+        gns_word *pair = x;
+        for (int i = 0; i < inputs; i++, from += in_step, pair += 4 / IN) {
+            const gns_word a = gns_read(from), b = gns_read(from + 4 * two);
+            pair[0] = IN == 1 ? gns_even(a) : a;
+            pair[1] = IN == 1 ? gns_even(b) : b;
+            if (IN == 1) {
+                pair[2] = gns_odd(a);
+                pair[3] = gns_odd(b);
+            }
+        }
+        for (int b = 0; b < fours; b++) {
+            const int *base = bias + 4 * b;
+            const float *f = factor + 4 * b;
+            const gns_byte *z = zero + 4 * b;
+            gns_byte *made = out + OUT * b * out_step + 4 * p;
+            int sum[8];
+            GNS_UNROLL
+            for (int o = 0; o < 4; o++)
+                sum[2 * o] = sum[2 * o + 1] = base[o];
+            gns_dot(x, wide + 4 * pairs * b, x + 2 * pairs, sum);
+            for (int q = 0; q <= two; q++, made += 4) {
+                gns_word value[4];
+                GNS_UNROLL
+                for (int o = 0; o < 4; o++) {
+                    const float v = (float)sum[2 * o + q] * f[o];
+                    value[o] = (gns_word)(OUT == 1 ? gns_byte_of(v, z[o]) : gns_to_wide(v, least));
+                }
+                if (OUT == 1) {
+                    *(gns_word *)(void *)made =
+                        value[0] | value[1] << 8 | value[2] << 16 | value[3] << 24;
+                } else {
+                    *(gns_word *)(void *)made = gns_lower(value[0], value[1]);
+                    *(gns_word *)(void *)(made + out_step) = gns_lower(value[2], value[3]);
+                }
+            }
+        }
+    }
+    return count;
+}
+
+GNS_INLINE int gns_fast_copy(const gns_byte *in, int pixels, gns_byte *out)
+{
+    for (int x = 0; x < pixels / 4; x++, in += 16, out += 16) {
+        const gns_word a = gns_read(in), b = gns_read(in + 4), c = gns_read(in + 8),
+                       d = gns_read(in + 12);
+        ((gns_word *)(void *)out)[0] = a;
+        ((gns_word *)(void *)out)[1] = b;
+        ((gns_word *)(void *)out)[2] = c;
+        ((gns_word *)(void *)out)[3] = d;
+    }
+    return pixels / 4 * 4;
+}
+
+/* Two numbers of 14 bits from sums of a depth-wise convolution. */
+GNS_INLINE gns_word gns_two_wide(int first, int second, const float *factor,
+                                 const gns_byte *shortcut, const float *other)
+{
+    float a = (float)first * factor[0], b = (float)second * factor[1];
+    if (shortcut) {
+        const float c = (float)((const short *)(const void *)shortcut)[0] * other[0];
+        const float d = (float)((const short *)(const void *)shortcut)[1] * other[1];
+        a = a + c;
+        b = b + d;
+    }
+    return gns_lower((gns_word)gns_to_wide(a, -8191), (gns_word)gns_to_wide(b, -8191));
+}
+GNS_INLINE gns_word gns_four_rounded(const int *sum, const float *factor, const gns_byte *zero)
+{
+    gns_word four = 0;
+    GNS_UNROLL
+    for (int k = 0; k < 4; k++)
+        four |= (gns_word)gns_byte_of((float)sum[k] * factor[k], zero[k]) << 8 * k;
+    return four;
+}
+GNS_INLINE int gns_fast_plane(gns_byte *rows, int stride, gns_byte *out, int height, int width,
+                              const gns_weight *weight, const int *bias, const float *factor,
+                              const gns_byte *zero, const gns_byte *shortcut, const float *other,
+                              const int K, const int S, const int IN)
+{
+    gns_word wide[50];
+    for (int t = 0; t < K * K; t++) {
+        const gns_weight *w = weight + 8 / IN * (t / 2) + t % 2;
+        if (IN == 1) {
+            wide[2 * t] = gns_lower((gns_word)w[0], (gns_word)w[4]);
+            wide[2 * t + 1] = gns_lower((gns_word)w[2], (gns_word)w[6]);
+        } else {
+            wide[t] = gns_lower((gns_word)w[0], (gns_word)w[2]);
+        }
+    }
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x += IN) {
+            const gns_word *at = (const gns_word *)(const void *)(rows + 4 * S * (y * stride + x));
+            const gns_word *w = wide;
+            gns_word *to = (gns_word *)(void *)(out + 4 * (y * width + x));
+            if (IN == 1) {
+                int sum[4] = {bias[0], bias[1], bias[2], bias[3]};
+                GNS_UNROLL
+                for (int i = 0; i < K; i++, at += stride, w += 2 * K)
+                    GNS_UNROLL
+                    for (int j = 0; j < K; j++) {
+                        const gns_word even = gns_even(at[j]), odd = gns_odd(at[j]);
+                        GNS_BB(sum[0], even, w[2 * j]);
+                        GNS_TT(sum[2], even, w[2 * j]);
+                        GNS_BB(sum[1], odd, w[2 * j + 1]);
+                        GNS_TT(sum[3], odd, w[2 * j + 1]);
+                    }
+                *to = gns_four_rounded(sum, factor, zero);
+            } else {
+                /* Two pixels; the second may lie behind the last one. */
+                const gns_byte *more = shortcut ? shortcut + 4 * (y * width + x) : 0;
+                int a = bias[0], b = bias[1], c = bias[0], d = bias[1];
+                GNS_UNROLL
+                for (int i = 0; i < K; i++, at += stride, w += K)
+                    GNS_UNROLL
+                    for (int j = 0; j < K; j++) {
+                        GNS_BB(a, at[j], w[j]);
+                        GNS_TT(b, at[j], w[j]);
+                        GNS_BB(c, at[j + S], w[j]);
+                        GNS_TT(d, at[j + S], w[j]);
+                    }
+                to[0] = gns_two_wide(a, b, factor, more, other);
+                if (x + 1 < width)
+                    to[1] = gns_two_wide(c, d, factor, more ? more + 4 : 0, other);
+            }
+        }
+    return 1;
+}
+
+GNS_INLINE int gns_fast_join(short *map, const short *more, const float *own, const float *other,
+                             int count)
+{
+    for (int p = 0; p < count; p += 2) {
+        const float a = (float)map[p] * own[0], b = (float)more[p] * other[0];
+        const float c = (float)map[p + 1] * own[1], d = (float)more[p + 1] * other[1];
+        *(gns_word *)(void *)(map + p) = gns_lower((gns_word)gns_to_wide(a + b, -8191),
+                                                   (gns_word)gns_to_wide(c + d, -8191));
+    }
+    return count;
+}
+
+GNS_INLINE int gns_fast_across(const gns_byte *line, int row, const gns_weight *weight,
+                               const int *bias, const float *factor, short *out)
+{
+    gns_word wide[10];
+    for (int t = 0; t < 5; t++) {
+        const gns_word four = gns_read((const gns_byte *)weight + 4 * t);
+        wide[2 * t] = gns_even_weights(four);
+        wide[2 * t + 1] = gns_odd_weights(four);
+    }
+    for (int p = 0; p < row; p += 4) {
+        int sum[4] = {bias[0], bias[1], bias[2], bias[3]};
+        GNS_UNROLL
+        for (int t = 0; t < 5; t++) {
+            const gns_word four = gns_read(line + p + 4 * t);
+            const gns_word even = gns_even(four), odd = gns_odd(four);
+            GNS_BB(sum[0], even, wide[2 * t]);
+            GNS_TT(sum[2], even, wide[2 * t]);
+            GNS_BB(sum[1], odd, wide[2 * t + 1]);
+            GNS_TT(sum[3], odd, wide[2 * t + 1]);
+        }
+        GNS_UNROLL
+        for (int k = 0; k < 4; k++)
+            out[p + k] = (short)gns_round((float)sum[k] * factor[k]);
+    }
+    return row;
+}
+GNS_INLINE float gns_sigmoid(float x);
+GNS_INLINE int gns_fast_down(const short *in, int row, int count, const gns_weight *weight,
+                             const int *bias, const float *factor, const float *times, float *gate)
+{
+    gns_word wide[10];
+    for (int t = 0; t < 5; t++) {
+        const gns_word four = gns_read((const gns_byte *)weight + 4 * t);
+        const gns_word even = gns_even_weights(four), odd = gns_odd_weights(four);
+        wide[2 * t] = gns_lower(even, odd);
+        wide[2 * t + 1] = gns_upper(even, odd);
+    }
+    for (int p = 0; p < count; p += 4) {
+        int sum[4] = {bias[0], bias[1], bias[2], bias[3]};
+        GNS_UNROLL
+        for (int t = 0; t < 5; t++) {
+            const gns_word *x = (const gns_word *)(const void *)(in + p + t * row);
+            GNS_BB(sum[0], x[0], wide[2 * t]);
+            GNS_TT(sum[1], x[0], wide[2 * t]);
+            GNS_BB(sum[2], x[1], wide[2 * t + 1]);
+            GNS_TT(sum[3], x[1], wide[2 * t + 1]);
+        }
+        GNS_UNROLL
+        for (int k = 0; k < 4; k++)
+            gate[p + k] = gns_sigmoid((float)sum[k] * factor[k]) * times[k];
+    }
+    return count;
+}
+GNS_INLINE gns_word gns_four_scaled(gns_word four, const float *weight, const gns_byte *mark,
+                                    const gns_byte *zero)
+{
+    gns_word made = 0;
+    GNS_UNROLL
+    for (int k = 0; k < 4; k++) {
+        const float value = (float)((int)(four >> 8 * k & 255) - mark[k]);
+        made |= (gns_word)gns_byte_of(value * weight[k], zero[k]) << 8 * k;
+    }
+    return made;
+}
+GNS_INLINE int gns_fast_stretched(const float *gate, int in_width, const gns_byte *columns,
+                                  int width, const gns_byte *mark, const gns_byte *zero,
+                                  gns_byte *to)
+{
+    gns_word *four = (gns_word *)(void *)to;
+    (void)in_width;
+    for (int x = 0; x < width; x++)
+        four[x] = gns_four_scaled(four[x], gate + 4 * columns[x], mark, zero);
+    return width;
+}
+GNS_INLINE int gns_fast_scale(gns_byte *map, int count, const float *weight, const gns_byte *mark,
+                              const gns_byte *zero)
+{
+    gns_word *four = (gns_word *)(void *)map;
+    for (int p = 0; p < count / 4; p++)
+        four[p] = gns_four_scaled(four[p], weight, mark, zero);
+    return count;
+}
+
+GNS_INLINE int gns_fast_sums(const short *whole, int inputs, const gns_weight *weight, int left,
+                             int *sum)
+{
+    int o = 0;
+    for (; o + 4 <= left; o += 4) {
+        const gns_weight *w = weight + 2 * o;
+        int a = 0, b = 0, c = 0, d = 0;
+        for (int i = 0; i < inputs; i += 2, w += 2 * left) {
+            const gns_word x = *(const gns_word *)(const void *)(whole + i);
+            const gns_word two = gns_read((const gns_byte *)w), more = gns_read((const gns_byte *)w + 4);
+            gns_word even = gns_even_weights(two), odd = gns_odd_weights(two);
+            __asm__("smlad %0, %1, %2, %0" : "+r"(a) : "r"(x), "r"(gns_lower(even, odd)));
+            __asm__("smlad %0, %1, %2, %0" : "+r"(b) : "r"(x), "r"(gns_upper(even, odd)));
+            even = gns_even_weights(more);
+            odd = gns_odd_weights(more);
+            __asm__("smlad %0, %1, %2, %0" : "+r"(c) : "r"(x), "r"(gns_lower(even, odd)));
+            __asm__("smlad %0, %1, %2, %0" : "+r"(d) : "r"(x), "r"(gns_upper(even, odd)));
+        }
+        sum[o] = a;
+        sum[o + 1] = b;
+        sum[o + 2] = c;
+        sum[o + 3] = d;
+    }
+    for (; o < left; o++)
+        for (int i = 0; i < inputs; i += 2)
+            sum[o] += weight[left * i + 2 * o] * whole[i] +
+                      weight[left * i + 2 * o + 1] * whole[i + 1];
+    return left;
+}
+#endif
