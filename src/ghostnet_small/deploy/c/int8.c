@@ -26,6 +26,11 @@
 #else
 #define GNS_VNNI 0
 #endif
+#if GNS_GNU && defined(__AVX2__) && !GNS_VNNI
+#define GNS_AVX2 1
+#else
+#define GNS_AVX2 0
+#endif
 /* Cortex-M4, M7, M33: two products of 16 bits at once, and a unit for float32. */
 #if GNS_GNU && defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__ARM_FP) && \
     !defined(__ARM_BIG_ENDIAN)
@@ -80,8 +85,9 @@ GNS_INLINE int gns_nearest(float x)
 }
 GNS_INLINE int gns_round(float x)
 {
-    const int v = gns_nearest(x);
-    return v < -32767 ? -32767 : v > 32767 ? 32767 : v;
+    int v;
+    __asm__("ssat %0, #16, %1" : "=r"(v) : "r"(gns_nearest(x)));
+    return v < -32767 ? -32767 : v;
 }
 GNS_INLINE int gns_byte_of(float x, int zero)
 {

@@ -44,6 +44,56 @@ GNS_INLINE gns_word gns_upper(gns_word first, gns_word second)
 #define GNS_BB(sum, x, w) __asm__("smlabb %0, %1, %2, %0" : "+r"(sum) : "r"(x), "r"(w))
 #define GNS_TT(sum, x, w) __asm__("smlatt %0, %1, %2, %0" : "+r"(sum) : "r"(x), "r"(w))
 
+/* The bytes of channels 0 and 2, and of 1 and 3, as pairs. */
+typedef struct { gns_word even, odd; } gns_pairs;
+GNS_INLINE gns_pairs gns_pairs_of(const gns_byte *at)
+{
+    const gns_word four = gns_read(at);
+    const gns_pairs pairs = {gns_even(four), gns_odd(four)};
+    return pairs;
+}
+/* Four numbers rounded to bytes; see gns_byte_of. */
+GNS_INLINE gns_word gns_four_bytes(float a, float b, float c, float d, gns_pairs zero)
+{
+    gns_word even, odd, second, third;
+    __asm__("ssat %0, #16, %4\n\t"
+            "ssat %2, #16, %6\n\t"
+            "ssat %1, #16, %5\n\t"
+            "ssat %3, #16, %7\n\t"
+            "pkhbt %0, %0, %2, lsl #16\n\t"
+            "pkhbt %1, %1, %3, lsl #16\n\t"
+            "qadd16 %0, %0, %8\n\t"
+            "qadd16 %1, %1, %9\n\t"
+            "usat16 %0, #8, %0\n\t"
+            "usat16 %1, #8, %1\n\t"
+            "orr %0, %0, %1, lsl #8"
+            : "=&r"(even), "=&r"(odd), "=&r"(third), "=&r"(second)
+            : "r"(gns_nearest(a)), "r"(gns_nearest(b)), "r"(gns_nearest(c)), "r"(gns_nearest(d)),
+              "r"(zero.even), "r"(zero.odd));
+    return even;
+}
+/* Two numbers of 14 bits; see gns_to_wide. What saturates 16 bits is moved to their lower end. */
+GNS_INLINE gns_word gns_two_wide(float a, float b, const float least)
+{
+    gns_word two, second;
+    if (least == 0) {
+        __asm__("usat %0, #13, %2\n\t"
+                "usat %1, #13, %3\n\t"
+                "pkhbt %0, %0, %1, lsl #16"
+                : "=&r"(two), "=&r"(second)
+                : "r"(gns_nearest(a)), "r"(gns_nearest(b)));
+        return two;
+    }
+    __asm__("ssat %0, #14, %2\n\t"
+            "ssat %1, #14, %3\n\t"
+            "pkhbt %0, %0, %1, lsl #16\n\t"
+            "qsub16 %0, %0, %4\n\t"
+            "sadd16 %0, %0, %4"
+            : "=&r"(two), "=&r"(second)
+            : "r"(gns_nearest(a)), "r"(gns_nearest(b)), "r"(24577u * 65537u));
+    return two;
+}
+
 /*
  * Adds to the sums of four outputs at two pixels, one pixel beside the other, the products of pairs
  * from `x`, two pixels side by side, up to `end`, and of those from `w`, four outputs side by side.
@@ -122,7 +172,7 @@ GNS_INLINE int gns_fast_points(const gns_byte *in, int inputs, int in_step, gns_
         for (int b = 0; b < fours; b++) {
             const int *base = bias + 4 * b;
             const float *f = factor + 4 * b;
-            const gns_byte *z = zero + 4 * b;
+            const gns_pairs z = gns_pairs_of(zero + 4 * b);
             gns_byte *made = out + OUT * b * out_step + 4 * p;
             int sum[8];
             GNS_UNROLL
@@ -130,18 +180,13 @@ GNS_INLINE int gns_fast_points(const gns_byte *in, int inputs, int in_step, gns_
                 sum[2 * o] = sum[2 * o + 1] = base[o];
             gns_dot(x, wide + 4 * pairs * b, x + 2 * pairs, sum);
             for (int q = 0; q <= two; q++, made += 4) {
-                gns_word value[4];
-                GNS_UNROLL
-                for (int o = 0; o < 4; o++) {
-                    const float v = (float)sum[2 * o + q] * f[o];
-                    value[o] = (gns_word)(OUT == 1 ? gns_byte_of(v, z[o]) : gns_to_wide(v, least));
-                }
+                const float v = (float)sum[q] * f[0], u = (float)sum[2 + q] * f[1];
+                const float s = (float)sum[4 + q] * f[2], t = (float)sum[6 + q] * f[3];
                 if (OUT == 1) {
-                    *(gns_word *)(void *)made =
-                        value[0] | value[1] << 8 | value[2] << 16 | value[3] << 24;
+                    *(gns_word *)(void *)made = gns_four_bytes(v, u, s, t, z);
                 } else {
-                    *(gns_word *)(void *)made = gns_lower(value[0], value[1]);
-                    *(gns_word *)(void *)(made + out_step) = gns_lower(value[2], value[3]);
+                    *(gns_word *)(void *)made = gns_two_wide(v, u, least);
+                    *(gns_word *)(void *)(made + out_step) = gns_two_wide(s, t, least);
                 }
             }
         }
@@ -162,9 +207,9 @@ GNS_INLINE int gns_fast_copy(const gns_byte *in, int pixels, gns_byte *out)
     return pixels / 4 * 4;
 }
 
-/* Two numbers of 14 bits from sums of a depth-wise convolution. */
-GNS_INLINE gns_word gns_two_wide(int first, int second, const float *factor,
-                                 const gns_byte *shortcut, const float *other)
+/* A pixel's two numbers from sums of a depth-wise convolution. */
+GNS_INLINE gns_word gns_two_rounded(int first, int second, const float *factor,
+                                    const gns_byte *shortcut, const float *other)
 {
     float a = (float)first * factor[0], b = (float)second * factor[1];
     if (shortcut) {
@@ -173,15 +218,12 @@ GNS_INLINE gns_word gns_two_wide(int first, int second, const float *factor,
         a = a + c;
         b = b + d;
     }
-    return gns_lower((gns_word)gns_to_wide(a, -8191), (gns_word)gns_to_wide(b, -8191));
+    return gns_two_wide(a, b, -8191);
 }
-GNS_INLINE gns_word gns_four_rounded(const int *sum, const float *factor, const gns_byte *zero)
+GNS_INLINE gns_word gns_four_rounded(const int *sum, const float *factor, gns_pairs zero)
 {
-    gns_word four = 0;
-    GNS_UNROLL
-    for (int k = 0; k < 4; k++)
-        four |= (gns_word)gns_byte_of((float)sum[k] * factor[k], zero[k]) << 8 * k;
-    return four;
+    return gns_four_bytes((float)sum[0] * factor[0], (float)sum[1] * factor[1],
+                          (float)sum[2] * factor[2], (float)sum[3] * factor[3], zero);
 }
 GNS_INLINE int gns_fast_plane(gns_byte *rows, int stride, gns_byte *out, int height, int width,
                               const gns_weight *weight, const int *bias, const float *factor,
@@ -189,6 +231,9 @@ GNS_INLINE int gns_fast_plane(gns_byte *rows, int stride, gns_byte *out, int hei
                               const int K, const int S, const int IN)
 {
     gns_word wide[50];
+    gns_pairs z = {0, 0};
+    if (IN == 1)
+        z = gns_pairs_of(zero);
     for (int t = 0; t < K * K; t++) {
         const gns_weight *w = weight + 8 / IN * (t / 2) + t % 2;
         if (IN == 1) {
@@ -215,7 +260,7 @@ GNS_INLINE int gns_fast_plane(gns_byte *rows, int stride, gns_byte *out, int hei
                         GNS_BB(sum[1], odd, w[2 * j + 1]);
                         GNS_TT(sum[3], odd, w[2 * j + 1]);
                     }
-                *to = gns_four_rounded(sum, factor, zero);
+                *to = gns_four_rounded(sum, factor, z);
             } else {
                 /* Two pixels; the second may lie behind the last one. */
                 const gns_byte *more = shortcut ? shortcut + 4 * (y * width + x) : 0;
@@ -229,9 +274,9 @@ GNS_INLINE int gns_fast_plane(gns_byte *rows, int stride, gns_byte *out, int hei
                         GNS_BB(c, at[j + S], w[j]);
                         GNS_TT(d, at[j + S], w[j]);
                     }
-                to[0] = gns_two_wide(a, b, factor, more, other);
+                to[0] = gns_two_rounded(a, b, factor, more, other);
                 if (x + 1 < width)
-                    to[1] = gns_two_wide(c, d, factor, more ? more + 4 : 0, other);
+                    to[1] = gns_two_rounded(c, d, factor, more ? more + 4 : 0, other);
             }
         }
     return 1;
@@ -243,8 +288,7 @@ GNS_INLINE int gns_fast_join(short *map, const short *more, const float *own, co
     for (int p = 0; p < count; p += 2) {
         const float a = (float)map[p] * own[0], b = (float)more[p] * other[0];
         const float c = (float)map[p + 1] * own[1], d = (float)more[p + 1] * other[1];
-        *(gns_word *)(void *)(map + p) = gns_lower((gns_word)gns_to_wide(a + b, -8191),
-                                                   (gns_word)gns_to_wide(c + d, -8191));
+        *(gns_word *)(void *)(map + p) = gns_two_wide(a + b, c + d, -8191);
     }
     return count;
 }
@@ -302,33 +346,42 @@ GNS_INLINE int gns_fast_down(const short *in, int row, int count, const gns_weig
     }
     return count;
 }
-GNS_INLINE gns_word gns_four_scaled(gns_word four, const float *weight, const gns_byte *mark,
-                                    const gns_byte *zero)
+/* The signed lower half of a word as a number. */
+GNS_INLINE float gns_lower_float(gns_word pair)
 {
-    gns_word made = 0;
-    GNS_UNROLL
-    for (int k = 0; k < 4; k++) {
-        const float value = (float)((int)(four >> 8 * k & 255) - mark[k]);
-        made |= (gns_word)gns_byte_of(value * weight[k], zero[k]) << 8 * k;
-    }
-    return made;
+    union { float f; gns_word i; } bits;
+    bits.i = pair;
+    __asm__("vcvt.f32.s16 %0, %0, #0" : "+t"(bits.f));
+    return bits.f;
+}
+GNS_INLINE gns_word gns_four_scaled(gns_word four, const float *weight, gns_pairs mark,
+                                    gns_pairs zero)
+{
+    gns_word even, odd;
+    __asm__("ssub16 %0, %1, %2" : "=r"(even) : "r"(gns_even(four)), "r"(mark.even));
+    __asm__("ssub16 %0, %1, %2" : "=r"(odd) : "r"(gns_odd(four)), "r"(mark.odd));
+    return gns_four_bytes(gns_lower_float(even) * weight[0], gns_lower_float(odd) * weight[1],
+                          gns_lower_float(even >> 16) * weight[2],
+                          gns_lower_float(odd >> 16) * weight[3], zero);
 }
 GNS_INLINE int gns_fast_stretched(const float *gate, int in_width, const gns_byte *columns,
                                   int width, const gns_byte *mark, const gns_byte *zero,
                                   gns_byte *to)
 {
+    const gns_pairs m = gns_pairs_of(mark), z = gns_pairs_of(zero);
     gns_word *four = (gns_word *)(void *)to;
     (void)in_width;
     for (int x = 0; x < width; x++)
-        four[x] = gns_four_scaled(four[x], gate + 4 * columns[x], mark, zero);
+        four[x] = gns_four_scaled(four[x], gate + 4 * columns[x], m, z);
     return width;
 }
 GNS_INLINE int gns_fast_scale(gns_byte *map, int count, const float *weight, const gns_byte *mark,
                               const gns_byte *zero)
 {
+    const gns_pairs m = gns_pairs_of(mark), z = gns_pairs_of(zero);
     gns_word *four = (gns_word *)(void *)map;
     for (int p = 0; p < count / 4; p++)
-        four[p] = gns_four_scaled(four[p], weight, mark, zero);
+        four[p] = gns_four_scaled(four[p], weight, m, z);
     return count;
 }
 
@@ -355,10 +408,6 @@ GNS_INLINE int gns_fast_sums(const short *whole, int inputs, const gns_weight *w
         sum[o + 2] = c;
         sum[o + 3] = d;
     }
-    for (; o < left; o++)
-        for (int i = 0; i < inputs; i += 2)
-            sum[o] += weight[left * i + 2 * o] * whole[i] +
-                      weight[left * i + 2 * o + 1] * whole[i + 1];
-    return left;
+    return o;
 }
 #endif

@@ -329,11 +329,10 @@ static void gns_linear(const float *in, int inputs, float *out, int outputs,
     for (int o = 0; o < outputs; o += 16) {
         const int left = outputs - o < 16 ? outputs - o : 16;
         int sum[16] = {0};
-        if (!gns_fast_sums(whole, inputs, weight, left, sum))
+        for (int k = gns_fast_sums(whole, inputs, weight, left, sum); k < left; k++)
             for (int i = 0; i < inputs; i += 2)
-                for (int k = 0; k < left; k++)
-                    sum[k] += weight[left * i + 2 * k] * whole[i] +
-                              weight[left * i + 2 * k + 1] * whole[i + 1];
+                sum[k] += weight[left * i + 2 * k] * whole[i] +
+                          weight[left * i + 2 * k + 1] * whole[i + 1];
         weight += left * inputs;
         for (int k = 0; k < left; k++) {
             const float unit = step[o + k] * coarse;
