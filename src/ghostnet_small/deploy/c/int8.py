@@ -359,10 +359,10 @@ def _scratch(step: Step) -> tuple[int, int]:
 
 def _pairs(groups: int, outputs: int, *, wide: bool) -> int:
     """Return the bytes of a dense layer's weights, and of its inputs at two pixels, as pairs of 16
-    bits, an even number of them: small cores multiply those."""
+    bits, an even number of them, and of eight sums: small cores multiply those."""
     pairs = groups + groups % 2 if wide else 2 * groups
     # Outputs that are no channels fill their four.
-    return 4 * pairs * (4 * (-(-outputs // GROUP) + 1) + 2)
+    return 4 * (pairs * (4 * (-(-outputs // GROUP) + 1) + 2) + 8)
 
 
 def _gate_shorts(source: Map) -> int:

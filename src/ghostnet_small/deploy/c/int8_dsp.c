@@ -40,9 +40,57 @@ GNS_INLINE gns_word gns_upper(gns_word first, gns_word second)
     __asm__("pkhtb %0, %2, %1, asr #16" : "=r"(pair) : "r"(first), "r"(second));
     return pair;
 }
-/* Halves multiplied and added: of both words the lower ones (BB) or the upper ones (TT). */
-#define GNS_BB(sum, x, w) __asm__("smlabb %0, %1, %2, %0" : "+r"(sum) : "r"(x), "r"(w))
-#define GNS_TT(sum, x, w) __asm__("smlatt %0, %1, %2, %0" : "+r"(sum) : "r"(x), "r"(w))
+/*
+ * The products of a tap: of four bytes with pairs of weights (0 and 2, 1 and 3); of four numbers of
+ * 16 bits, or of two at each of two pixels, with pairs (0 and 1, 2 and 3). `x` and `w` go on. The
+ * compiler would keep weights on the stack, so it does not see their loads.
+ */
+#define GNS_TAP_OF_BYTES(sum, x, w) \
+    do { \
+        gns_word even_, odd_, first_, second_; \
+        __asm__ volatile("ldr %4, [%8], #4\n\t" \
+                         "ldrd %6, %7, [%9], #8\n\t" \
+                         "uxtb16 %5, %4, ror #8\n\t" \
+                         "uxtb16 %4, %4\n\t" \
+                         "smlabb %0, %4, %6, %0\n\t" \
+                         "smlabb %1, %5, %7, %1\n\t" \
+                         "smlatt %2, %4, %6, %2\n\t" \
+                         "smlatt %3, %5, %7, %3" \
+                         : "+r"(sum[0]), "+r"(sum[1]), "+r"(sum[2]), "+r"(sum[3]), "=&r"(even_), \
+                           "=&r"(odd_), "=&r"(first_), "=&r"(second_), "+r"(x), "+r"(w) \
+                         : \
+                         : "memory"); \
+    } while (0)
+#define GNS_TAP_OF_FOUR(sum, x, w, step) \
+    do { \
+        gns_word low_, high_, first_, second_; \
+        __asm__ volatile("ldrd %4, %5, [%8]\n\t" \
+                         "ldrd %6, %7, [%9], #8\n\t" \
+                         "add %8, %8, %10\n\t" \
+                         "smlabb %0, %4, %6, %0\n\t" \
+                         "smlatt %1, %4, %6, %1\n\t" \
+                         "smlabb %2, %5, %7, %2\n\t" \
+                         "smlatt %3, %5, %7, %3" \
+                         : "+r"(sum[0]), "+r"(sum[1]), "+r"(sum[2]), "+r"(sum[3]), "=&r"(low_), \
+                           "=&r"(high_), "=&r"(first_), "=&r"(second_), "+r"(x), "+r"(w) \
+                         : "r"(step) \
+                         : "memory"); \
+    } while (0)
+#define GNS_TAP_OF_PIXELS(sum, x, w, S) \
+    do { \
+        gns_word one_, other_, both_; \
+        __asm__ volatile("ldr %5, [%7, %9]\n\t" \
+                         "ldr %4, [%7], #4\n\t" \
+                         "ldr %6, [%8], #4\n\t" \
+                         "smlabb %0, %4, %6, %0\n\t" \
+                         "smlatt %1, %4, %6, %1\n\t" \
+                         "smlabb %2, %5, %6, %2\n\t" \
+                         "smlatt %3, %5, %6, %3" \
+                         : "+r"(sum[0]), "+r"(sum[1]), "+r"(sum[2]), "+r"(sum[3]), "=&r"(one_), \
+                           "=&r"(other_), "=&r"(both_), "+r"(x), "+r"(w) \
+                         : "r"(4 * (S)) \
+                         : "memory"); \
+    } while (0)
 
 /* The bytes of channels 0 and 2, and of 1 and 3, as pairs. */
 typedef struct { gns_word even, odd; } gns_pairs;
@@ -94,14 +142,28 @@ GNS_INLINE gns_word gns_two_wide(float a, float b, const float least)
     return two;
 }
 
+/* Two numbers of 16 bits, within +-32767. */
+GNS_INLINE gns_word gns_two_shorts(float a, float b)
+{
+    gns_word two, second;
+    __asm__("ssat %0, #16, %2\n\t"
+            "ssat %1, #16, %3\n\t"
+            "pkhbt %0, %0, %1, lsl #16\n\t"
+            "qsub16 %0, %0, %4\n\t"
+            "sadd16 %0, %0, %4"
+            : "=&r"(two), "=&r"(second)
+            : "r"(gns_nearest(a)), "r"(gns_nearest(b)), "r"(65537u));
+    return two;
+}
+
 /*
- * Adds to the sums of four outputs at two pixels, one pixel beside the other, the products of pairs
+ * Sums for four outputs at two pixels, one pixel beside the other: `bias` and the products of pairs
  * from `x`, two pixels side by side, up to `end`, and of those from `w`, four outputs side by side.
- * Their number is even. All sums stay in registers.
+ * The number of pairs is even. All sums stay in registers, and are written behind `end`.
  */
 __attribute__((naked, noinline)) static void
 gns_dot(const gns_word *x __attribute__((unused)), const gns_word *w __attribute__((unused)),
-        const gns_word *end __attribute__((unused)), int *sum __attribute__((unused)))
+        gns_word *end __attribute__((unused)), const int *bias __attribute__((unused)))
 {
 #define GNS_STEP \
     "ldrd r12, lr, [r0], #8\n\t" \
@@ -115,15 +177,18 @@ gns_dot(const gns_word *x __attribute__((unused)), const gns_word *w __attribute
     "smlad r9, lr, r2, r9\n\t" \
     "smlad r10, r12, r3, r10\n\t" \
     "smlad r11, lr, r3, r11\n\t"
-    __asm__("push {r2-r11, lr}\n\t"
-            "ldmia r3, {r4-r11}\n"
+    __asm__("push {r2, r4-r11, lr}\n\t"
+            "ldmia r3, {r4, r6, r8, r10}\n\t"
+            "mov r5, r4\n\t"
+            "mov r7, r6\n\t"
+            "mov r9, r8\n\t"
+            "mov r11, r10\n"
             "1:\n\t" GNS_STEP GNS_STEP
             "ldr r2, [sp]\n\t"
             "cmp r0, r2\n\t"
             "bne 1b\n\t"
-            "ldr r3, [sp, #4]\n\t"
-            "stmia r3, {r4-r11}\n\t"
-            "pop {r2-r11, pc}");
+            "stmia r2, {r4-r11}\n\t"
+            "pop {r2, r4-r11, pc}");
 #undef GNS_STEP
 }
 
@@ -170,18 +235,14 @@ GNS_INLINE int gns_fast_points(const gns_byte *in, int inputs, int in_step, gns_
             }
         }
         for (int b = 0; b < fours; b++) {
-            const int *base = bias + 4 * b;
+            const gns_word *sum = x + 2 * pairs;
             const float *f = factor + 4 * b;
             const gns_pairs z = gns_pairs_of(zero + 4 * b);
             gns_byte *made = out + OUT * b * out_step + 4 * p;
-            int sum[8];
-            GNS_UNROLL
-            for (int o = 0; o < 4; o++)
-                sum[2 * o] = sum[2 * o + 1] = base[o];
-            gns_dot(x, wide + 4 * pairs * b, x + 2 * pairs, sum);
+            gns_dot(x, wide + 4 * pairs * b, x + 2 * pairs, bias + 4 * b);
             for (int q = 0; q <= two; q++, made += 4) {
-                const float v = (float)sum[q] * f[0], u = (float)sum[2 + q] * f[1];
-                const float s = (float)sum[4 + q] * f[2], t = (float)sum[6 + q] * f[3];
+                const float v = (float)(int)sum[q] * f[0], u = (float)(int)sum[2 + q] * f[1];
+                const float s = (float)(int)sum[4 + q] * f[2], t = (float)(int)sum[6 + q] * f[3];
                 if (OUT == 1) {
                     *(gns_word *)(void *)made = gns_four_bytes(v, u, s, t, z);
                 } else {
@@ -248,35 +309,24 @@ GNS_INLINE int gns_fast_plane(gns_byte *rows, int stride, gns_byte *out, int hei
             const gns_word *at = (const gns_word *)(const void *)(rows + 4 * S * (y * stride + x));
             const gns_word *w = wide;
             gns_word *to = (gns_word *)(void *)(out + 4 * (y * width + x));
-            if (IN == 1) {
-                int sum[4] = {bias[0], bias[1], bias[2], bias[3]};
+            int sum[4] = {bias[0], bias[1], bias[IN == 1 ? 2 : 0], bias[IN == 1 ? 3 : 1]};
+            for (int i = 0; i < K; i++, at += stride - K) {
                 GNS_UNROLL
-                for (int i = 0; i < K; i++, at += stride, w += 2 * K)
-                    GNS_UNROLL
-                    for (int j = 0; j < K; j++) {
-                        const gns_word even = gns_even(at[j]), odd = gns_odd(at[j]);
-                        GNS_BB(sum[0], even, w[2 * j]);
-                        GNS_TT(sum[2], even, w[2 * j]);
-                        GNS_BB(sum[1], odd, w[2 * j + 1]);
-                        GNS_TT(sum[3], odd, w[2 * j + 1]);
-                    }
+                for (int j = 0; j < K; j++) {
+                    if (IN == 1)
+                        GNS_TAP_OF_BYTES(sum, at, w);
+                    else
+                        GNS_TAP_OF_PIXELS(sum, at, w, S);
+                }
+            }
+            if (IN == 1) {
                 *to = gns_four_rounded(sum, factor, z);
             } else {
                 /* Two pixels; the second may lie behind the last one. */
                 const gns_byte *more = shortcut ? shortcut + 4 * (y * width + x) : 0;
-                int a = bias[0], b = bias[1], c = bias[0], d = bias[1];
-                GNS_UNROLL
-                for (int i = 0; i < K; i++, at += stride, w += K)
-                    GNS_UNROLL
-                    for (int j = 0; j < K; j++) {
-                        GNS_BB(a, at[j], w[j]);
-                        GNS_TT(b, at[j], w[j]);
-                        GNS_BB(c, at[j + S], w[j]);
-                        GNS_TT(d, at[j + S], w[j]);
-                    }
-                to[0] = gns_two_rounded(a, b, factor, more, other);
+                to[0] = gns_two_rounded(sum[0], sum[1], factor, more, other);
                 if (x + 1 < width)
-                    to[1] = gns_two_rounded(c, d, factor, more ? more + 4 : 0, other);
+                    to[1] = gns_two_rounded(sum[2], sum[3], factor, more ? more + 4 : 0, other);
             }
         }
     return 1;
@@ -304,18 +354,13 @@ GNS_INLINE int gns_fast_across(const gns_byte *line, int row, const gns_weight *
     }
     for (int p = 0; p < row; p += 4) {
         int sum[4] = {bias[0], bias[1], bias[2], bias[3]};
+        const gns_word *x = (const gns_word *)(const void *)(line + p), *w = wide;
+        gns_word *to = (gns_word *)(void *)(out + p);
         GNS_UNROLL
-        for (int t = 0; t < 5; t++) {
-            const gns_word four = gns_read(line + p + 4 * t);
-            const gns_word even = gns_even(four), odd = gns_odd(four);
-            GNS_BB(sum[0], even, wide[2 * t]);
-            GNS_TT(sum[2], even, wide[2 * t]);
-            GNS_BB(sum[1], odd, wide[2 * t + 1]);
-            GNS_TT(sum[3], odd, wide[2 * t + 1]);
-        }
-        GNS_UNROLL
-        for (int k = 0; k < 4; k++)
-            out[p + k] = (short)gns_round((float)sum[k] * factor[k]);
+        for (int t = 0; t < 5; t++)
+            GNS_TAP_OF_BYTES(sum, x, w);
+        to[0] = gns_two_shorts((float)sum[0] * factor[0], (float)sum[1] * factor[1]);
+        to[1] = gns_two_shorts((float)sum[2] * factor[2], (float)sum[3] * factor[3]);
     }
     return row;
 }
@@ -332,14 +377,10 @@ GNS_INLINE int gns_fast_down(const short *in, int row, int count, const gns_weig
     }
     for (int p = 0; p < count; p += 4) {
         int sum[4] = {bias[0], bias[1], bias[2], bias[3]};
+        const gns_word *x = (const gns_word *)(const void *)(in + p), *w = wide;
         GNS_UNROLL
-        for (int t = 0; t < 5; t++) {
-            const gns_word *x = (const gns_word *)(const void *)(in + p + t * row);
-            GNS_BB(sum[0], x[0], wide[2 * t]);
-            GNS_TT(sum[1], x[0], wide[2 * t]);
-            GNS_BB(sum[2], x[1], wide[2 * t + 1]);
-            GNS_TT(sum[3], x[1], wide[2 * t + 1]);
-        }
+        for (int t = 0; t < 5; t++)
+            GNS_TAP_OF_FOUR(sum, x, w, 2 * row);
         GNS_UNROLL
         for (int k = 0; k < 4; k++)
             gate[p + k] = gns_sigmoid((float)sum[k] * factor[k]) * times[k];
