@@ -4,8 +4,8 @@ The counts come from QEMU, which has no caches and no pipeline: they are not tim
 export wrote, or a folder of weights, of which the int8 and the float32 file are written here
 (calibrated on random images: the values change no count).
 
-    python tools/benchmarks/instructions.py FILE.c|WEIGHTS ... [--cores cortex-m4,cortex-m55,aarch64]
-        [--flags=-O2] [--record results/instructions.jsonl]
+    python tools/benchmarks/instructions.py FILE.c|WEIGHTS ...
+        [--cores cortex-m4,cortex-m55,aarch64] [--flags=-O2] [--record results/instructions.jsonl]
 """
 
 from __future__ import annotations
