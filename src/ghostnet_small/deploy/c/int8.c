@@ -31,6 +31,11 @@
 #else
 #define GNS_AVX2 0
 #endif
+#if GNS_GNU && defined(__aarch64__) && defined(__ARM_NEON) && !defined(__ARM_BIG_ENDIAN)
+#define GNS_NEON 1
+#else
+#define GNS_NEON 0
+#endif
 /* Cortex-M4, M7, M33: two products of 16 bits at once, and a unit for float32. */
 #if GNS_GNU && defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__ARM_FP) && \
     !defined(__ARM_BIG_ENDIAN)

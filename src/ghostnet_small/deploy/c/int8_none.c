@@ -1,4 +1,4 @@
-#if !GNS_VNNI && !GNS_AVX2 && !GNS_DSP
+#if !GNS_VNNI && !GNS_AVX2 && !GNS_NEON && !GNS_DSP
 /* No kernels. */
 #define gns_fast_points(...) 0
 #define gns_fast_copy(...) 0
