@@ -156,8 +156,13 @@ def core(name: str) -> emulator.Core:
 
 @pytest.mark.parametrize(
     ("name", "flag", "most_per_mac"),
-    [("cortex-m4", "-O2", 2.5), ("cortex-m4", "-Os", 3), ("cortex-m55", "-O2", 2.5)]
-    + [("aarch64", "-O2", 12)],
+    [
+        ("cortex-m4", "-O2", 2.4),
+        ("cortex-m4", "-Os", 3),
+        ("cortex-m55", "-O2", 1.7),
+        ("aarch64", "-O2", 1.2),
+        ("aarch64-dotprod", "-O2", 1.1),
+    ],
 )
 def test_emulated_arm_gives_the_same_bits(
     name: str, flag: str, most_per_mac: float, int8: tuple[Path, np.ndarray], tmp_path: Path
@@ -185,7 +190,7 @@ def test_a_microcontroller_has_room_for_it(int8: tuple[Path, np.ndarray], tmp_pa
     assert int(workspace[1]) <= WORKSPACE
 
 
-@pytest.mark.parametrize("cpu", ["cortex-m4", "cortex-m7", "cortex-m55"])
+@pytest.mark.parametrize("cpu", ["cortex-m4", "cortex-m7", "cortex-m55", "aarch64"])
 def test_compilers_for_small_cores_have_nothing_to_say(cpu: str, tmp_path: Path) -> None:
     network, description = deployable(width=0.5, size=(9, 13), int8=True, shallow=True)
     path = tmp_path / "model.c"
@@ -194,11 +199,12 @@ def test_compilers_for_small_cores_have_nothing_to_say(cpu: str, tmp_path: Path)
         emulator.compile_object(path, core(cpu), flags)
 
 
-def test_kernels_of_small_cores_know_odd_sizes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["cortex-m4", "cortex-m55", "aarch64", "aarch64-dotprod"])
+def test_kernels_of_other_cores_know_odd_sizes(name: str, tmp_path: Path) -> None:
     network, description = deployable(width=0.5, size=(9, 13), int8=True, shallow=True)
     path, shown = tmp_path / "model.c", pictures(description, 8)
     c_file.quantize(network, description, shown, path)
-    made = emulator.emulate(path, shown[:2], core("cortex-m4"), ["-O1"], tmp_path / "m4")
+    made = emulator.emulate(path, shown[:2], core(name), ["-O1"], tmp_path / name)
     assert np.array_equal(made.answers, open_file(path)(shown[:2]))
 
 

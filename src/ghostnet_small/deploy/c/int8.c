@@ -43,10 +43,16 @@
 #else
 #define GNS_DSP 0
 #endif
+/* Cortex-M55, M85. Bit 1: its vectors hold float32 too. */
+#if GNS_DSP && defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2)
+#define GNS_HELIUM 1
+#else
+#define GNS_HELIUM 0
+#endif
 
 #if GNS_GNU
 #define GNS_INLINE static inline __attribute__((always_inline))
-#define GNS_TABLE static const
+#define GNS_TABLE static const __attribute__((aligned(4)))
 #define GNS_LARGE static const __attribute__((aligned(64)))
 #else
 #define GNS_INLINE static inline

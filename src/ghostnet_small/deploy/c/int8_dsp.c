@@ -156,6 +156,7 @@ GNS_INLINE gns_word gns_two_shorts(float a, float b)
     return two;
 }
 
+#if !GNS_HELIUM
 /*
  * Sums for four outputs at two pixels, one pixel beside the other: `bias` and the products of pairs
  * from `x`, two pixels side by side, up to `end`, and of those from `w`, four outputs side by side.
@@ -254,6 +255,7 @@ GNS_INLINE int gns_fast_points(const gns_byte *in, int inputs, int in_step, gns_
     }
     return count;
 }
+#endif
 
 GNS_INLINE int gns_fast_copy(const gns_byte *in, int pixels, gns_byte *out)
 {
@@ -268,6 +270,7 @@ GNS_INLINE int gns_fast_copy(const gns_byte *in, int pixels, gns_byte *out)
     return pixels / 4 * 4;
 }
 
+#if !GNS_HELIUM
 /* A pixel's two numbers from sums of a depth-wise convolution. */
 GNS_INLINE gns_word gns_two_rounded(int first, int second, const float *factor,
                                     const gns_byte *shortcut, const float *other)
@@ -342,6 +345,7 @@ GNS_INLINE int gns_fast_join(short *map, const short *more, const float *own, co
     }
     return count;
 }
+#endif
 
 GNS_INLINE int gns_fast_across(const gns_byte *line, int row, const gns_weight *weight,
                                const int *bias, const float *factor, short *out)
@@ -387,6 +391,7 @@ GNS_INLINE int gns_fast_down(const short *in, int row, int count, const gns_weig
     }
     return count;
 }
+#if !GNS_HELIUM
 /* The signed lower half of a word as a number. */
 GNS_INLINE float gns_lower_float(gns_word pair)
 {
@@ -425,6 +430,7 @@ GNS_INLINE int gns_fast_scale(gns_byte *map, int count, const float *weight, con
         four[p] = gns_four_scaled(four[p], weight, m, z);
     return count;
 }
+#endif
 
 GNS_INLINE int gns_fast_sums(const short *whole, int inputs, const gns_weight *weight, int left,
                              int *sum)

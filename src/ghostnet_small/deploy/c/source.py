@@ -11,7 +11,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.version import __version__
 
 # The kernels of each core, and then the operators.
-INT8_PARTS = ("vnni", "avx2", "neon", "dsp", "none", "steps")
+INT8_PARTS = ("vnni", "avx2", "neon", "helium", "dsp", "none", "steps")
 MOST_BYTES = 2**31 - 1  # of the working memory, which the code counts in ints
 
 
