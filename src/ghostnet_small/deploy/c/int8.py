@@ -322,8 +322,9 @@ class _Writer:
 
 
 def _bytes(part: Map) -> int:
-    # Fours of outputs may fill one group of a wide map too many.
-    return (_groups(part) + part.wide) * PIXEL * part.pixels
+    groups = _groups(part)
+    # Fours of outputs fill an even number of a wide map's groups.
+    return (groups + groups % 2 if part.wide else groups) * PIXEL * part.pixels
 
 
 def _group(part: Map) -> int:

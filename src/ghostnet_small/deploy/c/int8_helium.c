@@ -22,11 +22,33 @@ GNS_INLINE uint32x4_t gns_apart_by(int step)
 {
     return vmulq_n_u32(vidupq_n_u32(0, 1), (unsigned)step);
 }
-/* Of an output the weights of four groups of bytes. */
-GNS_INLINE int8x16_t gns_weights_of_bytes(const gns_weight *at, mve_pred16_t which)
+/* Words that are apart: all four, or `which`. */
+GNS_INLINE uint32x4_t gns_words(const void *at, uint32x4_t apart, mve_pred16_t which, const int all)
 {
-    return vreinterpretq_s8_u32(vldrwq_gather_offset_z_u32(
-        (const uint32_t *)(const void *)at, gns_apart_by(16), which));
+    const uint32_t *from = (const uint32_t *)at;
+    return all ? vldrwq_gather_offset_u32(from, apart)
+               : vldrwq_gather_offset_z_u32(from, apart, which);
+}
+/* Adds the products of four groups, or of `which`, for four outputs. */
+GNS_INLINE void gns_four_groups(int32_t *sum, const gns_byte *from, uint32x4_t groups,
+                                const gns_weight *w, uint16x8_t pairs, mve_pred16_t which,
+                                const int all, const int IN)
+{
+    const uint32x4_t x = gns_words(from, groups, which, all);
+    GNS_UNROLL
+    for (int o = 0; o < 4; o++) {
+        if (IN == 1) {
+            /* Of signed bytes: 128 is taken off the inputs, and its products are added before. */
+            const int8x16_t v =
+                vreinterpretq_s8_u32(gns_words(w + 4 * o, gns_apart_by(16), which, all));
+            const uint32x4_t half = vdupq_n_u32(0x80808080u);
+            sum[o] = vmladavaq_s8(sum[o], vreinterpretq_s8_u32(veorq_u32(x, half)), v);
+        } else {
+            const int16x8_t v = all ? vldrbq_gather_offset_s16(w + 2 * o, pairs)
+                                    : vldrbq_gather_offset_z_s16(w + 2 * o, pairs, which);
+            sum[o] = vmladavaq_s16(sum[o], vreinterpretq_s16_u32(x), v);
+        }
+    }
 }
 
 GNS_INLINE int gns_fast_points(const gns_byte *in, int inputs, int in_step, gns_byte *out,
@@ -34,83 +56,42 @@ GNS_INLINE int gns_fast_points(const gns_byte *in, int inputs, int in_step, gns_
                                const int *bias, const float *factor, const gns_byte *zero,
                                gns_byte *scratch, const int IN, const int OUT, const float least)
 {
-    /* Products are of signed bytes: 128 is taken off the inputs, and its products are added. */
     int *const base = (int *)(void *)scratch;
     const uint32x4_t groups = gns_apart_by(in_step);
     const uint16x8_t pairs = vorrq_u16(vmulq_n_u16(vshrq_n_u16(vidupq_n_u16(0, 1), 1), 8),
                                        vandq_u16(vidupq_n_u16(0, 1), vdupq_n_u16(1)));
+    const uint32x4_t two = vandq_u32(vidupq_n_u32(0, 1), vdupq_n_u32(1));
+    const uint32x4_t places =
+        vaddq_u32(vmulq_n_u32(two, 2),
+                  vmulq_n_u32(vshrq_n_u32(vidupq_n_u32(0, 1), 1), (unsigned)out_step));
     const int block = 16 / IN * inputs;
     for (int k = 0; k < 4 * fours; k++) {
         int all = 0;
         if (IN == 1)
             for (int i = 0; i < inputs; i += 4)
-                all = vaddvaq_s8(all, gns_weights_of_bytes(
+                all = vaddvaq_s8(all, vreinterpretq_s8_u32(gns_words(
                                           weight + k / 4 * block + 16 * i + k % 4 * 4,
-                                          vctp32q((unsigned)(inputs - i))));
+                                          gns_apart_by(16), vctp32q((unsigned)(inputs - i)), 0)));
         base[k] = bias[k] + 128 * all;
     }
-    for (int p = 0; p < count; p += 2) {
-        const int two = p + 1 < count;
+    for (int p = 0; p < count; p++)
         for (int b = 0; b < fours; b++) {
             const gns_weight *w = weight + b * block;
             const gns_byte *from = in + 4 * p;
-            const float32x4_t f = vld1q_f32(factor + 4 * b);
             gns_byte *to = out + OUT * b * out_step + 4 * p;
-            int a0 = base[4 * b], a1 = base[4 * b + 1], a2 = base[4 * b + 2], a3 = base[4 * b + 3];
-            int b0 = a0, b1 = a1, b2 = a2, b3 = a3;
-            for (int i = 0; i < inputs; i += 4, from += 4 * in_step, w += 64 / IN) {
-                const mve_pred16_t which = vctp32q((unsigned)(inputs - i));
-                const uint32x4_t x = vldrwq_gather_offset_z_u32(
-                    (const uint32_t *)(const void *)from, groups, which);
-                const uint32x4_t y = vldrwq_gather_offset_z_u32(
-                    (const uint32_t *)(const void *)(from + 4 * two), groups, which);
-                if (IN == 1) {
-                    const uint32x4_t half = vdupq_n_u32(0x80808080u);
-                    const int8x16_t xs = vreinterpretq_s8_u32(veorq_u32(x, half));
-                    const int8x16_t ys = vreinterpretq_s8_u32(veorq_u32(y, half));
-                    int8x16_t v = gns_weights_of_bytes(w, which);
-                    a0 = vmladavaq_s8(a0, xs, v);
-                    b0 = vmladavaq_s8(b0, ys, v);
-                    v = gns_weights_of_bytes(w + 4, which);
-                    a1 = vmladavaq_s8(a1, xs, v);
-                    b1 = vmladavaq_s8(b1, ys, v);
-                    v = gns_weights_of_bytes(w + 8, which);
-                    a2 = vmladavaq_s8(a2, xs, v);
-                    b2 = vmladavaq_s8(b2, ys, v);
-                    v = gns_weights_of_bytes(w + 12, which);
-                    a3 = vmladavaq_s8(a3, xs, v);
-                    b3 = vmladavaq_s8(b3, ys, v);
-                } else {
-                    const int16x8_t xs = vreinterpretq_s16_u32(x), ys = vreinterpretq_s16_u32(y);
-                    int16x8_t v = vldrbq_gather_offset_z_s16(w, pairs, which);
-                    a0 = vmladavaq_s16(a0, xs, v);
-                    b0 = vmladavaq_s16(b0, ys, v);
-                    v = vldrbq_gather_offset_z_s16(w + 2, pairs, which);
-                    a1 = vmladavaq_s16(a1, xs, v);
-                    b1 = vmladavaq_s16(b1, ys, v);
-                    v = vldrbq_gather_offset_z_s16(w + 4, pairs, which);
-                    a2 = vmladavaq_s16(a2, xs, v);
-                    b2 = vmladavaq_s16(b2, ys, v);
-                    v = vldrbq_gather_offset_z_s16(w + 6, pairs, which);
-                    a3 = vmladavaq_s16(a3, xs, v);
-                    b3 = vmladavaq_s16(b3, ys, v);
-                }
-            }
-            const int32_t sums[8] = {a0, a1, a2, a3, b0, b1, b2, b3};
-            for (int q = 0; q <= two; q++, to += 4) {
-                const float32x4_t v = vmulq_f32(vcvtq_f32_s32(vld1q_s32(sums + 4 * q)), f);
-                if (OUT == 1) {
-                    vstrbq_s32((int8_t *)to, gns_bytes4(v, gns_four_of(zero + 4 * b)));
-                } else {
-                    const int32x4_t r = gns_wide4(v, least);
-                    ((short *)(void *)to)[0] = (short)vgetq_lane_s32(r, 0);
-                    ((short *)(void *)to)[1] = (short)vgetq_lane_s32(r, 1);
-                    ((short *)(void *)(to + out_step))[0] = (short)vgetq_lane_s32(r, 2);
-                    ((short *)(void *)(to + out_step))[1] = (short)vgetq_lane_s32(r, 3);
-                }
-            }
+            int32_t sum[4] = {base[4 * b], base[4 * b + 1], base[4 * b + 2], base[4 * b + 3]};
+            int i = 0;
+            for (; i < inputs - 3; i += 4, from += 4 * in_step, w += 64 / IN)
+                gns_four_groups(sum, from, groups, w, pairs, 0, 1, IN);
+            if (i < inputs)
+                gns_four_groups(sum, from, groups, w, pairs, vctp32q((unsigned)(inputs - i)), 0, IN);
+            const float32x4_t v =
+                vmulq_f32(vcvtq_f32_s32(vld1q_s32(sum)), vld1q_f32(factor + 4 * b));
+            if (OUT == 1)
+                vstrbq_s32((int8_t *)to, gns_bytes4(v, gns_four_of(zero + 4 * b)));
+            else
+                vstrhq_scatter_offset_s32((int16_t *)(void *)to, places, gns_wide4(v, least));
         }
-    }
     return count;
 }
 
