@@ -63,21 +63,29 @@ GNS_INLINE void gns_tile(const gns_byte *in, int inputs, int in_step, gns_byte *
     for (int o = 0; o < 4; o++)
         for (int v = 0; v < V; v++)
             sum[o][v] = _mm256_set1_epi32(bias[o]);
-    for (int i = 0; i < inputs; i++, in += in_step, pairs += 8 / IN)
+    for (int i = 0; i < inputs; i++, in += in_step, pairs += 8 / IN) {
+        const __m256i low = _mm256_set1_epi32(0xff00ff);
+        __m256i x[2], y[2];
         for (int v = 0; v < V; v++) {
-            const __m256i x = _mm256_loadu_si256((const __m256i *)(in + 32 * v));
-            const __m256i even = IN == 1 ? _mm256_and_si256(x, _mm256_set1_epi32(0xff00ff)) : x;
-            for (int o = 0; o < 4; o++) {
-                const __m256i w = _mm256_set1_epi32(pairs[o]);
-                sum[o][v] = _mm256_add_epi32(sum[o][v], _mm256_madd_epi16(even, w));
+            x[v] = _mm256_loadu_si256((const __m256i *)(in + 32 * v));
+            if (IN == 1) {
+                y[v] = _mm256_srli_epi16(x[v], 8);
+                x[v] = _mm256_and_si256(x[v], low);
             }
-            if (IN == 1)
-                for (int o = 0; o < 4; o++) {
-                    const __m256i w = _mm256_set1_epi32(pairs[4 + o]);
-                    sum[o][v] = _mm256_add_epi32(
-                        sum[o][v], _mm256_madd_epi16(_mm256_srli_epi16(x, 8), w));
-                }
         }
+        GNS_UNROLL
+        for (int o = 0; o < 4; o++) {
+            const __m256i w = _mm256_set1_epi32(pairs[o]);
+            for (int v = 0; v < V; v++)
+                sum[o][v] = _mm256_add_epi32(sum[o][v], _mm256_madd_epi16(x[v], w));
+        }
+        GNS_UNROLL
+        for (int o = 4; o < 8 && IN == 1; o++) {
+            const __m256i w = _mm256_set1_epi32(pairs[o]);
+            for (int v = 0; v < V; v++)
+                sum[o - 4][v] = _mm256_add_epi32(sum[o - 4][v], _mm256_madd_epi16(y[v], w));
+        }
+    }
     for (int v = 0; v < V; v++, out += 32) {
         __m256i r[4];
         for (int o = 0; o < 4; o++) {
@@ -272,12 +280,14 @@ GNS_INLINE __m256i gns_line_weights(const gns_weight *at)
 GNS_INLINE int gns_fast_across(const gns_byte *line, int row, const gns_weight *weight,
                                const int *bias, const float *factor, short *out)
 {
+    __m256i w[5];
     int p = 0;
+    for (int t = 0; t < 5; t++)
+        w[t] = gns_line_weights(weight + 4 * t);
     for (; p + 8 <= row; p += 8) {
         __m256i sum = gns_four_ints(bias);
         for (int t = 0; t < 5; t++)
-            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(gns_load8(line + p + 4 * t),
-                                                          gns_line_weights(weight + 4 * t)));
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(gns_load8(line + p + 4 * t), w[t]));
         sum = gns_round8(gns_times(sum, gns_four_floats(factor)));
         _mm_storeu_si128((__m128i *)(out + p), gns_half(sum));
     }
@@ -286,13 +296,15 @@ GNS_INLINE int gns_fast_across(const gns_byte *line, int row, const gns_weight *
 GNS_INLINE int gns_fast_down(const short *in, int row, int count, const gns_weight *weight,
                              const int *bias, const float *factor, const float *times, float *gate)
 {
+    __m256i w[5];
     int p = 0;
+    for (int t = 0; t < 5; t++)
+        w[t] = gns_line_weights(weight + 4 * t);
     for (; p + 8 <= count; p += 8) {
         __m256i sum = gns_four_ints(bias);
         for (int t = 0; t < 5; t++) {
             const __m128i x = _mm_loadu_si128((const __m128i *)(in + p + t * row));
-            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_cvtepi16_epi32(x),
-                                                          gns_line_weights(weight + 4 * t)));
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_cvtepi16_epi32(x), w[t]));
         }
         const __m256 x = gns_times(sum, gns_four_floats(factor));
         _mm256_storeu_ps(gate + p, _mm256_mul_ps(gns_sigmoid8(x), gns_four_floats(times)));
