@@ -72,7 +72,7 @@ CORES = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a program said: ``answers`` ``(N, K)``, the instructions of each inference, those
+    """Results of a program: ``answers`` ``(N, K)``, the instructions of each inference, those
     counted for ``LOOP_INSTRUCTIONS``, and bytes of stack."""
 
     answers: np.ndarray
@@ -104,7 +104,7 @@ def sections(made: Path, core: Core) -> dict[str, int]:
 def emulate(
     source: Path, shown: np.ndarray, core: Core, flags: Sequence[str], place: Path
 ) -> Outcome:
-    """Return what ``source``, compiled in the empty folder ``place``, says to the images
+    """Return the results of ``source``, compiled in the empty folder ``place``, for the images
     ``shown`` ``(N, C, H, W)``."""
     place.mkdir(parents=True, exist_ok=True)
     shutil.copy(source, place / "model.c")

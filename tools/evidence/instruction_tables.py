@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from evidence.selected import Table
@@ -33,7 +33,7 @@ def _question(row: Record) -> tuple[str, ...]:
     return (row["network"], row["precision"], row["core"], row["flags"])
 
 
-def _first(rows: list[Record]) -> list[Record]:
+def _first(rows: Sequence[Record]) -> list[Record]:
     first: dict[tuple[str, ...], Record] = {}
     for row in rows:
         first.setdefault(_question(row), row)
