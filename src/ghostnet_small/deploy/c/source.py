@@ -11,6 +11,8 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.models.heads import head_text
 from ghostnet_small.version import __version__
 
+# The kernels of each core, and then the operators.
+INT8_PARTS = ("vnni", "avx2", "neon", "helium", "dsp", "none", "steps")
 MOST_BYTES = 2**31 - 1  # of the working memory, which the code counts in ints
 
 
@@ -89,6 +91,8 @@ def read_tag(text: str) -> str | None:
 def _kernels(description: Description) -> list[str]:
     """Return the files of this room that the code calls."""
     kernels = [f"{description.precision}.c"]
+    if description.precision == "int8":
+        kernels += [f"int8_{part}.c" for part in INT8_PARTS]
     if description.input == "pixels":
         kernels += [f"{description.precision}_pixels.c", "softmax.c"]
     elif description.precision == "int8":
