@@ -25,6 +25,7 @@ from ghostnet_small.deploy.c.source import read_tag
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description, read_description
 from ghostnet_small.files import read_text
+from ghostnet_small.models.heads import head_in
 from ghostnet_small.models.shipped_weights import find_weights
 from ghostnet_small.models.weights import load
 from ghostnet_small.nn.fold import reparameterize
@@ -52,6 +53,7 @@ def write_files(weights: Path, folder: Path) -> list[Path]:
             precision=precision,
             input="normalized",
             data={},
+            head=head_in(config),
         )
         network, path = Deployable(model, description), folder / f"{weights.name}.{precision}.c"
         if precision == "int8":
@@ -103,6 +105,7 @@ def macs_of(description: Description) -> int:
     about = describe_model(
         description.architecture,
         width=description.width,
+        head=description.head,
         classes=len(description.classes),
         channels=description.channels,
         size=description.size[0],
