@@ -67,7 +67,10 @@ def fake(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 def test_the_named_images_count_and_all_of_them(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     fake(monkeypatch, tmp_path)
     monkeypatch.setattr(mlperf_tiny, "missing", lambda *programs: list(programs))
@@ -78,6 +81,10 @@ def test_the_named_images_count_and_all_of_them(
     assert value["memory_bytes"] == 1234
     assert value["flash_bytes"] is None and value["instructions"] is None
     assert said[-1].startswith("no flash and no instructions: arm-none-eabi-gcc")
+    without = judge_mlperf_tiny(run, None, say=said.append, doing=lambda text: None)
+    assert without["subset"] is None and without["all"] == value["all"]
+    show_mlperf_tiny(without)
+    assert "top-1, 4 images" not in capsys.readouterr().out
 
 
 def test_answers_of_the_core_are_compared(
@@ -164,7 +171,6 @@ def test_files_that_name_no_images(made: Any, said: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--mlperf-tiny"], "--mlperf-tiny needs --indices FILE; give perf_samples_idxs.npy"),
         (["--indices", "FILE"], "is for --mlperf-tiny; give that too"),
         (["--mlperf-tiny", "--indices", "FILE", "--batch", "1"], "--batch has no effect on"),
         (["--mlperf-tiny", "--indices", "FILE", "--split", "none"], "--split has no effect on"),
