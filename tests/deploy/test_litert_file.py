@@ -144,7 +144,8 @@ def test_int8_of_pixels(tmp_path: Path) -> None:
     FORMATS["litert"].load_int8().quantize(made.network, description, made.pictures, path)
     found = open_file(path)(made.pictures)
     assert np.abs(found.sum(1) - 1).max() < 0.05
-    assert np.abs(found - made.answers).max() < 0.25
+    # On the whole: the ranges give up rare large numbers for a finer step of all others.
+    assert np.abs(found - made.answers).mean() < 0.05
     assert micro(path, laid_out(made.pictures[:1])).dtype == np.int8
 
 
