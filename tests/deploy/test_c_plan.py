@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c_kit import deployable
-from ghostnet_small.deploy.c.plan import lifetimes, place, plan_of
+from ghostnet_small.deploy.c.plan import Block, lifetimes, place, plan_of
 from ghostnet_small.deploy.c.quantize import best_step, feed_back
 from ghostnet_small.deploy.c.text import WIDTH, Table, comment, numbers
 
+STEPS = st.tuples(*[st.integers(0, 9)] * 3).map(sorted)
 BLOCKS = st.lists(
-    st.tuples(st.integers(0, 50), st.integers(0, 9), st.integers(0, 9)).map(
-        lambda b: (b[0], min(b[1:]), max(b[1:]))
+    st.tuples(st.integers(0, 50), STEPS, st.integers(0, 50)).map(
+        lambda b: Block(b[0], b[1][0], b[1][2], half=b[2], late=b[1][1])
     ),
     max_size=12,
 )
@@ -24,19 +25,27 @@ BLOCKS = st.lists(
 
 @given(BLOCKS)
 @settings(max_examples=200, deadline=None)
-def test_blocks_that_are_needed_at_once_never_overlap(blocks: list[tuple[int, int, int]]) -> None:
+def test_memory_that_is_needed_at_once_never_overlaps(blocks: list[Block]) -> None:
     offsets, total = place(blocks)
-    for k, (size, first, last) in enumerate(blocks):
-        assert offsets[k] >= 0 and offsets[k] + size <= total
-        for other, (other_size, other_first, other_last) in enumerate(blocks[:k]):
-            together = first <= other_last and other_first <= last
-            apart = offsets[k] + size <= offsets[other]
-            apart = apart or offsets[other] + other_size <= offsets[k]
-            assert apart or not together
+    for step in range(10):
+        used: list[int] = []
+        for block, offset in zip(blocks, offsets, strict=True):
+            if block.first <= step <= block.last:
+                # What comes from ``half`` on is free at first.
+                end = block.size if step >= block.late else min(block.half, block.size)
+                used += range(offset, offset + end)
+        assert len(used) == len(set(used))
+    assert all(0 <= at <= total - b.size for at, b in zip(offsets, blocks, strict=True))
 
 
 def test_memory_is_used_again() -> None:
-    assert place([(10, 0, 1), (10, 1, 2), (10, 2, 3)])[1] == 20
+    assert place([Block(10, 0, 1), Block(10, 1, 2), Block(10, 2, 3)])[1] == 20
+
+
+def test_a_block_lies_in_the_half_that_another_does_not_use_yet() -> None:
+    wide = Block(20, 1, 2, half=10, late=2)
+    assert place([wide, Block(10, 0, 1)]) == ([0, 10], 20)
+    assert place([wide, Block(10, 0, 2)]) == ([0, 20], 30)
 
 
 def test_every_map_is_written_before_it_is_read() -> None:

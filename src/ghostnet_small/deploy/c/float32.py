@@ -19,8 +19,7 @@ from ghostnet_small.deploy.c.plan import (
     Squeeze,
     Stem,
     Step,
-    lifetimes,
-    place,
+    place_maps,
 )
 from ghostnet_small.deploy.c.text import Code, Table, numbers
 
@@ -59,15 +58,15 @@ class _Writer:
         self.tables: list[Table] = []
         self.lines: list[str] = []
         self.instances: set[str] = set()
-        lives = lifetimes(plan.steps)
         # The caller owns a normalised image and the answers.
-        for part in (plan.logits, *(() if pixels else (plan.picture,))):
-            del lives[part]
-        blocks: list[Map | int] = [*lives, *range(len(plan.steps))]
-        sizes = [(_room(part), *lives[part]) for part in lives]
-        sizes += [(_scratch(step), k, k) for k, step in enumerate(plan.steps)]
-        offsets, self.total = place(sizes)
-        self.offsets = dict(zip(blocks, offsets, strict=True))
+        elsewhere = (plan.logits, *(() if pixels else (plan.picture,)))
+        self.offsets, self.total = place_maps(
+            plan.steps,
+            elsewhere,
+            _room,
+            lambda part, channels: _up(channels, 4) * _plane(part),
+            _scratch,
+        )
 
     def at(self, part: Map | int, plane: int = 0) -> str:
         offset = self.offsets[part]

@@ -34,8 +34,7 @@ from ghostnet_small.deploy.c.plan import (
     Squeeze,
     Stem,
     Step,
-    lifetimes,
-    place,
+    place_maps,
 )
 from ghostnet_small.deploy.c.quantize import Layer, Quantized
 from ghostnet_small.deploy.c.text import Code, Table, numbers
@@ -101,13 +100,13 @@ class _Writer:
         self.tables: list[Table] = []
         self.lines: list[str] = []
         self.instances: set[str] = set()
-        lives = lifetimes(plan.steps)
-        del lives[plan.logits]
-        blocks: list[Map | int] = [*lives, *range(len(plan.steps))]
-        sizes = [(_up(_bytes(part)), *lives[part]) for part in lives]
-        sizes += [(_up(sum(_scratch(step))), k, k) for k, step in enumerate(plan.steps)]
-        offsets, self.total = place(sizes)
-        self.offsets = dict(zip(blocks, offsets, strict=True))
+        self.offsets, self.total = place_maps(
+            plan.steps,
+            (plan.logits,),
+            lambda part: _up(_bytes(part)),
+            lambda part, channels: _up(_fours(channels) * (1 + part.wide) * _group(part)),
+            lambda step: _up(sum(_scratch(step))),
+        )
 
     def at(self, part: Map | int, more: int = 0) -> str:
         offset = self.offsets[part] + more
@@ -325,6 +324,11 @@ def _bytes(part: Map) -> int:
     groups = _groups(part)
     # Fours of outputs fill an even number of a wide map's groups.
     return (groups + groups % 2 if part.wide else groups) * PIXEL * part.pixels
+
+
+def _fours(channels: int) -> int:
+    """Return the fours that a dense layer's outputs fill, and those that are no channels."""
+    return -(-channels // GROUP)
 
 
 def _group(part: Map) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -203,26 +203,77 @@ def lifetimes(steps: Sequence[Step]) -> dict[Map, tuple[int, int]]:
     return found
 
 
-def place(sizes: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
-    """Return offsets for blocks of memory, and the memory that they need in all.
+@dataclass(frozen=True)
+class Block:
+    """Memory of ``size`` that is needed from the step ``first`` to the step ``last``; of it, what
+    comes from ``half`` on is needed only from the step ``late`` on."""
 
-    ``sizes``: each block's size and the first and last step that need it; blocks that are needed
-    at the same time never overlap. The largest are placed first, each as low as it fits.
+    size: int
+    first: int
+    last: int
+    half: int = 0
+    late: int = 0
+
+    @property
+    def pieces(self) -> tuple[tuple[int, int, int], ...]:
+        """Where its one or two pieces begin and end, and the first step that needs each."""
+        half = min(self.half, self.size)
+        return (0, half, self.first), (half, self.size, max(self.first, self.late))
+
+
+def place_maps(
+    steps: Sequence[Step],
+    elsewhere: Collection[Map],
+    room: Callable[[Map], int],
+    half: Callable[[Map, int], int],
+    scratch: Callable[[Step], int],
+) -> tuple[dict[Map | int, int], int]:
+    """Return the offsets of all maps but those ``elsewhere``, and of each step's scratch memory by
+    the step's number; and the memory that they need in all.
+
+    ``room`` and ``scratch`` return sizes; ``half``, for a map and the channels of the first half of
+    one that is made in halves, where the memory ends that the first step writes.
     """
-    offsets = [0] * len(sizes)
-    placed: list[int] = []
-    for row in sorted(range(len(sizes)), key=lambda k: (-sizes[k][0], k)):
-        size, first, last = sizes[row]
-        beside = sorted(
-            (offsets[k], offsets[k] + sizes[k][0])
-            for k in placed
-            if sizes[k][1] <= last and first <= sizes[k][2]
+    blocks: dict[Map | int, Block] = {
+        part: Block(room(part), *life)
+        for part, life in lifetimes(steps).items()
+        if part not in elsewhere
+    }
+    for number, step in enumerate(steps):
+        if isinstance(step, Depth) and step.source is step.target:
+            end = half(step.target, step.conv.out_channels)
+            blocks[step.target] = replace(blocks[step.target], half=end, late=number)
+    blocks |= {k: Block(scratch(step), k, k) for k, step in enumerate(steps)}
+    offsets, total = place(list(blocks.values()))
+    return dict(zip(blocks, offsets, strict=True)), total
+
+
+def place(blocks: Sequence[Block]) -> tuple[list[int], int]:
+    """Return the blocks' offsets, and the memory that they need in all.
+
+    Pieces that are needed at the same time never overlap. The largest blocks are placed first,
+    each as low as it fits.
+    """
+    offsets = [0] * len(blocks)
+    placed: list[tuple[int, int, int, int]] = []
+    for row in sorted(range(len(blocks)), key=lambda k: (-blocks[k].size, k)):
+        block = blocks[row]
+        # Places that are taken: the block's offset is below the one number, or not below the other.
+        taken = sorted(
+            (start - end_of, end - start_of)
+            for start_of, end_of, since in block.pieces
+            for start, end, first, last in placed
+            if first <= block.last and since <= last and start_of < end_of
         )
         at = 0
-        for start, end in beside:
-            if at + size <= start:
+        for below, above in taken:
+            if at <= below:
                 break
-            at = max(at, end)
+            at = max(at, above)
         offsets[row] = at
-        placed.append(row)
-    return offsets, max((o + s[0] for o, s in zip(offsets, sizes, strict=True)), default=0)
+        placed += [
+            (at + start, at + end, since, block.last)
+            for start, end, since in block.pieces
+            if start < end
+        ]
+    return offsets, max((o + b.size for o, b in zip(offsets, blocks, strict=True)), default=0)
