@@ -32,6 +32,7 @@ def deployable(
     *,
     width: float = 1.0,
     head: int = HEAD_FEATURES,
+    head_bits: int = 8,
     channels: int = 3,
     size: tuple[int, int] = (32, 32),
     pixels: bool = False,
@@ -62,6 +63,7 @@ def deployable(
         input="pixels" if pixels else "normalized",
         data={},
         head=head,
+        head_bits=head_bits,
     )
     return Deployable(reparameterize(model), description).eval(), description
 

@@ -468,6 +468,8 @@ def test_export_gives_the_files_and_their_checks(
 def test_export_refuses_before_any_work(run: gns.Run, tmp_path: Path) -> None:
     with pytest.raises(gns.InputError, match="are for int8 files; give int8=True too"):
         gns.export(run, formats="c", calibration=3, out=tmp_path / "files")
+    with pytest.raises(gns.InputError, match="--head-bits 4 is for the int8 file of format c"):
+        gns.export(run, formats="c", head_bits=4, out=tmp_path / "files")
     with pytest.raises(gns.InputError, match="onxx"):
         gns.export(run, formats="onxx", out=tmp_path / "files")
     with pytest.raises(gns.InputError, match="--ram '1 GB' is no size"):

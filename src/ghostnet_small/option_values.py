@@ -6,6 +6,7 @@ Those need torch, and ``--help`` must not wait for it. ``tests/cli/test_start.py
 INPUTS = ("normalized", "pixels")
 EXPORT_FOLDER = "export"
 CALIBRATION = 512  # images
+HEAD_BITS = (8, 4)  # of a weight of the head, in an int8 C file
 
 TRAIN_VARIANTS = (
     "multibranch",

@@ -99,6 +99,8 @@ def test_a_file_that_is_damaged_or_of_another_version(file: Path, tmp_path: Path
         ("--calibration 9", "--calibration 9 is for --int8; give --int8 too"),
         ("--int8 --calibration 0", "'0' is not a whole number of at least 1"),
         ("--int8 --data.root gone", "--int8 has no training images to calibrate on"),
+        ("--head-bits 3 --int8", "--head-bits 3 is not known; give 8 or 4"),
+        ("--head-bits 4 --formats c", "--head-bits 4 is for the int8 file of format c"),
         ("--input floats", "'floats'"),
         ("--train.threads 1", "--train.threads has no effect"),
         ("--flash 450k", "--flash '450k' is no size; give bytes, or a number with kB or MB"),

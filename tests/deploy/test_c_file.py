@@ -90,8 +90,9 @@ def test_float32_agrees_with_the_network(
         {"name": "ghostnetv3", "width": 0.3, "size": (16, 16)},
         {"head": 9, "size": (16, 16), "shallow": True},
         {"head": 256, "size": (16, 16), "shallow": True},
+        {"head": 9, "head_bits": 4, "size": (16, 16), "shallow": True},
     ],
-    ids=["w1.3", "grey-28-pixels", "odd", "ghostnetv3", "head-9", "head-256"],
+    ids=["w1.3", "grey-28-pixels", "odd", "ghostnetv3", "head-9", "head-256", "head-4-bits"],
 )
 def test_int8_is_near_the_network_and_the_same_without_vectors(
     kind: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -215,7 +216,8 @@ def test_compilers_for_small_cores_have_nothing_to_say(cpu: str, tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["cortex-m4", "cortex-m55", "aarch64", "aarch64-dotprod"])
 def test_kernels_of_other_cores_know_odd_sizes(name: str, tmp_path: Path) -> None:
-    network, description = deployable(width=0.5, size=(9, 13), int8=True, shallow=True)
+    kind = {"width": 0.5, "size": (9, 13), "int8": True, "shallow": True, "head_bits": 4}
+    network, description = deployable(**kind)
     path, shown = tmp_path / "model.c", pictures(description, 8)
     c_file.quantize(network, description, shown, path)
     made = emulator.emulate(path, shown[:2], core(name), ["-O1"], tmp_path / name)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import textwrap
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c_kit import deployable
+from ghostnet_small.deploy.c.packing import pack_halves
 from ghostnet_small.deploy.c.plan import Block, lifetimes, place, plan_of
 from ghostnet_small.deploy.c.quantize import best_step, feed_back
 from ghostnet_small.deploy.c.text import WIDTH, Table, comment, numbers
@@ -77,14 +79,23 @@ def test_nothing_ends_a_comment_early() -> None:
     assert comment("a */ b /* c").count("/*") == 1
 
 
-def test_feeding_errors_back_loses_less_than_rounding() -> None:
+@given(st.lists(st.integers(-7, 7), min_size=8, max_size=8))
+def test_half_bytes_hold_eight_weights(weights: list[int]) -> None:
+    packed = pack_halves(torch.tensor(weights, dtype=torch.int8)).tolist()
+    halves = [byte % 16 for byte in packed] + [byte % 256 // 16 for byte in packed]
+    assert [half - 8 for half in halves] == weights
+
+
+@pytest.mark.parametrize("levels", [127, 7])
+def test_feeding_errors_back_loses_less_than_rounding(levels: int) -> None:
     torch.manual_seed(0)
     # Inputs that go together are where it helps.
     inputs = torch.randn(500, 8) @ torch.randn(8, 32) + 0.1 * torch.randn(500, 32)
     weight = torch.randn(16, 32)
-    whole, step = feed_back(weight, inputs)
-    assert whole.abs().max() <= 127 and torch.equal(whole, whole.round())
-    rounded = (weight.double() / best_step(weight)[:, None]).round() * best_step(weight)[:, None]
+    whole, step = feed_back(weight, inputs, levels=levels)
+    assert whole.abs().max() <= levels and torch.equal(whole, whole.round())
+    best = best_step(weight, levels)[:, None]
+    rounded = (weight.double() / best).round().clamp(-levels, levels) * best
 
     def error(used: torch.Tensor) -> float:
         return float((inputs.double() @ (used - weight.double()).T).square().mean())

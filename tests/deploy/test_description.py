@@ -54,6 +54,10 @@ def test_facts() -> None:
     assert read_description(DIGITS.as_json(), "file") == DIGITS
     assert DIGITS.channels == 3
     assert json.loads(DIGITS.as_json())["format"] == FORMAT == 1
+    # Files of 8 bits say nothing of them, as before.
+    assert "head_bits" not in json.loads(DIGITS.as_json())
+    few = replace(DIGITS, head_bits=4)
+    assert read_description(few.as_json(), "file") == few
 
 
 def changed(**values: Any) -> str:
@@ -75,6 +79,8 @@ REFUSED = {
     "precision": (changed(precision="int4"), "'int4'"),
     "precision a list": (changed(precision=["int8"]), "int8"),
     "input": (changed(input=None), "input None"),
+    "bits of the head": (changed(head_bits=3), "3 bits for the head"),
+    "bits of a float32 head": (changed(head_bits=4, precision="float32"), "4 bits for the head"),
     "no size": (changed(size=[]), "has no valid description"),
     "size 0": (changed(size=[0, 8]), r"\(0, 8\)"),
     "a huge size": (changed(size=[1 << 40, 1]), "a size of"),

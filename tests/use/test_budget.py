@@ -55,9 +55,10 @@ def test_limits_are_the_most_that_is_allowed() -> None:
     assert Limits(ram=1).past({**found, "ram_bytes": None}) is None
 
 
-def test_what_is_counted_is_what_is_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("head_bits", [8, 4])
+def test_what_is_counted_is_what_is_written(head_bits: int, tmp_path: Path) -> None:
     """The tables of a network are those counted without its weights, within one percent."""
-    network, description = deployable(int8=True, **SMALL)
+    network, description = deployable(int8=True, head_bits=head_bits, **SMALL)
     path = tmp_path / "model.c"
     c_file.quantize(network, description, pictures(description, 8), path)
     config = {
@@ -68,6 +69,8 @@ def test_what_is_counted_is_what_is_written(tmp_path: Path) -> None:
     assert ram == c_file.working_memory(path)
     written = footprint.table_bytes(path.read_text())
     assert flash - CODE == pytest.approx(written, rel=0.01)
+    other, _ = expected_bytes(config, replace(description, head_bits=8))
+    assert other - flash == (network.network.head.weight.numel() // 2 if head_bits == 4 else 0)
     _, more = expected_bytes(config, replace(description, size=(16, 16)))
     assert more > ram
 

@@ -363,8 +363,12 @@ def test_packages_hold_the_c_file_that_was_compared(
         quantize(*words)
 
     monkeypatch.setattr(c_file, "quantize", counted)
-    value = export(formats=["cmake", "c", "arduino"], int8=True, calibration=20)
+    value = export(formats=["cmake", "c", "arduino"], int8=True, calibration=20, head_bits=4)
     out = weights / "export"
+    assert ["head_bits" in (out / f"model{k}.c").read_text() for k in ("", ".int8")] == [
+        False,
+        True,
+    ]
     assert names(out) == [
         *("model.arduino.zip", "model.c", "model.cmake.zip", "model.h", "model.int8.arduino.zip"),
         *("model.int8.c", "model.int8.cmake.zip", "model.int8.h"),

@@ -12,7 +12,7 @@ from ghostnet_small.cli.command import PROGRAM, Failed, positive, remark
 from ghostnet_small.cli.terminal import new_table, print_pairs, print_table
 from ghostnet_small.deploy.formats import FORMATS, PACKAGES
 from ghostnet_small.errors import InputError
-from ghostnet_small.option_values import CALIBRATION, EXPORT_FOLDER, INPUTS
+from ghostnet_small.option_values import CALIBRATION, EXPORT_FOLDER, HEAD_BITS, INPUTS
 from ghostnet_small.streams import libraries_apart
 
 
@@ -50,6 +50,14 @@ def export_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=positive,
         help="of weights that so many steps have fitted to 8 bits before (none)",
+    )
+    parser.add_argument(
+        "--head-bits",
+        metavar="N",
+        type=int,
+        default=HEAD_BITS[0],
+        help="bits of a weight of the head in the int8 C file, "
+        f"{' or '.join(map(str, HEAD_BITS))} ({HEAD_BITS[0]})",
     )
     parser.add_argument(
         "--input",
@@ -93,6 +101,7 @@ def export(args: argparse.Namespace) -> dict[str, Any]:
                 weights=args.weights,
                 calibration=args.calibration or CALIBRATION,
                 fine_tune=args.fine_tune or 0,
+                head_bits=args.head_bits,
                 overrides=args.overrides,
                 force=args.force,
                 flash=args.flash,

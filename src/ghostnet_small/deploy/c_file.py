@@ -62,7 +62,7 @@ def quantize(
     if network.pixels:
         pictures = pictures * network.scale + network.shift
     grid = picture_grid(description.mean, description.std)
-    steps, _ = quantize_plan(plan, pictures, grid)
+    steps, _ = quantize_plan(plan, pictures, grid, head_bits=description.head_bits)
     _write(path, description, write_int8(plan, steps, grid, pixels=network.pixels).shared())
 
 

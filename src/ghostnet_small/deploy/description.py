@@ -12,6 +12,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.models.heads import HEAD_FEATURES, head_entry, head_in
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.weights import ModelInfo
+from ghostnet_small.option_values import HEAD_BITS
 
 # Raised by one whenever the meaning of a file changes.
 FORMAT = 1
@@ -32,7 +33,8 @@ class Description:
     ``mean`` and ``std`` for pixels scaled to 0 .. 1. ``input`` "normalized": float32
     ``(N, C, H, W)`` of normalised pixels goes in and logits come out; "pixels": uint8 goes in and
     probabilities come out. ``data``: the recipe's section of that name, for evaluation, and
-    ``fingerprints`` of its splits by name, where they are known.
+    ``fingerprints`` of its splits by name, where they are known. ``head_bits``: of the weights of
+    an int8 C file's head.
     """
 
     architecture: str
@@ -46,6 +48,7 @@ class Description:
     data: Mapping[str, Any]
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     head: int = HEAD_FEATURES
+    head_bits: int = HEAD_BITS[0]
 
     @property
     def channels(self) -> int:
@@ -58,6 +61,8 @@ class Description:
         if not self.fingerprints:
             del values["fingerprints"]
         del values["head"]
+        if self.head_bits == HEAD_BITS[0]:
+            del values["head_bits"]
         return json.dumps({"format": FORMAT, **values, **head_entry(self.head)})
 
 
@@ -114,6 +119,7 @@ def read_description(text: str | None, where: str) -> Description:
             data=dict(values["data"]),
             fingerprints={k: str(v) for k, v in dict(values.get("fingerprints", {})).items()},
             head=int(head_in(values)),
+            head_bits=int(values.get("head_bits", HEAD_BITS[0])),
         )
         _check(found)
     except InputError:
@@ -129,6 +135,8 @@ def read_description(text: str | None, where: str) -> Description:
 def _check(found: Description) -> None:
     if found.precision not in get_args(Precision) or found.input not in get_args(Input):
         raise ValueError(f"precision {found.precision!r:.40} or input {found.input!r:.40}")
+    if found.head_bits not in HEAD_BITS[: 1 + (found.precision == "int8")]:
+        raise ValueError(f"{found.head_bits} bits for the head")
     if not 1 <= len(found.classes) <= MOST_CLASSES:
         raise ValueError(f"{len(found.classes)} classes")
     if min(found.size) < 1 or math.prod(found.size) > MOST_PIXELS:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ghostnet_small.deploy.description import Input
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import check_folder, check_no_link, move_files, work_folder
-from ghostnet_small.option_values import CALIBRATION, EXPORT_FOLDER
+from ghostnet_small.option_values import CALIBRATION, EXPORT_FOLDER, HEAD_BITS
 from ghostnet_small.use.agreement import CheckFailed
 from ghostnet_small.use.budget import advice, limits_of, measure
 from ghostnet_small.use.evaluation import SETTINGS as EVALUATION_SETTINGS
@@ -38,6 +39,7 @@ def export_weights(
     weights: str = "last",
     calibration: int = CALIBRATION,
     fine_tune: int = 0,
+    head_bits: int = HEAD_BITS[0],
     overrides: Sequence[str] = (),
     force: bool = False,
     flash: int | str | None = None,
@@ -52,10 +54,11 @@ def export_weights(
     was trained on (with ``overrides``) or on random pixels if those are gone, before it gets its
     name; files that fail are left out, the others kept. ``Quantizer`` makes the int8 files, with
     ``calibration`` images of the training split, from weights that are fine-tuned by
-    ``fine_tune`` steps before. ``input`` as ``Description`` has it; with ``force`` files are
-    replaced, each at once. ``int8`` None: if the data can be read. Of each format the int8 file,
-    or the only one, may take at most ``flash`` and ``ram``, as ``limits_of`` reads them; where its
-    working memory is not known, ``ram`` is not applied.
+    ``fine_tune`` steps before; the weights of the C file's head have ``head_bits``. ``input`` as
+    ``Description`` has it; with ``force`` files are replaced, each at once. ``int8`` None: if the
+    data can be read. Of each format the int8 file, or the only one, may take at most ``flash`` and
+    ``ram``, as ``limits_of`` reads them; where its working memory is not known, ``ram`` is not
+    applied.
 
     Raises ``InputError``, before any work, for a format that is not known, not installed or not
     for this network, for files that exist, weights that cannot be read, limits that are no sizes,
@@ -65,7 +68,8 @@ def export_weights(
     out = default_folder(path) if out is None else out
     exporter = Exporter(path, formats=formats, int8=int8, input=input, weights=weights, say=say)
     _check_free(exporter.targets, out, force)
-    exporter.read_data(overrides, calibration=calibration, fine_tune=fine_tune)
+    _check_head_bits(exporter.targets, head_bits)
+    exporter.read_data(overrides, calibration=calibration, fine_tune=fine_tune, head_bits=head_bits)
     reference, quantizer = exporter.reference, exporter.quantizer
     files, failed, hint = [], [], ""
     # Of two files, the second is that for a device.
@@ -86,7 +90,8 @@ def export_weights(
                 say(f"the working memory of {name} is not known, so --ram is not applied to it")
             if target in limited and (reason := limits.past(taken)):
                 failed.append({**target.names, "file": name, "reason": reason, **taken})
-                hint = hint or advice(exporter.model, exporter.description, limits)
+                sized = replace(exporter.description, head_bits=head_bits)
+                hint = hint or advice(exporter.model, sized, limits)
                 continue
             move_files(made, out)
             places = [str(out / file.name) for file in made]
@@ -121,6 +126,21 @@ def default_folder(path: Path) -> Path:
     for folder in folders:
         check_no_link(folder)
     return folders[-1]
+
+
+def _check_head_bits(targets: list[Target], head_bits: int) -> None:
+    if head_bits not in HEAD_BITS:
+        allowed = " or ".join(map(str, HEAD_BITS))
+        raise InputError(f"--head-bits {head_bits!r:.40} is not known; give {allowed}")
+    made = any(
+        target.precision == "int8" and (target.form.name == "c" or target.form.package)
+        for target in targets
+    )
+    if head_bits != HEAD_BITS[0] and not made:
+        raise InputError(
+            f"--head-bits {head_bits} is for the int8 file of format c and its packages, and there "
+            "is none; add c to --formats and give --int8, or leave it out"
+        )
 
 
 def _check_free(targets: list[Target], out: Path, force: bool) -> None:

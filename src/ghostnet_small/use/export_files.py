@@ -22,7 +22,7 @@ from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.weights import ModelInfo, load
 from ghostnet_small.nn.fold import reparameterize
-from ghostnet_small.option_values import CALIBRATION
+from ghostnet_small.option_values import CALIBRATION, HEAD_BITS
 from ghostnet_small.recipe.paths import exported_data
 from ghostnet_small.use.agreement import CheckFailed, data_if_there
 from ghostnet_small.use.classifier import feed, first_line
@@ -82,14 +82,19 @@ class Exporter:
         self._c_files: dict[Precision, tuple[tuple[str, ...], dict[str, Any]]] = {}
 
     def read_data(
-        self, overrides: Sequence[str] = (), *, calibration: int = CALIBRATION, fine_tune: int = 0
+        self,
+        overrides: Sequence[str] = (),
+        *,
+        calibration: int = CALIBRATION,
+        fine_tune: int = 0,
+        head_bits: int = HEAD_BITS[0],
     ) -> None:
         """Read the data that files are compared and calibrated on, as ``export_weights`` says."""
         source = TrainedOn(self.info, self.path, overrides, say=self.say)
         self.data = _data(source, bool(overrides), self.int8, self.say)
         if self.data is None and self.int8 is None:
             self.targets = [one for one in self.targets if one.precision == "float32"]
-        self.calibration, self.fine_tune = calibration, fine_tune
+        self.calibration, self.fine_tune, self.head_bits = calibration, fine_tune, head_bits
         data = exported_data(source.recipe.as_dict()["data"])
         self.description = describe(self.model, self.info, input=self.input, data=data)
         # A copy has the class of its original.
@@ -115,6 +120,7 @@ class Exporter:
             torch.get_num_threads(),
             self.say,
             self.judge,
+            self.head_bits,
         )
 
     def write(self, target: Target, path: Path) -> dict[str, Any]:

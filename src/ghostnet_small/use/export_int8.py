@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ import torch
 
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description
-from ghostnet_small.deploy.formats import Format, open_file
+from ghostnet_small.deploy.formats import FORMATS, Format, open_file
 from ghostnet_small.deploy.sensitivity import Relief, measure_relief
 from ghostnet_small.deploy.session import Array
+from ghostnet_small.option_values import HEAD_BITS
 from ghostnet_small.use.export_check import Reference
 
 # Points of top-1 that an int8 file may lose before parts of it are kept in float32.
@@ -28,7 +29,8 @@ Say = Callable[[str], None]
 class Quantizer:
     """Writes a network's int8 files, calibrated on ``samples`` as its sessions take them.
 
-    Without ``judge`` the top-1 is measured only where it decides what stays in float32.
+    Without ``judge`` the top-1 is measured only where it decides what stays in float32. A C file
+    keeps the weights of its head in ``head_bits``.
     """
 
     network: Deployable
@@ -38,6 +40,7 @@ class Quantizer:
     threads: int
     say: Say
     judge: bool = True
+    head_bits: int = HEAD_BITS[0]
     _reliefs: tuple[float, list[Relief]] | None = field(default=None, init=False)
 
     def write(self, form: Format, path: Path) -> dict[str, Any]:
@@ -71,7 +74,9 @@ class Quantizer:
 
     def _attempt(self, form: Format, path: Path, keep_float: list[str]) -> dict[str, Any]:
         kept = [keep_float] if keep_float else []
-        form.load_int8().quantize(self.network, self.description, self.samples, path, *kept)
+        bits = self.head_bits if form is FORMATS.get("c") else HEAD_BITS[0]
+        description = replace(self.description, head_bits=bits)
+        form.load_int8().quantize(self.network, description, self.samples, path, *kept)
         session = open_file(path, self.threads)
         judge = {} if self.judge or form.mixed else {"judge": False}
         compared = self.reference.compare(session, "int8", **judge)

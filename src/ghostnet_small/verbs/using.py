@@ -124,6 +124,7 @@ def export(
     weights: Literal["last", "best"] = "last",
     calibration: int | None = None,
     fine_tune: int = 0,
+    head_bits: int = 8,
     force: bool = False,
     flash: int | str | None = None,
     ram: int | str | None = None,
@@ -139,6 +140,7 @@ def export(
             ``esp-idf``, ``zephyr`` and ``cmake``.
         int8: also in 8 bits, calibrated on ``calibration`` (None: 512) training images, after
             ``fine_tune`` steps that fit the weights to 8 bits.
+        head_bits: of a weight of the head in the int8 C file, 8 or 4.
         out: a folder; None: ``export`` in the run's folder, and ``export/NAME`` of a name.
         data: the training data, as ``train`` takes it, where they are somewhere else now.
         input: normalised pixels in and logits out, or uint8 pixels in and probabilities out.
@@ -170,6 +172,7 @@ def export(
             weights=weights,
             calibration=CALIBRATION if calibration is None else calibration,
             fine_tune=fine_tune,
+            head_bits=head_bits,
             overrides=words,
             force=force,
             flash=flash,

@@ -61,7 +61,8 @@ def expected_bytes(config: Mapping[str, Any], description: Description) -> tuple
         folded = reparameterize(create_from(config).eval())
     plan = plan_of(folded.to_empty(device="cpu"), description.size)
     grid = picture_grid(description.mean, description.std)
-    code = write_int8(plan, blank(plan), grid, pixels=description.input == "pixels")
+    steps = blank(plan, head_bits=description.head_bits)
+    code = write_int8(plan, steps, grid, pixels=description.input == "pixels")
     return code.shared().table_bytes + CODE, code.memory_bytes
 
 

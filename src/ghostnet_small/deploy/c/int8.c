@@ -2,7 +2,8 @@
  * The operators in 8 bits. The maps of many channels, inside the blocks, hold bytes, four channels
  * side by side: group after group, pixel after pixel, four bytes. A byte b of a channel stands for
  * (b - zero) * scale. The maps between the blocks, of few channels, hold numbers of 14 bits, two
- * channels side by side, again in four bytes a pixel; w stands for w * scale. All weights have 8 bits.
+ * channels side by side, again in four bytes a pixel; w stands for w * scale. Weights have 8 bits,
+ * those of the head's first layer where they lie in half bytes 4.
  * Products are summed in 32 bits, whole numbers, in any order; what becomes of a sum is computed in
  * float32 in one order, so every machine gets the same answers, with vectors or without. That holds
  * as long as the compiler does not fuse a multiplication and an addition: -ffp-contract=off, which

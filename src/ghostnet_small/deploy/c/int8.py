@@ -19,6 +19,7 @@ from ghostnet_small.deploy.c.packing import (
     nearest,
     pack_dense,
     pack_depth,
+    pack_halves,
     pack_line,
     pack_linear,
     spread,
@@ -70,7 +71,8 @@ def _groups(part: Map) -> int:
 def write_int8(plan: Plan, steps: Sequence[Quantized], grid: Grid, *, pixels: bool) -> Code:
     """Return the tables and the body of ``ghostnet_run``, before equal tables are ``shared``;
     ``grid`` is that of the image."""
-    writer = _Writer(plan)
+    # The head comes last.
+    writer = _Writer(plan, halves=steps[-1].layers[0].bits == 4)
     channels, area = plan.picture.channels, plan.picture.pixels
     if pixels:
         writer.lines.append(
@@ -96,7 +98,8 @@ def write_int8(plan: Plan, steps: Sequence[Quantized], grid: Grid, *, pixels: bo
 
 
 class _Writer:
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, halves: bool) -> None:
+        self.halves = halves
         self.tables: list[Table] = []
         self.lines: list[str] = []
         self.instances: set[str] = set()
@@ -105,7 +108,7 @@ class _Writer:
             (plan.logits,),
             lambda part: _up(_bytes(part)),
             lambda part, channels: _up(_fours(channels) * (1 + part.wide) * _group(part)),
-            lambda step: _up(sum(_scratch(step))),
+            lambda step: _up(sum(_scratch(step, halves=halves))),
         )
 
     def at(self, part: Map | int, more: int = 0) -> str:
@@ -201,10 +204,13 @@ class _Writer:
                     *self.linear("classifier", second, list(range(target.channels)), inner),
                 ]
                 floats, _ = _scratch(step)
+                behind = floats + 2 * max(len(places), len(inner))
+                room = f"(gns_weight *)({self.at(number, behind)})" if self.halves else "0"
                 call = (
                     f"gns_head({self.at(source)}, {len(places) // GROUP}, {source.pixels}, "
                     f"{len(inner)}, {target.channels}, {', '.join(tables)}, answers, "
-                    f"{self.typed('float', number)}, {self.typed('short', number, floats)})"
+                    f"{self.typed('float', number)}, {self.typed('short', number, floats)}, "
+                    f"{room})"
                 )
             case _:
                 raise AssertionError(step)
@@ -313,8 +319,9 @@ class _Writer:
     def linear(
         self, name: str, layer: Layer, outputs: Sequence[int], inputs: Sequence[int]
     ) -> list[str]:
+        packed = pack_linear(layer.weight, outputs, inputs)
         return [
-            self.weights(name, pack_linear(layer.weight, outputs, inputs)),
+            self.weights(name, pack_halves(packed) if layer.bits == 4 else packed),
             self.floats(f"{name}_bias", spread(layer.bias, outputs)),
             self.floats(f"{name}_step", spread(layer.step, outputs)),
         ]
@@ -335,8 +342,11 @@ def _group(part: Map) -> int:
     return PIXEL * part.pixels
 
 
-def _scratch(step: Step) -> tuple[int, int]:
-    """Return the bytes that a step needs beside its maps: float32, and the rest behind them."""
+def _scratch(step: Step, *, halves: bool = False) -> tuple[int, int]:
+    """Return the bytes that a step needs beside its maps: float32, and the rest behind them.
+
+    ``halves``: the head's weights are half bytes, which become bytes for 16 outputs at a time.
+    """
     source = step.source
     if isinstance(step, Stem):
         inputs = len(slots(source))
@@ -355,10 +365,12 @@ def _scratch(step: Step) -> tuple[int, int]:
         count = row * source.height
         lines = source.height * (row + 4 * PIXEL) + SLACK
         return 4 * count + SLACK, _gate_shorts(source) + lines
-    if isinstance(step, Squeeze | Head):
-        first = len(slots(source))
-        second = (step.part.reduce if isinstance(step, Squeeze) else step.head).out_channels
+    if isinstance(step, Squeeze):
+        first, second = len(slots(source)), step.part.reduce.out_channels
         return 4 * (first + second), 2 * max(first, second)
+    if isinstance(step, Head):
+        first, second = len(slots(source)), GROUP * _fours(step.head.out_channels)
+        return 4 * (first + second), 2 * max(first, second) + halves * 16 * first
     return 0, 0
 
 

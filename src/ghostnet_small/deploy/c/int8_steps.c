@@ -307,15 +307,28 @@ static void gns_means(const gns_byte *in, int groups, int count, const float *sc
     }
 }
 
+/* Half bytes, each 8 too large: of every eight the first four are the lower halves. */
+static void gns_unpack(const gns_weight *in, int count, gns_weight *out)
+{
+    for (int k = 0; k < count; k += 8) {
+        const gns_word all = gns_read((const gns_byte *)in + k / 2);
+        const gns_word low = all & 0x0f0f0f0fu, high = all >> 4 & 0x0f0f0f0fu;
+        gns_copy4((const gns_byte *)&low, (gns_byte *)out + k);
+        gns_copy4((const gns_byte *)&high, (gns_byte *)out + k + 4);
+    }
+}
+
 /*
  * A linear layer; its inputs, an even number, are rounded to 12 bits of the largest. `weight`: for
- * every 16 outputs, of which the last may be fewer, and every two inputs both weights of each.
+ * every 16 outputs, of which the last may be fewer, and every two inputs both weights of each; in
+ * half bytes where there is `room` for those of 16 outputs.
  */
 static void gns_linear(const float *in, int inputs, float *out, int outputs,
                        const gns_weight *weight, const float *bias, const float *step, int relu,
-                       short *whole)
+                       short *whole, gns_weight *room)
 {
     float most = 0, fine, coarse;
+    int excess = 0;
     for (int i = 0; i < inputs; i++) {
         const float size = in[i] < 0 ? -in[i] : in[i];
         most = size > most ? size : most;
@@ -324,19 +337,23 @@ static void gns_linear(const float *in, int inputs, float *out, int outputs,
         most = 1;
     fine = 4095.0f / most;
     coarse = most / 4095.0f;
-    for (int i = 0; i < inputs; i++)
+    for (int i = 0; i < inputs; i++) {
         whole[i] = (short)gns_round(in[i] * fine);
+        excess += room ? 8 * whole[i] : 0;
+    }
     for (int o = 0; o < outputs; o += 16) {
         const int left = outputs - o < 16 ? outputs - o : 16;
+        const gns_weight *w = room ? room : weight;
         int sum[16] = {0};
-        for (int k = gns_fast_sums(whole, inputs, weight, left, sum); k < left; k++)
+        if (room)
+            gns_unpack(weight, left * inputs, room);
+        for (int k = gns_fast_sums(whole, inputs, w, left, sum); k < left; k++)
             for (int i = 0; i < inputs; i += 2)
-                sum[k] += weight[left * i + 2 * k] * whole[i] +
-                          weight[left * i + 2 * k + 1] * whole[i + 1];
-        weight += left * inputs;
+                sum[k] += w[left * i + 2 * k] * whole[i] + w[left * i + 2 * k + 1] * whole[i + 1];
+        weight += room ? left * inputs / 2 : left * inputs;
         for (int k = 0; k < left; k++) {
             const float unit = step[o + k] * coarse;
-            const float product = (float)sum[k] * unit;
+            const float product = (float)(sum[k] - excess) * unit;
             const float value = product + bias[o + k];
             out[o + k] = relu && value < 0 ? 0 : value;
         }
@@ -352,8 +369,8 @@ static void gns_squeeze(gns_byte *map, int groups, int count, int reduced, const
 {
     float *mean = scratch, *inner = scratch + 4 * groups;
     gns_means(map, groups, count, scale, mark, mean);
-    gns_linear(mean, 4 * groups, inner, reduced, reduce, reduce_bias, reduce_step, 1, whole);
-    gns_linear(inner, reduced, mean, 4 * groups, expand, expand_bias, expand_step, 0, whole);
+    gns_linear(mean, 4 * groups, inner, reduced, reduce, reduce_bias, reduce_step, 1, whole, 0);
+    gns_linear(inner, reduced, mean, 4 * groups, expand, expand_bias, expand_step, 0, whole, 0);
     for (int g = 0; g < groups; g++, map += 4 * count, mean += 4, mark += 4, times += 4, zero += 4) {
         float weight[4];
         for (int k = 0; k < 4; k++) {
@@ -372,11 +389,12 @@ static void gns_head(const gns_byte *in, int groups, int count, int features, in
                      const float *scale, const gns_byte *mark, const gns_weight *head,
                      const float *head_bias, const float *head_step,
                      const gns_weight *classifier, const float *classifier_bias,
-                     const float *classifier_step, float *answers, float *scratch, short *whole)
+                     const float *classifier_step, float *answers, float *scratch, short *whole,
+                     gns_weight *room)
 {
     float *hidden = scratch + 4 * groups;
     gns_means(in, groups, count, scale, mark, scratch);
-    gns_linear(scratch, 4 * groups, hidden, features, head, head_bias, head_step, 1, whole);
+    gns_linear(scratch, 4 * groups, hidden, features, head, head_bias, head_step, 1, whole, room);
     gns_linear(hidden, features, answers, classes, classifier, classifier_bias, classifier_step, 0,
-               whole);
+               whole, 0);
 }

@@ -78,3 +78,10 @@ def pack_linear(weight: Tensor, outputs: Sequence[int], inputs: Sequence[int]) -
     rows = _spread_rows(_spread_rows(weight, outputs).T, inputs).T
     pairs = rows.unflatten(1, (-1, 2)).transpose(0, 1)
     return torch.cat([block.flatten() for block in pairs.split(16, dim=1)])
+
+
+def pack_halves(weights: Tensor) -> Tensor:
+    """Return ``weights`` ``(8 N,)`` of -7 .. 7 in half bytes ``(4 N,)``, 8 added to each: of every
+    eight the first four in the lower halves."""
+    low, high = (weights.to(torch.uint8) + 8).reshape(-1, 2, 4).unbind(1)
+    return (low | high << 4).view(torch.int8).flatten()

@@ -2,8 +2,8 @@
 
 A map's channel holds ``value / scale + zero`` as a byte, or, where the map is wide,
 ``value / scale`` in 14 bits. A layer's weights, with the scales of its input multiplied in, are
-whole numbers of -127 .. 127 times a step for each output. Calibration runs images through the
-plan twice side by side, in float32 and as far as it is quantised.
+whole numbers of -127 .. 127, of -7 .. 7 in 4 bits, times a step for each output. Calibration runs
+images through the plan twice side by side, in float32 and as far as it is quantised.
 """
 
 from __future__ import annotations
@@ -41,12 +41,13 @@ class Layer:
     """A convolution or linear layer in whole numbers: ``sum(weight * byte) + bias`` steps.
 
     ``weight`` int8 ``(O, I * taps)``; ``bias`` int32 ``(O,)``, the inputs' zeros taken off;
-    ``step`` float32 ``(O,)``.
+    ``step`` float32 ``(O,)``; ``bits`` of a weight.
     """
 
     weight: Tensor
     bias: Tensor
     step: Tensor
+    bits: int = 8
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,20 @@ class Quantized:
 
 
 @torch.no_grad()
-def quantize(plan: Plan, pictures: Tensor, grid: Grid) -> tuple[list[Quantized], Tensor]:
+def quantize(
+    plan: Plan, pictures: Tensor, grid: Grid, *, head_bits: int = 8
+) -> tuple[list[Quantized], Tensor]:
     """Return the plan's steps in 8 bits, calibrated on normalised ``pictures`` float32
-    ``(N, C, H, W)``, which lie on ``grid``; and their quantised logits ``(N, K)``."""
-    run = _Calibration(plan.picture, pictures, grid)
+    ``(N, C, H, W)``, which lie on ``grid``; and their quantised logits ``(N, K)``.
+
+    ``head_bits``: of the weights of the head's first layer, 8 or 4.
+    """
+    run = _Calibration(plan.picture, pictures, grid, head_bits)
     steps = [run.step(step) for step in plan.steps]
     return steps, run.exact[plan.logits][1].flatten(1)
 
 
-def blank(plan: Plan) -> list[Quantized]:
+def blank(plan: Plan, *, head_bits: int = 8) -> list[Quantized]:
     """Return the plan's steps in 8 bits, as ``quantize`` returns them, with placeholder numbers:
     those of each layer and of each map are its own, so that equal tables are those that follow
     from the same numbers.
@@ -85,10 +91,10 @@ def blank(plan: Plan) -> list[Quantized]:
         number = float(numbers.setdefault(part, len(numbers) + 1))
         return Grid(torch.full((channels,), number), torch.full((channels,), number))
 
-    return [_blank(step, row, grid) for row, step in enumerate(plan.steps)]
+    return [_blank(step, row, grid, head_bits) for row, step in enumerate(plan.steps)]
 
 
-def _blank(step: Step, row: int, grid: Callable[[Map, int], Grid]) -> Quantized:
+def _blank(step: Step, row: int, grid: Callable[[Map, int], Grid], head_bits: int) -> Quantized:
     layers: tuple[nn.Conv2d | nn.Linear, ...] = ()
     source, target = step.source.channels, step.target.channels
     match step:
@@ -107,11 +113,13 @@ def _blank(step: Step, row: int, grid: Callable[[Map, int], Grid]) -> Quantized:
     made: list[Layer] = []
     for layer in layers:
         own = 1 + (2 * row + len(made)) % LEVELS
+        bits = head_bits if isinstance(step, Head) and not made else 8
         made.append(
             Layer(
-                torch.full_like(layer.weight.flatten(1), own, dtype=torch.int8),
+                torch.full_like(layer.weight.flatten(1), min(own, _levels(bits)), dtype=torch.int8),
                 torch.full((len(layer.weight),), float(own)),
                 torch.full((len(layer.weight),), 1000.0 + own),
+                bits,
             )
         )
     inner = Grid(torch.full((target,), 500.0 + row), torch.full((target,), float(row)))
@@ -121,10 +129,11 @@ def _blank(step: Step, row: int, grid: Callable[[Map, int], Grid]) -> Quantized:
 
 
 class _Calibration:
-    def __init__(self, picture: Map, pictures: Tensor, grid: Grid) -> None:
+    def __init__(self, picture: Map, pictures: Tensor, grid: Grid, head_bits: int) -> None:
         # The values of every map in float32, and quantised.
         self.exact: dict[Map, tuple[Tensor, Tensor]] = {picture: (pictures, pictures)}
         self.grids = {picture: grid}
+        self.head_bits = head_bits
 
     def step(self, step: Step) -> Quantized:
         source = self.grids[step.source]
@@ -179,7 +188,7 @@ class _Calibration:
                 return self.made(step, (first, second), source, exact, rounded)
             case Head(head=head, classifier=classifier):
                 mean, rounded_mean = (t.mean((2, 3), keepdim=True) for t in (exact, rounded))
-                first, a, b = self.linear(head, mean, rounded_mean, True)
+                first, a, b = self.linear(head, mean, rounded_mean, True, self.head_bits)
                 second, a, b = self.linear(classifier, a.flatten(1), b.flatten(1), False)
                 self.exact[step.target] = (a, b)
                 return Quantized(step, (first, second), source, source)
@@ -233,14 +242,19 @@ class _Calibration:
         return layer, correct, found
 
     def linear(
-        self, layer: nn.Conv2d | nn.Linear, exact: Tensor, rounded: Tensor, relu: bool
+        self,
+        layer: nn.Conv2d | nn.Linear,
+        exact: Tensor,
+        rounded: Tensor,
+        relu: bool,
+        bits: int = 8,
     ) -> tuple[Layer, Tensor, Tensor]:
         """Return a layer of one value a channel, whose inputs the code rounds finely itself; its
         bias, and so ``Layer.bias``, stays in float32."""
         shape = exact.shape[2:]
         rows, rounded_rows = exact.flatten(1), rounded.flatten(1)
         weight = layer.weight.flatten(1)
-        whole, step = feed_back(weight, rounded_rows)
+        whole, step = feed_back(weight, rounded_rows, levels=_levels(bits))
         assert layer.bias is not None
         correct = functional.linear(rows, weight, layer.bias)
         found = functional.linear(rounded_rows, (whole * step[:, None]).float(), layer.bias)
@@ -248,34 +262,38 @@ class _Calibration:
         found = found + (bias - layer.bias)
         if relu:
             correct, found = functional.relu(correct), functional.relu(found)
-        made = Layer(whole.to(torch.int8), bias, step.float())
+        made = Layer(whole.to(torch.int8), bias, step.float(), bits)
         return made, correct.reshape(*correct.shape, *shape), found.reshape(*found.shape, *shape)
 
 
-def best_step(weight: Tensor) -> Tensor:
-    """Return for every row of ``weight`` the step, float64 ``(O,)``, of least rounding error."""
+def best_step(weight: Tensor, levels: int = LEVELS) -> Tensor:
+    """Return for every row of ``weight`` the step, float64 ``(O,)``, of least rounding error to
+    whole numbers of at most ``levels``."""
     rows = weight.double()
-    largest = rows.abs().amax(1).clamp_min(1e-30) / LEVELS
+    largest = rows.abs().amax(1).clamp_min(1e-30) / levels
     shares = torch.linspace(0.6, 1, 21, dtype=torch.float64)
     errors = torch.stack(
         [
-            (_whole(rows, largest * share) * (largest * share)[:, None] - rows).square().sum(1)
-            for share in shares
+            (_whole(rows, step, levels) * step[:, None] - rows).square().sum(1)
+            for step in (largest * share for share in shares)
         ]
     )
     # In float32, as the code will have it.
     return (largest * shares[errors.argmin(0)]).float().double()
 
 
-def feed_back(weight: Tensor, inputs: Tensor, step: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Return ``weight`` ``(O, I)`` as integers and steps that give nearly the same outputs for
-    ``inputs`` ``(M, I)``: later columns compensate the rounding error of earlier ones.
+def feed_back(
+    weight: Tensor, inputs: Tensor, step: Tensor | None = None, *, levels: int = LEVELS
+) -> tuple[Tensor, Tensor]:
+    """Return ``weight`` ``(O, I)`` as integers of at most ``levels`` and steps that give nearly the
+    same outputs for ``inputs`` ``(M, I)``: later columns compensate the rounding error of earlier
+    ones.
 
     ``step``, one for each output, is the best of each where None.
 
     Source: arXiv:2210.17323, algorithm 1, with the columns in falling order of their inputs.
     """
-    step = best_step(weight) if step is None else step
+    step = best_step(weight, levels) if step is None else step
     moments = inputs.double().T @ inputs.double()
     energy = moments.diagonal()
     moments = moments + torch.eye(len(moments), dtype=torch.float64) * (
@@ -287,14 +305,18 @@ def feed_back(weight: Tensor, inputs: Tensor, step: Tensor | None = None) -> tup
     spread = torch.linalg.cholesky((inverse + inverse.T) / 2, upper=True)
     whole = torch.zeros_like(rest)
     for column in range(rest.shape[1]):
-        whole[:, column] = (rest[:, column] / step).round().clamp(-LEVELS, LEVELS)
+        whole[:, column] = (rest[:, column] / step).round().clamp(-levels, levels)
         error = (rest[:, column] - whole[:, column] * step) / spread[column, column]
         rest[:, column + 1 :] -= error[:, None] * spread[column, column + 1 :]
     return whole[:, order.argsort()], step
 
 
-def _whole(weight: Tensor, step: Tensor) -> Tensor:
-    return (weight.double() / step[:, None]).round().clamp(-LEVELS, LEVELS)
+def _levels(bits: int) -> int:
+    return 2 ** (bits - 1) - 1
+
+
+def _whole(weight: Tensor, step: Tensor, levels: int = LEVELS) -> Tensor:
+    return (weight.double() / step[:, None]).round().clamp(-levels, levels)
 
 
 def _run(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -67,7 +67,8 @@ def _template(source: str, description: Description) -> Code:
     if description.precision == "float32":
         return write_float(plan, pixels=deployable.normalization())
     grid = picture_grid(description.mean, description.std)
-    return write_int8(plan, blank(plan), grid, pixels=deployable.pixels)
+    steps = blank(plan, head_bits=description.head_bits)
+    return write_int8(plan, steps, grid, pixels=deployable.pixels)
 
 
 def _filled(code: Code, source: str) -> Code:

@@ -111,7 +111,9 @@ def _run(description: Description) -> str:
 
 def _about(description: Description, code: Code) -> str:
     height, width = description.size
-    kind = "float32" if description.precision == "float32" else "int8"
+    kind = description.precision
+    if description.head_bits != 8:
+        kind += f" with {description.head_bits} bits for the head's weights"
     takes = (
         "pixels of 0 .. 255" if description.input == "pixels" else "normalised pixels (see below)"
     )
