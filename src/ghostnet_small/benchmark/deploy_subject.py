@@ -23,6 +23,7 @@ from ghostnet_small.models.heads import head_text
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.nn.complexity import both_forms
 from ghostnet_small.nn.fold import is_folded, reparameterize
+from ghostnet_small.option_values import HEAD_BITS
 from ghostnet_small.report.words import width_text
 from ghostnet_small.use.export_cache import KeptExports, network_digest
 from ghostnet_small.use.export_files import Exporter, Target
@@ -46,10 +47,11 @@ class Ours(ABC):
 
     @property
     def title(self) -> str:
-        """A short name, the width, and the head where it is not the paper's."""
+        """A short name, the width, and the head where it is not the paper's or not of 8 bits."""
         found = self.description
         name = TITLES.get(found.architecture, found.architecture)
-        return f"{name} {width_text(found.width)}{head_text(found.head)}"
+        bits = "" if found.head_bits == HEAD_BITS[0] else f", head of {found.head_bits} bits"
+        return f"{name} {width_text(found.width)}{head_text(found.head)}{bits}"
 
     @abstractmethod
     def candidates(self, folder: Path, kept: KeptExports) -> list[Candidate]:
