@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from benchmark_kit import PICTURES, ask, save_noise, save_tiny
 from export_kit import save_digits
 from ghostnet_small.benchmark import mlperf_tiny
 from ghostnet_small.benchmark.deploy_candidates import Candidate
+from ghostnet_small.benchmark.deploy_subject import ours_of
 from ghostnet_small.benchmark.emulator import Outcome
 from ghostnet_small.benchmark.mlperf_tiny import REFERENCE, judge_mlperf_tiny, read_indices
 from ghostnet_small.cli.mlperf_terminal import show_mlperf_tiny
@@ -86,6 +88,14 @@ def test_the_named_images_count_and_all_of_them(
     assert without["subset"] is None and without["all"] == value["all"]
     show_mlperf_tiny(without)
     assert "top-1, 4 images" not in capsys.readouterr().out
+
+
+def test_the_name_tells_the_bits_of_the_head(run: Path) -> None:
+    options = {"formats": ["c"], "int8": True, "weights": None, "overrides": (), "threads": 1}
+    ours = ours_of(run, **options, quick=False, say=print)
+    before = ours.title
+    ours.description = replace(ours.description, head_bits=4)
+    assert ours.title == f"{before}, head of 4 bits"
 
 
 def test_answers_of_the_core_are_compared(
