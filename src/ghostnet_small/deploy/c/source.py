@@ -111,7 +111,7 @@ def _run(description: Description) -> str:
 
 def _about(description: Description, code: Code) -> str:
     height, width = description.size
-    kind = description.precision
+    kind: str = description.precision
     if description.head_bits != 8:
         kind += f" with {description.head_bits} bits for the head's weights"
     takes = (
