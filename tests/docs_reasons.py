@@ -15,6 +15,10 @@ NOT_RUN = {
         "days of training; tests/evidence/test_run_in_background.py starts it with another program"
     ),
     "ghostnet-small export runs/NAME": "all formats; tests/deploy has each",
+    (
+        "ghostnet-small export runs/NAME --formats c,zephyr --int8 --flash 450kB --ram 128kB "
+        "--data.root DIR"
+    ): "calibrates once more; tests/use/test_export.py has packages and limits",
     "ghostnet-small predict runs/NAME/export/model.c picture.png": (
         "compiles a file once more; own-pictures.md does"
     ),

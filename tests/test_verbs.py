@@ -456,6 +456,8 @@ def test_export_gives_the_files_and_their_checks(
     assert all(file.exists() for one in files for file in one.files)
     assert plain.size_bytes == sum(file.stat().st_size for file in plain.files)
     assert plain.relative_error < 1e-4 and plain.top1 is None
+    assert plain.flash_bytes > small.flash_bytes and small.ram_bytes
+    assert small.flash_counted.startswith(("compiled for ", "tables only"))
     assert small.top1 is not None and set(small.top1) >= {"before", "after", "split"}
     grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
     exported, trained = (gns.load_classifier(one).predict(grey)[0] for one in (plain, run))
@@ -468,6 +470,8 @@ def test_export_refuses_before_any_work(run: gns.Run, tmp_path: Path) -> None:
         gns.export(run, formats="c", calibration=3, out=tmp_path / "files")
     with pytest.raises(gns.InputError, match="onxx"):
         gns.export(run, formats="onxx", out=tmp_path / "files")
+    with pytest.raises(gns.InputError, match="--ram '1 GB' is no size"):
+        gns.export(run, formats="c", flash=450_000, ram="1 GB", out=tmp_path / "files")
     assert not (tmp_path / "files").exists()
 
 

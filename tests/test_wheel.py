@@ -12,6 +12,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "src/ghostnet_small/demo"
+PACKAGES = ROOT / "src/ghostnet_small/deploy/packages"
 
 
 def test_a_wheel_runs_without_its_checkout(tmp_path: Path) -> None:
@@ -39,6 +40,12 @@ def test_a_wheel_runs_without_its_checkout(tmp_path: Path) -> None:
     assert "ghostnet_small/demo/server.py" in names
     page = [file for file in DEMO.glob("page/*") if file.is_file()]
     assert {f"ghostnet_small/demo/page/{file.name}" for file in page} <= names
+    packages = [file for file in PACKAGES.rglob("*") if file.is_file()]
+    assert (
+        packages
+        and {f"ghostnet_small/{file.relative_to(ROOT / 'src/ghostnet_small')}" for file in packages}
+        <= names
+    )
     # `make demo-assets` fetches them, before the tests of `make test`.
     assert {f"ghostnet_small/demo/assets/{file.name}" for file in DEMO.glob("assets/*")} <= names
     Image.new("RGB", (32, 32), "navy").save(tmp_path / "picture.png")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 from export_kit import FakeFormat, FakeModule, save_digits, use_fakes
 from ghostnet_small.cli import main
+from ghostnet_small.cli.export import show_export
 
 Ask = Callable[..., tuple[int, str, str]]
 
@@ -99,6 +101,8 @@ def test_a_file_that_is_damaged_or_of_another_version(file: Path, tmp_path: Path
         ("--int8 --data.root gone", "--int8 has no training images to calibrate on"),
         ("--input floats", "'floats'"),
         ("--train.threads 1", "--train.threads has no effect"),
+        ("--flash 450k", "--flash '450k' is no size; give bytes, or a number with kB or MB"),
+        ("--ram 0kB", "--ram '0kB' is no size"),
         ("--weights best --formats torch --out x --data.root gone", "'gone' does not exist"),
     ],
 )
@@ -114,6 +118,12 @@ def test_words_that_cannot_be(
     status, out, err = ask("export", weights, "--out", "out", *words.split())
     assert (status, out) == (2, "") and said in err.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_package_is_not_measured(weights: Path, ask: Ask) -> None:
+    status, out, err = ask("benchmark", "deploy", weights, "--formats", "cmake,torch")
+    assert (status, out) == (2, "")
+    assert "--formats cmake: a package holds the C file; measure c instead" in err
 
 
 @pytest.fixture
@@ -136,6 +146,12 @@ def test_what_is_printed(
     assert "top-1     on 6 images of the validation split" in lines
     assert f"next      ghostnet-small evaluate {tmp_path}/out/model.good" in lines
     assert "no int8 form of good" in err
+    (budget,) = (line for line in lines if line.startswith("budget    model.int8.odd: "))
+    assert re.search(r" bytes of flash \(the file\), RAM not known, top-1 [\d.]+ %$", budget)
+    status, out, err = ask(*words, "--force", "--flash", "10")
+    assert status == 3 and "model.odd" in out and "model.good" not in out
+    assert "model.good needs " in err and "model.int8.odd needs " in err
+    assert err.endswith("as int8 C; raise the limits\n")
     # A check that fails: status 3, and what was kept is told all the same.
     odd.factor = 2.0
     status, out, err = ask(*words, "--force")
@@ -148,6 +164,21 @@ def test_what_is_printed(
     value = json.loads(out)
     assert status == 3 and value["files"] == [] and len(value["failed"]) == 2
     assert not (tmp_path / "new").exists()
+
+
+def test_what_comes_next_is_a_file_that_runs_here(capsys: pytest.CaptureFixture[str]) -> None:
+    one = {
+        **{"format": "cmake", "files": ["out/model.cmake.zip"], "size_bytes": 9, "bound": 1e-4},
+        **{"relative_error": 1e-7, "agreement": 100.0, "top1": None, "kept_in_float": None},
+        **{"flash_bytes": 1000, "flash_counted": "compiled for a Cortex-M4", "ram_bytes": 640},
+    }
+    value = {"files": [one], "out": "out", "pictures": 5, "compared_on": "random pixels"}
+    show_export(value)
+    said = capsys.readouterr().out
+    assert "model.cmake.zip: 1,000 bytes of flash (compiled for a Cortex-M4), 640 of RAM\n" in said
+    assert "next" not in said
+    show_export({**value, "files": [one, {**one, "format": "c", "files": ["out/model.c"]}]})
+    assert "next      ghostnet-small evaluate out/model.c" in capsys.readouterr().out
 
 
 def test_what_libraries_print_is_not_among_the_results(

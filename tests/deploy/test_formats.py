@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from ghostnet_small.deploy import formats
-from ghostnet_small.deploy.formats import FORMATS, Format, chosen_formats, format_of, open_file
+from ghostnet_small.deploy.formats import (
+    FORMATS,
+    PACKAGES,
+    Format,
+    chosen_formats,
+    format_of,
+    open_file,
+)
 from ghostnet_small.deploy.session import relative_error
 from ghostnet_small.errors import InputError
 
@@ -52,6 +59,7 @@ def test_what_is_not_installed_is_named_with_its_cure(monkeypatch: pytest.Monkey
         with pytest.raises(InputError, match=r"needs no_such_module, which") as refused:
             ask()
         assert str(refused.value).endswith("pip install 'ghostnet-small[more]'")
+    assert not set(PACKAGES.values()) & set(chosen_formats(["all"]))
     assert ABSENT not in chosen_formats(["all"])
     assert FORMATS["torch"] in chosen_formats(["all"])
 
@@ -59,6 +67,8 @@ def test_what_is_not_installed_is_named_with_its_cure(monkeypatch: pytest.Monkey
 def test_names() -> None:
     torch, c = FORMATS["torch"], FORMATS["c"]
     assert chosen_formats(["c", "torch", "c"]) == [c, torch]
+    assert chosen_formats(["zephyr", "c"]) == [PACKAGES["zephyr"], c]
+    assert PACKAGES["esp-idf"].file(Path("out"), "int8") == Path("out/model.int8.esp-idf.zip")
     for name, near in (("onx", "onnx"), ("pt2", "torch"), ("", "torch"), ("all", "c")):
         with pytest.raises(InputError, match=f"format '{name}' is not known; the nearest is"):
             chosen_formats([name, "c"])

@@ -16,6 +16,9 @@ import torch
 import ghostnet_small as gns
 from export_kit import NETWORKS, FakeModule, save_digits, use_fakes
 from ghostnet_small.data.dataset import normalize
+from ghostnet_small.deploy import c_file, c_packages
+from ghostnet_small.deploy.c import compiled
+from ghostnet_small.deploy.c_packages import packed_c
 from ghostnet_small.deploy.formats import FORMATS, Format, open_file
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import lock_folder
@@ -300,6 +303,97 @@ def test_int8_without_training_pictures(fakes: Any, export: Export, weights: Pat
     with pytest.raises(InputError, match=r"--int8 has no meaning for good; leave .* odd"):
         export(int8=True, formats=["good"])
     assert not (weights / "export").exists()
+
+
+# Flash and working memory ----------------------------------------------------------------------
+
+
+def test_a_file_past_a_limit_is_not_kept(
+    fakes: Any, export: Export, weights: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ghostnet_small.use.export.advice", lambda *words: "the advice")
+    (good, odd) = export()["files"]
+    for one in (good, odd):
+        assert (one["flash_bytes"], one["flash_counted"]) == (one["size_bytes"], "the file")
+        assert one["ram_bytes"] is None
+    said.clear()
+    export(ram="1kB", force=True)
+    remarks = [one for one in said if "not known" in one]
+    assert len(remarks) == 2 and "of model.good is not known, so --ram is not" in remarks[0]
+
+    def flash(self: FakeModule, path: Path) -> tuple[int, str]:
+        return (100 if "int8" in path.name else 1000), "counted"
+
+    monkeypatch.setattr(FakeModule, "flash", flash, raising=False)
+    monkeypatch.setattr(FakeModule, "working_memory", lambda *words: 64, raising=False)
+    shutil.rmtree(weights / "export")
+    # The device gets the int8 file where there is one.
+    with pytest.raises(ExportFailed) as failed:
+        export(int8=True, flash=500, ram=64)
+    assert str(failed.value) == (
+        "not kept: model.good needs 1,000 bytes of flash (counted), and --flash allows 500; "
+        "the advice"
+    )
+    assert names(weights / "export") == sorted([*FLOAT[2:], *INT8])
+    value = failed.value.value
+    assert [one["flash_bytes"] for one in value["files"]] == [1000, 100]
+    assert value["failed"][0]["ram_bytes"] == 64
+    with pytest.raises(ExportFailed, match=r"int8\.odd needs 64 bytes of RAM, .* 63; the a"):
+        export(int8=True, formats=["odd"], ram=63, force=True)
+
+
+def test_limits_that_are_no_sizes(fakes: Any, export: Export, weights: Path) -> None:
+    with pytest.raises(InputError, match="--flash '450k' is no size"):
+        export(flash="450k")
+    assert not (weights / "export").exists()
+
+
+# Packages ------------------------------------------------------------------------------------
+
+
+def test_packages_hold_the_c_file_that_was_compared(
+    export: Export, weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GHOSTNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(compiled, "FLAGS", ("-std=c99", "-O0", "-fPIC", "-shared"))
+    made, quantize = list[Path](), c_file.quantize
+
+    def counted(*words: Any) -> None:
+        made.append(words[3])
+        quantize(*words)
+
+    monkeypatch.setattr(c_file, "quantize", counted)
+    value = export(formats=["cmake", "c", "arduino"], int8=True, calibration=20)
+    out = weights / "export"
+    assert names(out) == [
+        *("model.arduino.zip", "model.c", "model.cmake.zip", "model.h", "model.int8.arduino.zip"),
+        *("model.int8.c", "model.int8.cmake.zip", "model.int8.h"),
+    ]
+    assert len(made) == 1
+    found = {(one["format"], one["precision"]): one for one in value["files"]}
+    for (name, precision), one in found.items():
+        c = found["c", precision]
+        for key in ("relative_error", "top1", "flash_bytes", "flash_counted", "ram_bytes"):
+            assert one[key] == c[key], (name, key)
+        if name != "c":
+            source, header = packed_c(Path(one["files"][0]))
+            assert [source, header] == [Path(file).read_text() for file in c["files"]]
+            assert one["size_bytes"] == Path(one["files"][0]).stat().st_size
+    assert (
+        f"WORKSPACE {found['cmake', 'int8']['ram_bytes']}\n" in (out / "model.int8.h").read_text()
+    )
+    before = (out / "model.cmake.zip").read_bytes()
+    (out / "model.c").unlink()
+    export(formats=["cmake"], force=True)
+    assert (out / "model.cmake.zip").read_bytes() == before and not (out / "model.c").exists()
+    with pytest.raises(InputError, match=r"is that of model\.int8\.c: write it with export"):
+        gns.evaluate(out / "model.int8.cmake.zip")
+    # A package that holds another file is not kept, nor is one of a C file that fails.
+    real = c_packages.pack
+    monkeypatch.setattr(c_packages, "pack", lambda source, *rest: real(source + "\n", *rest))
+    with pytest.raises(ExportFailed, match=r"cmake\.zip holds another C file than the one that"):
+        export(formats=["cmake"], force=True)
+    assert (out / "model.cmake.zip").read_bytes() == before
 
 
 # What is refused -----------------------------------------------------------------------------

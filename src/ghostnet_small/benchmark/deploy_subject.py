@@ -91,6 +91,11 @@ class OfWeights(Ours):
             path, formats=formats or ("all",), int8=int8, weights=weights, judge=False, say=say
         )
         self.targets = self.exporter.targets
+        packages = [one.form.name for one in self.targets if one.form.package]
+        if packages:
+            raise InputError(
+                f"--formats {','.join(packages)}: a package holds the C file; measure c instead"
+            )
         if quick and formats is None:
             self.targets = _few(self.targets)
             rest = [one for one in self.exporter.targets if one not in self.targets]

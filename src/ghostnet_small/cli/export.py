@@ -10,7 +10,7 @@ from typing import Any
 
 from ghostnet_small.cli.command import PROGRAM, Failed, positive, remark
 from ghostnet_small.cli.terminal import new_table, print_pairs, print_table
-from ghostnet_small.deploy.formats import FORMATS
+from ghostnet_small.deploy.formats import FORMATS, PACKAGES
 from ghostnet_small.errors import InputError
 from ghostnet_small.option_values import CALIBRATION, EXPORT_FOLDER, INPUTS
 from ghostnet_small.streams import libraries_apart
@@ -36,7 +36,8 @@ def export_options(parser: argparse.ArgumentParser) -> None:
         "--formats",
         metavar="A,B",
         default="all",
-        help=f"of {', '.join(FORMATS)}; all: those that are installed (all)",
+        help=f"of {', '.join(FORMATS)}; all: those that are installed; and packages of c: "
+        f"{', '.join(PACKAGES)} (all)",
     )
     parser.add_argument(
         "--int8", action="store_true", help="also in 8 bits, calibrated on training images"
@@ -63,6 +64,13 @@ def export_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help=f"a folder (PATH/{EXPORT_FOLDER}; of a name, {EXPORT_FOLDER}/NAME)",
     )
+    for option, kind in (("--flash", "flash"), ("--ram", "working memory")):
+        parser.add_argument(
+            option,
+            metavar="SIZE",
+            help=f"the most {kind} that each format's file for a device may take, such as 450kB, "
+            "128KiB or 128000 (any)",
+        )
     parser.add_argument("--force", action="store_true", help="replace files that exist")
 
 
@@ -87,6 +95,8 @@ def export(args: argparse.Namespace) -> dict[str, Any]:
                 fine_tune=args.fine_tune or 0,
                 overrides=args.overrides,
                 force=args.force,
+                flash=args.flash,
+                ram=args.ram,
                 say=remark,
             )
     except ExportFailed as error:
@@ -119,10 +129,15 @@ def show_export(value: dict[str, Any]) -> None:
         top1 = judged[0]["top1"]
         pairs.append(("top-1", f"on {top1['pictures']:,} images of the {top1['split']} split"))
     for one in files:
+        name = Path(one["files"][0]).name
         if one["kept_in_float"]:
-            name, kept = Path(one["files"][0]).name, ", ".join(one["kept_in_float"])
-            pairs.append(("float32", f"in {name}: {kept}"))
+            pairs.append(("float32", f"in {name}: {', '.join(one['kept_in_float'])}"))
+        ram = "RAM not known" if one["ram_bytes"] is None else f"{one['ram_bytes']:,} of RAM"
+        flash = f"{one['flash_bytes']:,} bytes of flash ({one['flash_counted']})"
+        top1 = "" if one["top1"] is None else f", top-1 {one['top1']['after']:.2f} %"
+        pairs.append(("budget", f"{name}: {flash}, {ram}{top1}"))
     pairs.append(("files", value["out"]))
-    first = files[0]["files"][0]
-    pairs.append(("next", f"{PROGRAM} evaluate {shlex.quote(first)}"))
+    runnable = [one["files"][0] for one in files if one["format"] not in PACKAGES]
+    if runnable:
+        pairs.append(("next", f"{PROGRAM} evaluate {shlex.quote(runnable[0])}"))
     print_pairs(pairs)

@@ -12,6 +12,7 @@ import torch
 
 from ghostnet_small.deploy.c.compiled import loaded, note_written
 from ghostnet_small.deploy.c.float32 import write_float
+from ghostnet_small.deploy.c.footprint import flash_of, workspace_bytes
 from ghostnet_small.deploy.c.grids import picture_grid
 from ghostnet_small.deploy.c.int8 import write_int8
 from ghostnet_small.deploy.c.plan import plan_of
@@ -63,6 +64,17 @@ def quantize(
     grid = picture_grid(description.mean, description.std)
     steps, _ = quantize_plan(plan, pictures, grid)
     _write(path, description, write_int8(plan, steps, grid, pixels=network.pixels).shared())
+
+
+def flash(path: Path) -> tuple[int, str]:
+    """Return the bytes of flash that ``path``, which this process wrote, takes on a device, and
+    how they were counted."""
+    return flash_of(path.read_text())
+
+
+def working_memory(path: Path) -> int:
+    """Return the bytes of the workspace."""
+    return workspace_bytes(path.with_suffix(".h").read_text())
 
 
 def _write(path: Path, description: Description, code: Code) -> None:

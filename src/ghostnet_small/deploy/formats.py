@@ -30,7 +30,7 @@ class Format:
     images as a session takes them. ``ghostnets_only``: it takes no other networks. ``mixed``:
     ``quantize`` takes a fifth argument as well, names of modules that stay in float32.
     ``checked``: the module has ``check_file(path)``, which refuses an unsafe file before
-    a runtime reads it.
+    a runtime reads it. ``package``: it packs the C file for other programs, which open it.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Format:
     ghostnets_only: bool = False
     mixed: bool = False
     checked: bool = False
+    package: bool = False
 
     @property
     def install(self) -> str:
@@ -127,28 +128,36 @@ FORMATS = {
         Format("c", ".c", "c_file", companions=(".h",), int8="c_file", ghostnets_only=True),
     )
 }
+PACKAGES = {
+    name: Format(
+        name, f".{name}.zip", "c_packages", int8="c_packages", ghostnets_only=True, package=True
+    )
+    for name in ("arduino", "esp-idf", "zephyr", "cmake")
+}
 
 
 def chosen_formats(names: Sequence[str]) -> list[Format]:
-    """Return the formats of ``names``; "all" are those that are installed.
+    """Return the formats and packages of ``names``; "all" are the formats that are installed.
 
     Raises ``InputError`` for a name that is not known, or whose modules are missing.
     """
     if list(names) == ["all"]:
         return [form for form in FORMATS.values() if not form.missing()]
+    known = FORMATS | PACKAGES
     for name in names:
-        if name not in FORMATS:
+        if name not in known:
             raise InputError(
-                f"format {name!r} is not known; {nearest(name, FORMATS)}, of "
-                f"{', '.join(FORMATS)}, or all"
+                f"format {name!r} is not known; {nearest(name, known)}, of {', '.join(known)}, or "
+                "all"
             )
-        FORMATS[name].check()
-    return [FORMATS[name] for name in dict.fromkeys(names)]
+        known[name].check()
+    return [known[name] for name in dict.fromkeys(names)]
 
 
 def format_of(path: Path) -> Format | None:
-    """Return the format whose files end like ``path``."""
-    return next((form for form in FORMATS.values() if path.name.endswith(form.suffix)), None)
+    """Return the format or package whose files end like ``path``."""
+    known = (FORMATS | PACKAGES).values()
+    return next((form for form in known if path.name.endswith(form.suffix)), None)
 
 
 def open_file(path: Path, threads: int = 1, *, trust: bool = False) -> Session:

@@ -11,6 +11,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.files import check_folder, check_no_link, move_files, work_folder
 from ghostnet_small.option_values import CALIBRATION, EXPORT_FOLDER
 from ghostnet_small.use.agreement import CheckFailed
+from ghostnet_small.use.budget import advice, limits_of, measure
 from ghostnet_small.use.evaluation import SETTINGS as EVALUATION_SETTINGS
 from ghostnet_small.use.export_files import Exporter, Target
 
@@ -39,6 +40,8 @@ def export_weights(
     fine_tune: int = 0,
     overrides: Sequence[str] = (),
     force: bool = False,
+    flash: int | str | None = None,
+    ram: int | str | None = None,
     say: Say,
 ) -> dict[str, Any]:
     """Write the weights of ``path``, folded, as files of ``formats`` into ``out``
@@ -50,18 +53,23 @@ def export_weights(
     name; files that fail are left out, the others kept. ``Quantizer`` makes the int8 files, with
     ``calibration`` images of the training split, from weights that are fine-tuned by
     ``fine_tune`` steps before. ``input`` as ``Description`` has it; with ``force`` files are
-    replaced, each at once. ``int8`` None: if the data can be read.
+    replaced, each at once. ``int8`` None: if the data can be read. Of each format the int8 file,
+    or the only one, may take at most ``flash`` and ``ram``, as ``limits_of`` reads them; where its
+    working memory is not known, ``ram`` is not applied.
 
     Raises ``InputError``, before any work, for a format that is not known, not installed or not
-    for this network, for files that exist, weights that cannot be read, and for int8 where the
-    data cannot be; ``ExportFailed`` at the end where a file is not kept.
+    for this network, for files that exist, weights that cannot be read, limits that are no sizes,
+    and for int8 where the data cannot be; ``ExportFailed`` at the end where a file is not kept.
     """
+    limits = limits_of(flash, ram)
     out = default_folder(path) if out is None else out
     exporter = Exporter(path, formats=formats, int8=int8, input=input, weights=weights, say=say)
     _check_free(exporter.targets, out, force)
     exporter.read_data(overrides, calibration=calibration, fine_tune=fine_tune)
     reference, quantizer = exporter.reference, exporter.quantizer
-    files, failed = [], []
+    files, failed, hint = [], [], ""
+    # Of two files, the second is that for a device.
+    limited = {target.form.name: target for target in exporter.targets}.values()
     with work_folder(out) as partial:
         for target in exporter.targets:
             made = target.files(partial)
@@ -73,9 +81,16 @@ def export_weights(
                 failed.append({**target.names, "file": name, "reason": str(error)})
                 continue
             size = sum(file.stat().st_size for file in made)
+            taken = measure(target.form, made[0], size)
+            if limits.ram is not None and taken["ram_bytes"] is None:
+                say(f"the working memory of {name} is not known, so --ram is not applied to it")
+            if target in limited and (reason := limits.past(taken)):
+                failed.append({**target.names, "file": name, "reason": reason, **taken})
+                hint = hint or advice(exporter.model, exporter.description, limits)
+                continue
             move_files(made, out)
             places = [str(out / file.name) for file in made]
-            files.append({**target.names, "files": places, "size_bytes": size, **compared})
+            files.append({**target.names, "files": places, "size_bytes": size, **taken, **compared})
     value = {
         "out": str(out),
         "weights": weights,
@@ -91,7 +106,7 @@ def export_weights(
     }
     if failed:
         reasons = "; ".join(f"{one['file']} {one['reason']}" for one in failed)
-        raise ExportFailed(f"not kept: {reasons}", value)
+        raise ExportFailed(f"not kept: {reasons}{'; ' if hint else ''}{hint}", value)
     return value
 
 

@@ -78,6 +78,8 @@ class Exporter:
         self.model, self.info = load(path, weights)
         self.model.check_size(*self.info.size)
         self.targets = _targets(_for_network(chosen, self.model, path, everything, say), int8, say)
+        # For packages: the C file and its header by precision, and how they compare.
+        self._c_files: dict[Precision, tuple[tuple[str, ...], dict[str, Any]]] = {}
 
     def read_data(
         self, overrides: Sequence[str] = (), *, calibration: int = CALIBRATION, fine_tune: int = 0
@@ -121,18 +123,41 @@ class Exporter:
         Raises ``CheckFailed`` if they cannot be made or their answers differ too much.
         """
         try:
-            if target.precision == "int8":
-                assert self.quantizer is not None
-                return self.quantizer.write(target.form, path)
-            target.form.load().export(self.network, self.description, path)
-            session = open_file(path, torch.get_num_threads())
-            compared = self.reference.compare(session, target.precision)
-            return {**compared, "kept_in_float": None}
+            if target.form.package:
+                return self._pack(target, path)
+            compared = self._made(target, path)
+            if target.form is FORMATS.get("c"):
+                texts = tuple(file.read_text() for file in target.form.files(path))
+                self._c_files[target.precision] = texts, compared
+            return compared
         except (CheckFailed, OSError, MemoryError):
             raise
         # Each library has errors of its own, without a common class.
         except Exception as error:
             raise CheckFailed(f"cannot be made ({first_line(error)})") from error
+
+    def _made(self, target: Target, path: Path) -> dict[str, Any]:
+        if target.precision == "int8":
+            assert self.quantizer is not None
+            return self.quantizer.write(target.form, path)
+        target.form.load().export(self.network, self.description, path)
+        session = open_file(path, torch.get_num_threads())
+        compared = self.reference.compare(session, target.precision)
+        return {**compared, "kept_in_float": None}
+
+    def _pack(self, target: Target, path: Path) -> dict[str, Any]:
+        """Pack the C file, which is made and compared once for all packages."""
+        if target.precision not in self._c_files:
+            folder = path.parent / "packed"
+            folder.mkdir(exist_ok=True)
+            c_file = Target(FORMATS["c"], target.precision)
+            self.write(c_file, c_file.files(folder)[0])
+        texts, compared = self._c_files[target.precision]
+        module = target.form.load()
+        module.pack(*texts, path)
+        if module.packed_c(path) != texts:
+            raise CheckFailed("holds another C file than the one that was compared")
+        return compared
 
 
 def _tuned(
@@ -194,7 +219,8 @@ def _targets(chosen: list[Format], int8: bool | None, say: Say) -> list[Target]:
         say(f"no int8 form of {', '.join(without)}")
     return [
         Target(form, precision)
-        for form in chosen
+        # Packages take the C file that is there.
+        for form in sorted(chosen, key=lambda form: form.package)
         for precision in ("float32", "int8")
         if precision == "float32" or (int8 is not False and form.int8)
     ]

@@ -116,7 +116,9 @@ class CheckedFile:
     ``files`` has its companions too, the file itself first. ``relative_error`` is that of its
     answers; ``agreement`` is the percentage of images to which it gives the network's class;
     ``top1`` (int8 only) has the percentages ``before`` and ``after``, and their ``split``.
-    ``kept_in_float`` names the parts of an int8 file that are not in 8 bits.
+    ``kept_in_float`` names the parts of an int8 file that are not in 8 bits. ``flash_bytes`` and
+    ``ram_bytes`` (None: not known) are what it takes on a device, ``flash_counted`` says how that
+    was counted.
     """
 
     format: str
@@ -127,6 +129,9 @@ class CheckedFile:
     agreement: float
     top1: dict[str, Any] | None
     kept_in_float: tuple[str, ...]
+    flash_bytes: int
+    flash_counted: str
+    ram_bytes: int | None
 
     def __fspath__(self) -> str:
         return str(self.files[0])

@@ -125,6 +125,8 @@ def export(
     calibration: int | None = None,
     fine_tune: int = 0,
     force: bool = False,
+    flash: int | str | None = None,
+    ram: int | str | None = None,
     settings: Mapping[str, Any] | None = None,
     **overrides: Any,
 ) -> list[CheckedFile]:
@@ -133,7 +135,8 @@ def export(
     Args:
         path: a run, or weights by folder, name or ``hf-hub:owner/name``.
         formats: of ``torch``, ``onnx``, ``openvino``, ``executorch``, ``ncnn`` and ``c``; "all":
-            those that are installed.
+            those that are installed. Also the packages of the C file ``arduino``, ``esp-idf``,
+            ``zephyr`` and ``cmake``.
         int8: also in 8 bits, calibrated on ``calibration`` (None: 512) training images, after
             ``fine_tune`` steps that fit the weights to 8 bits.
         out: a folder; None: ``export`` in the run's folder, and ``export/NAME`` of a name.
@@ -141,11 +144,13 @@ def export(
         input: normalised pixels in and logits out, or uint8 pixels in and probabilities out.
         weights: of a run.
         force: replace files that exist.
+        flash, ram: the most that each format's file for a device (int8, where there is one) may
+            take, in bytes or as text such as ``"450kB"``; ``ram`` where it is known.
         settings, overrides: as ``train`` takes them, of the data.
 
     Raises ``InputError``, before any work, for a format that is not known or not installed, files
     that exist, and data that cannot be read; ``CheckFailed`` at the end where a file was not kept,
-    for its answers are not the network's.
+    for its answers are not the network's or it takes more than it may.
     """
     from ghostnet_small.option_values import CALIBRATION
     from ghostnet_small.recipe.overrides import override_words
@@ -167,6 +172,8 @@ def export(
             fine_tune=fine_tune,
             overrides=words,
             force=force,
+            flash=flash,
+            ram=ram,
             say=_log.info,
         )
     return [
