@@ -13,6 +13,7 @@ import torch
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description
 from ghostnet_small.models.ghostnetv3 import Architecture, Block, GhostNetV3
+from ghostnet_small.models.heads import HEAD_FEATURES
 from ghostnet_small.models.registry import create_model
 from ghostnet_small.nn.fold import reparameterize
 from networks import randomize_network
@@ -32,6 +33,7 @@ def deployable(
     name: str = "ghostnetv3_small",
     *,
     width: float = 1.0,
+    head: int = HEAD_FEATURES,
     channels: int = 3,
     size: tuple[int, int] = (32, 32),
     pixels: bool = False,
@@ -43,7 +45,12 @@ def deployable(
     A ``shallow`` one has three blocks, and in them every kind of layer of GhostNetV3-Small.
     """
     torch.manual_seed(0)
-    shape: dict[str, Any] = {"width": width, "num_classes": 7, "in_channels": channels}
+    shape: dict[str, Any] = {
+        "width": width,
+        "head": head,
+        "num_classes": 7,
+        "in_channels": channels,
+    }
     model = GhostNetV3(SHALLOW, **shape) if shallow else create_model(name, **shape)
     randomize_network(model, torch.randn(32, channels, *size))
     description = Description(
@@ -56,6 +63,7 @@ def deployable(
         precision="int8" if int8 else "float32",
         input="pixels" if pixels else "normalized",
         data={},
+        head=head,
     )
     return Deployable(reparameterize(model), description).eval(), description
 

@@ -17,6 +17,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_text
 from ghostnet_small.hub.models import CONFIG, WEIGHTS
 from ghostnet_small.models.ghostnetv3 import ARCHITECTURES, POOLED, GhostNetV3
+from ghostnet_small.models.heads import HEAD_FEATURES, head_in
 from ghostnet_small.models.registry import create_ghostnet
 from ghostnet_small.models.shipped_weights import shipped_weights
 from ghostnet_small.models.timm_layout import pretrained_cfg
@@ -39,7 +40,7 @@ _MEAN, _STD = (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)
 _OFF_AT_ZERO = ("drop_block_rate",)
 _UNKNOWN = (
     "this network has no such setting: it takes num_classes, in_chans, global_pool, drop_rate, "
-    "drop_path_rate, width and deployed; leave it out"
+    "drop_path_rate, width, head and deployed; leave it out"
 )
 _WITHOUT = {
     "drop_block_rate": "this network has no DropBlock, leave it out",
@@ -49,7 +50,7 @@ _WITHOUT = {
     "output_stride": "this network has one stride, leave it out",
     "width_mult": "this network calls it width",
 }
-# The width and form of the shipped weights, by "architecture.tag".
+# The width, head and form of the shipped weights, by "architecture.tag".
 _ARGUMENTS: dict[str, dict[str, Any]] = {}
 
 
@@ -77,7 +78,11 @@ def _shipped() -> dict[str, dict[str, Any]]:
         tagged = f"{architecture}.{name.removeprefix(f'{architecture}_')}"
         if architecture not in ARCHITECTURES:
             continue
-        _ARGUMENTS[tagged] = {"width": config["width"], "deployed": deployed}
+        _ARGUMENTS[tagged] = {
+            "width": config["width"],
+            "head": head_in(config),
+            "deployed": deployed,
+        }
         found[tagged] = {
             **pretrained_cfg(
                 ARCHITECTURES[architecture],
@@ -107,6 +112,7 @@ def _create(
     num_classes: int = 10,
     in_chans: int = 3,
     width: float = 1.0,
+    head: int = HEAD_FEATURES,
     deployed: bool = False,
     global_pool: str = POOLED,
     drop_rate: float | None = 0.0,
@@ -117,7 +123,7 @@ def _create(
 ) -> GhostNetV3:
     """Call ``create_ghostnet`` with timm's option names.
 
-    Without classes the network returns the head's 1280 features, with an empty ``global_pool`` as
+    Without classes the network returns the head's features, with an empty ``global_pool`` as
     a map. ``drop_rate`` is the dropout before the classifier, ``drop_path_rate`` that of the last
     block, from 0 at the first. ``deployed`` makes the folded form, which cannot be trained.
     """
@@ -131,7 +137,7 @@ def _create(
             raise InputError(f"{word} is {rate!r}; give 0 up to below 1")
     with torch.device(device) if device is not None else nullcontext():
         model = create_ghostnet(
-            name, width=width, num_classes=num_classes or 1, in_channels=in_chans
+            name, width=width, head=head, num_classes=num_classes or 1, in_channels=in_chans
         )
     if dtype is not None:
         model = model.to(dtype)
@@ -167,9 +173,9 @@ def _build(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
 
 
 def _checked(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the width and the form of a tag's weights; empty for weights from elsewhere.
+    """Return the width, head and form of a tag's weights; empty for weights from elsewhere.
 
-    Raises ``InputError`` where there are none, or they are of another width.
+    Raises ``InputError`` where there are none, or they are of another width or head.
     """
     overlay = options.get("pretrained_cfg_overlay") or {}
     given = options.get("pretrained_cfg")
@@ -196,7 +202,7 @@ def _checked(name: str, options: dict[str, Any]) -> dict[str, Any]:
 
 @register_model
 def ghostnetv3_small(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """GhostNetV3-Small; takes ``num_classes``, ``in_chans``, ``width`` and ``deployed``.
+    """GhostNetV3-Small; takes ``num_classes``, ``in_chans``, ``width``, ``head``, ``deployed``.
 
     Raises ``InputError`` for a value it cannot use, and for ``pretrained=True`` where there are no
     weights of that tag and no file.

@@ -57,8 +57,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         # Down to maps of one pixel.
         {"width": 0.5, "size": (8, 8)},
         {"name": "ghostnetv3", "width": 0.3, "size": (16, 16)},
+        {"width": 0.5, "head": 9, "size": (8, 8), "shallow": True},
     ],
-    ids=["w1.0", "w1.6", "grey-28", "odd-pixels", "smallest", "ghostnetv3"],
+    ids=["w1.0", "w1.6", "grey-28", "odd-pixels", "smallest", "ghostnetv3", "head-9"],
 )
 def test_float32_agrees_with_the_network(
     kind: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -82,8 +83,10 @@ def test_float32_agrees_with_the_network(
         {"channels": 1, "size": (28, 28), "pixels": True, "shallow": True},
         {"size": (9, 13), "shallow": True},
         {"name": "ghostnetv3", "width": 0.3, "size": (16, 16)},
+        {"head": 9, "size": (16, 16), "shallow": True},
+        {"head": 256, "size": (16, 16), "shallow": True},
     ],
-    ids=["w1.3", "grey-28-pixels", "odd", "ghostnetv3"],
+    ids=["w1.3", "grey-28-pixels", "odd", "ghostnetv3", "head-9", "head-256"],
 )
 def test_int8_is_near_the_network_and_the_same_without_vectors(
     kind: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -53,6 +53,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("int8", False, {"width": 0.3, "size": (16, 16)}),
         ("int8", True, {"width": 0.3, "channels": 1, "size": (28, 28)}),
         ("int8", True, {"name": "ghostnetv3", "width": 0.1, "size": (9, 13)}),
+        ("int8", False, {"width": 0.3, "head": 30, "size": (16, 16)}),
     ],
 )
 def test_what_export_writes_is_opened(

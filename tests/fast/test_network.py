@@ -65,6 +65,7 @@ def passes(model: nn.Module, x: Tensor, by: ReplayedNetwork | None = None) -> li
         ({"width": 0.5, "num_classes": 3}, 11),
         ({"width": 0.25, "in_channels": 1}, 16),
         ({"name": "ghostnetv3", "width": 0.25}, 32),
+        ({"width": 0.25, "head": 9}, 8),
     ],
 )
 def test_replayed_it_gives_the_same_bits(options: dict[str, Any], side: int) -> None:

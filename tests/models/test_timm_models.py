@@ -274,6 +274,7 @@ def test_training_scripts_may_pass_a_dropout_of_zero() -> None:
         ({"act_layer": "silu"}, "act_layer is 'silu'; this network has no such setting: it takes"),
         ({"global_pool": "max"}, "'max'"),
         ({"width": -1}, "-1"),
+        ({"head": 7}, "head is 7; it must be a whole number from 8 to 4096"),
         ({"num_classes": -1}, "-1"),
         ({"in_chans": 0}, "0"),
     ],

@@ -118,6 +118,10 @@ def spoil(folder: Path, how: str) -> None:
         save_file({**state, "extra": torch.ones(1)}, weights)
     elif how == "another width":
         config.write_text(json.dumps({**written, "width": 0.5}))
+    elif how == "another head":
+        config.write_text(json.dumps({**written, "head": 640}))
+    elif how == "no such head":
+        config.write_text(json.dumps({**written, "head": 10**9}))
     elif how == "another network":
         config.write_text(json.dumps({**written, "architecture": "ghostnetv3"}))
     elif how == "an unknown network":
@@ -151,6 +155,8 @@ def spoil(folder: Path, how: str) -> None:
         ("a parameter less", "head.bias"),
         ("a parameter more", "extra"),
         ("another width", "width"),
+        ("another head", "check architecture, width, head"),
+        ("no such head", "head is 1000000000; it must be a whole number from 8 to 4096"),
         ("another network", "architecture"),
         ("an unknown network", "resnet"),
         ("another form", "form"),

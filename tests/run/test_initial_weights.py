@@ -172,6 +172,7 @@ def test_a_teacher_is_fine_tuned_too(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"width": 0.1}, "give --model.width 0.05"),
+        ({"head": 64}, "are of head 1280, and model.head is 64; give --model.head 1280"),
         ({"name": "ghostnetv3"}, "give --model.name ghostnetv3_small"),
         ({"weights": "nowhere"}, "model.weights nowhere: nowhere is not a folder"),
         ({"weights": "hf-hub:nowhere"}, "not the name of a model of the hub"),

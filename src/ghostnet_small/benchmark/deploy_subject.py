@@ -19,6 +19,7 @@ from ghostnet_small.data.dataset import Split
 from ghostnet_small.deploy.description import Description, Precision, describe
 from ghostnet_small.deploy.formats import Format, format_of, open_file
 from ghostnet_small.errors import InputError
+from ghostnet_small.models.heads import head_text
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.nn.complexity import both_forms
 from ghostnet_small.nn.fold import is_folded, reparameterize
@@ -45,9 +46,10 @@ class Ours(ABC):
 
     @property
     def title(self) -> str:
-        """A short name, and the width."""
-        name = self.description.architecture
-        return f"{TITLES.get(name, name)} {width_text(self.description.width)}"
+        """A short name, the width, and the head where it is not the paper's."""
+        found = self.description
+        name = TITLES.get(found.architecture, found.architecture)
+        return f"{name} {width_text(found.width)}{head_text(found.head)}"
 
     @abstractmethod
     def candidates(self, folder: Path, kept: KeptExports) -> list[Candidate]:

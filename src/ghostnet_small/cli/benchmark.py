@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ghostnet_small.cli import deploy_terminal, speed_terminal
-from ghostnet_small.cli.command import Command, Commands, Failed, interrupts, positive
+from ghostnet_small.cli.command import Command, Commands, Failed, interrupts, positive, remark
+from ghostnet_small.cli.mlperf_terminal import show_mlperf_tiny
 from ghostnet_small.deploy.formats import FORMATS
 from ghostnet_small.errors import InputError
 from ghostnet_small.option_values import (
@@ -171,10 +172,62 @@ def _deploy_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--picture", metavar="FILE.png", type=Path, help="draw top-1 against latency"
     )
+    parser.add_argument(
+        "--mlperf-tiny",
+        action="store_true",
+        help="instead: the int8 C file as MLPerf Tiny judges it, beside that benchmark's network",
+    )
+    parser.add_argument(
+        "--indices", metavar="FILE", type=Path, help="places of MLPerf Tiny's test images"
+    )
     _record_option(parser)
 
 
 def _deploy(args: argparse.Namespace) -> dict[str, Any]:
+    if args.mlperf_tiny:
+        return _mlperf_tiny(args)
+    if args.indices is not None:
+        raise InputError(f"--indices {args.indices} is for --mlperf-tiny; give that too")
+    return _compare_deployments(args)
+
+
+def _mlperf_tiny(args: argparse.Namespace) -> dict[str, Any]:
+    from ghostnet_small.benchmark.mlperf_tiny import WHERE, judge_mlperf_tiny
+    from ghostnet_small.use.agreement import CheckFailed
+
+    unused = {
+        "--formats": args.formats is not None,
+        "--threads": args.threads != 1,
+        "--batch": args.batch is not None,
+        "--peers": args.peers is not None,
+        "--split": args.split != "test",
+        "--turns": args.turns is not None,
+        "--quick": args.quick,
+        "--picture": args.picture is not None,
+    }
+    given = [option for option, is_given in unused.items() if is_given]
+    if given:
+        raise InputError(f"{given[0]} has no effect on --mlperf-tiny; leave it out")
+    if args.indices is None:
+        raise InputError(f"--mlperf-tiny needs --indices FILE; give {WHERE}")
+    _check_record(args)
+    with libraries_apart():
+        try:
+            value = judge_mlperf_tiny(
+                args.path,
+                args.indices,
+                weights=args.weights,
+                overrides=args.overrides,
+                say=remark,
+                doing=remark,
+            )
+        except CheckFailed as error:
+            raise Failed(str(error), 3) from None
+    _record(args, value)
+    return value
+
+
+def _compare_deployments(args: argparse.Namespace) -> dict[str, Any]:
     from ghostnet_small.benchmark.deploy_speed import Stopped, compare_deployments
     from ghostnet_small.use.agreement import CheckFailed
 
@@ -223,6 +276,13 @@ def _deploy(args: argparse.Namespace) -> dict[str, Any]:
         names = ", ".join(f"{one['runtime']} {one['precision']}" for one in failed)
         raise Failed(f"{names} cannot be used, and what failed was not timed", 3, value=value)
     return value
+
+
+def _show_deploy(value: dict[str, Any]) -> None:
+    show = (
+        show_mlperf_tiny if value.get("benchmark") == "mlperf_tiny" else deploy_terminal.show_deploy
+    )
+    show(value)
 
 
 def _stopped(got: Sequence[int], where: str, value: Any | None) -> Failed:
@@ -284,6 +344,6 @@ BENCHMARKS: Commands = {
     ),
     "deploy": Command(
         "Accuracy, size, latency and memory of an export in each runtime, beside its peers.",
-        *(_deploy_options, _deploy, deploy_terminal.show_deploy, _deploy_settings),
+        *(_deploy_options, _deploy, _show_deploy, _deploy_settings),
     ),
 }

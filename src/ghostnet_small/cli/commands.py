@@ -149,6 +149,13 @@ def _info_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model.width", dest="width", metavar="W", type=number, help="(1.0)")
     parser.add_argument(
+        "--model.head",
+        dest="head",
+        metavar="N",
+        type=positive,
+        help="features before the classifier (1280, the paper's)",
+    )
+    parser.add_argument(
         "--model.upsample",
         dest="upsample",
         metavar="S",
@@ -167,6 +174,7 @@ def _info(args: argparse.Namespace) -> dict[str, Any]:
     return describe_model(
         args.name,
         width=args.width,
+        head=args.head,
         upsample=args.upsample,
         classes=args.classes,
         channels=args.channels,

@@ -135,8 +135,9 @@ def show_model(value: dict[str, Any]) -> None:
     """Print parameters and MACs of both forms, by stage where they were asked for."""
     channels, height, width = value["picture"]
     table = new_table(
-        title=f"{value['architecture']}, width {value['width']:g}, {value['classes']} classes, "
-        f"{channels} x {height} x {width} images"
+        title=f"{value['architecture']}, width {value['width']:g}"
+        + (f", head {value['head']}" if "head" in value else "")
+        + f", {value['classes']} classes, {channels} x {height} x {width} images"
         + (f", upsampled to {value['upsample']}" if "upsample" in value else ""),
     )
     table.add_column("stage" if "stages" in value else "")

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from ghostnet_small.errors import InputError
+from ghostnet_small.models.heads import HEAD_FEATURES, head_entry, head_in
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.weights import ModelInfo
 
@@ -44,6 +45,7 @@ class Description:
     input: Input
     data: Mapping[str, Any]
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    head: int = HEAD_FEATURES
 
     @property
     def channels(self) -> int:
@@ -55,7 +57,8 @@ class Description:
         values = asdict(self)
         if not self.fingerprints:
             del values["fingerprints"]
-        return json.dumps({"format": FORMAT, **values})
+        del values["head"]
+        return json.dumps({"format": FORMAT, **values, **head_entry(self.head)})
 
 
 def describe(
@@ -77,6 +80,7 @@ def describe(
         input=input,
         data={} if data is None else data,
         fingerprints={} if data is None else info.fingerprints,
+        head=head_in(model.config),
     )
 
 
@@ -109,6 +113,7 @@ def read_description(text: str | None, where: str) -> Description:
             input=values["input"],
             data=dict(values["data"]),
             fingerprints={k: str(v) for k, v in dict(values.get("fingerprints", {})).items()},
+            head=int(head_in(values)),
         )
         _check(found)
     except InputError:

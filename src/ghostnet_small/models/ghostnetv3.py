@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from ghostnet_small.models.heads import HEAD_FEATURES
 from ghostnet_small.models.network import Network
 from ghostnet_small.nn.ghost import GhostBottleneck
 from ghostnet_small.nn.rep_conv import ConvBN, with_relu
 
-HEAD_FEATURES = 1280
 POOLED = "avg"  # the only global_pool but the empty one
 UNGATED_BLOCKS = 2
 
@@ -99,8 +99,9 @@ def divisible(value: float) -> int:
 class GhostNetV3(Network):
     """Ghost bottlenecks between a 3x3 stem and a pooled head: ``(N, C, H, W) -> logits (N, K)``.
 
-    ``width`` scales every channel count except the head's 1280 features. Images may have any
-    size from 8x8 up. ``config`` holds what ``create_model`` needs to build the network again.
+    ``width`` scales every channel count except the ``head`` features, 1280 by default. Images may
+    have any size from 8x8 up. ``config`` holds what ``create_model`` needs to build the network
+    again.
 
     Source: arXiv:2509.12380.
     """
@@ -110,6 +111,7 @@ class GhostNetV3(Network):
         architecture: Architecture,
         *,
         width: float = 1.0,
+        head: int = HEAD_FEATURES,
         num_classes: int = 10,
         in_channels: int = 3,
         config: dict[str, Any] | None = None,
@@ -121,7 +123,7 @@ class GhostNetV3(Network):
         # timm's names for the same values; its tools read them.
         self.in_chans = in_channels
         self.num_features = divisible(architecture.last * width)
-        self.head_hidden_size = HEAD_FEATURES
+        self.head_hidden_size = head
         self.global_pool = POOLED
         self.drop_rate = 0.0
         self.grad_checkpointing = False
@@ -153,8 +155,8 @@ class GhostNetV3(Network):
             )
         self.blocks = nn.Sequential(*blocks)
         self.last = ConvBN(channels, self.num_features, 1)
-        self.head = nn.Conv2d(self.num_features, HEAD_FEATURES, 1)
-        self.classifier: nn.Module = nn.Linear(HEAD_FEATURES, num_classes)
+        self.head = nn.Conv2d(self.num_features, head, 1)
+        self.classifier: nn.Module = nn.Linear(head, num_classes)
         self.compute: Callable[[GhostNetV3, Tensor], Tensor] = features_by_parts
         self.compute_head: Callable[[GhostNetV3, Tensor, bool], Tensor] = head_by_parts
         self.apply(_initialise)
@@ -169,9 +171,10 @@ class GhostNetV3(Network):
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Return the logits of a feature map: ``(N, num_features, h, w) -> (N, K)``.
 
-        With ``pre_logits``, return the 1280 features before the classifier. Where ``global_pool``
-        is empty, each place has its own: ``(N, 1280, h, w)`` or ``(N, K, h, w)``. ``compute_head``
-        is the function that computes it: ``head_by_parts`` or an equal function.
+        With ``pre_logits``, return the ``F = head_hidden_size`` features before the classifier.
+        Where ``global_pool`` is empty, each place has its own: ``(N, F, h, w)`` or
+        ``(N, K, h, w)``. ``compute_head`` is the function that computes it: ``head_by_parts`` or an
+        equal function.
         """
         return self.compute_head(self, x, pre_logits)
 
@@ -237,7 +240,7 @@ class GhostNetV3(Network):
         return self.classifier
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Set a fresh linear layer for ``num_classes``; with 0, none, and 1280 features are output.
+        """Set a fresh linear layer for ``num_classes``; with 0, none: the features are output.
 
         ``global_pool`` is "avg", or "" for no mean over the places; None leaves it as it is.
 
@@ -253,7 +256,7 @@ class GhostNetV3(Network):
             return
         weight = self.head.weight
         self.classifier = nn.Linear(
-            HEAD_FEATURES, num_classes, device=weight.device, dtype=weight.dtype
+            self.head_hidden_size, num_classes, device=weight.device, dtype=weight.dtype
         )
         self.classifier.train(self.training)
         _initialise(self.classifier)

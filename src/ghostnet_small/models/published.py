@@ -132,5 +132,5 @@ def check_shape(name: str, shape: tuple[int, ...], own: tuple[int, ...], *, what
     if shape != own:
         raise InputError(
             f"{what} is of another architecture or size: {name} has shape {shape}, the model's is "
-            f"{own}; check architecture, width, num_classes and in_channels"
+            f"{own}; check architecture, width, head, num_classes and in_channels"
         )

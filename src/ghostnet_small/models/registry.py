@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from ghostnet_small.errors import InputError, nearest
 from ghostnet_small.models.ghostnetv3 import ARCHITECTURES, GhostNetV3
+from ghostnet_small.models.heads import HEAD_FEATURES, HEADS, head_entry, head_in
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.settings import Interpolation, ModelSettings
 from ghostnet_small.models.teachers import PREFIX, TEACHERS, is_timm, teacher_of
@@ -30,6 +31,7 @@ def check_model(
     name: str,
     width: float,
     *,
+    head: int = HEAD_FEATURES,
     pretrained: bool | str = False,
     upsample: int | None = None,
     interpolation: str = "bilinear",
@@ -52,8 +54,14 @@ def check_model(
             "as 1.0 or 2.8"
         )
     if is_timm(name):
-        _check_teacher(name, width, upsample, interpolation)
+        _check_teacher(name, width, head, upsample, interpolation)
         return
+    smallest, largest = HEADS
+    if not (_is_a(Integral, head) and smallest <= head <= largest):
+        raise InputError(
+            f"head is {head!r:.40}; it must be a whole number from {smallest} to {largest}, such "
+            f"as 256, or {HEAD_FEATURES}, the paper's"
+        )
     if pretrained:
         raise InputError(
             f"pretrained is {pretrained!r:.80}; it is for networks of timm: leave it false, and "
@@ -86,6 +94,7 @@ def check_settings(asked: ModelSettings) -> None:
     check_model(
         asked.name,
         asked.width,
+        head=asked.head,
         pretrained=asked.pretrained,
         upsample=asked.upsample,
         interpolation=asked.interpolation,
@@ -94,9 +103,16 @@ def check_settings(asked: ModelSettings) -> None:
     )
 
 
-def _check_teacher(name: str, width: float, upsample: int | None, interpolation: str) -> None:
+def _check_teacher(
+    name: str, width: float, head: int, upsample: int | None, interpolation: str
+) -> None:
     if width != 1:
         raise InputError(f"width is {width!r}; {name} comes in one width: leave it at 1.0")
+    if head != HEAD_FEATURES:
+        raise InputError(
+            f"head is {head!r:.40}; it is for {' and '.join(ARCHITECTURES)}, and {name} has its "
+            f"own: leave it at {HEAD_FEATURES}"
+        )
     smallest, largest = UPSAMPLES
     if upsample is not None and not (_is_a(Integral, upsample) and smallest <= upsample <= largest):
         raise InputError(
@@ -115,6 +131,7 @@ def create_model(
     name: str,
     *,
     width: float = 1.0,
+    head: int = HEAD_FEATURES,
     num_classes: int = 10,
     in_channels: int = 3,
     pretrained: bool | str = False,
@@ -126,18 +143,20 @@ def create_model(
     """Return a fresh network in training form: ``(N, in_channels, H, W) -> (N, num_classes)``.
 
     ``name`` is ``ghostnetv3_small``, ``ghostnetv3`` (the original with the stem at stride 1,
-    GN-D in the paper), whose channels ``width`` scales, or a network of timm: a teacher, such as
-    ``resnet18``, or ``timm/NAME[.TAG]``. Networks of timm may start from ``pretrained`` weights,
-    timm's or those in a file, and resize images to ``upsample`` pixels a side; with ``None``,
-    images keep their size where a stem for tiny images is known. ``ModelSettings`` describes the
-    other arguments.
+    GN-D in the paper), whose channels ``width`` scales and whose classifier reads ``head``
+    features, or a network of timm: a teacher, such as ``resnet18``, or ``timm/NAME[.TAG]``.
+    Networks of timm may start from ``pretrained`` weights, timm's or those in a file, and resize
+    images to ``upsample`` pixels a side; with ``None``, images keep their size where a stem for
+    tiny images is known. ``ModelSettings`` describes the other arguments.
 
-    Raises ``InputError`` for an unknown name, a width that is not above 0 and at most 100, fewer
-    than one class or channel, an unsupported argument, or weights that are not available.
+    Raises ``InputError`` for an unknown name, a width that is not above 0 and at most 100, a head
+    outside 8 to 4096, fewer than one class or channel, an unsupported argument, or weights that are
+    not available.
     """
     check_model(
         name,
         width,
+        head=head,
         pretrained=pretrained,
         upsample=upsample,
         interpolation=interpolation,
@@ -156,7 +175,9 @@ def create_model(
             dropout=dropout,
             drop_path=drop_path,
         )
-    return create_ghostnet(name, width=width, num_classes=num_classes, in_channels=in_channels)
+    return create_ghostnet(
+        name, width=width, head=head, num_classes=num_classes, in_channels=in_channels
+    )
 
 
 def create_from(config: Mapping[str, Any]) -> Network:
@@ -164,6 +185,7 @@ def create_from(config: Mapping[str, Any]) -> Network:
     return create_model(
         config["architecture"],
         width=config["width"],
+        head=head_in(config),
         num_classes=config["num_classes"],
         in_channels=config["in_channels"],
         upsample=config.get("upsample"),
@@ -172,21 +194,28 @@ def create_from(config: Mapping[str, Any]) -> Network:
 
 
 def create_ghostnet(
-    name: str, *, width: float = 1.0, num_classes: int = 10, in_channels: int = 3
+    name: str,
+    *,
+    width: float = 1.0,
+    head: int = HEAD_FEATURES,
+    num_classes: int = 10,
+    in_channels: int = 3,
 ) -> GhostNetV3:
     """Return ``create_model`` for one of ``ARCHITECTURES``."""
-    check_model(name, width)
-    width = float(width)
+    check_model(name, width, head=head)
+    width, head = float(width), int(head)
     num_classes, in_channels = _whole(num_classes, in_channels)
     config = {
         "architecture": name,
         "width": width,
         "num_classes": num_classes,
         "in_channels": in_channels,
+        **head_entry(head),
     }
     return GhostNetV3(
         ARCHITECTURES[name],
         width=width,
+        head=head,
         num_classes=num_classes,
         in_channels=in_channels,
         config=config,

@@ -8,6 +8,7 @@ from typing import Literal
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.fields import LATER, PLACE
+from ghostnet_small.models.heads import HEAD_FEATURES
 
 Interpolation = Literal["bilinear", "bicubic"]
 Compute = Literal["merged", "branches"]
@@ -22,6 +23,8 @@ class ModelSettings:
             "resnet34", "resnet50", "vgg13_bn", "densenet121", "densenet161", "inception_v3" or
             "efficientnetv2_s"; or "timm/NAME" or "timm/NAME.TAG", any classifier that timm has.
         width: multiplier of the channels; a teacher has none.
+        head: features of the layer before the classifier, 8 to 4096; ``width`` does not scale them.
+            1280 is the paper's, and most of a narrow network's weights are there.
         rep_conv: how the training form is computed, "merged" (faster: branches folded before the
             convolution on a CPU, fused kernels on a GPU) or "branches" (each on its own); the same
             function up to rounding.
@@ -30,10 +33,10 @@ class ModelSettings:
             that torch.save wrote). Where data.mean and data.std are null, they are those of the
             weights.
         weights: start from trained weights: a run's folder, one of weights, the name of those that
-            come with the program, or ``hf-hub:owner/name``. They must be of this network and width,
-            and not folded. The classifier starts afresh where the classes are others; where the
-            images have another number of channels, those of the first convolution are summed and
-            shared out.
+            come with the program, or ``hf-hub:owner/name``. They must be of this network, width
+            and head, and not folded. The classifier starts afresh where the classes are others;
+            where the images have another number of channels, those of the first convolution are
+            summed and shared out.
         upsample: side in pixels that images are upsampled to inside a network of timm, which then
             keeps its published stem; null: as they are where a stem for tiny images is known
             (resnet18, resnet34, resnet50, vgg13_bn, densenet121, densenet161, inception_v3), else
@@ -54,6 +57,7 @@ class ModelSettings:
     interpolation: Interpolation = field(default="bilinear", metadata=LATER)
     dropout: float = field(default=0.0, metadata=LATER)
     drop_path: float = field(default=0.0, metadata=LATER)
+    head: int = field(default=HEAD_FEATURES, metadata=LATER)
 
     def __post_init__(self) -> None:
         """Raises ``InputError`` for a value outside its range."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import ARCHITECTURES, Architecture, GhostNetV3
+from ghostnet_small.models.heads import head_entry, head_in
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.registry import NAMES
 from ghostnet_small.models.settings import Interpolation
@@ -23,7 +24,7 @@ SMALLEST = 8  # pixels of an image's side that a GhostNet takes
 # A larger number would fill the memory.
 MOST_CLASSES, MOST_CHANNELS = 1_000_000, 1000
 # ``model_args`` of timm that are known here; a GhostNet has only one pool.
-_GHOSTNETS = {"width", "deployed"}
+_GHOSTNETS = {"width", "head", "deployed"}
 _ARGUMENTS = _GHOSTNETS | {"num_classes", "in_chans", "global_pool"}
 _TIMM_NAMES = {teacher.base_name: name for name, teacher in TEACHERS.items()}
 _OUR_NAME = "model_name"
@@ -73,7 +74,11 @@ def timm_keys(
     input_size = (config["in_channels"], *size)
     about: dict[str, Any]
     if isinstance(model, GhostNetV3):
-        arguments = {"width": config["width"], **({"deployed": True} if deployed else {})}
+        arguments = {
+            "width": config["width"],
+            **head_entry(head_in(config)),
+            **({"deployed": True} if deployed else {}),
+        }
         about = {
             "num_features": model.num_features,
             "global_pool": "avg",
@@ -167,6 +172,7 @@ def from_timm(config: Mapping[str, Any], what: str) -> dict[str, Any]:
     return {
         "architecture": known,
         "width": arguments.get("width", 1.0),
+        "head": head_in(arguments),
         "num_classes": classes,
         "in_channels": channels,
         "upsample": upsample,

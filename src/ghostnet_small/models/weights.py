@@ -17,6 +17,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.files import checked_json, signed_json, write_atomic
 from ghostnet_small.hub.models import CONFIG, WEIGHTS
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
+from ghostnet_small.models.heads import head_in, head_text
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.published import check_shape, load_checked
 from ghostnet_small.models.registry import create_from
@@ -170,7 +171,7 @@ def load(path: str | Path, weights: str = "last") -> tuple[Network, ModelInfo]:
         if _size_bytes(model.state_dict()) > FORMS_RATIO * _size_bytes(tensors):
             raise InputError(
                 f"{what} is of another architecture or size: it is too small for width "
-                f"{config['width']}; copy it again with its {CONFIG}"
+                f"{config['width']}{head_text(config['head'])}; copy it again with its {CONFIG}"
             )
         with torch.random.fork_rng(devices=[]):
             model = reparameterize(build().float().eval())  # type: ignore[assignment]
@@ -263,6 +264,7 @@ def _read_config(path: Path) -> tuple[dict[str, Any], ModelInfo]:
         if len(info.mean) != channels or len(info.classes) != classes:
             raise ValueError("its channels or classes contradict each other")
         return {k: config[k] for k in ("width", "form")} | {
+            "head": head_in(config),
             "architecture": our_name(config),
             "num_classes": classes,
             "in_channels": channels,

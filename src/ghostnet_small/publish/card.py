@@ -7,6 +7,7 @@ from typing import Any
 
 from ghostnet_small.data.hub.named import SHORT_NAMES, is_name
 from ghostnet_small.models.ghostnetv3 import ARCHITECTURES
+from ghostnet_small.models.heads import head_in, head_text
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.provenance import commit_text
 from ghostnet_small.recipe.recipe_file import yaml_text
@@ -113,7 +114,8 @@ def _title(name: str, config: Facts, info: ModelInfo, facts: Facts | None) -> st
     colour = "grey" if len(info.mean) == 1 else "colour"
     network = f"{config['architecture']}, a network of timm"
     if config["architecture"] in ARCHITECTURES:
-        network = f"{config['architecture']}, width {float(config['width'])} ({PAPER})"
+        network = f"{config['architecture']}, width {float(config['width'])}"
+        network += f"{head_text(int(head_in(config)))} ({PAPER})"
     about = f"{network}, for {width}x{height} {colour} images of {len(info.classes)} classes."
     rows = [
         ["classes", _classes(info.classes)],

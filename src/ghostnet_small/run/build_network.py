@@ -26,6 +26,7 @@ def network_of(
     model = create_model(
         asked.name,
         width=asked.width,
+        head=asked.head,
         num_classes=len(data.classes),
         in_channels=data.channels,
         pretrained=asked.pretrained if fetch else False,

@@ -13,6 +13,7 @@ from ghostnet_small.files import expanded
 from ghostnet_small.hub.models import is_hub_name, read_hub_name
 from ghostnet_small.hub.origin import origin_of
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
+from ghostnet_small.models.heads import head_entry, head_in
 from ghostnet_small.models.network import Network, order_classes
 from ghostnet_small.models.pretrained import pretrained_on
 from ghostnet_small.models.settings import ModelSettings
@@ -49,6 +50,7 @@ class Beginning:
             "recipe": self.info.recipe.get("name", ""),
             "architecture": config["architecture"],
             "width": config.get("width"),
+            **head_entry(head_in(config)),
             "weights_sha256": weights_digest(self.network),
             **origin_of(folder, read_hub_name(path) if is_hub_name(path) else None),
         }
@@ -123,6 +125,11 @@ def _check(network: Network, asked: ModelSettings) -> None:
         raise InputError(
             f"{what} are of width {config['width']}, and model.width is {asked.width}; give "
             f"--model.width {config['width']}, or other weights"
+        )
+    if head_in(config) != asked.head:
+        raise InputError(
+            f"{what} are of head {head_in(config)}, and model.head is {asked.head}; give "
+            f"--model.head {head_in(config)}, or other weights"
         )
     if isinstance(network, TimmNetwork):
         wanted = teacher_of(asked.name).upsample if asked.upsample is None else asked.upsample

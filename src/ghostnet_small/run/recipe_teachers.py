@@ -30,6 +30,7 @@ from ghostnet_small.distill.teacher import Teacher
 from ghostnet_small.errors import InputError
 from ghostnet_small.fast import ready_to_answer
 from ghostnet_small.files import cache_root, expanded
+from ghostnet_small.models.heads import head_entry, head_in
 from ghostnet_small.models.network import order_classes
 from ghostnet_small.models.weights import load, weights_digest
 from ghostnet_small.recipe.recipe import Recipe
@@ -329,5 +330,6 @@ def load_teacher(
             "recipe": info.recipe.get("name", ""),
             "architecture": config["architecture"],
             "width": config.get("width"),
+            **head_entry(head_in(config)),
         },
     )

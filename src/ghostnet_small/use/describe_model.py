@@ -9,6 +9,7 @@ import torch
 
 from ghostnet_small.data.decoded.pixels import MIN_SIZE
 from ghostnet_small.errors import InputError
+from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.registry import create_from, is_known
 from ghostnet_small.models.shipped_weights import find_weights
 from ghostnet_small.models.weights import load
@@ -19,6 +20,7 @@ def describe_model(
     name: str,
     *,
     width: float | None = None,
+    head: int | None = None,
     upsample: int | None = None,
     classes: int | None = None,
     channels: int | None = None,
@@ -28,8 +30,8 @@ def describe_model(
     """Return ``params`` and ``macs`` of a network by name, or of trained weights by folder, by name
     or of the hub; of trained weights also ``class_names``, in the order of the logits.
 
-    By default a named network has width 1, 10 classes and takes 3 x 32 x 32 images; a teacher
-    may bring them to ``upsample`` pixels a side. MACs are for one image.
+    By default a named network has width 1, the paper's head, 10 classes and takes 3 x 32 x 32
+    images; a teacher may bring them to ``upsample`` pixels a side. MACs are for one image.
 
     Raises ``InputError`` where ``name`` is neither a network nor a folder of weights, an
     option contradicts a folder's weights, or the images are too small for the network.
@@ -37,6 +39,7 @@ def describe_model(
     if not is_known(name) and (folder := find_weights(Path(name))).exists():
         asked = {
             "model.width": width,
+            "model.head": head,
             "model.upsample": upsample,
             "classes": classes,
             "channels": channels,
@@ -59,6 +62,7 @@ def describe_model(
         config = {
             "architecture": name,
             "width": 1.0 if width is None else width,
+            **({} if head is None else {"head": head}),
             "num_classes": 10 if classes is None else classes,
             "in_channels": 3 if channels is None else channels,
             "upsample": upsample,
@@ -77,6 +81,8 @@ def describe_model(
         "picture": list(picture),
         **by_quantity({form: stages["total"] for form, stages in forms.items()}),
     }
+    if isinstance(model, GhostNetV3):
+        report["head"] = model.head_hidden_size
     if model.config.get("upsample") is not None:
         report["upsample"] = model.config["upsample"]
     if per_stage:

@@ -194,7 +194,7 @@ class _Writer:
                 )
             case Head(head=head):
                 places = slots(source)
-                inner = list(range(head.out_channels))
+                inner = _filled(range(head.out_channels), GROUP)
                 first, second = made.layers
                 tables = [
                     *self.grid(name, made.source, places),

@@ -25,6 +25,7 @@ from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import ARCHITECTURES
+from ghostnet_small.models.heads import head_text
 from ghostnet_small.models.registry import create_ghostnet
 from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.version import __version__
@@ -76,6 +77,7 @@ def _template(source: str, description: Description) -> Code:
         create_ghostnet,
         description.architecture,
         width=description.width,
+        head=description.head,
         num_classes=len(description.classes),
         in_channels=description.channels,
     )
@@ -83,7 +85,9 @@ def _template(source: str, description: Description) -> Code:
     with torch.device("meta"):
         count = sum(tensor.numel() for tensor in build().state_dict().values())
     if count > FORMS_RATIO * len(source) / SHORTEST:
-        raise _Altered(f"it is too short for width {description.width:g}")
+        raise _Altered(
+            f"it is too short for width {description.width:g}{head_text(description.head)}"
+        )
     with torch.random.fork_rng(devices=[]):
         network = reparameterize(build().float().eval())
     deployable = Deployable(network, description)

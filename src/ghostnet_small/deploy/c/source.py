@@ -8,6 +8,7 @@ from importlib import resources
 from ghostnet_small.deploy.c.text import Code, comment, string
 from ghostnet_small.deploy.description import KEY, Description
 from ghostnet_small.errors import InputError
+from ghostnet_small.models.heads import head_text
 from ghostnet_small.version import __version__
 
 MOST_BYTES = 2**31 - 1  # of the working memory, which the code counts in ints
@@ -111,9 +112,10 @@ def _about(description: Description, code: Code) -> str:
         "pixels of 0 .. 255" if description.input == "pixels" else "normalised pixels (see below)"
     )
     gives = "probabilities" if description.input == "pixels" else "logits"
+    width = f"width {description.width:g}{head_text(description.head)}"
     return "\n".join(
         [
-            f"{description.architecture}, width {description.width:g}, {kind}; written by "
+            f"{description.architecture}, {width}, {kind}; written by "
             f"ghostnet-small {__version__} export.",
             "",
             "ghostnet_run(picture, answers, workspace)",

@@ -20,7 +20,7 @@ from ghostnet_small.models.ghostnetv3 import POOLED, GhostNetV3, head_by_parts
 
 @dataclass(frozen=True)
 class Head:
-    """The mean over the places, the layer of 1280 features, the ReLU and the classifier.
+    """The mean over the places, the layer of features, the ReLU and the classifier.
 
     Its output is ``(N, 1, 1, K)``.
     """
