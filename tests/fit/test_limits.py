@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.fit.limits import SHARE, limits_of, targets
+from ghostnet_small.fit.limits import SHARE, limits_of, targets, words_of
 
 
 def test_each_device_gives_limits() -> None:
@@ -19,7 +19,7 @@ def test_each_device_gives_limits() -> None:
 def test_what_is_given_goes_before_the_device() -> None:
     found = limits_of("100kB", None, "rp2040")
     assert found.flash == 100_000 and found.ram == int(SHARE * 270_336)
-    assert str(limits_of("450kB", 128_000, None)) == "450 kB of flash, 128 kB of RAM"
+    assert words_of(limits_of("450kB", 128_000, None)) == "450 kB of flash, 128 kB of RAM"
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.fit.limits import Limits
 from ghostnet_small.fit.needs import Needs
 from ghostnet_small.fit.plan import APART, SHIPPED, Facts, Plan, choose_width, plan_fit
 from ghostnet_small.fit.speed import Speed
+from ghostnet_small.use.budget import Limits
 
 FACTS = Facts(5000, 1000, "test", ("cat", "dog"), 500, 32, 32, 3, "f")
 SPEEDS = {1.0: Speed(500.0, 3000.0), 2.8: Speed(80.0, 600.0)}

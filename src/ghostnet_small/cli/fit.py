@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,9 @@ def fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--formats", metavar="A,B", default="c", help="also files of these formats (c)"
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="a new folder, or one to go on with")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, required=True, help="a new folder, or one to go on with"
+    )
     parser.add_argument("--plan", action="store_true", help="print the plan, and start nothing")
 
 
@@ -75,7 +76,9 @@ def _show_plan(row: dict[str, Any]) -> None:
         table.add_row(*reason)
     print_table(table)
     flash, ram = (row["needs"][name] / 1000 for name in ("flash", "ram"))
-    print(f"int8 C file: {flash:,.1f} kB of flash, {ram:,.1f} kB of RAM; {row['seconds'] / 60:.0f} min")
+    print(
+        f"int8 C file: {flash:,.1f} kB of flash, {ram:,.1f} kB of RAM; {row['seconds'] / 60:.0f} min"
+    )
 
 
 def show_fit(value: dict[str, Any]) -> None:
@@ -86,8 +89,11 @@ def show_fit(value: dict[str, Any]) -> None:
     low, high = value["interval"]
     print_pairs(
         [
-            ("top-1", f"{value['top1']:.2f} % of {value['images']:,} {value['split']} images "
-             f"(95 % interval {low:.1f} to {high:.1f}), int8"),
+            (
+                "top-1",
+                f"{value['top1']:.2f} % of {value['images']:,} {value['split']} images "
+                f"(95 % interval {low:.1f} to {high:.1f}), int8",
+            ),
             *[("file", name) for name in value["files"]],
             ("report", value["report"]),
             ("next", f"{PROGRAM} demo {shlex.quote(value['out'])}"),

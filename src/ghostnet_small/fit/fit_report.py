@@ -112,17 +112,27 @@ def _page(
     findings += _next_steps(row, figures, deployed)
     facts = row["facts"]
     budget = [
-        ["flash", _kb(row["needs"]["flash"]), _kb(row["asked"]["flash"]),
-         _share(row["needs"]["flash"], row["asked"]["flash"])],
-        ["RAM", _kb(row["needs"]["ram"]), _kb(row["asked"]["ram"]),
-         _share(row["needs"]["ram"], row["asked"]["ram"])],
+        [
+            "flash",
+            _kb(row["needs"]["flash"]),
+            _kb(row["asked"]["flash"]),
+            _share(row["needs"]["flash"], row["asked"]["flash"]),
+        ],
+        [
+            "RAM",
+            _kb(row["needs"]["ram"]),
+            _kb(row["asked"]["ram"]),
+            _share(row["needs"]["ram"], row["asked"]["ram"]),
+        ],
     ]
     sections = [
         Section(
             "budget",
             "Budget",
-            ("Counted from the network's shape before it was trained; flash is the int8 C file's "
-             "tables and code on a Cortex-M4.",),
+            (
+                "Counted from the network's shape before it was trained; flash is the int8 C file's "
+                "tables and code on a Cortex-M4.",
+            ),
             (
                 table(
                     "Flash and RAM",
@@ -148,20 +158,32 @@ def _page(
             "classes",
             "Classes",
             (f"Of the int8 file, on {figures['images']:,} {split}.",),
-            (_classes(deployed), Plot("confusion", "Of the float32 network.", PICTURES["confusion"])),
+            (
+                _classes(deployed),
+                Plot("confusion", "Of the float32 network.", PICTURES["confusion"]),
+            ),
         ),
         Section(
             "mistakes",
             "Mistakes",
             (),
-            (Plot("mistakes", "Of the float32 network: enlarged images, each with the class it was "
-                  "given, the probability of that, and its label.", PICTURES["mistakes"]),),
+            (
+                Plot(
+                    "mistakes",
+                    "Of the float32 network: enlarged images, each with the class it was "
+                    "given, the probability of that, and its label.",
+                    PICTURES["mistakes"],
+                ),
+            ),
         ),
         Section(
             "training",
             "Training",
             (),
-            (_trainings(runs, figures["split"]), Plot("curves", "Of the student.", PICTURES["curves"])),
+            (
+                _trainings(runs, figures["split"]),
+                Plot("curves", "Of the student.", PICTURES["curves"]),
+            ),
         ),
     ]
     return Page(
@@ -208,7 +230,10 @@ def _next_steps(
 def _classes(deployed: Mapping[str, Any]) -> Table:
     return table(
         "By class",
-        [Column("class", False), *(Column(name) for name in ("images", "precision, %", "recall, %"))],
+        [
+            Column("class", False),
+            *(Column(name) for name in ("images", "precision, %", "recall, %")),
+        ],
         [
             [one["class"], f"{one['images']:,}", f"{one['precision']:.1f}", f"{one['recall']:.1f}"]
             for one in deployed["per_class"]
@@ -223,7 +248,11 @@ def _files(files: Mapping[str, Any]) -> Table:
         "Files",
         [Column("file", False), Column("kB"), Column("same class as the network, %")],
         [
-            [Path(one["files"][0]).name, f"{one['size_bytes'] / 1000:,.0f}", f"{one['agreement']:.1f}"]
+            [
+                Path(one["files"][0]).name,
+                f"{one['size_bytes'] / 1000:,.0f}",
+                f"{one['agreement']:.1f}",
+            ]
             for one in files["files"]
         ],
         note=f"Each was run and compared with the network on {files['pictures']} images of "
@@ -237,8 +266,12 @@ def _trainings(runs: Mapping[str, Mapping[str, Any]], split: str) -> Table:
 
     return table(
         "Trainings",
-        [Column("run", False), Column("width"), *(Column(f"{one}, %") for one in
-         ("validation", "test")), Column("minutes")],
+        [
+            Column("run", False),
+            Column("width"),
+            *(Column(f"{one}, %") for one in ("validation", "test")),
+            Column("minutes"),
+        ],
         [
             [
                 name,

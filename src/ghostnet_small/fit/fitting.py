@@ -15,7 +15,7 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.files import expanded
 from ghostnet_small.fit.fit_report import write_fit_report
 from ghostnet_small.fit.folder import FILES, REPORT, FitFolder
-from ghostnet_small.fit.limits import Limits
+from ghostnet_small.fit.limits import words_of
 from ghostnet_small.fit.needs import Shape, needs_of, widest
 from ghostnet_small.fit.plan import FEW_IMAGES, SHIPPED, Facts, choose_width, plan_fit
 from ghostnet_small.fit.speed import measure
@@ -29,6 +29,7 @@ from ghostnet_small.study.runner import run_study
 from ghostnet_small.study.scheduler import Watcher
 from ghostnet_small.study.study_plan import run_folder
 from ghostnet_small.study.training_job import Job
+from ghostnet_small.use.budget import Limits
 from ghostnet_small.use.evaluation import evaluate_classifier
 from ghostnet_small.use.export import export_weights
 
@@ -66,9 +67,8 @@ def planned(
     recipe = read_recipe(None, overrides)
     data = load_data(recipe.data)
     facts = facts_of(data, say)
-    shape = Shape(1.0, len(facts.classes), facts.channels, facts.height, facts.width)
-    most = widest(limits, shape)
-    width, reason = choose_width(most.width, facts.known)
+    shape = Shape(1.0, recipe.model.head, len(facts.classes), facts.channels, data.size)
+    width, reason = choose_width(widest(limits, shape), facts.known)
     if recipe.train.threads is not None:
         torch.set_num_threads(recipe.train.threads)
     speeds = {
@@ -78,7 +78,9 @@ def planned(
     kept = _kept_teacher(rows, folder, facts, width)
     needs = needs_of(shape.of(width))
     plan = plan_fit(facts, limits, width, needs, speeds, minutes, kept=kept, reasons=(reason,))
-    return folder.row(plan, asked, {"title": f"A network within {limits}", "facts": facts.values})
+    return folder.row(
+        plan, asked, {"title": f"A network within {words_of(limits)}", "facts": facts.values}
+    )
 
 
 def facts_of(data: ImageData, say: Say) -> Facts:

@@ -1,36 +1,29 @@
-"""The flash and the working memory of a network's int8 C file, counted from its shape alone."""
+"""The flash and the working memory of networks that are not trained yet."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from ghostnet_small.deploy.c.grids import picture_grid
-from ghostnet_small.deploy.c.int8 import write_int8
-from ghostnet_small.deploy.c.plan import plan_of
-from ghostnet_small.deploy.c.quantize import blank
+from ghostnet_small.deploy.c.footprint import expected_bytes
+from ghostnet_small.deploy.description import Description
 from ghostnet_small.errors import InputError
-from ghostnet_small.fit.limits import Limits
-from ghostnet_small.models.registry import create_model
-from ghostnet_small.nn.complexity import complexity
-from ghostnet_small.nn.fold import reparameterize
+from ghostnet_small.fit.limits import words_of
+from ghostnet_small.use.budget import Limits
 
-# The widths that are tried: a tenth is a step that a table can show.
-NARROWEST, WIDEST, STEP = 1, 40, 0.1
-# Instructions of the file's functions, with -Os for a Cortex-M4; tests/fit compares it with the
-# compiler's.
-CODE_BYTES = 40_000
+# Widths that are tried: tenths, which a table can show.
+NARROWEST, WIDEST, PARTS = 1, 40, 10
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A network's width, and the images and classes that it is for."""
+    """A network's ``width`` and ``head``, and the images and classes that it is for."""
 
     width: float
+    head: int
     classes: int
     channels: int
-    height: int
-    side: int  # the width of an image, in pixels
+    size: tuple[int, int]  # height, width
 
     def of(self, width: float) -> Shape:
         """Return the network of another ``width`` for the same images and classes."""
@@ -39,63 +32,57 @@ class Shape:
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes of the int8 C file: ``flash`` for tables and code, ``ram`` for one image."""
+    """Bytes that the int8 C file takes on a Cortex-M4."""
 
     flash: int
     ram: int
-    macs: int
-    parameters: int
-
-    def keep(self, limits: Limits) -> bool:
-        """Return whether they are within ``limits``."""
-        return all(
-            most is None or need <= most
-            for need, most in ((self.flash, limits.flash), (self.ram, limits.ram))
-        )
 
 
 @lru_cache(maxsize=256)
 def needs_of(shape: Shape) -> Needs:
-    """Count what the int8 C file of GhostNetV3-Small in this ``shape`` takes.
-
-    The file is written with numbers of no meaning: tables and memory follow from the shape alone.
-    """
-    model = create_model(
-        "ghostnetv3_small",
-        num_classes=shape.classes,
+    """Count what the int8 C file of GhostNetV3-Small in this ``shape`` takes."""
+    config = {
+        "architecture": "ghostnetv3_small",
+        "width": shape.width,
+        "head": shape.head,
+        "num_classes": shape.classes,
+        "in_channels": shape.channels,
+    }
+    description = Description(
+        architecture="ghostnetv3_small",
         width=shape.width,
-        in_channels=shape.channels,
-    ).eval()
-    folded = reparameterize(model)
-    size = (shape.height, shape.side)
-    plan = plan_of(folded, size)
-    grid = picture_grid((0.5,) * shape.channels, (0.25,) * shape.channels)
-    code = write_int8(plan, blank(plan), grid, pixels=False)
-    cost = complexity(folded, (shape.channels, *size))["total"]
-    return Needs(code.table_bytes + CODE_BYTES, code.memory_bytes, cost.macs, cost.params)
+        classes=tuple(map(str, range(shape.classes))),
+        size=shape.size,
+        mean=(0.5,) * shape.channels,
+        std=(0.25,) * shape.channels,
+        precision="int8",
+        input="normalized",
+        data={},
+    )
+    return Needs(*expected_bytes(config, description))
 
 
-def widest(limits: Limits, shape: Shape) -> Shape:
-    """Return the widest network, in the ``shape`` of images and classes, that keeps ``limits``.
+def widest(limits: Limits, shape: Shape) -> float:
+    """Return the largest width of a network, for the images and classes of ``shape``, within
+    ``limits``.
 
-    Raises ``InputError``, with the smallest network's needs, where none does.
+    Raises ``InputError``, with what the smallest network needs, where none is.
     """
-    low, high = NARROWEST, WIDEST
 
-    def wide(step: int) -> Shape:
-        return shape.of(round(step * STEP, 1))
+    def holds(tenths: int) -> bool:
+        needs = needs_of(shape.of(tenths / PARTS))
+        return limits.hold(needs.flash, needs.ram)
 
-    smallest = needs_of(wide(low))
-    if not smallest.keep(limits):
+    if not holds(NARROWEST):
+        least = needs_of(shape.of(NARROWEST / PARTS))
+        height, width = shape.size
         raise InputError(
-            f"no network keeps {limits}: the smallest, of width {low * STEP:g}, takes "
-            f"{smallest.flash / 1000:,.1f} kB of flash and {smallest.ram / 1000:,.1f} kB of RAM for "
-            f"images of {shape.side}x{shape.height}; allow more, or give a smaller --data.size"
+            f"no network keeps {words_of(limits)}: the smallest, of width {NARROWEST / PARTS:g}, "
+            f"takes {least.flash / 1000:,.1f} kB of flash and {least.ram / 1000:,.1f} kB of RAM for "
+            f"images of {width}x{height}; allow more, or give a smaller --data.size"
         )
+    low, high = NARROWEST, WIDEST
     while low < high:  # needs grow with the width
         middle = (low + high + 1) // 2
-        if needs_of(wide(middle)).keep(limits):
-            low = middle
-        else:
-            high = middle - 1
-    return wide(low)
+        low, high = (middle, high) if holds(middle) else (low, middle - 1)
+    return low / PARTS

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.fit.limits import Limits
-from ghostnet_small.fit.needs import Needs, Shape
+from ghostnet_small.fit.needs import Needs
 from ghostnet_small.fit.speed import Speed
+from ghostnet_small.use.budget import Limits
 
 # Shipped weights that a training may start from, by width.
 SHIPPED = {1.0: "ghostnetv3_small_w1.0_cifar10", 2.8: "ghostnetv3_small_w2.8_cifar10"}
@@ -277,9 +277,7 @@ def _epochs(seconds: float, epoch: float) -> int:
     return max(1, min(MOST_EPOCHS, int(seconds / epoch)))
 
 
-def _teacher(
-    facts: Facts, width: float, speeds: Mapping[float, Speed], left: float
-) -> Part | None:
+def _teacher(facts: Facts, width: float, speeds: Mapping[float, Speed], left: float) -> Part | None:
     """Return the widest teacher that is wider than the student and learns enough in its time."""
     for wide, name in sorted(SHIPPED.items(), reverse=True):
         if wide <= width or name in facts.known or wide not in speeds:

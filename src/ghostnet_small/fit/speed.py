@@ -29,12 +29,13 @@ class Speed:
 def measure(shape: Shape, batch: int, device: str = "cpu") -> Speed:
     """Measure GhostNetV3-Small of this ``shape`` on ``device``, in a second or a few each."""
     accelerator = make_accelerator(device)
-    size = (shape.channels, shape.height, shape.side)
+    size = (shape.channels, *shape.size)
     model = create_model(
         "ghostnetv3_small",
         num_classes=shape.classes,
         width=shape.width,
         in_channels=shape.channels,
+        head=shape.head,
     )
     use(model)
     model = model.to(accelerator.device, memory_format=torch.channels_last)

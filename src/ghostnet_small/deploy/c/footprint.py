@@ -62,7 +62,7 @@ def expected_bytes(config: Mapping[str, Any], description: Description) -> tuple
     plan = plan_of(folded.to_empty(device="cpu"), description.size)
     grid = picture_grid(description.mean, description.std)
     code = write_int8(plan, blank(plan), grid, pixels=description.input == "pixels")
-    return code.table_bytes + CODE, code.memory_bytes
+    return code.shared().table_bytes + CODE, code.memory_bytes
 
 
 def _number(pattern: str, text: str) -> int:

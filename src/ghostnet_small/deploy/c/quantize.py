@@ -8,6 +8,7 @@ plan twice side by side, in float32 and as far as it is quantised.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -74,14 +75,20 @@ def quantize(plan: Plan, pictures: Tensor, grid: Grid) -> tuple[list[Quantized],
 
 
 def blank(plan: Plan) -> list[Quantized]:
-    """Return the plan's steps in 8 bits, as ``quantize`` returns them, with placeholder numbers."""
-    return [_blank(step) for step in plan.steps]
+    """Return the plan's steps in 8 bits, as ``quantize`` returns them, with placeholder numbers:
+    those of each layer and of each map are its own, so that equal tables are those that follow
+    from the same numbers.
+    """
+    numbers: dict[Map, int] = {}
+
+    def grid(part: Map, channels: int) -> Grid:
+        number = float(numbers.setdefault(part, len(numbers) + 1))
+        return Grid(torch.full((channels,), number), torch.full((channels,), number))
+
+    return [_blank(step, row, grid) for row, step in enumerate(plan.steps)]
 
 
-def _blank(step: Step) -> Quantized:
-    def grid(channels: int) -> Grid:
-        return Grid(torch.ones(channels), torch.zeros(channels))
-
+def _blank(step: Step, row: int, grid: Callable[[Map, int], Grid]) -> Quantized:
     layers: tuple[nn.Conv2d | nn.Linear, ...] = ()
     source, target = step.source.channels, step.target.channels
     match step:
@@ -97,15 +104,20 @@ def _blank(step: Step) -> Quantized:
             layers = (part.reduce, part.expand)
         case Head(head=head, classifier=classifier):
             layers = (head, classifier)
-    made = tuple(
-        Layer(
-            torch.zeros_like(layer.weight.flatten(1), dtype=torch.int8),
-            torch.zeros(len(layer.weight)),
-            torch.ones(len(layer.weight)),
+    made = []
+    for layer in layers:
+        own = 1 + (2 * row + len(made)) % LEVELS
+        made.append(
+            Layer(
+                torch.full_like(layer.weight.flatten(1), own, dtype=torch.int8),
+                torch.full((len(layer.weight),), float(own)),
+                torch.full((len(layer.weight),), 1000.0 + own),
+            )
         )
-        for layer in layers
-    )
-    return Quantized(step, made, grid(source), grid(target), grid(target), grid(target))
+    inner = Grid(torch.full((target,), 500.0 + row), torch.full((target,), float(row)))
+    of_target = grid(step.target, target)
+    add_grid = grid(step.add, target) if isinstance(step, Depth) and step.add else inner
+    return Quantized(step, tuple(made), grid(step.source, source), of_target, add_grid, of_target)
 
 
 class _Calibration:
