@@ -18,7 +18,8 @@ KINDS = {
     "a seed": r"\bseed \d\b",
     "one run, as such": r"\bn = 1\b",
     "the confidence of all intervals": r"\b95 % interval\b",
-    "a question of issue 8": r"\bQuestion [1-4]\b",
+    "a question of the page": r"\b[Qq]uestion [1-6]\b",
+    "a temperature": r"\bT = \d\b",
     "the number of an item in a list": r"^\d+\. ",
 }
 # What is no text, or was made: code, comments and what generated marks enclose, addresses.

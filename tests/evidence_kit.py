@@ -25,6 +25,9 @@ figures:
     {what: ResNet-20, kind: known, set: cifar10, top1: [91.9, 92.6], params: 0.27e6, macs: 41.0e6,
      way: 200 epochs, source: somebody}
   goal: {what: GN-S 1.0, kind: goal, set: cifar10, top1: 94.0, way: n = 3, source: us}
+  device:
+    {what: ResNet-8, kind: int8, set: cifar10, top1: 86.97, macs: 12.5e6, flash: 450000,
+     ram: 128000, way: on a device, source: somebody}
 """
 
 DIAGNOSIS = """

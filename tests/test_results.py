@@ -30,13 +30,13 @@ RESULTS = ROOT / "results"
 WEIGHTS = sorted(path.parent for path in (RESULTS / "weights").glob("*/config.json"))
 DOCUMENTS = sorted(
     file.relative_to(ROOT)
-    for file in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
+    for file in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("results/*.md"))
     if re.search("<!-- (table|value|picture):", file.read_text())
 )
 
 
 def test_there_are_tables() -> None:
-    assert {Path("README.md"), Path("docs/results.md")} <= set(DOCUMENTS)
+    assert {Path("README.md"), Path("docs/results.md"), Path("results/runs.md")} <= set(DOCUMENTS)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)

@@ -104,12 +104,11 @@ def show_tables(value: dict[str, Any]) -> None:
 def queue_options(parser: argparse.ArgumentParser) -> None:
     """The options of the queue's page."""
     parser.add_argument(
-        "file",
-        metavar="FILE.yaml",
-        nargs="?",
+        "studies",
+        metavar="STUDY.yaml",
+        nargs="*",
         type=Path,
-        default=RESULTS / "queue.yaml",
-        help=f"what is to come ({RESULTS}/queue.yaml)",
+        help="what may come (all in recipes/studies)",
     )
     parser.add_argument("--results", metavar="DIR", type=Path, default=RESULTS)
     parser.add_argument(
@@ -123,13 +122,15 @@ def queue_options(parser: argparse.ArgumentParser) -> None:
 
 
 def queue(args: argparse.Namespace) -> dict[str, Any]:
-    """Write the page of runs that come next; raises ``Failed`` where it differs with --check."""
+    """Write the page of studies that come next; raises ``Failed`` where it differs with --check."""
     from evidence.queue_page import write_queue
+    from ghostnet_small.recipe.shipped_recipes import shipped_studies
 
-    value = write_queue(args.file, args.results, args.out, check=args.check)
+    studies = args.studies or shipped_studies().values()
+    value = write_queue(studies, args.results, args.out, check=args.check)
     if args.check and value["changed"]:
         raise Failed(
-            f"{args.out} is not what {args.file} and {args.results} make; write it with: "
+            f"{args.out} is not what the studies and {args.results} make; write it with: "
             f"{PROGRAM} queue",
             3,
         )
@@ -137,7 +138,7 @@ def queue(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def show_queue(value: dict[str, Any]) -> None:
-    """Print the next runs, and where the page is."""
+    """Print the next studies, and where the page is."""
     for place, one in enumerate(value["queue"], 1):
         costs = "; ".join(f"{cost} on {machine}" for machine, cost in one["costs"].items())
         print(f"{place}. {one['name']}: {one['runs']} ({costs})")
@@ -244,7 +245,7 @@ COMMANDS: Commands = {
         *(tables_options, tables, show_tables),
     ),
     "queue": Command(
-        "Write the page of the runs that come next, with what they cost.",
+        "Write the page of the studies that come next, with what they cost.",
         *(queue_options, queue, show_queue),
     ),
 }

@@ -27,7 +27,7 @@ def test_pictures_of_an_epoch() -> None:
     assert train_images(recipe(data={"source": "cifar10", "validation": 0.0})) == 50_000
     assert train_images(recipe(data={"source": "cifar10", "limit": 10_000})) == 9_000
     assert train_images(recipe(data={"source": "fashion_mnist"})) == 54_000
-    with pytest.raises(InputError, match="does not know how many images digits has"):
+    with pytest.raises(InputError, match="not known how many images digits has"):
         train_images(recipe(data={"source": "digits"}))
 
 
@@ -53,6 +53,14 @@ def test_the_fastest_training_on_such_a_machine_counts() -> None:
     assert str(cost) == "3.0 h"
 
 
+def test_runs_that_shared_a_machine_count_by_the_epoch_that_did_not() -> None:
+    shared = row(0, images_per_s=100.0)
+    for epoch, speed in zip(shared["epochs"], (60.0, 240.0), strict=True):
+        epoch["images_per_s"] = speed
+    (found,) = measured([shared], CORES)
+    assert found.images_per_s == 240.0
+
+
 def test_another_width_is_scaled_and_marked() -> None:
     wide = row(0, settings={"model": {"width": 2.0}}, images_per_s=50.0)
     wide["model"] = {"macs": {"training": 4 * MACS["training"]}}
@@ -70,6 +78,6 @@ def test_what_was_not_measured_is_said() -> None:
     other = recipe(model={"name": "resnet18"})
     assert str(cost_of([other], speeds)) == str(cost_of([recipe()], [])) == "not measured"
     mixed = str(cost_of([recipe(), other, other], speeds))
-    assert mixed == "1.0 h without 2 runs of networks not measured"
+    assert mixed == "1.0 h and 2 runs not measured"
     long = recipe(train={"epochs": 20_000})
     assert str(cost_of([long], speeds)) == "2,000 h"

@@ -1,130 +1,116 @@
 from __future__ import annotations
 
-import re
-import shlex
 from pathlib import Path
 
 import pytest
 
-from docs_blocks import blocks
-from docs_ways import parsed
-from evidence.queue_file import Training
-from evidence.queue_page import missing_of, write_queue
-from evidence_kit import H100, cells, row_of, write_facts
-from ghostnet_small.recipe.recipe import Recipe, read_recipe, resolve_recipe
-from ghostnet_small.recipe.shipped_recipes import find_recipe
+from evidence.queue_page import missing_of, next_text, write_queue
+from evidence_kit import H100, cells, row_of
 from ghostnet_small.run.records import append_record
+from ghostnet_small.study.planning import plan_study
+from ghostnet_small.study.study_plan import PlannedRun, Study
 from maintain import main
 
 ROOT = Path(__file__).parents[2]
-QUEUE = """
-runs:
-  w1.0:
-    question: Does it reach {gns-1.0}?
-    decides: Much.
-    recipe: gns-w1.0-cifar10
-    seeds: [0, 1, 2]
-    settings: {train: {batch_size: 64}, distill: {temperature: 2.0}}
-    out: runs/w1.0-of-a-name-that-is-longer-than-others
-  w2.8:
-    question: And this?
-    decides: More.
-    recipe: gns-w2.8-cifar10
-    seeds: [0]
-    out: runs/w2.8
+# What it is about is the first sentence of its comment.
+LONG = """# Does it reach | more
+# in 200 epochs? By validation.
+#
+# Command: none of this
+name: Long
+recipe: gns-w1.0-cifar10
+settings: {train: {batch_size: 64}}
+students: {seeds: [0, 1, 2], strategies: {baseline: {}}}
 """
-
-
-def asked(seed: int, **data: str) -> Recipe:
-    words = [f"--train.seed={seed}", "--train.batch_size=64"]
-    words += [f"--data.{key}={value}" for key, value in data.items()]
-    return read_recipe(find_recipe("gns-w1.0-cifar10"), words)
+SHORT = """# A wider one.
+name: Short
+recipe: gns-w1.0-cifar10-8ep
+students: {widths: [1.3], seeds: [0], strategies: {baseline: {}, kd: {teachers: [elsewhere]}}}
+"""
+DIGITS = "name: Digits\nrecipe: quickstart-digits\nstudents: {seeds: [0], strategies: {a: {}}}\n"
 
 
 @pytest.fixture
-def results(tmp_path: Path) -> Path:
-    results = tmp_path / "results"
-    write_facts(results)
-    (results / "queue.yaml").write_text(QUEUE)
-    return results
+def files(tmp_path: Path) -> list[Path]:
+    (tmp_path / "results").mkdir()
+    for name, text in {"long": LONG, "short": SHORT, "digits": DIGITS}.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    return [tmp_path / f"{name}.yaml" for name in ("long", "short", "digits")]
 
 
-def write(results: Path, check: bool = False) -> tuple[dict[str, object], str]:
+def planned(file: Path) -> Study:
+    return plan_study(file, [], Path("out"), outside=True)
+
+
+def record(run: PlannedRun, results: Path, study: str = "Long", **changes: object) -> None:
+    about = {"name": study, "run": run.name, "strategy": run.strategy}
+    append_record(row_of(run.recipe, 90.0, study=about, **changes), results / "rows.jsonl")
+
+
+def write(files: list[Path], check: bool = False) -> tuple[dict[str, object], str]:
+    results = files[0].parent / "results"
     out = results / "queue.md"
-    value = write_queue(results / "queue.yaml", results, out, check)
+    value = write_queue(files, results, out, check)
     return value, out.read_text() if out.exists() else ""
 
 
-def test_the_page_says_what_comes_next_and_what_it_costs(results: Path) -> None:
-    append_record(row_of(asked(1, root="/here"), 90.0), results / "cpu.jsonl")
-    fast = row_of(asked(2), 90.0, device=H100, images_per_s=20_000.0)
-    append_record(fast, results / "gpu.jsonl")
-    _, page = write(results)
-    first, second, *speeds = cells(page)[:2] + cells(page[page.index("| machine") :])
-    assert first == {
-        "": "1",
-        "question": "Does it reach 91.37 %?",
-        "runs x epochs x images": "1 x 200 x 45,000",
+def test_the_page_says_what_comes_next_and_what_it_costs(files: list[Path]) -> None:
+    results, runs = files[0].parent / "results", planned(files[0]).runs
+    record(runs[0], results)
+    record(runs[1], results, device=H100, images_per_s=20_000.0)
+    _, page = write(files)
+    # The cheapest first; a set of unknown size is left out.
+    short, long = cells(page)
+    assert long == {
+        "study": "long",
+        "about": r"Does it reach \| more in 200 epochs?",
+        "missing runs": "1 x 200 epochs",
         "on 2 CPU cores": "2.5 h",
         "on an H100": "0.1 h",
     }
-    assert second["on an H100"].startswith("about ") and second[""] == "2"
-    assert [one["images/s"] for one in speeds] == ["1,000", "20,000"]
-    assert "## 1. w1.0\n" in page and "Missing: 1 of 3 runs." in page and "Much." in page
-    (command,) = re.findall(r"^```sh\n(.*?w1\.0-of.*?)\n```$", page, re.MULTILINE | re.DOTALL)
-    assert max(map(len, command.splitlines())) <= 110 and " \\\n    --" in command
-    assert parsed(shlex.split(command.replace("\\\n", ""))[1:])[1] == "train"
+    assert short["study"] == "short" and short["missing runs"] == "2 x 8 epochs"
+    assert short["on an H100"].startswith("about ")
+    speeds = "ghostnetv3_small 1.0 on 2 CPU cores: 1,000; ghostnetv3_small 1.0 on an H100: 20,000"
+    assert f"Images a second: {speeds}." in page and "Done" not in page
 
 
-def test_what_is_done_leaves(results: Path) -> None:
-    for seed in range(3):
-        append_record(row_of(asked(seed), 90.0), results / "cpu.jsonl")
-    value, page = write(results)
-    assert value["done"] == ["w1.0"] and "Done: w1.0." in page
-    assert "## 1. w2.8" in page and "91.37" not in page
-    wide = read_recipe(find_recipe("gns-w2.8-cifar10"), ["--train.seed=4"])
-    append_record(row_of(wide, 90.0), results / "cpu.jsonl")
-    assert "Nothing waits." in write(results)[1]
+def test_what_is_done_leaves(files: list[Path]) -> None:
+    results = files[0].parent / "results"
+    for run in planned(files[0]).runs:
+        record(run, results)
+    value, page = write(files[:1])
+    assert value["done"] == ["long"] and "Done: long." in page and "Nothing waits." in page
 
 
-def test_a_check_writes_nothing(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_writes_nothing(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    results = files[0].parent / "results"
     monkeypatch.chdir(results.parent)
-    assert write(results, check=True)[0]["changed"] and not (results / "queue.md").exists()
-    assert main(["queue", "--check"]) == 3
-    assert main(["queue"]) == 0
-    assert main(["queue", "--check"]) == 0
-    append_record(row_of(asked(1), 90.0), results / "cpu.jsonl")
-    assert main(["queue", "--check"]) == 3
+    assert write(files, check=True)[0]["changed"] and not (results / "queue.md").exists()
+    assert main(["queue", "long.yaml", "--check"]) == 3
+    assert main(["queue", "long.yaml"]) == 0
+    assert main(["queue", "long.yaml", "--check"]) == 0
+    record(planned(files[0]).runs[0], results)
+    assert main(["queue", "long.yaml", "--check"]) == 3
 
 
-def test_rows_of_another_recipe_set_or_study_do_not_count() -> None:
-    wanted = [Training(asked(seed)) for seed in (0, 1)]
-    assert missing_of(wanted, [row_of(asked(0), 90.0)]) == wanted[1:]
-    # Any seeds do, as long as they are as many.
-    assert missing_of(wanted, [row_of(asked(seed), 90.0) for seed in (7, 8)]) == []
-    assert missing_of(wanted, [row_of(asked(7), 90.0)]) == wanted[:1]
-    other = read_recipe(find_recipe("gns-w1.0-cifar10"), ["--train.seed=0"])
-    assert missing_of(wanted, [row_of(other, 90.0)]) == wanted
-    assert missing_of(wanted, [row_of(asked(0, source="fashion_mnist"), 90.0)]) == wanted
-    study = {"name": "a study", "run": "kd-s0"}
-    in_study = Training(asked(0), "a study", "kd-s0")
-    assert missing_of([in_study], [row_of(asked(0), 90.0)]) == [in_study]
-    assert missing_of([in_study], [row_of(asked(0), 90.0, study=study)]) == []
-    assert missing_of(wanted, [row_of(asked(0), 90.0, study=study)]) == wanted
+def test_rows_of_another_run_or_study_do_not_count(files: list[Path]) -> None:
+    study = planned(files[0])
+    first, second, third = study.runs
+
+    def row(one: PlannedRun, **about: str) -> dict[str, object]:
+        return row_of(one.recipe, 90.0, study={"name": "Long", "run": one.name, **about})
+
+    assert missing_of(study, [row(first)]) == [second, third]
+    others = [row(first, name="Another"), row(second, run="kd-s1")]
+    assert missing_of(study, others) == [first, second, third]
+    assert missing_of(study, [row_of(first.recipe, 90.0)]) == [first, second, third]
 
 
-def test_a_row_of_before_a_setting_counts() -> None:
-    """Records hold the settings of their time; what came later has no say where it is unused."""
-    old = row_of(asked(0), 90.0)
-    del old["recipe"]["distill"], old["recipe"]["augment"]["mixup"]
-    assert missing_of([Training(asked(0))], [old]) == []
-    assert resolve_recipe(old["recipe"]).hash() == asked(0).hash()
+def test_a_sentence_can_hold_what_a_study_lacks(tmp_path: Path) -> None:
+    text = next_text("headline", tmp_path)
+    assert text == "7 runs, on 2 CPU cores not measured, or on an H100 not measured"
 
 
-def test_the_committed_page_is_what_the_command_makes() -> None:
-    results = ROOT / "results"
-    value = write_queue(results / "queue.yaml", results, results / "queue.md", check=True)
-    assert not value["changed"], "write it again with: python tools/maintain.py queue"
-    for block in blocks("results/queue.md"):
-        for command in block.commands() if block.language == "sh" else []:
-            parsed(shlex.split(command)[1:])
+def test_the_committed_page_is_what_the_command_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert main(["queue", "--check"]) == 0, "write it again with: python tools/maintain.py queue"

@@ -19,8 +19,11 @@ def test_facts_are_found_by_network_and_set(tmp_path: Path) -> None:
     assert published_of(facts, "ghostnetv3_small", 2.8, "cifar10") is None
     # A network that is not ours, and a goal, are not published figures of a recipe's network.
     assert published_of(facts, None, None, "cifar10") is None
-    assert [fact.top1_text for fact in facts.values()] == ["91.37", "91.9 to 92.6", "94.0"]
+    assert [fact.top1_text for fact in facts.values()] == [
+        *("91.37", "91.9 to 92.6", "94.0", "86.97")
+    ]
     assert facts["resnet-20"].macs == 41e6
+    assert (facts["device"].flash, facts["device"].ram) == (450_000, 128_000)
 
 
 def test_without_a_file_there_are_none(tmp_path: Path) -> None:
@@ -31,7 +34,11 @@ def test_without_a_file_there_are_none(tmp_path: Path) -> None:
     ("was", "now", "why"),
     [
         ("source: us", "", "goal of .* has no source"),
-        ("kind: goal", "kind: hope", "kind of .* is hope; choose one of published, known, goal"),
+        (
+            "kind: goal",
+            "kind: hope",
+            "kind of .* is hope; choose one of published, .*known, int8, goal",
+        ),
         ("top1: 94.0", "top1: 194.0", "top1 of .* is 194.0; give percent"),
         ("top1: 94.0", "top1: [94.0]", "give percent, or"),
         ("macs: 41.0e6", "macs: 0", "macs of .* is 0; give a number above 0"),

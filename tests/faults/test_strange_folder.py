@@ -57,7 +57,7 @@ TRYING = {
     "demo": "made/run --port 0",
     "search": "made/search-x.jsonl made/run --keep 1",
     "ship": "made/run made/results.jsonl --to made/weights --no-demo",
-    "queue": "queue.yaml --results made --out made/queue.md",
+    "queue": "tiny.yaml --results made --out made/queue.md",
 }
 # Where all that was made is a link to a file outside, or lies in a folder that is one.
 LINKED = {
@@ -110,10 +110,10 @@ def place(tmp_path: Path) -> Path:
     make_folder(strange / "pictures", train=6, test=2, size=8)
     shutil.copy(next((strange / "pictures/test").rglob("*.png")), strange / "picture.png")
     (strange / "tiny.yaml").write_text(STUDY)
+    # Of a set whose size is known, so that its page differs from that of the other.
+    other = "name: other\nrecipe: gns-w1.0-cifar10\nstudents: {strategies: {a: {seeds: [0]}}}\n"
+    (strange / "other.yaml").write_text(other)
     (strange / "made/README.md").write_text("# Nothing\n")
-    about = "{question: Why, decides: All, recipe: gns-w1.0-cifar10, seeds: [0], out: runs/a}"
-    for name in ("queue.yaml", "other.yaml"):
-        (strange / name).write_text(f"runs: {{a: {about}}}\n")
     names = {*sys.stdlib_module_names, *packages_distributions(), "ghostnet_small", "sitecustomize"}
     names |= {
         "usercustomize",

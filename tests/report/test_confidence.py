@@ -5,7 +5,9 @@ import math
 import pytest
 
 from ghostnet_small.report.confidence import (
+    Estimate,
     estimate,
+    holm,
     paired_difference,
     t_quantile,
     unpaired_difference,
@@ -81,6 +83,39 @@ def test_differences_that_are_all_alike_have_no_interval() -> None:
     assert found.mean == pytest.approx(0.1)
     assert found.half is None
     assert not found.real
+
+
+def test_p_values_are_those_of_the_t_test() -> None:
+    from scipy.stats import ttest_1samp, ttest_ind
+
+    values = [1.0, 1.5, 1.0]
+    found = estimate(values)
+    # 1.1667 / (0.2887 / sqrt(3)) = 7.0, two degrees of freedom: p = 0.0198.
+    assert found is not None and found.p == pytest.approx(0.0198, abs=1e-4) and found.real
+    assert found.p == pytest.approx(ttest_1samp(values, 0.0).pvalue)
+    one, other = [86.0, 88.0], [83.0, 84.0, 85.0]
+    apart = unpaired_difference(one, other)
+    assert apart is not None and apart.p == pytest.approx(ttest_ind(one, other, equal_var=False)[1])
+
+
+def test_holm_multiplies_the_smallest_by_how_many_were_tested() -> None:
+    ps = {"kd": 0.0254, "chain": 0.1324, "ensemble": 0.0024, "n = 1": None}
+    found = holm({name: Estimate(1.0, 5, 1.0, 1.0, p) for name, p in ps.items()})
+    assert list(found) == list(ps)
+    # 3 x 0.0024, 2 x 0.0254 and 1 x 0.1324; that of one seed is not tested.
+    assert found["ensemble"].p == pytest.approx(0.0072) and found["ensemble"].real
+    assert found["kd"].p == pytest.approx(0.0508) and not found["kd"].real
+    assert found["chain"].p == pytest.approx(0.1324)
+    assert found["n = 1"].p is None and not found["n = 1"].real
+
+
+def test_holm_keeps_the_order_and_ends_at_one() -> None:
+    found = holm({key: Estimate(1.0, 3, 1.0, 1.0, p) for key, p in enumerate((0.04, 0.03, 0.9))})
+    # 3 x 0.03 = 0.09; 2 x 0.04 = 0.08 is raised to it; 0.9 is the last.
+    assert [one.p for one in found.values()] == pytest.approx([0.09, 0.09, 0.9])
+    two = holm({key: Estimate(1.0, 3, 1.0, 1.0, 0.8) for key in range(2)})
+    assert [one.p for one in two.values()] == [1.0, 1.0]
+    assert holm({}) == {}
 
 
 def test_nothing_in_common_is_none() -> None:

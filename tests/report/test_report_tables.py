@@ -39,12 +39,30 @@ def test_the_main_table_shows_means_paired_differences_and_verdicts() -> None:
         "test top-1, %": "81.00 ± 1.00",
         "difference, points": "-",
         "95 % interval": "-",
+        "p, corrected": "-",
         "verdict": "baseline",
     }
     assert kd["test top-1, %"] == "82.03 ± 1.05"
     assert kd["difference, points"] == "+1.03"
     assert kd["95 % interval"] == "[+0.89, +1.18]"
-    assert kd["verdict"] == "significant, better"
+    # A mean of 1.0333 with a deviation of 0.0577: t = 31, two degrees of freedom.
+    assert (kd["p, corrected"], kd["verdict"]) == ("0.001", "significant, better")
+
+
+def test_several_strategies_are_corrected_for_how_many_they_are() -> None:
+    content = study()
+    for k in range(60):
+        content.rows.extend(row(f"x{k}-{s}", f"x{k}", s, 80.0 + s + s * k) for s in range(3))
+    lines = {line["strategy"]: line for line in main(content)}
+    # The first of them equals the baseline in each seed, and is not tested: 60 x 0.00104.
+    assert lines["x0"]["p, corrected"] == "-"
+    assert lines["kd"]["95 % interval"] == "[+0.89, +1.18]"
+    assert (lines["kd"]["p, corrected"], lines["kd"]["verdict"]) == (
+        "0.062",
+        "no significant difference",
+    )
+    note = main_table(compare(content))
+    assert note is not None and "60 tested differences" in note.note
 
 
 def test_the_figures_of_the_main_table_are_handed_back() -> None:

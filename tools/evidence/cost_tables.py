@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from evidence.rows import processes_of, width_of
 from ghostnet_small.errors import InputError
 from ghostnet_small.recipe.recipe import Recipe
-from ghostnet_small.report.table_cells import recipe_name
 from ghostnet_small.report.words import counted
 from ghostnet_small.run.records import Record, number, text
 from ghostnet_small.use.describe_model import describe_model
@@ -64,7 +63,6 @@ class Speed:
     width: float
     macs: float
     images_per_s: float
-    recipe: str
 
 
 @dataclass(frozen=True)
@@ -82,16 +80,16 @@ class Cost:
     def __str__(self) -> str:
         if self.unmeasured == self.runs:
             return "not measured"
-        hours = f"{self.hours:.1f}" if self.hours < 10 else f"{self.hours:,.0f}"
+        hours = f"{max(self.hours, 0.1):.1f}" if self.hours < 10 else f"{self.hours:,.0f}"
         known = f"{'about ' if self.scaled else ''}{hours} h"
         if not self.unmeasured:
             return known
-        return f"{known} without {counted(self.unmeasured, 'run')} of networks not measured"
+        return f"{known} and {counted(self.unmeasured, 'run')} not measured"
 
 
 def measured(rows: Sequence[Record], place: Place) -> list[Speed]:
-    """The fastest training of each network and size of image on ``place``: a machine that does
-    other work at the same time only gets slower.
+    """The fastest epoch of each network and size of image on ``place``: a machine that does
+    other work at the same time, such as other trainings, only gets slower.
     """
     best: dict[tuple[str, float, float], Speed] = {}
     for row in rows:
@@ -99,11 +97,16 @@ def measured(rows: Sequence[Record], place: Place) -> list[Speed]:
         macs = number(row, "model", "macs", "training")
         if network is None or width is None or macs is None or not place.made(row):
             continue
-        speed = Speed(network, width, macs, row["images_per_s"], recipe_name(row))
+        speed = Speed(network, width, macs, _fastest_epoch(row))
         key = (network, width, macs)
         if key not in best or best[key].images_per_s < speed.images_per_s:
             best[key] = speed
     return sorted(best.values(), key=lambda one: (one.network, one.macs))
+
+
+def _fastest_epoch(row: Record) -> float:
+    epochs = (number(epoch, "images_per_s") for epoch in row["epochs"])
+    return max([row["images_per_s"], *(speed for speed in epochs if speed is not None)])
 
 
 def cost_of(recipes: Sequence[Recipe], speeds: Sequence[Speed]) -> Cost:
@@ -136,7 +139,7 @@ def pictures_of(recipe: Recipe) -> Pictures:
     source = recipe.data.source
     if source not in SETS:
         raise InputError(
-            f"the queue does not know how many images {source} has; choose one of {', '.join(SETS)}"
+            f"it is not known how many images {source} has; choose one of {', '.join(SETS)}"
         )
     return SETS[source]
 

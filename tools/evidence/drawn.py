@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import Bbox
 
 from evidence.cost_tables import SETS, macs_of
 from evidence.fields import mean_of
 from evidence.recipe_facts import Fact
 from ghostnet_small.report.confidence import Estimate
-from ghostnet_small.report.plots.labelled_points import Labelled, label_points
 from ghostnet_small.report.theme import LIGHT
 from ghostnet_small.run.records import Record
 from ghostnet_small.run.run_plots import FAINT, INK, new_figure, save_png
@@ -25,35 +26,65 @@ LINES: dict[str, Any] = {"train": (0, (2, 1.5)), "validation": "-"}
 # Epochs before this share of a training need not fit: what one compares comes after them.
 BEGINNING = 0.25
 SMALL = 9.0  # points of text
+MARK = 8.0  # pixels from the middle of a mark to its edge
+# Where a label may stand: its offset in points, and its alignment.
+SIDES: tuple[tuple[tuple[float, float], str, str], ...] = (
+    ((7, 0), "left", "center"),
+    ((-7, 0), "right", "center"),
+    ((0, 6), "center", "bottom"),
+    ((0, -6), "center", "top"),
+    ((6, 5), "left", "bottom"),
+    ((6, -5), "left", "top"),
+    ((-6, 5), "right", "bottom"),
+    ((-6, -5), "right", "top"),
+)
 # By label, a variant of a sweep over batch sizes.
 Speeds = dict[str, Record]
 Curves = Mapping[str, Mapping[str, Sequence[tuple[int, Estimate]]]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point in the axes' own units, its label and the colour of both."""
+
+    x: float
+    y: float
+    label: str
+    colour: str
+
+
+def macs_of_fact(fact: Fact, of_set: str) -> float:
+    """Return its multiply-accumulates as its source states them, or as we count those of our
+    network.
+    """
+    if fact.macs is not None:
+        return fact.macs
+    assert fact.model is not None and fact.width is not None
+    return macs_of(fact.model, fact.width, SETS[of_set], "deployed")
 
 
 def draw_accuracy(
     ours: Mapping[str, Sequence[Record]], facts: Sequence[Fact], of_set: str, path: Path
 ) -> None:
     """Draw top-1 in % against millions of multiply-accumulates, deployed, in the log."""
-    figure = new_figure(10.0, 6.4)
+    figure = new_figure(8.0, 5.8)
     axes = figure.subplots()
-    points = []
+    points: list[Point] = []
     for label, runs in ours.items():
         mean = mean_of(runs, "test_top1")
         assert mean is not None
         macs = runs[0]["model"]["macs"]["deployed"] / 1e6
         axes.errorbar(macs, mean.mean, yerr=mean.deviation, color=OURS, fmt="o", zorder=3)
-        points.append(Labelled(macs, mean.mean, label, OURS))
+        points.append(Point(macs, mean.mean, label, OURS))
     for fact in facts:
-        low, high = fact.top1
-        macs, colour = _macs(fact, of_set) / 1e6, PUBLISHED if fact.model else KNOWN
-        axes.plot([macs, macs], [low, high], color=colour, linewidth=1.4)
-        middle, marker = (low + high) / 2, "D" if fact.model else "s"
+        middle, colour = sum(fact.top1) / 2, PUBLISHED if fact.model else KNOWN
+        macs, marker = macs_of_fact(fact, of_set) / 1e6, "D" if fact.model else "s"
         axes.plot(macs, middle, color=colour, marker=marker, markerfacecolor="white", zorder=2)
-        points.append(Labelled(macs, middle, fact.what, colour))
+        points.append(Point(macs, middle, fact.what, colour))
     axes.set_xscale("log")
     across, up = ([getattr(point, way) for point in points] for way in ("x", "y"))
-    axes.set_xlim(min(across) / 1.3, max(across) * 2.2)
-    axes.set_ylim(min(up) - 0.8, max(up) + 0.8)
+    axes.set_xlim(min(across) / 1.15, max(across) * 1.5)
+    axes.set_ylim(min(up) - 0.6, max(up) + 0.6)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -63,15 +94,47 @@ def draw_accuracy(
     _legend(
         axes,
         [
-            _mark("ours, last epoch, mean and sample deviation", OURS, "o", OURS),
+            _mark("ours, last epoch", OURS, "o", OURS),
             _mark("the paper, best of all test epochs", PUBLISHED, "D", "white"),
-            _mark("other networks, as their sources state", KNOWN, "s", "white"),
+            _mark("other networks, as published", KNOWN, "s", "white"),
         ],
     )
-    # Labels are put where the axes will be.
-    figure.draw_without_rendering()
-    label_points(axes, points, SMALL)
+    label_apart(axes, points)
     save_png(figure, path)
+
+
+def label_apart(axes: Axes, points: Sequence[Point]) -> list[Bbox]:
+    """Label each point at the first of ``SIDES`` where nothing else is; returns where they are.
+
+    A label stays beside its point, and one that finds no free side is left out: the words below
+    the figure hold them all.
+    """
+    # Labels are put where the axes will be.
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
+    spots = axes.transData.transform([(point.x, point.y) for point in points])
+    taken = [Bbox.from_bounds(x - MARK, y - MARK, 2 * MARK, 2 * MARK) for x, y in spots]
+    labels = []
+    for point in points:
+        text = axes.annotate(
+            point.label,
+            (point.x, point.y),
+            (0, 0),
+            textcoords="offset points",
+            color=point.colour,
+            fontsize=SMALL,
+        )
+        text.set_in_layout(False)
+        for offset, beside, above in SIDES:
+            text.set(position=offset, ha=beside, va=above)
+            box = text.get_window_extent()
+            inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
+            if inside and box.count_overlaps(taken) == 0:
+                taken.append(box)
+                labels.append(box)
+                break
+        else:
+            text.remove()
+    return labels
 
 
 def draw_curves(curves: Curves, path: Path) -> None:
@@ -140,16 +203,6 @@ def draw_speeds(speeds: Speeds, path: Path) -> None:
     axes.set_ylabel("images per second", color=INK)
     _legend(axes, handles, columns=2)
     save_png(figure, path)
-
-
-def _macs(fact: Fact, of_set: str) -> float:
-    """Return its multiply-accumulates as its source states them, or as we count those of our
-    network.
-    """
-    if fact.macs is not None:
-        return fact.macs
-    assert fact.model is not None and fact.width is not None
-    return macs_of(fact.model, fact.width, SETS[of_set], "deployed")
 
 
 def _mark(label: str, colour: str, marker: str, face: str) -> Line2D:

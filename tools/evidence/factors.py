@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evidence.strategies import named_study
+from evidence.strategies import difference_cell, named_study, p_cell, tested_note
 from ghostnet_small.errors import InputError
 from ghostnet_small.recipe.recipe import terms
-from ghostnet_small.report.comparison import Comparison, compare
-from ghostnet_small.report.confidence import Estimate, estimate, paired_difference
-from ghostnet_small.report.runs import RunRow
+from ghostnet_small.report.comparison import by_seed, compare
+from ghostnet_small.report.confidence import Estimate, estimate, holm, paired_difference
 from ghostnet_small.report.table_cells import markdown_table
-from ghostnet_small.report.words import NONE, interval, signed, spread, width_text
+from ghostnet_small.report.words import spread, width_text
 from ghostnet_small.study.study_plan import PlannedRun, Study, read_study
 
-JUDGES: dict[str, Callable[[RunRow], float | None]] = {
-    "last epoch": lambda run: run.top1,
-    "best epoch chosen on test": lambda run: run.best_on_test,
-}
+Pair = tuple[str | None, str | None]
 # What no factor is: the name, what a student varies in, and the teachers, which are said apart.
 _APART = ("name", "train.seed", "model.width", "distill.teachers")
 
@@ -30,20 +26,20 @@ _APART = ("name", "train.seed", "model.width", "distill.teachers")
 class Factor:
     """A change of the study's baseline: the strategies with it, from scratch and distilled.
 
-    ``taught`` is None where no strategy is distilled with that change.
+    ``distilled`` is None where no strategy is distilled with that change.
     """
 
     changed: str
     alone: str
-    taught: str | None
+    distilled: str | None
 
 
 def factors_table(results: Path, names: Sequence[str]) -> tuple[str, list[Path]]:
-    """A line for each factor and judge of the study called by the one of ``names``.
+    """A line for each width and factor of the study called by the one of ``names``.
 
     An effect is in points against the same strategy without the change; "distilled less from
-    scratch" against the strategy that has the change and no teacher. All are paired by seed, with
-    95 % intervals.
+    scratch" against the strategy that has the change and no teacher. All are of the last epoch and
+    paired by seed; p-values are corrected for all that the table shows.
 
     Raises ``InputError`` where the study does not also distil its baseline.
     """
@@ -52,16 +48,40 @@ def factors_table(results: Path, names: Sequence[str]) -> tuple[str, list[Path]]
     assert study is not None
     comparison = compare(content)
     factors = factors_of(study)
+
+    def top1(width: float | None, strategy: str | None) -> dict[int, float]:
+        return by_seed(comparison.groups.get((width, strategy or ""), ()))
+
+    found: dict[tuple[float | None, Pair], Estimate] = {}
+    for width in comparison.widths:
+        for pair in (pair for factor in factors for pair in _pairs(factor, factors[0])):
+            one = paired_difference(*(top1(width, strategy) for strategy in pair))
+            if one is not None and pair[0] != pair[1]:
+                found[width, pair] = one
+    found = holm(found)
     rows = []
     for width in comparison.widths:
         for factor in factors:
-            for judge, of in JUDGES.items():
-                row = _row(comparison, width, factor, factors[0], of)
-                if row is not None:
-                    rows.append([factor.changed, width_text(width), judge, *row])
-    titles = ["changed", "width", "judged by", "n", "from scratch, %", "effect from scratch"]
-    titles += ["distilled, %", "effect when distilled", "distilled less from scratch"]
-    return markdown_table(titles, rows), [file]
+            alone, distilled = (top1(width, one) for one in (factor.alone, factor.distilled))
+            if not alone and not distilled:
+                continue
+            n = [str(len(one)) for one in (alone, distilled) if one]
+            effects = [_effect(found.get((width, pair))) for pair in _pairs(factor, factors[0])]
+            rows.append(
+                {
+                    "changed": factor.changed,
+                    "width": width_text(width),
+                    "n": n[0] if len(set(n)) == 1 else " and ".join(n),
+                    "from scratch, %": spread(estimate(list(alone.values()))),
+                    "effect from scratch": effects[0],
+                    "distilled, %": spread(estimate(list(distilled.values()))),
+                    "effect when distilled": effects[1],
+                    "distilled less from scratch": effects[2],
+                }
+            )
+    titles = [title for title in rows[0] if title != "width" or len(comparison.widths) > 1]
+    table = markdown_table(titles, [[row[title] for title in titles] for row in rows])
+    return f"{table}\n\n{tested_note(list(found.values()))}", [file]
 
 
 def factors_of(study: Study) -> list[Factor]:
@@ -122,37 +142,16 @@ def _changes(was: PlannedRun, new: PlannedRun) -> str:
     return ", ".join(changes).replace("|", r"\|")
 
 
-def _row(
-    comparison: Comparison,
-    width: float | None,
-    factor: Factor,
-    unchanged: Factor,
-    of: Callable[[RunRow], float | None],
-) -> list[str] | None:
-    """The figures of one line; None where no run has what ``of`` asks for."""
-
-    def values(strategy: str | None) -> Mapping[int, float]:
-        runs = comparison.groups.get((width, strategy or ""), ())
-        found = {run.seed: of(run) for run in runs if run.seed is not None}
-        return {seed: value for seed, value in found.items() if value is not None}
-
-    alone, taught = values(factor.alone), values(factor.taught)
-    if not alone and not taught:
-        return None
-    n = [str(len(one)) for one in (alone, taught) if one]
+def _pairs(factor: Factor, unchanged: Factor) -> list[Pair]:
+    """The strategies of a factor's three effects, each less the other."""
     return [
-        n[0] if len(set(n)) == 1 else " and ".join(n),
-        spread(estimate(list(alone.values()))),
-        NONE if factor.alone == unchanged.alone else _against(alone, values(unchanged.alone)),
-        spread(estimate(list(taught.values()))),
-        NONE if factor.taught == unchanged.taught else _against(taught, values(unchanged.taught)),
-        _against(taught, alone),
+        (factor.alone, unchanged.alone),
+        (factor.distilled, unchanged.distilled),
+        (factor.distilled, factor.alone),
     ]
 
 
-def _against(values: Mapping[int, float], others: Mapping[int, float]) -> str:
-    found: Estimate | None = paired_difference(values, others)
-    if found is None:
-        return NONE
-    ends = f" {interval(found)}" if found.half is not None else ""
-    return f"{signed(found.mean)}{ends}{' significant' if found.real else ''}"
+def _effect(found: Estimate | None) -> str:
+    if found is None or found.p is None:
+        return difference_cell(found)
+    return f"{difference_cell(found)}, p {p_cell(found)}"

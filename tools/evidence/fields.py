@@ -15,7 +15,7 @@ from ghostnet_small.report.confidence import (
     unpaired_difference,
 )
 from ghostnet_small.report.table_cells import device_text, time_text
-from ghostnet_small.report.words import count, each, plain, signed, spread
+from ghostnet_small.report.words import count, each, plain, probability, share, signed, spread
 from ghostnet_small.run.records import Record, number
 
 # Where a row has each figure in %; of these there are means and differences.
@@ -77,9 +77,15 @@ def difference_text(one: Rows, other: Rows, field: str) -> str:
     return f"{signed(found.mean)} points ({ends}, {n})"
 
 
-def verdict(found: Estimate | None) -> str:
-    """Return whether a difference is significant, in words."""
-    return "significant" if found is not None and found.real else "no significant difference"
+def verdict(found: Estimate | None, tested: int = 1) -> str:
+    """Return whether a difference is significant, in words, with its p-value and how many
+    differences that is corrected for.
+    """
+    if found is None or found.p is None:
+        return "no significant difference"
+    word = "significant" if found.real else "no significant difference"
+    several = f" by Holm's method, {tested} tested" if tested > 1 else ""
+    return f"{word} (p = {probability(found.p)}{several})".replace("= <", "<")
 
 
 def field_text(runs: Rows, field: str) -> str:
@@ -115,6 +121,18 @@ def _entropy(runs: Rows) -> str:
     return plain(None if mean is None else mean.mean, 3)
 
 
+def _one_hot(runs: Rows) -> str:
+    """The share of targets that are nearly labels at T = 1."""
+    found = [number(run, "distill", "targets", "share_above_098_at_1") for run in runs]
+    mean = estimate([value for value in found if value is not None])
+    return share(None if mean is None else mean.mean)
+
+
+def _of_last(runs: Rows, field: str) -> str:
+    found = [number(run, "last", field) for run in runs]
+    return spread(estimate([value for value in found if value is not None]), 3)
+
+
 FIELDS: dict[str, Callable[[Rows], str]] = {
     "n": lambda runs: str(len(_seeds(runs))),
     "seeds": _shared(lambda run: run["seed"]),
@@ -127,6 +145,9 @@ FIELDS: dict[str, Callable[[Rows], str]] = {
     "macs_training": _size("macs", "training"),
     "correct": _correct,
     "entropy": _entropy,
+    "one_hot": _one_hot,
+    "loss": lambda runs: _of_last(runs, "test_loss"),
+    "calibration": lambda runs: _of_last(runs, "test_calibration_error"),
     "device": _shared(_device),
     "wall": lambda runs: time_text(statistics.fmean(run["wall_seconds"] for run in runs)),
     "images_per_s": lambda runs: count(statistics.fmean(run["images_per_s"] for run in runs)),

@@ -16,13 +16,15 @@ from pathlib import Path
 
 from evidence.drawn import COLOURS, Speeds, draw_accuracy, draw_curves, draw_speeds
 from evidence.fields import mean_of
-from evidence.recipe_facts import read_facts
+from evidence.recipe_facts import Fact, read_facts
 from evidence.rows import (
+    SEARCH,
     chosen,
     groups,
     named_rows,
     set_of,
-    single_files,
+    training_files,
+    width_of,
 )
 from evidence.selected import rows_with
 from evidence.speed_tables import BATCHES_COLUMNS, variants_of
@@ -30,10 +32,15 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.files import inner_folder
 from ghostnet_small.report.confidence import Estimate, estimate
 from ghostnet_small.report.table_cells import cell, recipe_name
-from ghostnet_small.report.words import counted, spread
-from ghostnet_small.run.records import Record, look, number
+from ghostnet_small.report.words import counted, spread, width_text
+from ghostnet_small.run.records import Record, look, number, read_records
 
 FOLDER = "plots"
+# Of the figure of accuracy: the names of our networks, the epochs below which a training is short,
+# and the multiply-accumulates above which a network is none of ours' neighbours.
+OURS = {"ghostnetv3_small": "GN-S", "ghostnetv3": "GN-D"}
+LONG = 45
+MOST_MACS = 150e6
 # What needs no title before it.
 PLAIN = ("network", "image", "precision", "variant", "device")
 AND = "and"
@@ -68,7 +75,7 @@ def render_pictures(text: str, document: Path, results: Path, *, draw: bool) -> 
         kind, *words = shlex.split(asked) or [""]
         if kind not in PICTURES or not words:
             raise InputError(
-                f"{document} has an unknown picture {asked!r}; write accuracy SET [NAME ...], "
+                f"{document} has an unknown picture {asked!r}; write accuracy SET, "
                 "curves NAME KEY=VALUE ... [and KEY=VALUE ...] or speed NAME [TITLE=CELL ...]"
             )
         shown = PICTURES[kind](results, words)
@@ -83,26 +90,60 @@ def render_pictures(text: str, document: Path, results: Path, *, draw: bool) -> 
 
 
 def accuracy_picture(results: Path, words: Sequence[str]) -> Shown:
-    """Top-1 against multiply-accumulates on a set: ours, published and known figures.
+    """Top-1 against multiply-accumulates on the set that is the one of ``words``: ours, published
+    figures, and those of other networks of up to ``MOST_MACS``.
 
-    ``words`` are the set and names of files of trainings, all but studies and searches if none.
+    Ours are, of each width, from scratch and distilled, the recipe that is best by validation,
+    of ``LONG`` epochs or more on all images. Other runs are in the table ``accuracy``.
     """
-    of_set, *names = words
+    (of_set,) = words if len(words) == 1 else ("",)
+    ours = {_network(runs): runs for runs in _best(results, of_set)}
+    facts = [fact for fact in read_facts(results).values() if fact.set == of_set]
+    facts = [fact for fact in facts if fact.kind == "published" or _is_small(fact)]
+    if not ours and not facts:
+        raise InputError(f"nothing is recorded or known of the set {of_set!r}; name one other set")
+    lines = [f"Top-1 on {of_set} against multiply-accumulates of the deployed network."]
+    for network, runs in ours.items():
+        top1 = spread(mean_of(runs, "test_top1"))
+        lines.append(f"{network}, ours ({_label(runs)}): {top1} %.")
+    lines += [f"{fact.what} ({fact.kind}): {fact.top1_text} %." for fact in facts]
+    shown = {
+        f"{network}, ours: {spread(mean_of(runs, 'test_top1'))} (n = {len(runs)})": runs
+        for network, runs in ours.items()
+    }
+    return Shown(_alt(lines), lambda path: draw_accuracy(shown, facts, of_set, path))
+
+
+def _is_small(fact: Fact) -> bool:
+    return fact.kind == "known" and fact.macs is not None and fact.macs <= MOST_MACS
+
+
+def _best(results: Path, of_set: str) -> list[Sequence[Record]]:
+    """Runs of the recipe that is best by validation, of each of our networks, without and with
+    teachers."""
     rows = [
         row
-        for name in names or single_files(results)
-        for row in named_rows(results, name)
+        for name, file in training_files(results).items()
+        if not name.startswith(SEARCH)
+        for row in read_records(file)
         if set_of(row) == of_set
+        and look(row, "recipe", "model", "name") in OURS
+        and look(row, "recipe", "data", "limit") is None
+        and len(row["epochs"]) >= LONG
     ]
-    ours = {_label(runs): runs for runs in groups(rows) if mean_of(runs, "test_top1")}
-    facts = [fact for fact in read_facts(results).values() if fact.set == of_set]
-    facts = [fact for fact in facts if fact.macs or fact.kind == "published"]
-    if not ours and not facts:
-        raise InputError(f"nothing is recorded or known of the set {of_set!r}; name another")
-    lines = [f"Top-1 on {of_set} against multiply-accumulates."]
-    lines += [f"{label}: {spread(mean_of(runs, 'test_top1'))} %." for label, runs in ours.items()]
-    lines += [f"{fact.what} ({fact.kind}): {fact.top1_text} %." for fact in facts]
-    return Shown(_alt(lines), lambda path: draw_accuracy(ours, facts, of_set, path))
+    found: dict[str, tuple[float, Sequence[Record]]] = {}
+    for runs in groups(rows):
+        validation = mean_of(runs, "validation_top1")
+        network = _network(runs)
+        if validation and (network not in found or found[network][0] < validation.mean):
+            found[network] = validation.mean, runs
+    return [runs for _, runs in found.values()]
+
+
+def _network(runs: Sequence[Record]) -> str:
+    name = OURS[str(look(runs[0], "recipe", "model", "name"))]
+    distilled = ", distilled" if look(runs[0], "distill") else ""
+    return f"{name} {width_text(width_of(runs[0]))}{distilled}"
 
 
 def curves_picture(results: Path, words: Sequence[str]) -> Shown:

@@ -18,10 +18,15 @@ from ghostnet_small.study.study_file import check_known, mapping, text
 FILE = "published.yaml"
 KINDS = {
     "published": "the paper's, of a network that is ours too",
+    "distilled": "the paper's, of a distilled network that is ours too",
     "known": "of another network",
+    "int8": "of another network in int8, as a device runs it",
     "goal": "to be reached",
 }
-KEYS = ("what", "kind", "set", "top1", "model", "width", "params", "macs", "way", "source")
+KEYS = (
+    *("what", "kind", "set", "top1", "model", "width", "params", "macs", "flash", "ram", "way"),
+    "source",
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Fact:
 
     ``top1`` is in %, its ends alike or those of a range; ``model`` and ``width`` name the network
     of ours that it is of; ``params`` and ``macs`` are as the source states them, None where it does
-    not; ``way`` says how it was made.
+    not; so are ``flash`` and ``ram``, in bytes; ``way`` says how it was made.
     """
 
     name: str
@@ -42,6 +47,8 @@ class Fact:
     width: float | None
     params: float | None
     macs: float | None
+    flash: float | None
+    ram: float | None
     way: str
     source: str
 
@@ -103,6 +110,8 @@ def _fact(name: str, values: Any, where: str) -> Fact:
         width=_size(values, "width", where),
         params=_size(values, "params", where),
         macs=_size(values, "macs", where),
+        flash=_size(values, "flash", where),
+        ram=_size(values, "ram", where),
         way=str(words["way"]),
         source=str(words["source"]),
     )

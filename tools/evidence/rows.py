@@ -161,6 +161,7 @@ SELECTORS: dict[str, Callable[[Record], Any]] = {
     "recipe": recipe_name,
     "strategy": lambda row: look(row, "study", "strategy"),
     "run": lambda row: look(row, "study", "run"),
+    "candidate": lambda row: look(row, "search", "candidate"),
     "width": width_of,
     "set": set_of,
     "epochs": lambda row: len(row["epochs"]),

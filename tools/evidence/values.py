@@ -20,10 +20,15 @@ from evidence.fields import (
     percent,
     verdict,
 )
+from evidence.paper_effect import effect_text
 from evidence.recipe_facts import Fact, read_facts
 from evidence.rows import Rows, chosen, named_rows
 from ghostnet_small.errors import InputError
+from ghostnet_small.recipe.shipped_recipes import find_study, shipped_studies
+from ghostnet_small.report.comparison import compare
+from ghostnet_small.report.study_report import study_record
 from ghostnet_small.run.records import look
+from ghostnet_small.study.study_file import read_study_file
 from ghostnet_small.study.study_plan import read_study
 
 _VALUE = re.compile(
@@ -35,7 +40,8 @@ _VALUE = re.compile(
 )
 PUBLISHED = "published"
 MINUS = "minus"
-_FACT_FIELDS = ("top1", "params", "macs", "what", "way", "source")
+NEXT = "next"
+_FACT_FIELDS = ("top1", "params", "macs", "flash", "ram", "what", "way", "source")
 
 
 def render_values(text: str, results: Path, where: str) -> str:
@@ -70,9 +76,12 @@ def value_text(asked: str, results: Path) -> str:
       (``SELECTORS``), which differ only in their seed: mean ± sample deviation in % with n
       (``PERCENT``), or what they share (``FIELDS``), or ``published``, of a strategy of a study.
     - ``NAME key=value ... minus key=value ... FIELD``: a difference in points with its 95 %
-      interval and n, paired by seed where there are common seeds; ``verdict`` says whether zero
-      lies outside, in top-1 of the last epoch on test.
+      interval and n, paired by seed where there are common seeds; ``verdict`` says whether it is
+      significant in top-1 of the last epoch on test, in a study corrected for its differences to
+      the baseline.
     - ``published NAME FIELD``: of ``published.yaml``.
+    - ``published distillation``: its effect in the paper's own tables.
+    - ``next STUDY``: the missing runs of a shipped study, and what they cost.
 
     Raises ``InputError`` at anything else, with what there is.
     """
@@ -86,6 +95,11 @@ def value_text(asked: str, results: Path) -> str:
             f'{where} says too little; write such as: cifar10-cpu recipe="w1.0, 8 epochs" test_top1'
         )
     name, *keys, field = words
+    if name == NEXT and not keys:
+        return _next_text(field, results, where)
+    if words == [PUBLISHED, "distillation"]:
+        files = (read_study_file(find_study(name)) for name in ("paper", "paper-gnd"))
+        return effect_text([study.published["top1"] for study in files])
     if name == PUBLISHED:
         return _fact_text(read_facts(results), keys, field, where)
     rows = named_rows(results, name)
@@ -94,7 +108,7 @@ def value_text(asked: str, results: Path) -> str:
         one = chosen(rows, keys[:place], where)
         other = chosen(rows, keys[place + 1 :], where)
         if field == "verdict":
-            return verdict(difference(one, other, "test_top1"))
+            return _verdict(results / name, one, other, where)
         if field not in PERCENT:
             raise InputError(
                 f"{field!r} of {where} has no difference; choose one of "
@@ -126,7 +140,34 @@ def _fact_text(facts: dict[str, Fact], names: Sequence[str], field: str, where: 
     value = getattr(fact, field)
     if value is None:
         raise InputError(f"{where}: its source states no {field}; take another field")
+    if field in ("flash", "ram"):
+        return f"{value / 1000:.0f} kB"
     return value if isinstance(value, str) else f"{value / 1e6:.3g} M"
+
+
+def _next_text(study: str, results: Path, where: str) -> str:
+    from evidence.queue_page import next_text
+
+    if study not in shipped_studies():
+        raise InputError(f"{where} names no study; choose one of {', '.join(shipped_studies())}")
+    return next_text(study, results)
+
+
+def _verdict(folder: Path, one: Rows, other: Rows, where: str) -> str:
+    if look(one[0], "study", "strategy") is None or look(other[0], "study", "strategy") is None:
+        return verdict(difference(one, other, "test_top1"))
+    comparison = compare(study_record(folder))
+    named = [
+        (look(runs[0], "study", "width"), look(runs[0], "study", "strategy"))
+        for runs in (one, other)
+    ]
+    found = [comparison.differences[key] for key in named if key in comparison.differences]
+    if len(found) != 1 or comparison.baseline not in (named[0][1], named[1][1]):
+        raise InputError(
+            f"{where} is of no difference to the baseline {comparison.baseline}, for which "
+            "p-values are corrected; ask for its test_top1, or show the table of factors"
+        )
+    return verdict(found[0], comparison.tested)
 
 
 def _published_text(folder: Path, runs: Rows, where: str) -> str:

@@ -15,7 +15,7 @@ FRONT = "index.md"
 REPORTS = {
     "results/strategies-10k": "Four ways of distillation",
     "results/strong-teacher": "A strong teacher, all images",
-    "results/diagnosis-10k": "What makes distillation hurt",
+    "results/diagnosis-10k": "A shortened paper recipe",
     "results/strategies": "An earlier study of two seeds",
 }
 
@@ -30,6 +30,7 @@ PAGES = {
     ),
     "Results": (
         "docs/results",
+        "results/runs",
         "results/queue",
         *(f"{title} <{folder}/report>" for folder, title in REPORTS.items()),
     ),
@@ -86,7 +87,8 @@ def stage(into: Path) -> None:
 
 def pages() -> list[Path]:
     """The checkout's Markdown that the site has."""
-    front = [ROOT / name for name in ("README.md", "CHANGELOG.md", "results/queue.md")]
+    front = [ROOT / name for name in ("README.md", "CHANGELOG.md")]
+    front += [ROOT / "results" / name for name in ("runs.md", "queue.md")]
     front += [ROOT / folder / "report.md" for folder in REPORTS]
     return front + sorted((ROOT / "docs").rglob("*.md"))
 

@@ -143,7 +143,7 @@ def show_report(value: dict[str, Any]) -> None:
         difference = "-" if row["difference"] is None else f"{row['difference']:+.2f}"
         ends = "-" if row["low"] is None else f"{row['low']:+.2f} to {row['high']:+.2f}"
         if row["real"]:
-            ends += ", real"
+            ends += ", significant"
         width = "-" if row["width"] is None else f"{row['width']:g}"
         table.add_row(printable(row["strategy"]), width, str(row["n"]), top1, difference, ends)
     print_table(table)

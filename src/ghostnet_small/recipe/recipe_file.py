@@ -16,18 +16,16 @@ from ghostnet_small.plain_yaml import LARGEST, YAMLError, dump_yaml, load_words,
 LONGEST_VALUE = 1 << 16  # characters of a setting that is no text
 _DIGEST = "# digest: "
 
-What = Literal["recipe", "study", "facts", "queue"]
+What = Literal["recipe", "study", "facts"]
 EXAMPLES: dict[What, str] = {
     "recipe": "recipes/gns-w1.0-cifar10.yaml",
     "study": "recipes/studies/quickstart-digits.yaml",
     "facts": "results/published.yaml",
-    "queue": "results/queue.yaml",
 }
 BEGIN: dict[What, str] = {
     "recipe": "train:",
     "study": "students:",
     "facts": "figures:",
-    "queue": "runs:",
 }
 
 

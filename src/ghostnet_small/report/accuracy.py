@@ -15,13 +15,14 @@ from ghostnet_small.report.words import (
     each,
     interval,
     plain,
+    probability,
     signed,
     spread,
     width_text,
 )
 
-# The difference, its interval and the verdict: in bold where it is significant.
-STRONG = (5, 6, 7)
+# The difference, its interval, p and the verdict: in bold where it is significant.
+STRONG = (5, 6, 7, 8)
 
 
 def main_rows(comparison: Comparison) -> list[dict[str, Any]]:
@@ -45,6 +46,7 @@ def main_rows(comparison: Comparison) -> list[dict[str, Any]]:
                 "difference": difference and difference.mean,
                 "low": difference and difference.low,
                 "high": difference and difference.high,
+                "p": difference and difference.p,
                 "pairs": difference.n if difference else 0,
                 "real": bool(difference and difference.real),
                 "published": comparison.paper(width, strategy),
@@ -67,6 +69,7 @@ def main_table(comparison: Comparison) -> Table:
         Column(f"{comparison.split} top-1, %"),
         Column("difference, points"),
         Column("95 % interval"),
+        Column("p, corrected"),
         Column("verdict", numeric=False),
     ]
     published = any(value is not None for value in papers.values())
@@ -92,6 +95,7 @@ def main_table(comparison: Comparison) -> Table:
             spread(mean),
             signed(difference.mean) if compared and difference else NONE,
             _interval(difference, mean) if compared else NONE,
+            probability(difference.p) if compared and difference else NONE,
             _verdict(comparison, width, strategy),
         ]
         if published:
@@ -99,7 +103,7 @@ def main_table(comparison: Comparison) -> Table:
         if any(bests.values()):
             row.append(spread(bests[width, strategy]))
         rows.append(row)
-    note = _interval_note()
+    note = _interval_note(comparison)
     if comparison.published is not None:
         note += (
             f" The paper's figures are those of {comparison.published.source}: made under other "
@@ -114,15 +118,16 @@ def main_table(comparison: Comparison) -> Table:
     return table(title, columns, rows, note, frozenset(starts), frozenset(strong))
 
 
-def _interval_note() -> str:
+def _interval_note(comparison: Comparison) -> str:
     two, three, five = (plain(half_width(1.0, seeds), 1) for seeds in (2, 3, 5))
     return (
         "Difference: top-1 less that of the baseline of the same width and seed, in points, "
         "averaged over the common seeds. The interval is the paired 95 % t-interval of that mean; "
         "with few seeds it is wide, for Student's t must cover how little they say of their own "
         f"spread (half-width: {two} standard deviations for 2 seeds, {three} for 3, {five} for 5). "
-        "A difference is called significant only where its interval excludes zero; intervals are "
-        "not corrected for how many there are."
+        "Intervals stand each by itself. p is that of the paired t-test, corrected by Holm's "
+        f"method for {counted(comparison.tested, 'tested difference')}; a difference is called "
+        "significant only where it is below 0.05."
     )
 
 

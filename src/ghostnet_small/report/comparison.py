@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ghostnet_small.errors import printable
-from ghostnet_small.report.confidence import Estimate, estimate, paired_difference
+from ghostnet_small.report.confidence import Estimate, estimate, holm, paired_difference
 from ghostnet_small.report.runs import RunRow, curve_split_of, read_run, split_of
 from ghostnet_small.report.study_rows import Published, StudyRecord
 
@@ -59,14 +59,26 @@ class Comparison:
                     groups[width, strategy] = tuple(runs)
         return groups
 
-    def difference(self, width: float | None, strategy: str) -> Estimate | None:
-        """Return the difference in points of top-1 to the baseline of the same width, paired by
-        seed.
+    @cached_property
+    def differences(self) -> dict[tuple[float | None, str], Estimate]:
+        """The differences in points of top-1 to the baseline of the same width, paired by seed;
+        their p-values are corrected for all of them.
         """
-        return paired_difference(
-            by_seed(self.groups.get((width, strategy), ())),
-            by_seed(self.groups.get((width, self.baseline), ())),
-        )
+        found = {}
+        for width, strategy in self.comparisons():
+            one, base = (by_seed(self.groups[width, name]) for name in (strategy, self.baseline))
+            if (difference := paired_difference(one, base)) is not None:
+                found[width, strategy] = difference
+        return holm(found)
+
+    def difference(self, width: float | None, strategy: str) -> Estimate | None:
+        """Return one of ``differences``, None where there is none."""
+        return self.differences.get((width, strategy))
+
+    @property
+    def tested(self) -> int:
+        """The number of differences that have a p-value."""
+        return sum(one.p is not None for one in self.differences.values())
 
     def comparisons(self) -> list[tuple[float | None, str]]:
         """Return width and strategy of all groups that are compared with a baseline."""

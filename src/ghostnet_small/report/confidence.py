@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+Key = TypeVar("Key")
 
 CONFIDENCE = 0.95
 # Differences no further apart than this many points are alike but for rounding.
@@ -18,12 +21,14 @@ class Estimate:
 
     ``deviation`` is the sample's and ``half`` half the width of the t-interval; both are None
     for n = 1, and ``half`` also where all values are alike: their spread says nothing then.
+    ``p`` is that of the t-test against zero, None where ``half`` is; after ``holm``, corrected.
     """
 
     mean: float
     n: int
     deviation: float | None
     half: float | None
+    p: float | None = None
 
     @property
     def low(self) -> float | None:
@@ -37,8 +42,8 @@ class Estimate:
 
     @property
     def real(self) -> bool:
-        """Return whether there is an interval that excludes zero."""
-        return self.half is not None and abs(self.mean) > self.half
+        """Return whether the mean differs significantly from zero."""
+        return self.p is not None and self.p < 1 - CONFIDENCE
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:
@@ -49,8 +54,10 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     if n == 1:
         return Estimate(mean, n, None, None)
     deviation = statistics.stdev(values)
-    half = half_width(deviation, n) if deviation > ALIKE else None
-    return Estimate(mean, n, deviation, half)
+    if deviation <= ALIKE:
+        return Estimate(mean, n, deviation, None)
+    p = p_value(mean / (deviation / math.sqrt(n)), n - 1)
+    return Estimate(mean, n, deviation, half_width(deviation, n), p)
 
 
 def paired_difference(
@@ -78,12 +85,33 @@ def unpaired_difference(values: Sequence[float], baseline: Sequence[float]) -> E
         return Estimate(mean, n, None, None)
     sizes = (one.n, other.n)
     freedom = sum(parts) ** 2 / sum(p**2 / (k - 1) for p, k in zip(parts, sizes, strict=True))
-    return Estimate(mean, n, None, t_quantile(freedom) * error)
+    return Estimate(mean, n, None, t_quantile(freedom) * error, p_value(mean / error, freedom))
+
+
+def holm(found: Mapping[Key, Estimate]) -> dict[Key, Estimate]:
+    """Return the differences with their p-values corrected for how many were tested.
+
+    The smallest of m is multiplied by m, the next by m - 1 and so on; none is below one that was
+    smaller, nor above 1. Differences without a p-value were not tested. Source: Holm, 1979.
+    """
+    tested = sorted((one.p, key) for key, one in enumerate(found.values()) if one.p is not None)
+    corrected, least = list(found.values()), 0.0
+    for before, (p, place) in enumerate(tested):
+        least = max(least, min(1.0, (len(tested) - before) * p))
+        corrected[place] = replace(corrected[place], p=least)
+    return dict(zip(found, corrected, strict=True))
 
 
 def half_width(deviation: float, n: int) -> float:
     """Half the width of the 95 % interval of a mean of n values."""
     return t_quantile(n - 1) * deviation / math.sqrt(n)
+
+
+def p_value(t_statistic: float, freedom: float) -> float:
+    """Return the two-sided p-value of Student's t."""
+    from scipy.stats import t
+
+    return float(2 * t.sf(abs(t_statistic), freedom))
 
 
 def t_quantile(freedom: float) -> float:

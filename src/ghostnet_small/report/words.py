@@ -49,6 +49,11 @@ def interval(one: Estimate | None) -> str:
     return f"[{signed(one.low)}, {signed(one.high)}]"
 
 
+def probability(p: float | None) -> str:
+    """A p-value with three digits."""
+    return NONE if p is None else "< 0.001" if p < 0.0005 else f"{p:.3f}"
+
+
 def share(value: float | None) -> str:
     """A share of 0..1 in %."""
     return NONE if value is None else f"{100 * value:.1f} %"

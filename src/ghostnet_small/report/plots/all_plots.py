@@ -35,8 +35,8 @@ def draw_all(comparison: Comparison) -> list[tuple[Plot, str]]:
             draw_differences,
             "differences",
             "Difference to the baseline of the same width with its paired 95 % t-interval, cut "
-            "where it leaves the plot. Filled marks are significant differences: their interval "
-            "excludes zero.",
+            "where it leaves the plot. Filled marks are significant differences, corrected for "
+            "how many were tested.",
             f"Differences to the baseline: {_differences(comparison)}",
         ),
         (
