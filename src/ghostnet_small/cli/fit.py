@@ -77,7 +77,8 @@ def _show_plan(row: dict[str, Any]) -> None:
     print_table(table)
     flash, ram = (row["needs"][name] / 1000 for name in ("flash", "ram"))
     print(
-        f"int8 C file: {flash:,.1f} kB of flash, {ram:,.1f} kB of RAM; {row['seconds'] / 60:.0f} min"
+        f"int8 C file: {flash:,.1f} kB of flash, {ram:,.1f} kB of RAM; "
+        f"{row['seconds'] / 60:.0f} min"
     )
 
 

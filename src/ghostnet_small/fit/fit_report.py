@@ -91,16 +91,16 @@ def _page(
     before = figures["float_top1"]
     if before is not None:
         findings.append(
-            f"In float32 the network has {before:.2f} %: 8 bits changed {deployed['top1'] - before:+.2f} "
-            "points."
+            f"In float32 the network has {before:.2f} %: 8 bits changed "
+            f"{deployed['top1'] - before:+.2f} points."
         )
     if figures["cross_validated"] is not None:
         correct, total = figures["cross_validated"]
         ends = wilson(correct, total)
         findings.append(
-            f"Cross-validated, {correct:,} of {total:,} training images: {100 * correct / total:.1f} "
-            f"% (95 % interval {ends[0]:.1f} to {ends[1]:.1f}), by networks trained like this one "
-            "on the others."
+            f"Cross-validated, {correct:,} of {total:,} training images: "
+            f"{100 * correct / total:.1f} % (95 % interval {ends[0]:.1f} to {ends[1]:.1f}), by "
+            "networks trained like this one on the others."
         )
     if figures["alone_top1"] is not None and before is not None:
         alone = runs[row["control"]]
@@ -130,8 +130,8 @@ def _page(
             "budget",
             "Budget",
             (
-                "Counted from the network's shape before it was trained; flash is the int8 C file's "
-                "tables and code on a Cortex-M4.",
+                "Counted from the network's shape before it was trained; flash is that of the "
+                "int8 C file's tables and code on a Cortex-M4.",
             ),
             (
                 table(
@@ -187,7 +187,7 @@ def _page(
         ),
     ]
     return Page(
-        title=f"{len(facts['classes'])} classes within {row['title'].removeprefix('A network within ')}",
+        title=f"{len(facts['classes'])} classes: {row['title'].lower()}",
         about=(),
         facts=(
             ("Training images", f"{facts['images']:,}"),

@@ -78,8 +78,8 @@ def widest(limits: Limits, shape: Shape) -> float:
         height, width = shape.size
         raise InputError(
             f"no network keeps {words_of(limits)}: the smallest, of width {NARROWEST / PARTS:g}, "
-            f"takes {least.flash / 1000:,.1f} kB of flash and {least.ram / 1000:,.1f} kB of RAM for "
-            f"images of {width}x{height}; allow more, or give a smaller --data.size"
+            f"takes {least.flash / 1000:,.1f} kB of flash and {least.ram / 1000:,.1f} kB of RAM "
+            f"for images of {width}x{height}; allow more, or give a smaller --data.size"
         )
     low, high = NARROWEST, WIDEST
     while low < high:  # needs grow with the width
