@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from ghostnet_small.models.registry import create_model
 from ghostnet_small.nn.fold import reparameterize
 from networks import randomize_network
 
-ARM = Path(__file__).parent / "arm"
 # Every kind of layer once: converters take their time by the operator, whatever its size.
 SHALLOW = Architecture(
     blocks=(Block(3, 16, 16, 0, 1), Block(3, 32, 20, 0, 2), Block(3, 40, 20, 0.25, 1)),
@@ -106,39 +104,3 @@ def sections(made: Path, size: str = "size") -> dict[str, int]:
     lines = subprocess.run([size, str(made)], capture_output=True, text=True, check=True).stdout
     names, values = (line.split()[:3] for line in lines.splitlines()[:2])
     return dict(zip(names, map(int, values), strict=True))
-
-
-def emulate(source: Path, shown: np.ndarray, target: str) -> tuple[np.ndarray, int | None]:
-    """The answers of ``source`` to ``shown`` on an emulated "cortex-m4" or "aarch64", and bytes of
-    stack where they are counted."""
-    place = source.parent / target
-    place.mkdir()
-    shutil.copy(source, place / "model.c")
-    shutil.copy(source.with_suffix(".h"), place / "model.h")
-    rows = ",\n".join(
-        "{" + ",".join(float(v).hex() + "f" for v in picture.ravel()) + "}" for picture in shown
-    )
-    (place / "pictures.h").write_text(
-        f"#define PICTURES {len(shown)}\n"
-        f"static const float pictures[PICTURES][{shown[0].size}] = {{{rows}}};\n"
-    )
-    program = place / "program"
-    if target == "aarch64":
-        build = ["aarch64-linux-gnu-gcc", "-static", "-O2", str(ARM / "linux.c")]
-        run = ["qemu-aarch64", str(program)]
-    else:
-        build = ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16"]
-        build += ["-mfloat-abi=hard", "-Os", "-nostartfiles", "-T", str(ARM / "link.ld")]
-        build += [str(ARM / "start.c")]
-        run = ["qemu-system-arm", "-M", "mps2-an386", "-nographic", "-monitor", "none"]
-        run += ["-serial", "none", "-semihosting-config", "enable=on,target=native"]
-        run += ["-kernel", str(program)]
-    build += [*STRICT[:1], f"-I{place}", str(place / "model.c"), "-o", str(program), "-lm"]
-    done = subprocess.run(build, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[:2000]
-    ended = subprocess.run(run, capture_output=True, text=True, timeout=300)
-    said = [line.split() for line in (ended.stdout + ended.stderr).splitlines()]
-    bits = [int(words[1], 16) for words in said if words[:1] == ["answer"]]
-    stack = [int(words[1], 16) for words in said if words[:1] == ["stack"]]
-    found = np.array(bits, np.uint32).view(np.float32).reshape(len(shown), -1)
-    return found, stack[0] if stack else None

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import yaml
 
-from c_kit import deployable, emulate, pictures
+import emulator
+from c_kit import deployable, pictures
 from ghostnet_small.deploy import c_file
 from ghostnet_small.deploy.c import compiled
 from ghostnet_small.deploy.c_packages import LAYOUTS, drawing, pack, packed_c
@@ -239,8 +240,9 @@ def test_a_cortex_m4_runs_the_packed_file(
         (tmp_path / "model.c").write_bytes((unpacked["zephyr"] / "src/model.c").read_bytes())
         header = unpacked["zephyr"] / "include/ghostnet_small/model.h"
         (tmp_path / "model.h").write_bytes(header.read_bytes())
-        found, _ = emulate(tmp_path / "model.c", shown(description), "cortex-m4")
-        assert np.array_equal(found, open_file(path)(shown(description)))
+        core, place = emulator.CORES["cortex-m4"], tmp_path / "emulated"
+        made = emulator.emulate(tmp_path / "model.c", shown(description), core, ["-Os"], place)
+        assert np.array_equal(made.answers, open_file(path)(shown(description)))
 
 
 def test_the_header_is_for_c_plus_plus_too(unpacked: dict[str, Path], tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ FILES = {
     "openvino": ["model.xml model.bin", "model.int8.xml model.int8.bin"],
     "executorch": ["model.pte", "model.int8.pte"],
     "ncnn": ["model.ncnn.param model.ncnn.bin"],
+    "litert": ["model.tflite", "model.int8.tflite"],
     "c": ["model.c model.h", "model.int8.c model.int8.h"],
 }
 
@@ -78,8 +79,8 @@ def test_names() -> None:
 
 
 def test_files_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"model\.tflite is no exported network; .*\.onnx, \.xml"):
-        open_file(tmp_path / "model.tflite")
+    with pytest.raises(InputError, match=r"model\.tfl is no exported network; .*\.onnx, \.xml"):
+        open_file(tmp_path / "model.tfl")
     monkeypatch.setattr(formats.Format, "load", lambda self: formats)  # any module with open_file
     with pytest.raises(InputError, match=r"model\.xml is not there; export the run"):
         open_file(tmp_path / "model.xml")

@@ -11,11 +11,15 @@ import pytest
 import torch
 
 import ghostnet_small as gns
+from engine_kit import made_data
 from ghostnet_small import fast
+from ghostnet_small.cli import main
+from ghostnet_small.deploy.description import describe, read_description
 from ghostnet_small.errors import InputError
 from ghostnet_small.models.ghostnetv3 import GhostNetV3
 from ghostnet_small.models.weights import CONFIG, weights_digest
 from ghostnet_small.recipe.recipe import Recipe, read_recipe
+from ghostnet_small.run.build_network import network_of
 from ghostnet_small.use.describe_model import describe_model
 from networks import randomize_network, relative
 from scrambled import scrambled
@@ -98,6 +102,26 @@ def test_info_counts_it() -> None:
     for form in ("training", "deployed"):
         assert usual["params"][form] - small["params"][form] == 1024 * (160 + 1 + 10)
         assert usual["macs"][form] - small["macs"][form] == 1024 * (160 + 10)
+
+
+def test_the_command_counts_it_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "ghostnetv3_small", "--model.head", "256"]) == 0
+    assert "ghostnetv3_small, width 1, head 256, 10 classes" in capsys.readouterr().out
+    assert main(["info", "ghostnetv3_small", "--model.head", "5000"]) == 2
+    assert "head is 5000; it must be a whole number from 8 to 4096" in capsys.readouterr().err
+
+
+def test_a_recipe_trains_a_network_of_its_head() -> None:
+    recipe = read_recipe(None, ["--model.width", "0.25", "--model.head", "17"])
+    model = network_of(recipe, made_data(), fetch=False)
+    assert isinstance(model, GhostNetV3) and model.head_hidden_size == 17
+
+
+def test_a_file_says_it_where_it_is_not_the_papers() -> None:
+    usual, small = (describe(make(head=head), INFO) for head in (1280, 20))
+    assert '"head"' not in usual.as_json() and '"head": 20' in small.as_json()
+    assert read_description(usual.as_json(), "a file") == usual
+    assert read_description(small.as_json(), "a file") == small
 
 
 @pytest.mark.parametrize(

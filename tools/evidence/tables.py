@@ -13,6 +13,7 @@ from evidence.deploy_tables import deploy_table
 from evidence.factors import factors_table
 from evidence.fields import FIELDS
 from evidence.figures import render_pictures
+from evidence.instruction_tables import instructions_table
 from evidence.rounds import rounds_table
 from evidence.rows import groups, single_files
 from evidence.selected import Table, selected_text
@@ -204,7 +205,7 @@ TABLES: dict[str, Callable[[Path], Table]] = {
     **dict.fromkeys(
         (
             *("large-sets", "decoding", "costs-of-size", "kills", "together", "teacher-answers"),
-            "step-checkouts",
+            *("step-checkouts", "litert"),
         ),
         measurement_table,
     ),
@@ -214,6 +215,7 @@ TABLES: dict[str, Callable[[Path], Table]] = {
     "train-batches": train_batches_table,
     "distill-speed": distill_speed_table,
     "deploy": deploy_table,
+    "instructions": instructions_table,
 }
 # Of several files, or of a study: the table, and the files that it is made of.
 EVIDENCE: dict[str, Callable[[Path, Sequence[str]], tuple[str, list[Path]]]] = {

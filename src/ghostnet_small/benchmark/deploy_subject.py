@@ -142,7 +142,7 @@ class OfWeights(Ours):
 
 def _few(targets: Sequence[Target]) -> list[Target]:
     """Return C and one format that peers have, in float32; without C, that one in int8 too."""
-    c = [one for one in targets if one.form.ghostnets_only]
+    c = [one for one in targets if one.form.name == "c"]
     others = [one for one in targets if not one.form.ghostnets_only]
     # By the time that an export takes.
     places = {name: place for place, name in enumerate(("onnx", "openvino", "executorch", "ncnn"))}

@@ -26,6 +26,7 @@ from ghostnet_small.benchmark.cortex_m4 import (
 from ghostnet_small.benchmark.deploy_candidates import Candidate, Say, fits_peers
 from ghostnet_small.benchmark.deploy_subject import Ours, ours_of
 from ghostnet_small.data.dataset import Split
+from ghostnet_small.deploy.c.footprint import workspace_bytes
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import cache_root, read_bytes, temporary_folder
 from ghostnet_small.models.heads import head_entry
@@ -86,7 +87,7 @@ def read_indices(file: Path) -> list[int]:
 
 def judge_mlperf_tiny(
     path: Path,
-    indices: Path,
+    indices: Path | None,
     *,
     weights: str | None = None,
     overrides: Sequence[str] = (),
@@ -94,15 +95,15 @@ def judge_mlperf_tiny(
     doing: Callable[[str], None],
 ) -> dict[str, Any]:
     """Return what MLPerf Tiny asks of the int8 C file of the weights ``path``, or of the C file
-    ``path``: top-1 on the images that ``indices`` names and on all, flash, working memory, and
-    instructions of an inference on a Cortex-M4.
+    ``path``: top-1 on the images that ``indices`` names, if any, and on all, flash, working memory,
+    and instructions of an inference on a Cortex-M4.
 
     What needs a program that is not installed is None, and ``say`` names it.
 
     Raises ``InputError`` where the indices, the weights or CIFAR-10 cannot be had; ``CheckFailed``
     where the file cannot be made or the emulated core answers otherwise than this machine.
     """
-    rows = read_indices(indices)
+    rows = None if indices is None else read_indices(indices)
     is_file = path.is_file()
     ours = ours_of(
         path,
@@ -116,7 +117,7 @@ def judge_mlperf_tiny(
     )
     _check(ours)
     pictures = ours.split("test", overrides, say)
-    bad = next((row for row in rows if not 0 <= row < len(pictures)), None)
+    bad = next((row for row in rows or () if not 0 <= row < len(pictures)), None)
     if bad is not None:
         raise InputError(
             f"--indices {indices} names image {bad}, and the test split has {len(pictures):,}; "
@@ -152,7 +153,7 @@ def _judged(
     ours: Ours,
     candidate: Candidate,
     pictures: Split,
-    rows: Sequence[int],
+    rows: Sequence[int] | None,
     say: Say,
     doing: Callable[[str], None],
 ) -> dict[str, Any]:
@@ -164,8 +165,12 @@ def _judged(
         for images in pictures.images.split(EVALUATED)
     ]
     logits, labels = torch.cat(parts), pictures.labels.cpu()
-    chosen = torch.tensor(rows)
-    few, every = score(logits[chosen], labels[chosen]), score(logits, labels)
+    every, subset, digest = score(logits, labels), None, None
+    if rows is not None:
+        chosen = torch.tensor(rows)
+        few = score(logits[chosen], labels[chosen])
+        subset = {"images": few.total, "correct": few.correct, "top1": few.top1}
+        digest = hashlib.sha256(chosen.numpy().astype("<i8").tobytes()).hexdigest()
     cost = candidate.cost
     value: dict[str, Any] = {
         "benchmark": "mlperf_tiny",
@@ -177,11 +182,11 @@ def _judged(
         "precision": candidate.precision,
         "params": None if cost is None else cost.params,
         "macs": None if cost is None else cost.macs,
-        "subset": {"images": few.total, "correct": few.correct, "top1": few.top1},
+        "subset": subset,
         "all": {"images": every.total, "correct": every.correct, "top1": every.top1},
-        "indices_sha256": hashlib.sha256(chosen.numpy().astype("<i8").tobytes()).hexdigest(),
+        "indices_sha256": digest,
         "flash_bytes": None,
-        "memory_bytes": _workspace(candidate.file),
+        "memory_bytes": workspace_bytes(candidate.file.with_suffix(".h").read_text()),
         "instructions": None,
         "instructions_per_mac": None,
         "programs": [],
@@ -198,7 +203,8 @@ def _judged(
         say(f"no instructions: {EMULATOR} is not installed")
         return value
     doing("counting instructions")
-    shown = feed(pictures.images[chosen[:1]], description)
+    first = 0 if rows is None else rows[0]
+    shown = feed(pictures.images[first : first + 1], description)
     counted, answers = instructions(candidate.file, shown[0])
     here = candidate.run(shown)[0]
     exact = candidate.precision == "int8" and description.input == "normalized"
@@ -210,10 +216,3 @@ def _judged(
     value["instructions_per_mac"] = None if cost is None else counted / cost.macs
     value["programs"].append(version(EMULATOR))
     return value
-
-
-def _workspace(source: Path) -> int:
-    """Return the bytes of working memory that a C file's header states."""
-    start = "#define GHOSTNET_WORKSPACE "
-    lines = source.with_suffix(".h").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(start)).removeprefix(start))

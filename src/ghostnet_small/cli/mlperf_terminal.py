@@ -17,7 +17,11 @@ def show_mlperf_tiny(value: dict[str, Any]) -> None:
     )
     table.add_column(reference["network"], justify="right")
     for about, ours, theirs in (
-        (f"top-1, {few['images']:,} images, %", _percent(few["top1"]), "85 asked for"),
+        *(
+            [(f"top-1, {few['images']:,} images, %", _percent(few["top1"]), "85 asked for")]
+            if few
+            else []
+        ),
         (
             f"top-1, {every['images']:,} images, %",
             _percent(every["top1"]),

@@ -125,6 +125,16 @@ FORMATS = {
             modules=("ncnn", "pnnx"),
             extra="ncnn",
         ),
+        Format(
+            "litert",
+            ".tflite",
+            "litert_file",
+            modules=("ai_edge_litert",),
+            extra="litert",
+            int8="litert_file",
+            ghostnets_only=True,
+            checked=True,
+        ),
         Format("c", ".c", "c_file", companions=(".h",), int8="c_file", ghostnets_only=True),
     )
 }

@@ -27,6 +27,7 @@ SECONDS = 300
 # Parts of a runtime that a format's module imports only at the opening of a file: not counted.
 RUNTIMES = {
     "executorch": ("executorch.extension.pybindings._C",),
+    "litert": ("ai_edge_litert.interpreter",),
     "ncnn": ("ncnn",),
 }
 

@@ -6,15 +6,16 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 
 
 @contextmanager
-def quiet_stderr() -> Iterator[None]:
+def quiet_stderr() -> Iterator[Callable[[], str]]:
     """Hold back what Python, C and C++ write to standard error in this process.
 
-    After an error it is printed. Other threads' lines are held back too: enclose little code.
+    Yields a function that returns what was written by C and C++ until then. After an error all is
+    printed. Other threads' lines are held back too: enclose little code.
     """
     sys.stderr.flush()
     text = io.StringIO()
@@ -25,7 +26,9 @@ def quiet_stderr() -> Iterator[None]:
             try:
                 # Extensions may write to Python's, whatever that is at the time.
                 with redirect_stderr(text):
-                    yield
+                    yield lambda: os.pread(
+                        held.fileno(), os.fstat(held.fileno()).st_size, 0
+                    ).decode()
             except BaseException:
                 held.seek(0)
                 os.write(kept, held.read())

@@ -134,9 +134,9 @@ def export(
 
     Args:
         path: a run, or weights by folder, name or ``hf-hub:owner/name``.
-        formats: of ``torch``, ``onnx``, ``openvino``, ``executorch``, ``ncnn`` and ``c``; "all":
-            those that are installed. Also the packages of the C file ``arduino``, ``esp-idf``,
-            ``zephyr`` and ``cmake``.
+        formats: of ``torch``, ``onnx``, ``openvino``, ``executorch``, ``ncnn``, ``litert`` and
+            ``c``; "all": those that are installed. Also the packages of the C file ``arduino``,
+            ``esp-idf``, ``zephyr`` and ``cmake``.
         int8: also in 8 bits, calibrated on ``calibration`` (None: 512) training images, after
             ``fine_tune`` steps that fit the weights to 8 bits.
         out: a folder; None: ``export`` in the run's folder, and ``export/NAME`` of a name.

@@ -29,7 +29,7 @@ COMPILERS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
 FLAGS = ("-std=c99", "-Os", "-x", "c", "-c", "-")
 SECONDS = 300
 # Most bytes of code, on a Cortex-M4, of an int8 file.
-CODE = 40_000
+CODE = 15_000
 
 
 @lru_cache(maxsize=2)  # packages hold the same files

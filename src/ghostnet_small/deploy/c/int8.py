@@ -161,7 +161,7 @@ class _Writer:
                 call = (
                     f"gns_point_{kinds.replace(', ', '_')}({self.at(source)}, {_groups(source)}, "
                     f"{_group(source)}, {self.at(target)}, {len(outputs) // GROUP}, "
-                    f"{_group(target)}, {target.pixels}, {', '.join(tables)})"
+                    f"{_group(target)}, {target.pixels}, {', '.join(tables)}, {self.at(number)})"
                 )
             case Depth():
                 call = self.depth(number, made, name)
@@ -322,8 +322,9 @@ class _Writer:
 
 
 def _bytes(part: Map) -> int:
-    # Fours of outputs may fill one group of a wide map too many.
-    return (_groups(part) + part.wide) * PIXEL * part.pixels
+    groups = _groups(part)
+    # Fours of outputs fill an even number of a wide map's groups.
+    return (groups + groups % 2 if part.wide else groups) * PIXEL * part.pixels
 
 
 def _group(part: Map) -> int:
@@ -336,7 +337,10 @@ def _scratch(step: Step) -> tuple[int, int]:
     if isinstance(step, Stem):
         inputs = len(slots(source))
         padded = inputs * (source.height + 2) * (source.width + 2)
-        return 0, padded + 9 * inputs * source.width + SLACK
+        pairs = _pairs(9 * _groups(source), step.conv.out_channels, wide=False)
+        return 0, padded + 9 * inputs * source.width + SLACK + pairs
+    if isinstance(step, Point):
+        return 0, _pairs(_groups(source), step.conv.out_channels, wide=source.wide)
     if isinstance(step, Depth):
         edge = step.conv.kernel_size[0] // 2
         stride, rows = source.width + 2 * edge + 1, source.height + 2 * edge
@@ -352,6 +356,14 @@ def _scratch(step: Step) -> tuple[int, int]:
         second = (step.part.reduce if isinstance(step, Squeeze) else step.head).out_channels
         return 4 * (first + second), 2 * max(first, second)
     return 0, 0
+
+
+def _pairs(groups: int, outputs: int, *, wide: bool) -> int:
+    """Return the bytes of a dense layer's weights, and of its inputs at two pixels, as pairs of 16
+    bits, an even number of them, and of eight sums: small cores multiply those."""
+    pairs = groups + groups % 2 if wide else 2 * groups
+    # Outputs that are no channels fill their four.
+    return 4 * (pairs * (4 * (-(-outputs // GROUP) + 1) + 2) + 8)
 
 
 def _gate_shorts(source: Map) -> int:

@@ -9,6 +9,6 @@ static void gns_to_pixels(const float *in, int channels, int area, const float *
                 value = in[c * area + p] * table[2 * c];
                 value = value + table[2 * c + 1];
             }
-            out[4 * (c / 4 * area + p) + c % 4] = gns_to_byte(gns_round(value));
+            out[4 * (c / 4 * area + p) + c % 4] = (gns_byte)gns_byte_of(value, 0);
         }
 }

@@ -120,8 +120,8 @@ def plan_of(network: nn.Module, size: tuple[int, int]) -> Plan:
     if not is_of_ghosts(network) or not isinstance(network.classifier, nn.Linear):
         name = getattr(network, "config", {}).get("architecture") or type(network).__name__
         raise InputError(
-            f"format c knows ghostnetv3_small and ghostnetv3, not {name}; choose another format, "
-            "such as onnx"
+            f"formats c and litert know ghostnetv3_small and ghostnetv3, not {name}; choose "
+            "another format, such as onnx"
         )
     if not is_folded(network):
         raise InputError("the network is not folded; fold it before it is written as C")
@@ -142,23 +142,23 @@ def plan_of(network: nn.Module, size: tuple[int, int]) -> Plan:
 
 
 def _bottleneck(block: GhostBottleneck, x: Map, name: str) -> Iterator[Step]:
-    hidden = Map(f"{name}.ghost1", block.ghost1.out_channels, x.height, x.width, wide=False)
-    yield from _ghost(block.ghost1, x, hidden, f"{name}.ghost1")
-    stride = 1
-    if isinstance(block.downsample, nn.Conv2d):
-        stride = block.downsample.stride[0]
-        half = Map(f"{name}.downsample", hidden.channels, *_strided(x, stride), wide=False)
-        yield Depth(f"{name}.downsample", hidden, half, block.downsample)
-        hidden = half
-    if isinstance(block.se, SqueezeExcite):
-        yield Squeeze(f"{name}.se", hidden, hidden, block.se)
+    stride = block.downsample.stride[0] if isinstance(block.downsample, nn.Conv2d) else 1
     shortcut = x
+    # First, for of stride 2 its result takes less memory than ``x`` beside what follows.
     if isinstance(block.shortcut, nn.Sequential):
         depth, point = map(_conv, block.shortcut)
         across = Map(f"{name}.shortcut.0", x.channels, *_strided(x, stride))
         shortcut = Map(f"{name}.shortcut.1", point.out_channels, across.height, across.width)
         yield Depth(f"{name}.shortcut.0", x, across, depth)
         yield Point(f"{name}.shortcut.1", across, shortcut, point, relu=False)
+    hidden = Map(f"{name}.ghost1", block.ghost1.out_channels, x.height, x.width, wide=False)
+    yield from _ghost(block.ghost1, x, hidden, f"{name}.ghost1")
+    if isinstance(block.downsample, nn.Conv2d):
+        half = Map(f"{name}.downsample", hidden.channels, *_strided(x, stride), wide=False)
+        yield Depth(f"{name}.downsample", hidden, half, block.downsample)
+        hidden = half
+    if isinstance(block.se, SqueezeExcite):
+        yield Squeeze(f"{name}.se", hidden, hidden, block.se)
     out = Map(name, block.ghost2.out_channels, hidden.height, hidden.width)
     yield from _ghost(block.ghost2, hidden, out, f"{name}.ghost2", add=shortcut)
 

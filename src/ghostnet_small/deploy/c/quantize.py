@@ -104,7 +104,7 @@ def _blank(step: Step, row: int, grid: Callable[[Map, int], Grid]) -> Quantized:
             layers = (part.reduce, part.expand)
         case Head(head=head, classifier=classifier):
             layers = (head, classifier)
-    made = []
+    made: list[Layer] = []
     for layer in layers:
         own = 1 + (2 * row + len(made)) % LEVELS
         made.append(
@@ -267,13 +267,15 @@ def best_step(weight: Tensor) -> Tensor:
     return (largest * shares[errors.argmin(0)]).float().double()
 
 
-def feed_back(weight: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+def feed_back(weight: Tensor, inputs: Tensor, step: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return ``weight`` ``(O, I)`` as integers and steps that give nearly the same outputs for
     ``inputs`` ``(M, I)``: later columns compensate the rounding error of earlier ones.
 
+    ``step``, one for each output, is the best of each where None.
+
     Source: arXiv:2210.17323, algorithm 1, with the columns in falling order of their inputs.
     """
-    step = best_step(weight)
+    step = best_step(weight) if step is None else step
     moments = inputs.double().T @ inputs.double()
     energy = moments.diagonal()
     moments = moments + torch.eye(len(moments), dtype=torch.float64) * (

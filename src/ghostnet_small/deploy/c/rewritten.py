@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-import torch
-
+from ghostnet_small.deploy.blank import blank_network
 from ghostnet_small.deploy.c.float32 import write_float
 from ghostnet_small.deploy.c.grids import picture_grid
 from ghostnet_small.deploy.c.int8 import write_int8
@@ -21,13 +19,8 @@ from ghostnet_small.deploy.c.plan import plan_of
 from ghostnet_small.deploy.c.quantize import blank
 from ghostnet_small.deploy.c.source import header_text, source_text
 from ghostnet_small.deploy.c.text import Code, Table
-from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import Description
 from ghostnet_small.errors import InputError
-from ghostnet_small.models.ghostnetv3 import ARCHITECTURES
-from ghostnet_small.models.heads import head_text
-from ghostnet_small.models.registry import create_ghostnet
-from ghostnet_small.nn.fold import reparameterize
 from ghostnet_small.version import __version__
 
 # As ``Table.numbers`` are written: nothing else may stand in a table.
@@ -37,8 +30,6 @@ _NUMBER = {
 }
 LONGEST = 40  # characters of a number, with its separator
 SHORTEST = 3
-# The training form, which is built first, holds at most this many times the numbers of the file.
-FORMS_RATIO = 4
 _HEAD = re.compile(r"^GNS_(?:TABLE|LARGE) [\w ]+ (\w+)\[\] = \{$", re.MULTILINE)
 
 
@@ -71,26 +62,7 @@ def rewritten(path: Path, source: str, header: str, description: Description) ->
 
 def _template(source: str, description: Description) -> Code:
     """Return the code of the described network, with placeholder numbers."""
-    if description.architecture not in ARCHITECTURES:
-        raise _Altered(f"architecture {description.architecture!r:.40}")
-    build = partial(
-        create_ghostnet,
-        description.architecture,
-        width=description.width,
-        head=description.head,
-        num_classes=len(description.classes),
-        in_channels=description.channels,
-    )
-    # On the meta device a network takes no memory, however large the description says it is.
-    with torch.device("meta"):
-        count = sum(tensor.numel() for tensor in build().state_dict().values())
-    if count > FORMS_RATIO * len(source) / SHORTEST:
-        raise _Altered(
-            f"it is too short for width {description.width:g}{head_text(description.head)}"
-        )
-    with torch.random.fork_rng(devices=[]):
-        network = reparameterize(build().float().eval())
-    deployable = Deployable(network, description)
+    deployable = blank_network(description, len(source) / SHORTEST)
     plan = plan_of(deployable.network, description.size)
     if description.precision == "float32":
         return write_float(plan, pixels=deployable.normalization())

@@ -11,6 +11,8 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.models.heads import head_text
 from ghostnet_small.version import __version__
 
+# The kernels of each core, and then the operators.
+INT8_PARTS = ("vnni", "avx2", "neon", "helium", "dsp", "none", "steps")
 MOST_BYTES = 2**31 - 1  # of the working memory, which the code counts in ints
 
 
@@ -89,6 +91,8 @@ def read_tag(text: str) -> str | None:
 def _kernels(description: Description) -> list[str]:
     """Return the files of this room that the code calls."""
     kernels = [f"{description.precision}.c"]
+    if description.precision == "int8":
+        kernels += [f"int8_{part}.c" for part in INT8_PARTS]
     if description.input == "pixels":
         kernels += [f"{description.precision}_pixels.c", "softmax.c"]
     elif description.precision == "int8":
@@ -112,10 +116,10 @@ def _about(description: Description, code: Code) -> str:
         "pixels of 0 .. 255" if description.input == "pixels" else "normalised pixels (see below)"
     )
     gives = "probabilities" if description.input == "pixels" else "logits"
-    width = f"width {description.width:g}{head_text(description.head)}"
+    scale = f"width {description.width:g}{head_text(description.head)}"
     return "\n".join(
         [
-            f"{description.architecture}, {width}, {kind}; written by "
+            f"{description.architecture}, {scale}, {kind}; written by "
             f"ghostnet-small {__version__} export.",
             "",
             "ghostnet_run(picture, answers, workspace)",

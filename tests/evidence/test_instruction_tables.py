@@ -1,0 +1,40 @@
+"""The table of instructions: the first code and the newest, and MLPerf's figure beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from evidence.instruction_tables import instructions_table
+from ghostnet_small.run.records import append_row
+
+
+def row(core: str, per_mac: float, commit: str) -> dict[str, Any]:
+    return {
+        "network": "ghostnetv3_small 1",
+        "precision": "int8",
+        "core": core,
+        "flags": "-mthumb -O2",
+        "instructions": round(1e6 * per_mac),
+        "instructions_per_mac": per_mac,
+        "tables_bytes": 1000,
+        "code_bytes": 100,
+        "workspace_bytes": 10,
+        "commit": commit,
+    }
+
+
+def test_a_core_has_its_first_code_and_its_newest(tmp_path: Path) -> None:
+    file = tmp_path / "instructions.jsonl"
+    for core, per_mac, commit in (
+        ("m4", 12.0, "a"),
+        ("m55", 3.0, "a"),
+        ("m4", 5.0, "b"),
+        ("m4", 2.0, "c"),
+    ):
+        append_row(row(core, per_mac, commit), file)
+    titles, lines = instructions_table(file)
+    shown = [(line[0], line[titles.index("instructions a MAC")], line[-1]) for line in lines]
+    assert shown[:3] == [("m4", "12.00", "a"), ("m4", "2.00", "c"), ("m55", "3.00", "a")]
+    # 165 ms at 120 MHz for 12.5 million MACs.
+    assert shown[3][1] == "1.58 cycles"
