@@ -235,7 +235,12 @@ def _classes(deployed: Mapping[str, Any]) -> Table:
             *(Column(name) for name in ("images", "precision, %", "recall, %")),
         ],
         [
-            [one["class"], f"{one['images']:,}", f"{one['precision']:.1f}", f"{one['recall']:.1f}"]
+            [
+                one["class"],
+                f"{one['pictures']:,}",
+                f"{one['precision']:.1f}",
+                f"{one['recall']:.1f}",
+            ]
             for one in deployed["per_class"]
         ],
         note="Precision: of the answers with a class, those that are right. Recall: of its images, "
