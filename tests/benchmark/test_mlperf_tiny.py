@@ -16,6 +16,7 @@ from benchmark_kit import PICTURES, ask, save_noise, save_tiny
 from export_kit import save_digits
 from ghostnet_small.benchmark import mlperf_tiny
 from ghostnet_small.benchmark.deploy_candidates import Candidate
+from ghostnet_small.benchmark.emulator import Outcome
 from ghostnet_small.benchmark.mlperf_tiny import REFERENCE, judge_mlperf_tiny, read_indices
 from ghostnet_small.cli.mlperf_terminal import show_mlperf_tiny
 from ghostnet_small.deploy.c import compiled
@@ -93,9 +94,9 @@ def test_answers_of_the_core_are_compared(
     fake(monkeypatch, tmp_path)
     monkeypatch.setattr(mlperf_tiny, "missing", lambda *programs: [])
     monkeypatch.setattr(mlperf_tiny, "version", lambda program: program)
-    monkeypatch.setattr(mlperf_tiny, "flash_bytes", lambda source: 1)
-    wrong = np.ones(10, np.float32)
-    monkeypatch.setattr(mlperf_tiny, "instructions", lambda source, picture: (40, wrong))
+    monkeypatch.setattr(mlperf_tiny, "flash_of", lambda source: (1, "compiled"))
+    wrong = Outcome(np.ones((1, 10), np.float32), instructions=[40], loop=2_000_000, stack=0)
+    monkeypatch.setattr(mlperf_tiny, "emulate", lambda *rest: wrong)
     with pytest.raises(CheckFailed, match="answers otherwise"):
         judge_mlperf_tiny(run, indices(tmp_path), say=print, doing=lambda text: None)
 

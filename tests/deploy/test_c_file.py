@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-import emulator
 from c_kit import answers, compile_object, deployable, pictures
+from ghostnet_small.benchmark import emulator
 from ghostnet_small.data.dataset import normalize
 from ghostnet_small.deploy import c_file
 from ghostnet_small.deploy.c import compiled
@@ -152,8 +152,8 @@ def test_whole_numbers_are_what_calibration_rounds_to(int8: tuple[Path, np.ndarr
 
 def core(name: str) -> emulator.Core:
     found = emulator.CORES[name]
-    if found.missing():
-        pytest.skip(f"{found.missing()} is not installed")
+    if missing := emulator.missing(*found.compilers, found.emulator):
+        pytest.skip(f"{', '.join(missing)} is not installed")
     return found
 
 
@@ -177,6 +177,17 @@ def test_emulated_arm_gives_the_same_bits(
     # Counts of emulated instructions are the same on every machine, and so is that of a loop.
     assert abs(made.loop - emulator.LOOP_INSTRUCTIONS) < 200
     assert made.instructions[0] / MACS < most_per_mac
+
+
+def test_a_timer_that_has_gone_round_goes_on_counting(
+    int8: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    """The M4's timer has 24 bits, which 671 million instructions fill."""
+    path, shown = int8
+    pictures = np.repeat(shown[:1], 34, axis=0)
+    counts = emulator.emulate(path, pictures, core("cortex-m4"), ["-O2"], tmp_path).instructions
+    assert sum(counts) > 40 * 2**24
+    assert max(counts) - min(counts) < 1000
 
 
 def test_a_microcontroller_has_room_for_it(int8: tuple[Path, np.ndarray], tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import yaml
 
-import emulator
 from c_kit import deployable, pictures
+from ghostnet_small.benchmark import emulator
 from ghostnet_small.deploy import c_file
 from ghostnet_small.deploy.c import compiled
 from ghostnet_small.deploy.c_packages import LAYOUTS, drawing, pack, packed_c

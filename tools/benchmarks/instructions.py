@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-import emulator
+from ghostnet_small.benchmark import emulator
 from ghostnet_small.deploy import c_file
 from ghostnet_small.deploy.c.source import read_tag
 from ghostnet_small.deploy.deployable import Deployable
@@ -88,7 +88,7 @@ def count(path: Path, name: str, flags: list[str], folder: Path) -> dict[str, An
         "precision": description.precision,
         "core": name,
         "flags": " ".join([*core.flags, *flags]),
-        "compiler": emulator.version(core),
+        "compiler": emulator.version(core.compilers[0]),
         "macs": macs,
         "instructions": made.instructions[0],
         "instructions_per_mac": made.instructions[0] / macs,
@@ -125,9 +125,10 @@ def main() -> None:
     for name in cores:
         if name not in emulator.CORES:
             parser.error(f"no core {name!r}; choose of {', '.join(emulator.CORES)}")
-        missing = emulator.CORES[name].missing()
+        core = emulator.CORES[name]
+        missing = emulator.missing(*core.compilers, core.emulator)
         if missing:
-            parser.error(f"{name} needs {missing}, which is not installed")
+            parser.error(f"{name} needs {', '.join(missing)}, which is not installed")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         for given in asked.files:

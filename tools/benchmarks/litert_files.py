@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import ai_edge_litert.schema_py_generated as schema
+import torch
 
 from ghostnet_small.deploy.litert_file import working_memory
 from ghostnet_small.provenance import provenance_row
@@ -66,6 +67,8 @@ def main() -> int:
     parser.add_argument("--record", type=Path, metavar="FILE.jsonl", help="append the rows")
     asked = parser.parse_args()
     data = ["--data.root", asked.data]
+    # Beside other work a second thread waits longer than it helps with one small image.
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="ghostnet-small-litert-") as folder:
         made = export_weights(
             asked.weights, Path(folder), formats=["litert"], int8=True, overrides=data, say=say

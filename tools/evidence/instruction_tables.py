@@ -51,3 +51,42 @@ COLUMNS: dict[str, Callable[[Record], str]] = {
     "working memory, bytes": lambda row: cell(row["workspace_bytes"]),
     "commit": lambda row: str(row["commit"]),
 }
+
+
+def mlperf_table(source: Path) -> Table:
+    """A line for each network and precision, of the newest code, and MLPerf Tiny's own."""
+    rows = newest(read_rows(source), lambda row: (row["network"], row["precision"]))
+    lines = [[shown(row) for shown in MLPERF_COLUMNS.values()] for row in rows]
+    reference = rows[-1]["reference"]
+    own = {
+        "network": reference["network"],
+        "precision": "int8",
+        "top-1 of all test images, %": f"{reference['top1']:.2f}",
+        "parameters": cell(reference["params"]),
+        "MACs": cell(reference["macs"]),
+        "flash, bytes": cell(reference["flash_bytes"]),
+        "working memory, bytes": cell(reference["memory_bytes"]),
+        "instructions a MAC": MLPERF["instructions a MAC"],
+    }
+    return list(MLPERF_COLUMNS), [*lines, [own.get(title, "-") for title in MLPERF_COLUMNS]]
+
+
+def _subset(row: Record) -> str:
+    few = row["subset"]
+    return "-" if few is None else f"{few['top1']:.2f} ({few['images']})"
+
+
+MLPERF_COLUMNS: dict[str, Callable[[Record], str]] = {
+    "network": lambda row: str(row["network"]),
+    "precision": lambda row: str(row["precision"]),
+    "top-1 of all test images, %": lambda row: f"{row['all']['top1']:.2f}",
+    "of MLPerf's, %": _subset,
+    "parameters": lambda row: cell(row["params"]),
+    "MACs": lambda row: cell(row["macs"]),
+    "flash, bytes": lambda row: cell(row["flash_bytes"]),
+    "working memory, bytes": lambda row: cell(row["memory_bytes"]),
+    "instructions a MAC": lambda row: (
+        "-" if row["instructions_per_mac"] is None else f"{row['instructions_per_mac']:.2f}"
+    ),
+    "commit": lambda row: str(row["commit"]),
+}

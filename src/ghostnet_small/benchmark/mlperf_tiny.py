@@ -14,19 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ghostnet_small.benchmark.cortex_m4 import (
-    COMPILER,
-    EMULATOR,
-    SIZE,
-    flash_bytes,
-    instructions,
-    missing,
-    version,
-)
 from ghostnet_small.benchmark.deploy_candidates import Candidate, Say, fits_peers
 from ghostnet_small.benchmark.deploy_subject import Ours, ours_of
+from ghostnet_small.benchmark.emulator import CORES, emulate, missing, version
 from ghostnet_small.data.dataset import Split
-from ghostnet_small.deploy.c.footprint import workspace_bytes
+from ghostnet_small.deploy.c.footprint import flash_of, workspace_bytes
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import cache_root, read_bytes, temporary_folder
 from ghostnet_small.models.heads import head_entry
@@ -193,19 +185,23 @@ def _judged(
         "reference": REFERENCE,
         **provenance_row(),
     }
-    lacking = missing(COMPILER, SIZE)
+    core = CORES["cortex-m4"]
+    lacking = missing(*core.compilers)
     if lacking:
         say(f"no flash and no instructions: {', '.join(lacking)} is not installed")
         return value
     doing("compiling for a Cortex-M4")
-    value["flash_bytes"], value["programs"] = flash_bytes(candidate.file), [version(COMPILER)]
-    if missing(EMULATOR):
-        say(f"no instructions: {EMULATOR} is not installed")
+    value["flash_bytes"], _ = flash_of(candidate.file.read_text())
+    value["programs"] = [version(core.compilers[0])]
+    if missing(core.emulator):
+        say(f"no instructions: {core.emulator} is not installed")
         return value
     doing("counting instructions")
     first = 0 if rows is None else rows[0]
     shown = feed(pictures.images[first : first + 1], description)
-    counted, answers = instructions(candidate.file, shown[0])
+    with temporary_folder() as folder:
+        made = emulate(candidate.file, shown, core, ["-Os"], folder)
+    (counted,), (answers,) = made.instructions, made.answers
     here = candidate.run(shown)[0]
     exact = candidate.precision == "int8" and description.input == "normalized"
     if not (np.array_equal(answers, here) if exact else np.allclose(answers, here, atol=1e-4)):
@@ -214,5 +210,5 @@ def _judged(
         )
     value["instructions"] = counted
     value["instructions_per_mac"] = None if cost is None else counted / cost.macs
-    value["programs"].append(version(EMULATOR))
+    value["programs"].append(version(core.emulator))
     return value

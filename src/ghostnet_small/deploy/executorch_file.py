@@ -6,7 +6,6 @@ images, whatever bound the export states).
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import warnings
 from collections.abc import Iterator
@@ -21,17 +20,14 @@ from torch.export import ExportedProgram
 from ghostnet_small.deploy.aten import traced
 from ghostnet_small.deploy.deployable import Deployable
 from ghostnet_small.deploy.description import KEY, Description, read_description
+from ghostnet_small.deploy.digest import checked_content, signed
 from ghostnet_small.deploy.quiet import quiet_stderr
 from ghostnet_small.deploy.rewrite import Style, rewrite
 from ghostnet_small.deploy.session import Array
 from ghostnet_small.errors import InputError
-from ghostnet_small.files import read_bytes, write_atomic
+from ghostnet_small.files import write_atomic
 
 LARGEST = 2 << 30  # bytes
-# Behind the program, where ExecuTorch has stopped reading: this, and a SHA-256 in hexadecimal.
-DIGEST = f"\n# {KEY} digest ".encode()
-
-
 # XNNPACK clamps within a convolution, and has no hard sigmoid.
 STYLE = Style(to_one_pixel=True, clamp=True)
 
@@ -60,7 +56,7 @@ def write_program(program: ExportedProgram, description: Description, path: Path
         )
         data = lowered.to_executorch().buffer
     # XNNPACK does not check what it reads, so opening checks this first.
-    write_atomic(path, data + DIGEST + hashlib.sha256(data).hexdigest().encode() + b"\n")
+    write_atomic(path, signed(data))
 
 
 class _Pool:
@@ -88,7 +84,7 @@ class ExecutorchSession:
         # Not executorch.runtime, which imports the exporter too: seconds, and a hundred megabytes.
         from executorch.extension.pybindings import _C
 
-        _check_digest(path)
+        checked_content(path, LARGEST)
         self._threads = threads
         try:
             with quiet_stderr():
@@ -129,17 +125,6 @@ def open_file(path: Path, threads: int) -> ExecutorchSession:
     version or program.
     """
     return ExecutorchSession(path, threads)
-
-
-def _check_digest(path: Path) -> None:
-    data, found, digest = read_bytes(path, LARGEST).rpartition(DIGEST)
-    if not found:
-        raise InputError(
-            f"{path} was not written by ghostnet-small export, or is cut short; export the run "
-            "again"
-        )
-    if hashlib.sha256(data).hexdigest().encode() != digest.rstrip(b"\n"):
-        raise InputError(f"{path} is damaged; copy it again, or export the run again")
 
 
 @contextmanager

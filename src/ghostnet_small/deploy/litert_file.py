@@ -6,7 +6,6 @@ memory. It takes one image, its channels side by side: ``(1, H, W, C)``.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import re
 from pathlib import Path
@@ -16,7 +15,8 @@ import numpy as np
 import torch
 
 from ghostnet_small.deploy.deployable import Deployable
-from ghostnet_small.deploy.description import KEY, Description
+from ghostnet_small.deploy.description import Description
+from ghostnet_small.deploy.digest import checked_content, signed
 from ghostnet_small.deploy.litert.check import check_body, description_of
 from ghostnet_small.deploy.litert.content import content_of
 from ghostnet_small.deploy.litert.graph import graph_for
@@ -34,8 +34,6 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.files import read_bytes, write_atomic
 
 LARGEST = (1 << 31) - 1  # bytes; a flatbuffer can hold no more
-# Behind the flatbuffer, where runtimes have stopped reading: this, and a SHA-256 in hexadecimal.
-DIGEST = f"\n# {KEY} digest ".encode()
 ARENA = re.compile(r"Arena allocation total (\d+) bytes")
 
 
@@ -57,11 +55,6 @@ def quantize(network: Deployable, description: Description, calibration: Array, 
     pictures = torch.from_numpy(calibration).float()
     numbers = int8_numbers(graph, pictures, picture_bounds(description))
     write_atomic(path, signed(content_of(graph, numbers, description)[0]))
-
-
-def signed(body: bytes) -> bytes:
-    """Return a file: the flatbuffer ``body`` and its digest."""
-    return body + DIGEST + hashlib.sha256(body).hexdigest().encode() + b"\n"
 
 
 def working_memory(path: Path) -> int | None:
@@ -86,7 +79,7 @@ class LitertSession:
     def __init__(self, path: Path, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        body = _checked(path)
+        body = checked_content(path, LARGEST)
         self.description = description_of(body, path)
         try:
             # It reports the delegate that it uses.
@@ -149,17 +142,4 @@ def open_file(path: Path, threads: int) -> LitertSession:
 
 def check_file(path: Path) -> None:
     """Raises ``InputError`` where ``path`` is anything else than what ``export`` writes."""
-    check_body(_checked(path), path)
-
-
-def _checked(path: Path) -> bytes:
-    """Return the flatbuffer in ``path``, once it is known to be whole."""
-    body, found, digest = read_bytes(path, LARGEST).rpartition(DIGEST)
-    if not found:
-        raise InputError(
-            f"{path} was not written by ghostnet-small export, or is cut short; export the run "
-            "again"
-        )
-    if hashlib.sha256(body).hexdigest().encode() != digest.rstrip(b"\n"):
-        raise InputError(f"{path} is damaged; copy it again, or export the run again")
-    return body
+    check_body(checked_content(path, LARGEST), path)

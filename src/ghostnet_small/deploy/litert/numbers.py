@@ -23,6 +23,7 @@ from ghostnet_small.deploy.litert.graph import (
     Sigmoid,
     Value,
 )
+from ghostnet_small.deploy.ranges import range_of
 
 LOW, HIGH = -128, 127
 # A bias stays far from the ends of 32 bits.
@@ -104,7 +105,9 @@ def int8_numbers(graph: Graph, pictures: Tensor, bounds: tuple[float, float]) ->
     ``(N, C, H, W)`` of numbers within ``bounds``."""
     ranges = {graph.picture: bounds}
     for op, _, exact in _runs(graph, pictures):
-        ranges[op.output] = (float(exact.min()), float(exact.max()))
+        # Rare large numbers would make all others coarse.
+        found = range_of(exact)
+        ranges[op.output] = (found.low, found.high)
     scales = scales_of(graph, ranges)
     layers: dict[str, Layer] = {}
 

@@ -1,7 +1,8 @@
 """Run an exported C file on an emulated core, and count the instructions of an inference.
 
 QEMU's ``-icount shift=0`` makes every instruction one nanosecond of the core's timer. The count is
-exact to a tick of that timer, 16 to 40 instructions.
+exact to a tick of that timer, 16 to 40 instructions. It is a count under emulation, and no time: a
+real core takes one or more cycles for an instruction.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from ghostnet_small.deploy.session import Array
+from ghostnet_small.errors import InputError
 
 HERE = Path(__file__).parent / "emulated"
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror")
@@ -35,10 +39,20 @@ class Core:
     ram: int
     tick: float
 
-    def missing(self) -> str | None:
-        """Return the name of a program that is not installed."""
-        needed = (f"{self.tools}gcc", f"{self.tools}size", self.machine[0])
-        return next((name for name in needed if not shutil.which(name)), None)
+    @property
+    def compilers(self) -> tuple[str, str]:
+        """The programs that compile for the core and tell sizes."""
+        return f"{self.tools}gcc", f"{self.tools}size"
+
+    @property
+    def emulator(self) -> str:
+        """The program that emulates the core."""
+        return self.machine[0]
+
+
+def missing(*programs: str) -> list[str]:
+    """Return those of ``programs`` that are not installed."""
+    return [program for program in programs if shutil.which(program) is None]
 
 
 def _cortex_m(flags: str, machine: str, ram: int, tick: float) -> Core:
@@ -75,7 +89,7 @@ class Outcome:
     """Results of a program: ``answers`` ``(N, K)``, the instructions of each inference, those
     counted for ``LOOP_INSTRUCTIONS``, and bytes of stack."""
 
-    answers: np.ndarray
+    answers: Array
     instructions: list[int]
     loop: int
     stack: int
@@ -101,20 +115,22 @@ def sections(made: Path, core: Core) -> dict[str, int]:
     return sizes
 
 
-def emulate(
-    source: Path, shown: np.ndarray, core: Core, flags: Sequence[str], place: Path
-) -> Outcome:
-    """Return the results of ``source``, compiled in the empty folder ``place``, for the images
-    ``shown`` ``(N, C, H, W)``."""
+def emulate(source: Path, shown: Array, core: Core, flags: Sequence[str], place: Path) -> Outcome:
+    """Return the results of the C file ``source``, compiled in the empty folder ``place``, for the
+    images ``shown`` ``(N, C, H, W)``, of the type that the file takes.
+
+    Raises ``InputError`` where a program fails or does not end.
+    """
     place.mkdir(parents=True, exist_ok=True)
     shutil.copy(source, place / "model.c")
     shutil.copy(source.with_suffix(".h"), place / "model.h")
+    kind = "unsigned char" if shown.dtype == np.uint8 else "float"
     rows = ",\n".join(
-        "{" + ",".join(float(v).hex() + "f" for v in picture.ravel()) + "}" for picture in shown
+        "{" + ",".join(_number(v) for v in picture.ravel().tolist()) + "}" for picture in shown
     )
     (place / "pictures.h").write_text(
         f"#define PICTURES {len(shown)}\n"
-        f"static const float pictures[PICTURES][{shown[0].size}] = {{{rows}}};\n"
+        f"static const {kind} pictures[PICTURES][{shown[0].size}] = {{{rows}}};\n"
     )
     program = place / "program"
     link = [f"-Wl,--defsym=CODE={core.code},--defsym=RAM={core.ram},--build-id=none"]
@@ -123,7 +139,9 @@ def emulate(
         link += ["-nostdlib", "-fno-tree-loop-distribute-patterns"]
     made = compile_object(place / "model.c", core, flags)
     build = [f"{core.tools}gcc", *core.flags, "-O1", "-w", f"-I{place}", *link]
-    _call([*build, str(HERE / core.start), str(made), "-o", str(program)])
+    # AArch64's own library needs a system; the file needs one only for the pixels' softmax.
+    library = [] if core.start == "aarch64.c" else ["-lm"]
+    _call([*build, str(HERE / core.start), str(made), "-o", str(program), *library])
     run = [*core.machine, "-icount", "shift=0", "-nographic", "-monitor", "none"]
     run += ["-serial", "none", "-nic", "none", "-semihosting-config", "enable=on,target=native"]
     said = [line.split() for line in _call([*run, "-kernel", str(program)]).splitlines()]
@@ -139,14 +157,22 @@ def emulate(
     return Outcome(found.reshape(len(shown), -1), counted("ticks"), loop, stack)
 
 
-def version(core: Core) -> str:
-    """Return the compiler's name and version."""
-    return _call([f"{core.tools}gcc", "--version"]).splitlines()[0]
+def version(program: str) -> str:
+    """Return the first line that ``program`` says of its version."""
+    return _call([program, "--version"]).splitlines()[0]
+
+
+def _number(value: int | float) -> str:
+    return str(value) if isinstance(value, int) else f"{value.hex()}f"
 
 
 def _call(command: Sequence[str]) -> str:
     """Return what a program printed."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        raise InputError(f"{command[0]} did not end within {SECONDS} s; stop other work") from None
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)[:200]}: {done.stderr[:2000]}")
+        said = next(iter(done.stderr.splitlines()), "without a word")
+        raise InputError(f"{command[0]} failed ({said:.200}); install a newer one")
     return done.stdout + done.stderr
