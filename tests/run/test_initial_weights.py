@@ -188,7 +188,10 @@ def test_a_smaller_head_keeps_the_first_features(
     ("changes", "said"),
     [
         ({"width": 0.1}, "give --model.width 0.05"),
-        ({"head": 1288}, "are of head 1280, and model.head is 1288; give --model.head 1280 or fewer"),
+        (
+            {"head": 1288},
+            "are of head 1280, and model.head is 1288; give --model.head 1280 or fewer",
+        ),
         ({"name": "ghostnetv3"}, "give --model.name ghostnetv3_small"),
         ({"weights": "nowhere"}, "model.weights nowhere: nowhere is not a folder"),
         ({"weights": "hf-hub:nowhere"}, "not the name of a model of the hub"),

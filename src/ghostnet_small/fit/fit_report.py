@@ -6,28 +6,28 @@ import base64
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ghostnet_small.files import write_atomic
 from ghostnet_small.fit.folder import REPORT, FitFolder
+from ghostnet_small.report.confidence import wilson
 from ghostnet_small.report.html import html
 from ghostnet_small.report.page import Column, Page, Plot, Section, Table, table
 from ghostnet_small.run.run_folder import RunFolder
 from ghostnet_small.study.study_plan import run_folder
 
-Z = 1.959963984540054  # of a 95 % interval
 
+class Change(NamedTuple):
+    """Two trainings that differ in one thing: ``what`` it is, and their top-1 in %."""
 
-def wilson(correct: int, total: int) -> tuple[float, float]:
-    """Return the 95 % interval, in %, of the share ``correct / total``.
+    what: str
+    before: float
+    after: float
 
-    Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference,
-    1927.
-    """
-    share, square = correct / total, Z * Z / total
-    centre = (share + square / 2) / (1 + square)
-    half = Z * math.sqrt(share * (1 - share) / total + square / (4 * total)) / (1 + square)
-    return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)
+    @property
+    def gain(self) -> float:
+        """Return the points that it gave."""
+        return self.after - self.before
 
 
 def write_fit_report(
@@ -42,18 +42,19 @@ def write_fit_report(
     ``deployed`` is the evaluation of the int8 C file, ``files`` describes what was exported.
     """
     runs = {one["name"]: one for one in study["runs"]}
-    summary = _summary(folder, row["student"])
+    split = deployed["split"]
     low, high = wilson(deployed["correct"], deployed["total"])
+    made = int8_file(files)
     figures = {
         "top1": deployed["top1"],
         "interval": [low, high],
-        "split": deployed["split"],
+        "split": split,
         "images": deployed["total"],
-        "float_top1": summary["last"].get(f"{deployed['split']}_top1"),
-        "teacher_top1": _top1(folder, row["teacher"], deployed["split"]),
-        "alone_top1": _top1(folder, row["control"], deployed["split"]),
+        "float_top1": _top1(folder, row["student"], split),
         "cross_validated": _folds(folder, row["folds"]),
+        "changes": [{**one._asdict()} for one in _changes(row, folder, split)],
         "needs": row["needs"],
+        "made": {"flash": made["flash_bytes"], "ram": made["ram_bytes"]},
         "limits": {name: row["asked"][name] for name in ("flash", "ram")},
         "files": [one["files"][0] for one in files["files"]],
         "seconds": sum(one["wall_seconds"] or 0 for one in runs.values()),
@@ -62,9 +63,31 @@ def write_fit_report(
         name: _picture(run_folder(folder.study, row["student"]) / "pictures" / f"{name}.png", words)
         for name, words in PICTURES.items()
     }
-    page = _page(row, folder, runs, figures, files, deployed)
+    page = _page(row, runs, figures, files, deployed)
     write_atomic(folder.path / REPORT, html(page, drawings, kind="Report of a fit"))
     return figures
+
+
+def _changes(row: Mapping[str, Any], folder: FitFolder, split: str) -> list[Change]:
+    """Return what was measured of a teacher, of time, of images and of width."""
+    names = ("student", "teacher", "alone", "taught", "half")
+    student, teacher, alone, taught, half = (_top1(folder, row[name], split) for name in names)
+    found = []
+    if alone is not None and taught is not None:
+        found.append(Change(f"a teacher, {_epochs(folder, row['alone'])} epochs", alone, taught))
+    short = row["taught"] or row["alone"]
+    before = taught if taught is not None else alone
+    if short is not None and before is not None and student is not None:
+        epochs = f"{_epochs(folder, row['student'])} epochs instead of {_epochs(folder, short)}"
+        found.append(Change(epochs, before, student))
+    if half is not None and alone is not None:
+        found.append(Change("all images instead of half of them", half, alone))
+    if teacher is not None and student is not None:
+        wide = RunFolder(run_folder(folder.study, row["teacher"])).finished()
+        width = wide["recipe"]["model"]["width"]
+        what = f"width {width:g} instead of {row['network'][0]:g}, the teacher's"
+        found.append(Change(what, student, teacher))
+    return found
 
 
 PICTURES = {
@@ -76,71 +99,23 @@ PICTURES = {
 
 def _page(
     row: Mapping[str, Any],
-    folder: FitFolder,
     runs: Mapping[str, Mapping[str, Any]],
     figures: Mapping[str, Any],
     files: Mapping[str, Any],
     deployed: Mapping[str, Any],
 ) -> Page:
-    low, high = figures["interval"]
     split = "test images" if figures["split"] == "test" else "images held out of training"
-    findings = [
-        f"The int8 C file classifies {deployed['correct']:,} of {deployed['total']:,} {split} "
-        f"rightly: {deployed['top1']:.2f} % (95 % interval {low:.1f} to {high:.1f})."
-    ]
-    before = figures["float_top1"]
-    if before is not None:
-        findings.append(
-            f"In float32 the network has {before:.2f} %: 8 bits changed "
-            f"{deployed['top1'] - before:+.2f} points."
-        )
-    if figures["cross_validated"] is not None:
-        correct, total = figures["cross_validated"]
-        ends = wilson(correct, total)
-        findings.append(
-            f"Cross-validated, {correct:,} of {total:,} training images: "
-            f"{100 * correct / total:.1f} % (95 % interval {ends[0]:.1f} to {ends[1]:.1f}), by "
-            "networks trained like this one on the others."
-        )
-    if figures["alone_top1"] is not None and before is not None:
-        alone = runs[row["control"]]
-        findings.append(
-            f"The same network without the teacher has {figures['alone_top1']:.2f} % after "
-            f"{(alone['wall_seconds'] or 0) / 60:.1f} min of training (n = 1); the teacher itself "
-            f"{figures['teacher_top1']:.2f} %."
-        )
-    findings += _next_steps(row, figures, deployed)
-    facts = row["facts"]
-    budget = [
-        [
-            "flash",
-            _kb(row["needs"]["flash"]),
-            _kb(row["asked"]["flash"]),
-            _share(row["needs"]["flash"], row["asked"]["flash"]),
-        ],
-        [
-            "RAM",
-            _kb(row["needs"]["ram"]),
-            _kb(row["asked"]["ram"]),
-            _share(row["needs"]["ram"], row["asked"]["ram"]),
-        ],
-    ]
+    facts, changes = row["facts"], [Change(**one) for one in figures["changes"]]
+    chance = _chance(deployed)
     sections = [
         Section(
             "budget",
             "Budget",
             (
-                "Counted from the network's shape before it was trained; flash is that of the "
-                "int8 C file's tables and code on a Cortex-M4.",
+                "Flash and RAM were counted from the network's shape before it was trained, and "
+                f"again from the file ({int8_file(files)['flash_counted']}).",
             ),
-            (
-                table(
-                    "Flash and RAM",
-                    [Column("of", False), Column("taken"), Column("allowed"), Column("share")],
-                    budget,
-                ),
-                _files(files),
-            ),
+            (_budget(figures), _files(files)),
         ),
         Section(
             "plan",
@@ -181,8 +156,9 @@ def _page(
             "Training",
             (),
             (
+                *([_help(changes, chance)] if changes else []),
                 _trainings(runs, figures["split"]),
-                Plot("curves", "Of the student.", PICTURES["curves"]),
+                Plot("curves", "Of the network in the file.", PICTURES["curves"]),
             ),
         ),
     ]
@@ -196,35 +172,107 @@ def _page(
             ("Minutes asked for", f"{row['asked']['minutes']:g}"),
             ("Minutes trained", f"{figures['seconds'] / 60:.1f}"),
         ),
-        findings=tuple(findings),
+        findings=(
+            *_accuracy(figures, facts, deployed, split),
+            *_next_steps(row, changes, chance, deployed),
+        ),
         sections=tuple(sections),
         small=(),
     )
 
 
+def _accuracy(
+    figures: Mapping[str, Any], facts: Mapping[str, Any], deployed: Mapping[str, Any], split: str
+) -> list[str]:
+    found = []
+    if figures["cross_validated"] is not None:
+        correct, total = figures["cross_validated"]
+        low, high = wilson(correct, total)
+        found.append(
+            f"Cross-validated, {100 * correct / total:.1f} %: {correct:,} of {total:,} training "
+            f"images are classified rightly (95 % interval {low:.1f} to {high:.1f}) by networks "
+            "that were trained like this one on the others."
+        )
+    low, high = figures["interval"]
+    found.append(
+        f"The int8 C file classifies {deployed['correct']:,} of {deployed['total']:,} {split} "
+        f"rightly: {deployed['top1']:.2f} % (95 % interval {low:.1f} to {high:.1f})."
+    )
+    before = figures["float_top1"]
+    if before is not None:
+        found.append(
+            f"In float32 the network has {before:.2f} %: 8 bits changed "
+            f"{deployed['top1'] - before:+.2f} points."
+        )
+    if facts["copies"]:
+        found.append(
+            f"{facts['copies']:,} of these images have nearly a copy among those trained on, so "
+            "the figure is too good by up to as many."
+        )
+    return found
+
+
 def _next_steps(
-    row: Mapping[str, Any], figures: Mapping[str, Any], deployed: Mapping[str, Any]
+    row: Mapping[str, Any], changes: Sequence[Change], chance: float, deployed: Mapping[str, Any]
 ) -> list[str]:
     """Return what would help next, as far as this fit has measured it."""
     found = []
-    teacher, student = figures["teacher_top1"], figures["float_top1"]
-    if teacher is not None and student is not None:
-        gap = teacher - student
-        found.append(
-            f"More width: the teacher, which is wider, is {abs(gap):.2f} points "
-            f"{'better' if gap > 0 else 'worse'} than the network that fits"
-            + ("." if gap > 1 else ", so a larger budget would give little.")
-        )
+    clear = sorted((one for one in changes if one.gain > chance), key=lambda one: -one.gain)
+    if clear:
+        gains = ", ".join(f"{one.what} ({one.gain:+.1f} points)" for one in clear)
+        found.append(f"What helped here, in trainings that were compared (n = 1): {gains}.")
+    unclear = [one.what for one in changes if one.gain <= chance]
+    if unclear:
+        found.append(f"No clear gain was measured from {', or '.join(unclear)}.")
     rows = sorted(deployed["per_class"], key=lambda one: one["recall"])
     worst = [one for one in rows if one["recall"] < deployed["top1"] - 5][:3]
     if worst:
         named = ", ".join(f"{one['class']} ({one['recall']:.0f} %)" for one in worst)
-        found.append(f"More images of the classes that are recognised least: {named}.")
+        found.append(f"The classes that are recognised least, which more images may help: {named}.")
     if row["facts"]["least"] < 100:
         found.append(
-            f"More images in general: the smallest class has {row['facts']['least']} for training."
+            f"The smallest class has {row['facts']['least']} images for training; more are the "
+            "surest gain."
         )
     return found
+
+
+def _chance(deployed: Mapping[str, Any]) -> float:
+    """Return the points by which two equally good networks differ in 1 of 20 cases at most."""
+    share = deployed["top1"] / 100
+    return 196 * math.sqrt(2 * share * (1 - share) / deployed["total"])
+
+
+def _help(changes: Sequence[Change], chance: float) -> Table:
+    return table(
+        "What helps",
+        [Column("change", False), *map(Column, ("without, %", "with, %", "points"))],
+        [
+            [one.what, f"{one.before:.2f}", f"{one.after:.2f}", f"{one.gain:+.2f}"]
+            for one in changes
+        ],
+        note=f"One training each (n = 1): differences below about {chance:.1f} points may be "
+        "chance.",
+    )
+
+
+def int8_file(files: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the description of the int8 C file among exported ``files``."""
+    found: Mapping[str, Any] = next(
+        one for one in files["files"] if Path(one["files"][0]).name == "model.int8.c"
+    )
+    return found
+
+
+def _budget(figures: Mapping[str, Any]) -> Table:
+    names = {"flash": "flash", "ram": "RAM"}
+    rows = []
+    for key, name in names.items():
+        made, most = figures["made"][key], figures["limits"][key]
+        share = "-" if most is None else f"{100 * made / most:.0f} %"
+        rows.append([name, _kb(figures["needs"][key]), _kb(made), _kb(most), share])
+    columns = [Column("of", False), *map(Column, ("expected at most", "made", "allowed", "share"))]
+    return table("Flash and RAM", columns, rows)
 
 
 def _classes(deployed: Mapping[str, Any]) -> Table:
@@ -290,22 +338,24 @@ def _trainings(runs: Mapping[str, Mapping[str, Any]], split: str) -> Table:
     )
 
 
-def _summary(folder: FitFolder, name: str) -> dict[str, Any]:
-    return RunFolder(run_folder(folder.study, name)).finished()
-
-
 def _top1(folder: FitFolder, name: str | None, split: str) -> float | None:
     if name is None:
         return None
-    found: float | None = _summary(folder, name)["last"].get(f"{split}_top1")
+    summary = RunFolder(run_folder(folder.study, name)).finished()
+    found: float | None = summary["last"].get(f"{split}_top1")
     return found
+
+
+def _epochs(folder: FitFolder, name: str) -> int:
+    epochs: int = RunFolder(run_folder(folder.study, name)).finished()["recipe"]["train"]["epochs"]
+    return epochs
 
 
 def _folds(folder: FitFolder, names: Sequence[str]) -> tuple[int, int] | None:
     """Return the right answers and the images of all folds together."""
     if not names:
         return None
-    rows = [_summary(folder, name) for name in names]
+    rows = [RunFolder(run_folder(folder.study, name)).finished() for name in names]
     totals = [row["data"]["validation_images"] for row in rows]
     shares = [row["last"]["validation_top1"] / 100 for row in rows]
     right = [round(share * total) for share, total in zip(shares, totals, strict=True)]
@@ -319,7 +369,3 @@ def _picture(path: Path, words: str) -> str:
 
 def _kb(size: int | None) -> str:
     return "any" if size is None else f"{size / 1000:,.1f} kB"
-
-
-def _share(size: int, most: int | None) -> str:
-    return "-" if most is None else f"{100 * size / most:.0f} %"

@@ -51,20 +51,26 @@ class FitFolder:
         rows: list[dict[str, Any]] = checked_json(file)["plans"] if file.exists() else []
         return rows
 
-    def row(self, plan: Plan, asked: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
-        """Return the row of a further plan, which ``begin`` writes."""
+    def row(
+        self, plan: Plan, asked: dict[str, Any], about: dict[str, Any], seed: int
+    ) -> dict[str, Any]:
+        """Return the row of a further plan, which ``begin`` writes; ``seed`` is of its students."""
         number = len(self.plans()) + 1
-        runs, strategies = plan.entries(number)
+        runs, strategies = plan.entries(number, seed)
+        names = {name: f"{name}-{number}-s{seed}" for name in ("fit", "alone", "taught")}
         return {
             "asked": asked,
             **about,
+            "network": [plan.student.width, plan.student.head],
             "reasons": [[one.what, one.chosen, one.why] for one in plan.reasons],
-            "needs": {"flash": plan.needs.flash, "ram": plan.needs.ram},
             "seconds": plan.seconds,
+            "student": names["fit"],
             "teacher": None if plan.teacher is None else plan.teacher_name(number),
-            "student": f"fit-{number}-s0",
-            "control": None if plan.control is None else f"alone-{number}-s0",
+            "alone": names["alone"] if plan.measured else None,
+            "taught": names["taught"] if plan.measured and plan.teacher is not None else None,
+            "half": f"half-{number}" if plan.measured else None,
             "folds": [f"fold-{number}-{fold}" for fold in range(plan.folds)],
+            "seed": seed,
             "entries": {"runs": runs, "strategies": strategies},
         }
 
@@ -96,10 +102,10 @@ def study_text(rows: list[dict[str, Any]]) -> str:
     values: dict[str, Any] = {"name": last["title"]}
     if runs:
         values["runs"] = runs
-    baseline = last["control"] or last["student"]
+    seed = last["seed"]
     values["students"] = {
-        "seeds": [0],
-        "baseline": baseline.removesuffix("-s0"),
+        "seeds": [seed],
+        "baseline": (last["alone"] or last["student"]).removesuffix(f"-s{seed}"),
         "strategies": strategies,
     }
     return "\n".join(lines) + "\n" + dump_yaml(values)

@@ -9,6 +9,8 @@ from ghostnet_small.deploy.c.footprint import expected_bytes
 from ghostnet_small.deploy.description import Description
 from ghostnet_small.errors import InputError
 from ghostnet_small.fit.limits import words_of
+from ghostnet_small.models.ghostnetv3 import divisible
+from ghostnet_small.models.heads import HEAD_FEATURES, HEADS
 from ghostnet_small.use.budget import Limits
 
 # Widths that are tried: tenths, which a table can show.
@@ -17,17 +19,29 @@ NARROWEST, WIDEST, PARTS = 1, 40, 10
 
 @dataclass(frozen=True)
 class Shape:
-    """A network's ``width`` and ``head``, and the images and classes that it is for."""
+    """A network's ``width`` and ``head``, and the images and classes that it is for.
+
+    ``head`` None: 1280 features, and as the width below a width of 1, else most of a narrow
+    network would be there.
+    """
 
     width: float
-    head: int
+    head: int | None
     classes: int
     channels: int
     size: tuple[int, int]  # height, width
 
-    def of(self, width: float) -> Shape:
-        """Return the network of another ``width`` for the same images and classes."""
-        return replace(self, width=width)
+    @property
+    def features(self) -> int:
+        """Return the head's features."""
+        if self.head is not None:
+            return self.head
+        return max(HEADS[0], divisible(HEAD_FEATURES * min(1.0, self.width)))
+
+    def of(self, width: float, head: int | None = None) -> Shape:
+        """Return the network of another ``width``, and ``head`` if given, for the same images and
+        classes."""
+        return replace(self, width=width, head=self.head if head is None else head)
 
 
 @dataclass(frozen=True)
@@ -44,7 +58,7 @@ def needs_of(shape: Shape) -> Needs:
     config = {
         "architecture": "ghostnetv3_small",
         "width": shape.width,
-        "head": shape.head,
+        "head": shape.features,
         "num_classes": shape.classes,
         "in_channels": shape.channels,
     }

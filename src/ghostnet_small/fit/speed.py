@@ -35,7 +35,7 @@ def measure(shape: Shape, batch: int, device: str = "cpu") -> Speed:
         num_classes=shape.classes,
         width=shape.width,
         in_channels=shape.channels,
-        head=shape.head,
+        head=shape.features,
     )
     use(model)
     model = model.to(accelerator.device, memory_format=torch.channels_last)
