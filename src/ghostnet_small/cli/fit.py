@@ -37,9 +37,9 @@ def fit_options(parser: argparse.ArgumentParser) -> None:
 
 def fit(args: argparse.Namespace) -> dict[str, Any]:
     """Plan, train, export and report; raises ``Failed`` where a training failed."""
-    from ghostnet_small.fit.fitting import carry_out, fit_words, planned
-    from ghostnet_small.fit.folder import FitFolder, study_text
-    from ghostnet_small.fit.limits import limits_of
+    from ghostnet_small.fit.device_limits import limits_of
+    from ghostnet_small.fit.fit_folder import FitFolder, study_text
+    from ghostnet_small.fit.fit_images import carry_out, fit_words, planned
     from ghostnet_small.study.study_progress import StudyProgress
 
     limits = limits_of(args.flash, args.ram, args.target)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ghostnet_small.files import write_atomic
-from ghostnet_small.fit.folder import REPORT, FitFolder
+from ghostnet_small.fit.fit_folder import REPORT, FitFolder
 from ghostnet_small.report.confidence import wilson
 from ghostnet_small.report.html import html
 from ghostnet_small.report.page import Column, Page, Plot, Section, Table, table

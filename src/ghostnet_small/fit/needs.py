@@ -8,7 +8,7 @@ from functools import lru_cache
 from ghostnet_small.deploy.c.footprint import expected_bytes
 from ghostnet_small.deploy.description import Description
 from ghostnet_small.errors import InputError
-from ghostnet_small.fit.limits import words_of
+from ghostnet_small.fit.device_limits import words_of
 from ghostnet_small.models.ghostnetv3 import divisible
 from ghostnet_small.models.heads import HEAD_FEATURES, HEADS
 from ghostnet_small.use.budget import Limits

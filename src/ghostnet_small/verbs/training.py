@@ -155,9 +155,9 @@ def fit(
     Raises ``InputError``, before anything is trained, where no network fits, the time is too short
     for an epoch or the data cannot be used; ``CheckFailed`` where a training failed.
     """
-    from ghostnet_small.fit.fitting import carry_out, fit_words, planned
-    from ghostnet_small.fit.folder import FitFolder
-    from ghostnet_small.fit.limits import limits_of
+    from ghostnet_small.fit.device_limits import limits_of
+    from ghostnet_small.fit.fit_folder import FitFolder
+    from ghostnet_small.fit.fit_images import carry_out, fit_words, planned
     from ghostnet_small.recipe.overrides import override_words
     from ghostnet_small.study.study_progress import StudyProgress
     from ghostnet_small.train.interrupt import stop_signals

@@ -8,7 +8,7 @@ from typing import Any
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import checked_json, signed_json, write_atomic
-from ghostnet_small.fit.plan import Plan
+from ghostnet_small.fit.fit_plan import Plan
 from ghostnet_small.plain_yaml import dump_yaml
 from ghostnet_small.run.run_folder import is_run
 from ghostnet_small.study.study_plan import FILE as STUDY_FILE

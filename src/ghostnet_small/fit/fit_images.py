@@ -15,11 +15,9 @@ from ghostnet_small.data.sources import load_data
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import expanded, write_atomic
 from ghostnet_small.fit.copies import near_copies
-from ghostnet_small.fit.fit_report import int8_file, write_fit_report
-from ghostnet_small.fit.folder import FILES, REPORT, FitFolder
-from ghostnet_small.fit.limits import words_of
-from ghostnet_small.fit.needs import Shape, needs_of, widest
-from ghostnet_small.fit.plan import (
+from ghostnet_small.fit.device_limits import words_of
+from ghostnet_small.fit.fit_folder import FILES, REPORT, FitFolder
+from ghostnet_small.fit.fit_plan import (
     FEW_HELD_OUT,
     FEW_IMAGES,
     HEADS,
@@ -29,6 +27,8 @@ from ghostnet_small.fit.plan import (
     choose_network,
     plan_fit,
 )
+from ghostnet_small.fit.fit_report import int8_file, write_fit_report
+from ghostnet_small.fit.needs import Shape, needs_of, widest
 from ghostnet_small.fit.speed import measure
 from ghostnet_small.hub.models import CARD
 from ghostnet_small.models.shipped_weights import shipped_weights

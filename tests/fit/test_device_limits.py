@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ghostnet_small.errors import InputError
-from ghostnet_small.fit.limits import SHARE, limits_of, targets, words_of
+from ghostnet_small.fit.device_limits import SHARE, limits_of, targets, words_of
 
 
 def test_each_device_gives_limits() -> None:

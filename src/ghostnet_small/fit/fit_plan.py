@@ -17,15 +17,17 @@ SHIPPED = {1.0: "ghostnetv3_small_w1.0_cifar10", 2.8: "ghostnetv3_small_w2.8_cif
 HEADS = (HEAD_FEATURES, 640, 320, 160)
 # Shares of the time: of the teacher, and of all trainings that only measure what helps. The student
 # has the rest.
-TEACHER_SHARE, MEASURED_SHARE = 0.35, 0.12
+TEACHER_SHARE, MEASURED_SHARE = 0.35, 0.2
 # Of the time that is left for a student and its teacher's answers, those may take.
 ANSWERS_SHARE = 0.3
-# Seconds apart from training: reading, starting runs, files, figures, the report.
-APART = 60.0
+# Seconds apart from training: reading, measuring, files, figures, the report; and of each training,
+# to start and to end.
+APART, EACH = 60.0, 15.0
 # Beside its steps, a training evaluates and saves; and a shared machine is slower than measured.
 OVERHEAD = 1.2
 MOST_EPOCHS = 200
-FEWEST_TEACHER_EPOCHS = 3
+# With three, a teacher was worse than its student.
+FEWEST_TEACHER_EPOCHS = 8
 FEWEST_MEASURED_EPOCHS = 2
 MOST_VIEWS = 16  # of each image, that a teacher answers for
 FEW_IMAGES = 20  # of a class
@@ -129,6 +131,7 @@ class Plan:
     data: Mapping[str, Any]  # settings of the data
     half: Mapping[str, Any]  # and those that leave half of the images
     settings: Mapping[str, Any]
+    steps: int  # of an epoch
     seconds: float
     reasons: tuple[Reason, ...]
 
@@ -188,7 +191,11 @@ class Plan:
             **({"data": dict(self.data)} if self.data else {}),
             "model": model,
             "optimizer": {**self.settings["optimizer"], "learning_rate": rate},
-            "train": {**self.settings["train"], "epochs": part.epochs},
+            "train": {
+                **self.settings["train"],
+                "epochs": part.epochs,
+                "ema_decay": _average(part.epochs * self.steps),
+            },
         }
 
 
@@ -239,19 +246,20 @@ def plan_fit(
 
     Raises ``InputError`` where ``minutes`` are too few for an epoch of the student.
     """
-    left = whole = 60 * minutes - APART
+    folds = FOLDS if facts.few else 0
+    apart = APART + EACH * (1 + folds)
+    left = whole = 60 * minutes - apart
     epoch = OVERHEAD * facts.images / speeds[student.width].trained
-    if left < epoch:
-        least = (APART + 2 * epoch) / 60
+    if left < epoch * (1 + folds):
+        least = (apart + 2 * epoch * (1 + folds)) / 60
         raise InputError(
             f"--minutes {minutes:g} are too few: an epoch of {facts.images:,} images takes "
-            f"{epoch:.0f} s here, beside {APART:.0f} s for all else; give {least + 0.1:.1f} or more"
+            f"{epoch:.0f} s here, beside {apart:.0f} s for all else; give {least + 0.1:.1f} or more"
         )
     found = [*reasons, *_about(facts)]
     teacher: Part | Kept | None = None
-    measured = views = folds = 0
-    if facts.few:
-        folds = FOLDS
+    measured = views = 0
+    if folds:
         student = replace(student, epochs=_epochs(left / (folds + 1), epoch))
         left -= (folds + 1) * student.epochs * epoch
         why = f"{facts.held_out} images are held out, and fewer than {FEW_HELD_OUT} say little"
@@ -261,7 +269,7 @@ def plan_fit(
         teacher = kept or _teacher(facts, student.width, speeds, whole)
         if isinstance(teacher, Part):
             costs = OVERHEAD * facts.images / speeds[teacher.width].trained * teacher.epochs
-            left -= costs
+            left -= EACH + costs
             chosen = f"{teacher.named()} from {teacher.weights}, {teacher.epochs} epochs"
             why = f"wider than what fits; takes {costs / 60:.1f} min"
         elif teacher is not None:
@@ -269,10 +277,12 @@ def plan_fit(
         else:
             chosen, why = "none", _why_none(facts, student.width, speeds, whole)
         found.append(Reason("teacher", chosen, why))
-        trainings = 1.5 if teacher is None else 2.5  # half of the images take half of the time
-        measured = min(MOST_EPOCHS // 2, int(MEASURED_SHARE * whole / trainings / epoch))
-        measured = measured if measured >= FEWEST_MEASURED_EPOCHS else 0
-        left -= trainings * measured * epoch
+        trainings = 2 if teacher is None else 3
+        epochs = trainings - 0.5  # half of the images take half of the time
+        measured = int((MEASURED_SHARE * whole - trainings * EACH) / epochs / epoch)
+        measured = min(MOST_EPOCHS // 2, measured) if measured >= FEWEST_MEASURED_EPOCHS else 0
+        if measured:
+            left -= trainings * EACH + epochs * measured * epoch
         if teacher is not None:
             answers = facts.images / speeds[teacher.width].answered
             views = min(MOST_VIEWS, int(ANSWERS_SHARE * left / answers), int(left / epoch))
@@ -302,6 +312,7 @@ def plan_fit(
         data or {},
         _half(facts),
         _settings(facts),
+        -(-facts.images // facts.batch),
         60 * minutes - left,
         tuple(found),
     )
@@ -336,7 +347,7 @@ def _settings(facts: Facts) -> dict[str, Any]:
         },
         "optimizer": {"name": "sgd", "weight_decay": 5e-4},
         "schedule": {"warmup": 0.2, "decay": "linear"},
-        "train": {"batch_size": facts.batch, "ema_decay": 0.998},
+        "train": {"batch_size": facts.batch},
     }
 
 
@@ -346,6 +357,12 @@ def _half(facts: Facts) -> dict[str, Any]:
     if facts.split == "test":
         return {"limit": max(len(facts.classes), facts.images // 2)}
     return {"validation": 0.5}
+
+
+def _average(steps: int) -> float:
+    """Return the decay of the average of weights: over an eighth of a training's steps, at most the
+    500 of the recorded recipes."""
+    return round(1 - 1 / min(500, max(2, steps // 8)), 4)
 
 
 def _epochs(seconds: float, epoch: float) -> int:
@@ -360,7 +377,7 @@ def _teacher(
         if wide <= width or name in facts.known or wide not in speeds:
             continue
         epoch = OVERHEAD * facts.images / speeds[wide].trained
-        epochs = min(MOST_EPOCHS // 4, int(TEACHER_SHARE * seconds / epoch))
+        epochs = min(MOST_EPOCHS // 4, int((TEACHER_SHARE * seconds - EACH) / epoch))
         if epochs >= FEWEST_TEACHER_EPOCHS:
             return Part(wide, HEAD_FEATURES, name, epochs)
     return None
