@@ -110,7 +110,7 @@ def planned(
 
     student, reason = choose_network(shape, fits, lambda: widest(limits, shape), facts.known)
     shape = shape.of(student.width, student.head)
-    needs, title = needs_of(shape), f"A network within {words_of(limits)}"
+    needs, title = needs_of(shape), f"a network within {words_of(limits)}"
     about = {"title": title, "facts": facts.values, "needs": asdict(needs)}
     for row in rows:
         same = row["network"] == [student.width, student.head] and row["facts"] == facts.values

@@ -163,7 +163,7 @@ def _page(
         ),
     ]
     return Page(
-        title=f"{len(facts['classes'])} classes: {row['title'].lower()}",
+        title=f"{len(facts['classes'])} classes: {row['title']}",
         about=(),
         facts=(
             ("Training images", f"{facts['images']:,}"),
@@ -299,11 +299,11 @@ def _classes(deployed: Mapping[str, Any]) -> Table:
 def _files(files: Mapping[str, Any]) -> Table:
     return table(
         "Files",
-        [Column("file", False), Column("kB"), Column("same class as the network, %")],
+        [Column("file", False), Column("flash, kB"), Column("same class as the network, %")],
         [
             [
                 Path(one["files"][0]).name,
-                f"{one['size_bytes'] / 1000:,.0f}",
+                f"{one['flash_bytes'] / 1000:,.1f}",
                 f"{one['agreement']:.1f}",
             ]
             for one in files["files"]
