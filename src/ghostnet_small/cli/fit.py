@@ -48,7 +48,8 @@ def fit(args: argparse.Namespace) -> dict[str, Any]:
     overrides = [*fit_words(args.data), *args.overrides]
     folder = FitFolder(args.out)
     row = planned(overrides, folder, limits, args.minutes, say=remark)
-    _show_plan(row)
+    if not args.json:
+        _show_plan(row)
     if args.plan:
         return {"plan": study_text([*folder.plans(), row]), "row": row}
     words = [PROGRAM, "fit", args.data, "--out", str(args.out)]

@@ -69,8 +69,7 @@ def planned(
     """Return the row of the plan for what is asked: the one that was begun in ``folder``, or a new
     one, which is not written yet.
 
-    Raises ``InputError`` where a setting is the plan's to decide, the data cannot be read or have
-    one class, no network keeps ``limits``, or ``minutes`` are too few.
+    Raises ``InputError`` where a setting is the plan's to decide, the data cannot be read, no network keeps ``limits``, or ``minutes`` are too few.
     """
     folder.check()
     _check_settings(overrides)
@@ -147,14 +146,9 @@ def _check_settings(overrides: Sequence[str]) -> None:
 def facts_of(data: ImageData, say: Say) -> Facts:
     """Return what a plan depends on; remarks go to ``say``.
 
-    Raises ``InputError`` where there is one class, or a class has one image.
+    Raises ``InputError`` where a class has one image.
     """
     counts = torch.bincount(data.train.labels.cpu(), minlength=len(data.classes))
-    if len(data.classes) < 2:
-        raise InputError(
-            f"the data have one class, {data.classes[0]}; give images of two classes or more, in a "
-            "folder each"
-        )
     least, most = int(counts.min()), int(counts.max())
     name = data.classes[int(counts.argmin())]
     if least < 2:

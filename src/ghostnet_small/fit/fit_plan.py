@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -187,7 +188,7 @@ class Plan:
         rate = TUNING_RATE if part.weights else FRESH_RATE
         model = {"width": part.width, "head": part.head, "weights": part.weights}
         return {
-            **self.settings,
+            **deepcopy(dict(self.settings)),  # YAML would write what is shared as an alias
             **({"data": dict(self.data)} if self.data else {}),
             "model": model,
             "optimizer": {**self.settings["optimizer"], "learning_rate": rate},
