@@ -27,8 +27,8 @@ APART, EACH = 60.0, 15.0
 # Beside its steps, a training evaluates and saves; and a shared machine is slower than measured.
 OVERHEAD = 1.2
 MOST_EPOCHS = 200
-# With three, a teacher was worse than its student.
-FEWEST_TEACHER_EPOCHS = 8
+# With fewer, a teacher was no better than its student (validation, 3 to 7 epochs).
+FEWEST_TEACHER_EPOCHS = 12
 FEWEST_MEASURED_EPOCHS = 2
 MOST_VIEWS = 16  # of each image, that a teacher answers for
 FEW_IMAGES = 20  # of a class
