@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from ghostnet_small.fit.fit_plan import (
     plan_fit,
 )
 from ghostnet_small.fit.fit_report import int8_file, write_fit_report
+from ghostnet_small.fit.latency import LatencyLimit
 from ghostnet_small.fit.needs import Shape, needs_of, widest
 from ghostnet_small.fit.speed import measure
 from ghostnet_small.hub.models import CARD
@@ -64,19 +65,27 @@ def fit_words(data: str) -> list[str]:
 
 
 def planned(
-    overrides: Sequence[str], folder: FitFolder, limits: Limits, minutes: float, *, say: Say
+    overrides: Sequence[str],
+    folder: FitFolder,
+    limits: Limits,
+    minutes: float,
+    *,
+    latency: LatencyLimit | None = None,
+    say: Say,
 ) -> dict[str, Any]:
     """Return the row of the plan for what is asked: the one that was begun in ``folder``, or a new
     one, which is not written yet.
 
     Raises ``InputError`` where a setting is the plan's to decide, the data cannot be read or have
-    one class, no network keeps ``limits``, or ``minutes`` are too few.
+    one class, no network keeps ``limits`` and ``latency``, or ``minutes`` are too few.
     """
     folder.check()
     _check_settings(overrides)
     asked = {
         "flash": limits.flash,
         "ram": limits.ram,
+        "latency_ms": None if latency is None else latency.milliseconds,
+        "latency_on": None if latency is None else latency.target,
         "minutes": minutes,
         "settings": sorted(overrides),
     }
@@ -106,16 +115,22 @@ def planned(
 
     def fits(one: Shape) -> bool:
         needs = needs_of(one)
-        return limits.hold(needs.flash, needs.ram)
+        return limits.hold(needs.flash, needs.ram) and (past is None or past(one) is None)
 
-    student, reason = choose_network(shape, fits, lambda: widest(limits, shape), facts.known)
+    past = None if latency is None else latency.past
+    student, reason = choose_network(shape, fits, lambda: widest(limits, shape, past), facts.known)
     shape = shape.of(student.width, student.head)
-    needs, title = needs_of(shape), f"A network within {words_of(limits)}"
+    reasons = (reason,) if latency is None else (reason, latency.reason(shape))
+    needs = needs_of(shape)
+    title = f"A network within {words_of(limits, asked['latency_ms'])}"
     about = {"title": title, "facts": facts.values, "needs": asdict(needs)}
     for row in rows:
         same = row["network"] == [student.width, student.head] and row["facts"] == facts.values
         if same and all(row["asked"][name] == asked[name] for name in ("minutes", "settings")):
-            return {**row, "asked": asked, **about}  # other limits, and the same trainings
+            # Other limits, and the same trainings.
+            rest = [one for one in row["reasons"] if one[0] not in ("network", "latency")]
+            told = [*map(list, map(astuple, reasons)), *rest]
+            return {**row, "asked": asked, **about, "reasons": told}
     if recipe.train.threads is not None:
         torch.set_num_threads(recipe.train.threads)
     speeds = {
@@ -127,7 +142,7 @@ def planned(
         for one in sorted({student.width, *(wide for wide in SHIPPED if wide > student.width)})
     }
     kept = _kept_teacher(rows, folder, facts, student.width)
-    plan = plan_fit(facts, student, speeds, minutes, kept=kept, data=settings, reasons=(reason,))
+    plan = plan_fit(facts, student, speeds, minutes, kept=kept, data=settings, reasons=reasons)
     if "augment.flip" in given:
         plan = plan.asked("mirror images", recipe.augment.flip)
     return folder.row(plan, asked, about, recipe.train.seed)
