@@ -79,7 +79,7 @@ def test_the_page_shows_the_students_test_accuracy(fit: FitFolder) -> None:
 def test_it_is_evaluated_on_the_data_that_a_relative_path_meant(
     fit: FitFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_folder(tmp_path / "images", ("apple", "leaf", "plum"))
+    make_folder(tmp_path / "images")
     monkeypatch.chdir(tmp_path)
     recipe = resolve_recipe({"data": {"root": "images", "validation": 0}})
     save_student(fit, "fit-1-s0", finished=True, recipe=recipe)
@@ -91,7 +91,7 @@ def test_it_is_evaluated_on_the_data_that_a_relative_path_meant(
 
 def test_without_a_finished_student_it_says_how_to_go_on(fit: FitFolder) -> None:
     save_student(fit, "fit-1-s0", finished=False)
-    with pytest.raises(InputError, match="is a fit's folder, and the training.* not ended; go on"):
+    with pytest.raises(InputError, match=r"a fit.s folder, .* not ended; go on"):
         gns.load(fit.path)
 
 
