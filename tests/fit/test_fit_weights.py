@@ -19,7 +19,7 @@ from ghostnet_small.recipe.recipe import Recipe, resolve_recipe
 from ghostnet_small.run.run_folder import RunFolder
 from ghostnet_small.study.study_plan import run_folder
 from ghostnet_small.use.describe_model import describe_model
-from ghostnet_small.use.evaluation import evaluate_classifier
+from ghostnet_small.use.training_data import TrainedOn
 from makers import make_folder
 
 
@@ -85,8 +85,9 @@ def test_it_is_evaluated_on_the_data_that_a_relative_path_meant(
     save_student(fit, "fit-1-s0", finished=True, recipe=recipe)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    found = evaluate_classifier(fit.path, split="train", say=lambda _: None)
-    assert found["total"] > 0
+    info = gns.load(fit.path)[1]
+    source = TrainedOn(info, fit.path, (), any_size=True, say=lambda _: None)
+    assert len(source.split("test").split) == 12
 
 
 def test_without_a_finished_student_it_says_how_to_go_on(fit: FitFolder) -> None:

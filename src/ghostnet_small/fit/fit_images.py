@@ -112,12 +112,12 @@ def planned(
     facts = facts_of(data, say)
     head = recipe.model.head if "model.head" in given else None
     shape = Shape(1.0, head, len(facts.classes), facts.channels, data.size)
+    past = None if latency is None else latency.past
 
     def fits(one: Shape) -> bool:
         needs = needs_of(one)
         return limits.hold(needs.flash, needs.ram) and (past is None or past(one) is None)
 
-    past = None if latency is None else latency.past
     student, reason = choose_network(shape, fits, lambda: widest(limits, shape, past), facts.known)
     shape = shape.of(student.width, student.head)
     reasons = (reason,) if latency is None else (reason, latency.reason(shape))
@@ -129,8 +129,8 @@ def planned(
         if same and all(row["asked"][name] == asked[name] for name in ("minutes", "settings")):
             # Other limits, and the same trainings.
             rest = [one for one in row["reasons"] if one[0] not in ("network", "latency")]
-            told = [*map(list, map(astuple, reasons)), *rest]
-            return {**row, "asked": asked, **about, "reasons": told}
+            told = [list(astuple(one)) for one in reasons]
+            return {**row, "asked": asked, **about, "reasons": [*told, *rest]}
     if recipe.train.threads is not None:
         torch.set_num_threads(recipe.train.threads)
     speeds = {
