@@ -15,12 +15,13 @@ from ghostnet_small.errors import InputError
 from ghostnet_small.files import signed_json
 from ghostnet_small.fit.fit_folder import PLANS, FitFolder
 from ghostnet_small.models.fit_weights import run_of_fit
+from ghostnet_small.publish.hub_card import hub_card
 from ghostnet_small.recipe.recipe import Recipe, resolve_recipe
 from ghostnet_small.run.run_folder import RunFolder
 from ghostnet_small.study.study_plan import run_folder
 from ghostnet_small.use.describe_model import describe_model
 from ghostnet_small.use.training_data import TrainedOn
-from makers import make_folder
+from makers import make_folder, summary
 
 
 @pytest.fixture
@@ -74,6 +75,13 @@ def test_the_page_shows_the_students_test_accuracy(fit: FitFolder) -> None:
     save_student(fit, "fit-1-s0", finished=True)
     chosen = Chosen.read(fit.path, "last")
     assert chosen.test_top1() == {"top1": 62.5, "correct": 5, "pictures": 8}
+
+
+def test_its_card_has_the_students_figures(fit: FitFolder) -> None:
+    run = save_student(fit, "fit-1-s0", finished=True)
+    RunFolder(run).save_summary(summary(top1=61.25))
+    model, info = gns.load(fit.path)
+    assert "61.25" in hub_card("me/mine", model, info, fit.path, run / "last", None)
 
 
 def test_it_is_evaluated_on_the_data_that_a_relative_path_meant(
