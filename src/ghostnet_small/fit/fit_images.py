@@ -81,10 +81,11 @@ def planned(
     """
     folder.check()
     _check_settings(overrides)
+    most = None if latency is None else latency.milliseconds
     asked = {
         "flash": limits.flash,
         "ram": limits.ram,
-        "latency_ms": None if latency is None else latency.milliseconds,
+        "latency_ms": most,
         "latency_on": None if latency is None else latency.target,
         "minutes": minutes,
         "settings": sorted(overrides),
@@ -122,7 +123,7 @@ def planned(
     shape = shape.of(student.width, student.head)
     reasons = (reason,) if latency is None else (reason, latency.reason(shape))
     needs = needs_of(shape)
-    title = f"A network within {words_of(limits, asked['latency_ms'])}"
+    title = f"A network within {words_of(limits, most)}"
     about = {"title": title, "facts": facts.values, "needs": asdict(needs)}
     for row in rows:
         same = row["network"] == [student.width, student.head] and row["facts"] == facts.values
