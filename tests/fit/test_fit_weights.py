@@ -80,7 +80,7 @@ def test_the_page_shows_the_students_test_accuracy(fit: FitFolder) -> None:
 def test_its_card_has_the_students_figures(fit: FitFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "ghostnet_small.publish.hub_card.model_card",
-        lambda *given, **_: str(given[3]["evaluation"]),
+        lambda *given, **_: str(given[3]),
     )
     run = save_student(fit, "fit-1-s0", finished=True)
     RunFolder(run).save_summary(summary(top1=61.25))
