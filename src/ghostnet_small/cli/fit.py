@@ -24,6 +24,12 @@ def fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ram", metavar="SIZE", help="the most, such as 128kB")
     parser.add_argument("--target", metavar="NAME", help="a device whose flash and RAM are known")
     parser.add_argument(
+        "--latency-ms",
+        metavar="L",
+        type=number,
+        help="the most of an inference: counted for --target, else timed on this machine",
+    )
+    parser.add_argument(
         "--minutes", metavar="M", type=number, default=30.0, help="to end within (30)"
     )
     parser.add_argument(
@@ -40,14 +46,16 @@ def fit(args: argparse.Namespace) -> dict[str, Any]:
     from ghostnet_small.fit.device_limits import limits_of
     from ghostnet_small.fit.fit_folder import FitFolder, study_text
     from ghostnet_small.fit.fit_images import carry_out, fit_words, planned
+    from ghostnet_small.fit.latency import latency_limit
     from ghostnet_small.study.study_progress import StudyProgress
 
     limits = limits_of(args.flash, args.ram, args.target)
+    latency = latency_limit(args.latency_ms, args.target)
     if not args.minutes > 0:
         raise InputError(f"--minutes {args.minutes:g} is not allowed; give a number above 0")
     overrides = [*fit_words(args.data), *args.overrides]
     folder = FitFolder(args.out)
-    row = planned(overrides, folder, limits, args.minutes, say=remark)
+    row = planned(overrides, folder, limits, args.minutes, latency=latency, say=remark)
     if not args.json:
         _show_plan(row)
     if args.plan:

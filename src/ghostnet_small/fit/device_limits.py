@@ -16,7 +16,8 @@ SHARE = 0.85
 
 
 def targets() -> Mapping[str, Mapping[str, Any]]:
-    """Return the known devices by name: ``chip``, ``core``, and ``flash`` and ``ram`` in bytes."""
+    """Return the known devices by name: ``chip``, ``core``, ``flash`` and ``ram`` in bytes, and how
+    the ``latency`` is found there."""
     file = resources.files("ghostnet_small.fit").joinpath("targets.yaml")
     known: Mapping[str, Mapping[str, Any]] = load_yaml(file.read_text())
     return known
@@ -51,8 +52,9 @@ def limits_of(flash: int | str | None, ram: int | str | None, target: str | None
     )
 
 
-def words_of(limits: Limits) -> str:
-    """Return the limits as a person says them: ``450 kB of flash, 128 kB of RAM``."""
+def words_of(limits: Limits, latency_ms: float | None = None) -> str:
+    """Return the limits as a person says them: ``450 kB of flash, 128 kB of RAM, 5 ms``."""
     sizes = ((limits.flash, "flash"), (limits.ram, "RAM"))
     parts = [f"{size / 1000:,.0f} kB of {name}" for size, name in sizes if size is not None]
+    parts += [] if latency_ms is None else [f"{latency_ms:g} ms"]
     return ", ".join(parts) or "no limit"

@@ -90,8 +90,11 @@ class FitFolder:
 
 
 def study_text(rows: list[dict[str, Any]]) -> str:
-    """Return the study's file of the plans in ``rows``, with the reasons of the last one."""
-    last = rows[-1]
+    """Return the study's file of the plans in ``rows``, with the reasons of the last one.
+
+    A later plan only adds to it, for what a study has begun with stays.
+    """
+    first, last = rows[0], rows[-1]
     runs: dict[str, Any] = {}
     strategies: dict[str, Any] = {}
     for row in rows:
@@ -99,13 +102,13 @@ def study_text(rows: list[dict[str, Any]]) -> str:
         strategies |= row["entries"]["strategies"]
     lines = ["# Made by ghostnet-small fit; it may be edited, and run by ghostnet-small study."]
     lines += [f"# {what}: {chosen} ({why})" for what, chosen, why in last["reasons"]]
-    values: dict[str, Any] = {"name": last["title"]}
+    values: dict[str, Any] = {"name": f"fit, {len(first['facts']['classes'])} classes"}
     if runs:
         values["runs"] = runs
-    seed = last["seed"]
+    seed = first["seed"]
     values["students"] = {
         "seeds": [seed],
-        "baseline": (last["alone"] or last["student"]).removesuffix(f"-s{seed}"),
+        "baseline": (first["alone"] or first["student"]).removesuffix(f"-s{seed}"),
         "strategies": strategies,
     }
     return "\n".join(lines) + "\n" + dump_yaml(values)

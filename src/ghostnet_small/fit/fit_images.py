@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from ghostnet_small.fit.fit_plan import (
     plan_fit,
 )
 from ghostnet_small.fit.fit_report import int8_file, write_fit_report
+from ghostnet_small.fit.latency import LatencyLimit
 from ghostnet_small.fit.needs import Shape, needs_of, widest
 from ghostnet_small.fit.speed import measure
 from ghostnet_small.hub.models import CARD
@@ -64,18 +65,28 @@ def fit_words(data: str) -> list[str]:
 
 
 def planned(
-    overrides: Sequence[str], folder: FitFolder, limits: Limits, minutes: float, *, say: Say
+    overrides: Sequence[str],
+    folder: FitFolder,
+    limits: Limits,
+    minutes: float,
+    *,
+    latency: LatencyLimit | None = None,
+    say: Say,
 ) -> dict[str, Any]:
     """Return the row of the plan for what is asked: the one that was begun in ``folder``, or a new
     one, which is not written yet.
 
-    Raises ``InputError`` where a setting is the plan's to decide, the data cannot be read, no network keeps ``limits``, or ``minutes`` are too few.
+    Raises ``InputError`` where a setting is the plan's to decide, the data cannot be read, no
+    network keeps ``limits`` and ``latency``, or ``minutes`` are too few.
     """
     folder.check()
     _check_settings(overrides)
+    most = None if latency is None else latency.milliseconds
     asked = {
         "flash": limits.flash,
         "ram": limits.ram,
+        "latency_ms": most,
+        "latency_on": None if latency is None else latency.target,
         "minutes": minutes,
         "settings": sorted(overrides),
     }
@@ -102,19 +113,25 @@ def planned(
     facts = facts_of(data, say)
     head = recipe.model.head if "model.head" in given else None
     shape = Shape(1.0, head, len(facts.classes), facts.channels, data.size)
+    past = None if latency is None else latency.past
 
     def fits(one: Shape) -> bool:
         needs = needs_of(one)
-        return limits.hold(needs.flash, needs.ram)
+        return limits.hold(needs.flash, needs.ram) and (past is None or past(one) is None)
 
-    student, reason = choose_network(shape, fits, lambda: widest(limits, shape), facts.known)
+    student, reason = choose_network(shape, fits, lambda: widest(limits, shape, past), facts.known)
     shape = shape.of(student.width, student.head)
-    needs, title = needs_of(shape), f"a network within {words_of(limits)}"
+    reasons = (reason,) if latency is None else (reason, latency.reason(shape))
+    needs = needs_of(shape)
+    title = f"a network within {words_of(limits, most)}"
     about = {"title": title, "facts": facts.values, "needs": asdict(needs)}
     for row in rows:
         same = row["network"] == [student.width, student.head] and row["facts"] == facts.values
         if same and all(row["asked"][name] == asked[name] for name in ("minutes", "settings")):
-            return {**row, "asked": asked, **about}  # other limits, and the same trainings
+            # Other limits, and the same trainings.
+            rest = [one for one in row["reasons"] if one[0] not in ("network", "latency")]
+            told = [list(astuple(one)) for one in reasons]
+            return {**row, "asked": asked, **about, "reasons": [*told, *rest]}
     if recipe.train.threads is not None:
         torch.set_num_threads(recipe.train.threads)
     speeds = {
@@ -126,7 +143,7 @@ def planned(
         for one in sorted({student.width, *(wide for wide in SHIPPED if wide > student.width)})
     }
     kept = _kept_teacher(rows, folder, facts, student.width)
-    plan = plan_fit(facts, student, speeds, minutes, kept=kept, data=settings, reasons=(reason,))
+    plan = plan_fit(facts, student, speeds, minutes, kept=kept, data=settings, reasons=reasons)
     if "augment.flip" in given:
         plan = plan.asked("mirror images", recipe.augment.flip)
     return folder.row(plan, asked, about, recipe.train.seed)
@@ -236,17 +253,18 @@ def carry_out(
     failed = [one for one in value["runs"] if one["reason"]]
     if failed:
         return {"out": str(folder.path), "failed": failed}
+    images = [word for word in overrides if word.startswith("--data.")]
     files = export_weights(
         student,
         folder.path / FILES,
         formats=tuple(dict.fromkeys(("c", *formats))),
         int8=True,
-        overrides=[word for word in overrides if word.startswith("--data.")],
+        overrides=images,
         force=True,
         say=say,
     )
     file = folder.path / FILES / "model.int8.c"
-    deployed = evaluate_classifier(file, split=row["facts"]["split"], overrides=(), say=say)
+    deployed = evaluate_classifier(file, split=row["facts"]["split"], overrides=images, say=say)
     found = write_fit_report(row, folder, value, files, deployed)
     if reason := Limits(**found["limits"]).past(int8_file(files)):
         raise CheckFailed(f"{file} {reason}; the program expected less: please report this")

@@ -35,8 +35,8 @@ FEW_IMAGES = 20  # of a class
 FEW_HELD_OUT = 100
 FOLDS = 5
 UNEQUAL = 3.0  # times as many images as the smallest class has
-# Peak rates: from scratch as recorded; from weights that know other images, the best of 0.01, 0.02, 0.05
-# and 0.1 by validation, in one training each of ten classes of CIFAR-100.
+# Peak rates: from scratch as recorded; from weights that know other images, the best of 0.01, 0.02,
+# 0.05 and 0.1 by validation, in one training each of ten classes of CIFAR-100.
 FRESH_RATE, TUNING_RATE = 0.1, 0.05
 
 

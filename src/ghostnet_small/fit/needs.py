@@ -1,9 +1,11 @@
-"""The flash and the working memory of networks that are not trained yet."""
+"""The flash and the working memory of networks that are not trained yet, and the widest within."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 from ghostnet_small.deploy.c.footprint import expected_bytes
 from ghostnet_small.deploy.description import Description
@@ -38,6 +40,33 @@ class Shape:
             return self.head
         return max(HEADS[0], divisible(HEAD_FEATURES * min(1.0, self.width)))
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """Return what the network is created from."""
+        return {
+            "architecture": "ghostnetv3_small",
+            "width": self.width,
+            "head": self.features,
+            "num_classes": self.classes,
+            "in_channels": self.channels,
+        }
+
+    @property
+    def description(self) -> Description:
+        """Return the description of its int8 file."""
+        return Description(
+            architecture="ghostnetv3_small",
+            width=self.width,
+            classes=tuple(map(str, range(self.classes))),
+            size=self.size,
+            mean=(0.5,) * self.channels,
+            std=(0.25,) * self.channels,
+            precision="int8",
+            input="normalized",
+            data={},
+            head=self.features,
+        )
+
     def of(self, width: float, head: int | None = None) -> Shape:
         """Return the network of another ``width``, and ``head`` if given, for the same images and
         classes."""
@@ -55,30 +84,14 @@ class Needs:
 @lru_cache(maxsize=256)
 def needs_of(shape: Shape) -> Needs:
     """Count what the int8 C file of GhostNetV3-Small in this ``shape`` takes."""
-    config = {
-        "architecture": "ghostnetv3_small",
-        "width": shape.width,
-        "head": shape.features,
-        "num_classes": shape.classes,
-        "in_channels": shape.channels,
-    }
-    description = Description(
-        architecture="ghostnetv3_small",
-        width=shape.width,
-        classes=tuple(map(str, range(shape.classes))),
-        size=shape.size,
-        mean=(0.5,) * shape.channels,
-        std=(0.25,) * shape.channels,
-        precision="int8",
-        input="normalized",
-        data={},
-    )
-    return Needs(*expected_bytes(config, description))
+    return Needs(*expected_bytes(shape.config, shape.description))
 
 
-def widest(limits: Limits, shape: Shape) -> float:
+def widest(
+    limits: Limits, shape: Shape, past: Callable[[Shape], str | None] | None = None
+) -> float:
     """Return the largest width of a network, for the images and classes of ``shape``, within
-    ``limits``.
+    ``limits``; ``past`` is a further test, which returns why a network fails it.
 
     Raises ``InputError``, with what the smallest network needs, where none is.
     """
@@ -99,4 +112,17 @@ def widest(limits: Limits, shape: Shape) -> float:
     while low < high:  # needs grow with the width
         middle = (low + high + 1) // 2
         low, high = (middle, high) if holds(middle) else (low, middle - 1)
+    # A further test takes long, and the widest often passes it.
+    if past is None or past(shape.of(low / PARTS)) is None:
+        return low / PARTS
+    low, high = NARROWEST - 1, low - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        fails = past(shape.of(middle / PARTS)) is not None
+        low, high = (low, middle - 1) if fails else (middle, high)
+    if low < NARROWEST:
+        raise InputError(
+            f"the smallest network, of width {NARROWEST / PARTS:g}, "
+            f"{past(shape.of(NARROWEST / PARTS))}; allow more, or give a smaller --data.size"
+        )
     return low / PARTS

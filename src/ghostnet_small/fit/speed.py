@@ -38,7 +38,7 @@ def measure(shape: Shape, batch: int, device: str = "cpu") -> Speed:
         head=shape.features,
     )
     use(model)
-    model = model.to(accelerator.device, memory_format=torch.channels_last)
+    model = model.to(accelerator.device).to(memory_format=torch.channels_last)
 
     def images(count: int) -> torch.Tensor:
         x = torch.randn(count, *size, device=accelerator.device)

@@ -8,6 +8,7 @@ from typing import Any
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import check_no_link, read_text
 from ghostnet_small.hub.models import CARD
+from ghostnet_small.models.fit_weights import run_of_fit
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.publish.card import facts_of, model_card
@@ -32,7 +33,7 @@ def hub_card(
 
     Raises ``InputError`` where a file cannot be read.
     """
-    facts = shipped_facts(folder) or run_facts(path, folder)
+    facts = shipped_facts(folder) or run_facts(run_of_fit(path), folder)
     card = folder / CARD
     if facts is None and card.is_file():
         # What a stranger's link leads to is not for the hub.

@@ -133,6 +133,7 @@ def fit(
     flash: int | str | None = None,
     ram: int | str | None = None,
     target: str | None = None,
+    latency_ms: float | None = None,
     minutes: float = 30.0,
     formats: Sequence[str] = ("c",),
     settings: Mapping[str, Any] | None = None,
@@ -146,6 +147,8 @@ def fit(
         out: the folder, a new one, or one to go on with: what is done is not done again.
         flash, ram: the most bytes, as numbers or such as ``450kB``.
         target: a device whose flash and RAM are known, such as ``rp2040``.
+        latency_ms: the most milliseconds of an inference: of instructions counted for ``target``
+            at one a cycle or, without one, of time on this machine.
         minutes: the time to end within.
         formats: files to write beside the int8 C file.
         settings, progress, overrides: as ``train`` takes them, for every training.
@@ -158,6 +161,7 @@ def fit(
     from ghostnet_small.fit.device_limits import limits_of
     from ghostnet_small.fit.fit_folder import FitFolder
     from ghostnet_small.fit.fit_images import carry_out, fit_words, planned
+    from ghostnet_small.fit.latency import latency_limit
     from ghostnet_small.recipe.overrides import override_words
     from ghostnet_small.study.study_progress import StudyProgress
     from ghostnet_small.train.interrupt import stop_signals
@@ -166,7 +170,14 @@ def fit(
 
     words = [*fit_words(os.fspath(data)), *override_words(settings, overrides)]
     folder = FitFolder(expanded(out))
-    row = planned(words, folder, limits_of(flash, ram, target), minutes, say=_log.warning)
+    row = planned(
+        words,
+        folder,
+        limits_of(flash, ram, target),
+        minutes,
+        latency=latency_limit(latency_ms, target),
+        say=_log.warning,
+    )
     console = quiet_console(progress)
     with _stop_reaches_caller("the same call goes on"), stop_signals() as stop:
         value = carry_out(
