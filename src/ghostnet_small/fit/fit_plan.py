@@ -42,7 +42,7 @@ FRESH_RATE, TUNING_RATE = 0.1, 0.05
 
 @dataclass(frozen=True)
 class Facts:
-    """What a plan depends on in the data.
+    """Figures of the data that a plan depends on.
 
     ``images`` are those trained on, ``held_out`` those of ``split``, on which the result is
     measured, and ``copies`` how many of those are nearly in training too; ``least`` and ``most``
