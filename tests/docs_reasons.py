@@ -38,6 +38,7 @@ NOT_RUN = {
 
 # Commands that are only parsed, and recipes in them only resolved.
 LONG = {
+    "fit": "minutes of training; tests/fit/test_fit_images.py runs it short",
     "push": "to the hub; tests/publish/test_push_pull.py has one of its own",
     "pull": "from the hub; tests/publish/test_push_pull.py has one of its own",
     "demo": "serves until it is stopped; tests/demo asks it for its pages",
@@ -48,6 +49,7 @@ LONG = {
 
 # Commands that name what begins so are only parsed, and blocks of Python only compiled.
 ELSEWHERE = {
+    "gns.fit(": "minutes of training; tests/fit/test_fit_images.py runs it short",
     "hf-hub:": "the hub; tests/publish/test_push_pull.py has one of its own",
     "local-dir:": "a folder that pull wrote; tests/publish/test_push_pull.py has one",
 }

@@ -59,11 +59,14 @@ ROOMS = {
     "benchmark": LEAVES | RECIPE | {"fast", "deploy", "use", "run", "report"},
     "publish": LEAVES | RECIPE | {"run", "report"},
     "demo": LEAVES | RECIPE | {"deploy", "use", "run", "publish"},
+    "fit": LEAVES
+    | RECIPE
+    | {"fast", "deploy", "use", "run", "study", "report", "benchmark", "publish"},
     "timm_models": LEAVES | {"nn", "models"},
     "cli": LEAVES
     | RECIPE
-    | {"deploy", "use", "run", "study", "report", "benchmark", "publish", "demo"},
-    "verbs": LEAVES | RECIPE | {"use", "run", "study"},
+    | {"deploy", "use", "run", "study", "report", "benchmark", "publish", "demo", "fit"},
+    "verbs": LEAVES | RECIPE | {"use", "run", "study", "fit"},
     "__init__": LEAVES | RECIPE | {"use", "run", "verbs"},
     "__main__": {"cli"},
 }

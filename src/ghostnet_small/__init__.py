@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ghostnet_small.use.classifier import Classifier
     from ghostnet_small.use.image_inputs import Prediction
     from ghostnet_small.verbs.results import CheckedFile, Run, Scores
-    from ghostnet_small.verbs.training import distill, study, train
+    from ghostnet_small.verbs.training import distill, fit, study, train
     from ghostnet_small.verbs.using import evaluate, export, fold, load_classifier, predict
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "distill",
     "evaluate",
     "export",
+    "fit",
     "fold",
     "list_weights",
     "load",
@@ -79,7 +80,7 @@ _MODULES = {
     "save_model": "models.weights",
 }
 # Verbs whose names packages have too, which are called in their place.
-_PACKAGES = ("distill", "study", "train")
+_PACKAGES = ("distill", "fit", "study", "train")
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ghostnet_small.data.split import apportion, hold_out, limited_rows
+from ghostnet_small.data.split import apportion, hold_out, hold_out_fold, limited_rows
 from ghostnet_small.errors import InputError
 
 
@@ -70,3 +70,20 @@ def test_hold_out_bounds() -> None:
     # Where each class has one image, none can be held out.
     with pytest.raises(InputError, match=r"0\.1 of 2 training images is none; give 0 to train"):
         hold_out(labels_of(1, 1), 0.1, seed=0)
+
+
+def test_folds_hold_each_row_out_once_and_each_class_evenly() -> None:
+    labels = torch.tensor([0] * 10 + [1] * 20 + [2] * 7)
+    every = [hold_out_fold(labels, 5, fold, seed=3) for fold in range(5)]
+    assert torch.cat([out for _, out in every]).sort().values.tolist() == list(range(37))
+    for kept, out in every:
+        assert sorted([*kept.tolist(), *out.tolist()]) == list(range(37))
+        counts = torch.bincount(labels[out], minlength=3).tolist()
+        assert counts[0] == 2 and counts[1] == 4 and counts[2] in (1, 2)
+    other = hold_out_fold(labels, 5, 0, seed=4)[1]
+    assert not torch.equal(other, every[0][1])
+
+
+def test_a_fold_leaves_each_class_an_image() -> None:
+    with pytest.raises(InputError, match=r"data\.fold 0 of 2 holds out all images of 1 class"):
+        hold_out_fold(torch.tensor([0, 1, 1]), 2, 0, seed=0)

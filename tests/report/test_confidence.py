@@ -11,6 +11,7 @@ from ghostnet_small.report.confidence import (
     paired_difference,
     t_quantile,
     unpaired_difference,
+    wilson,
 )
 
 
@@ -132,3 +133,10 @@ def test_an_interval_that_ends_at_zero_is_not_real() -> None:
     assert above is not None and above.real
     below = estimate([half - 0.51, half + 0.49])
     assert below is not None and not below.real
+
+
+def test_wilson_is_that_of_printed_examples() -> None:
+    # R. G. Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263, and 0 of 20.
+    assert wilson(81, 263) == pytest.approx((25.53, 36.62), abs=0.01)
+    assert wilson(0, 20) == pytest.approx((0.0, 16.11), abs=0.01)
+    assert wilson(20, 20)[1] == 100.0

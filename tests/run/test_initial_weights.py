@@ -168,11 +168,30 @@ def test_a_teacher_is_fine_tuned_too(tmp_path: Path) -> None:
         Beginning(asked(weights, name="resnet18", width=1.0, upsample=64))
 
 
+@pytest.mark.parametrize("classes", [("a", "b", "c", "d"), None])
+def test_a_smaller_head_keeps_the_first_features(
+    colour: Path, classes: tuple[str, ...] | None
+) -> None:
+    given, info = gns.load(colour)
+    model = gns.create_model(
+        "ghostnetv3_small", width=0.05, head=64, num_classes=len(classes or info.classes)
+    )
+    Beginning(asked(colour, head=64)).fill(model, classes or info.classes)
+    assert torch.equal(model.head.weight, given.head.weight[:64])
+    assert torch.equal(model.head.bias, given.head.bias[:64])
+    # A classifier that is kept reads the features that are.
+    kept = torch.equal(model.classifier.weight[:2], given.classifier.weight[:2, :64])
+    assert kept == (classes is None)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"width": 0.1}, "give --model.width 0.05"),
-        ({"head": 64}, "are of head 1280, and model.head is 64; give --model.head 1280"),
+        (
+            {"head": 1288},
+            "are of head 1280, and model.head is 1288; give --model.head 1280 or fewer",
+        ),
         ({"name": "ghostnetv3"}, "give --model.name ghostnetv3_small"),
         ({"weights": "nowhere"}, "model.weights nowhere: nowhere is not a folder"),
         ({"weights": "hf-hub:nowhere"}, "not the name of a model of the hub"),

@@ -13,6 +13,7 @@ from evidence.deploy_tables import deploy_table
 from evidence.factors import factors_table
 from evidence.fields import FIELDS
 from evidence.figures import render_pictures
+from evidence.fit_tables import fit_table
 from evidence.instruction_tables import instructions_table, mlperf_table
 from evidence.rounds import rounds_table
 from evidence.rows import groups, single_files
@@ -216,6 +217,7 @@ TABLES: dict[str, Callable[[Path], Table]] = {
     "distill-speed": distill_speed_table,
     "deploy": deploy_table,
     "instructions": instructions_table,
+    "fit": fit_table,
     "mlperf-tiny": mlperf_table,
 }
 # Of several files, or of a study: the table, and the files that it is made of.

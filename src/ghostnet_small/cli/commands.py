@@ -16,6 +16,7 @@ from ghostnet_small.cli.command import Command, Commands, Failed, number, positi
 from ghostnet_small.cli.completion import completion_options, completion_script, show_script
 from ghostnet_small.cli.demo import demo, demo_options, demo_settings, show_demo
 from ghostnet_small.cli.export import export, export_options, export_settings, show_export
+from ghostnet_small.cli.fit import fit, fit_options, show_fit
 from ghostnet_small.cli.hub import (
     pull,
     pull_options,
@@ -221,6 +222,10 @@ def _completion(args: argparse.Namespace) -> str:
 
 
 COMMANDS: Commands = {
+    "fit": Command(
+        "From images to the best file for a device, in the time that there is.",
+        *(fit_options, fit, show_fit, _all_settings),
+    ),
     "train": Command(
         "Train a recipe into a new run's folder, or go on with a run.",
         *(train_options, train, show_training, _all_settings),

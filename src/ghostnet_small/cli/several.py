@@ -106,7 +106,7 @@ def train_planned(
     # The engine first, for Ray would take the signals.
     with (
         engine as place,
-        _stoppable(again) as stop,
+        stoppable(again) as stop,
         StudyProgress(planned.jobs(args.out)) as progress,
     ):
         value = run_study(
@@ -138,7 +138,7 @@ def _check_failed(value: dict[str, Any], again: str) -> None:
 
 
 @contextmanager
-def _stoppable(again: str) -> Iterator[Callable[[], int | None]]:
+def stoppable(again: str) -> Iterator[Callable[[], int | None]]:
     """Ctrl-C and SIGTERM stop several trainings, and the words say how to go on: by ``again``."""
     from ghostnet_small.train.interfaces import Interrupted
     from ghostnet_small.train.interrupt import stop_signals

@@ -34,7 +34,9 @@ class DataSettings:
         channels: 1 grey, 3 colour; null: grey where all images are grey, else colour.
         validation: share of the training split held out, stratified; 0: none. A source with a
             validation split of its own keeps that one, and nothing is held out.
-        split_seed: seed of ``limit`` and ``validation``.
+        fold: hold out this part, from 0, of the ``1 / validation`` parts of a cross-validation,
+            in which each image is held out once; null: the share is drawn by itself.
+        split_seed: seed of ``limit``, ``validation`` and ``fold``.
         mean: a channel's mean that pixels, scaled to 0 .. 1, are normalised by; null: of the
             training split.
         std: likewise, the standard deviation.
@@ -56,6 +58,7 @@ class DataSettings:
     size: int | None = None
     channels: int | None = None
     validation: float = 0.1
+    fold: int | None = field(default=None, metadata=LATER)
     split_seed: int = 0
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -78,6 +81,18 @@ class DataSettings:
             raise InputError(
                 f"data.validation {self.validation} is not allowed; give a share from 0 to below 1"
             )
+        if self.fold is not None:
+            parts = round(1 / self.validation) if self.validation else 0
+            if parts < 2 or abs(parts * self.validation - 1) > 1e-6:
+                raise InputError(
+                    f"data.fold {self.fold} needs a validation share that is one part of several, "
+                    f"such as 0.2; data.validation is {self.validation}"
+                )
+            if not 0 <= self.fold < parts:
+                raise InputError(
+                    f"data.fold {self.fold} is not allowed; with data.validation "
+                    f"{self.validation:g} give 0 to {parts - 1}"
+                )
         if not 0 <= self.split_seed < 2**32:
             raise InputError(
                 f"data.split_seed {self.split_seed} is not allowed; give 0 to {2**32 - 1}"

@@ -34,7 +34,7 @@ from ghostnet_small.data.hub.named import SHORT_NAMES, is_name, list_named
 from ghostnet_small.data.listing import Listing, no_training_split
 from ghostnet_small.data.plausible import remark_on_pixels
 from ghostnet_small.data.settings import DataSettings
-from ghostnet_small.data.split import hold_out, limited_rows
+from ghostnet_small.data.split import hold_out, hold_out_fold, limited_rows
 from ghostnet_small.errors import InputError, nearest
 from ghostnet_small.files import expanded
 
@@ -199,7 +199,12 @@ def _cuts(listing: Listing, settings: DataSettings) -> list[Cut]:
         rows["train"] = rows["train"][chosen]
     held = None
     if "validation" not in listing.splits and settings.validation > 0:
-        kept, out = hold_out(labels[rows["train"]], settings.validation, seed=settings.split_seed)
+        labelled, seed = labels[rows["train"]], settings.split_seed
+        if settings.fold is None:
+            kept, out = hold_out(labelled, settings.validation, seed=seed)
+        else:
+            parts = round(1 / settings.validation)
+            kept, out = hold_out_fold(labelled, parts, settings.fold, seed=seed)
         held, rows["train"] = rows["train"][out], rows["train"][kept]
     cuts = [Cut(name, name, rows[name]) for name in listing.splits]
     return cuts if held is None else [*cuts, Cut("validation", "train", held)]

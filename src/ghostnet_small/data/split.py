@@ -67,6 +67,27 @@ def limited_rows(labels: Tensor, limit: int, *, seed: int) -> Tensor:
     return stratified_rows(labels, limit, seed=seed, least=1, spare=0)
 
 
+def hold_out_fold(labels: Tensor, parts: int, fold: int, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Rows kept for training and rows held out: the ``fold`` of ``parts``, stratified, which share
+    no image and together hold all.
+
+    Raises ``InputError`` where a class could not keep one training image.
+    """
+    random = np.random.RandomState(seed)  # see ``stratified_rows``
+    order = torch.from_numpy(random.permutation(len(labels)))
+    by_class = order[torch.argsort(labels[order], stable=True)]
+    held = by_class[fold::parts].sort().values
+    keep = torch.ones(len(labels), dtype=torch.bool)
+    keep[held] = False
+    missing = set(labels.unique().tolist()) - set(labels[keep].unique().tolist())
+    if missing:
+        raise InputError(
+            f"data.fold {fold} of {parts} holds out all images of {len(missing)} class(es), but "
+            "each must keep one; use more images, or fewer parts"
+        )
+    return keep.nonzero().flatten(), held
+
+
 def hold_out(labels: Tensor, share: float, *, seed: int) -> tuple[Tensor, Tensor]:
     """Rows kept for training and rows held out: ``round(share * N)``, stratified.
 

@@ -11,6 +11,7 @@ from typing import Any
 from ghostnet_small.deploy.description import Description, describe
 from ghostnet_small.files import read_bytes
 from ghostnet_small.hub.models import WEIGHTS
+from ghostnet_small.models.fit_weights import run_of_fit
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.weights import ModelInfo, load, weights_folder
 from ghostnet_small.publish.weight_records import shipped_facts
@@ -80,8 +81,9 @@ class Chosen:
         facts = shipped_facts(self.folder)
         if facts is not None:
             return _top1(facts["evaluation"], "")
-        if self.kind == "last" and is_run(self.path):
-            return _top1((RunFolder(self.path).summary() or {}).get("last", {}), "test_")
+        run = run_of_fit(self.path)
+        if self.kind == "last" and is_run(run):
+            return _top1((RunFolder(run).summary() or {}).get("last", {}), "test_")
         return None
 
 

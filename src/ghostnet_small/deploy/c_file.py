@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from ghostnet_small.deploy.c.compiled import loaded, note_written
 from ghostnet_small.deploy.c.float32 import write_float
-from ghostnet_small.deploy.c.footprint import flash_of, workspace_bytes
+from ghostnet_small.deploy.c.footprint import blank_code, flash_of, workspace_bytes
 from ghostnet_small.deploy.c.grids import picture_grid
 from ghostnet_small.deploy.c.int8 import write_int8
 from ghostnet_small.deploy.c.plan import plan_of
@@ -64,6 +65,12 @@ def quantize(
     grid = picture_grid(description.mean, description.std)
     steps, _ = quantize_plan(plan, pictures, grid, head_bits=description.head_bits)
     _write(path, description, write_int8(plan, steps, grid, pixels=network.pixels).shared())
+
+
+def export_blank(config: Mapping[str, Any], description: Description, path: Path) -> None:
+    """Write ``path`` and its header, in 8 bits with placeholder weights, for a network that is
+    ``config``: it takes the flash, the memory and the time of one that is trained."""
+    _write(path, description, blank_code(config, description).shared())
 
 
 def flash(path: Path) -> tuple[int, str]:

@@ -33,10 +33,11 @@ class ModelSettings:
             that torch.save wrote). Where data.mean and data.std are null, they are those of the
             weights.
         weights: start from trained weights: a run's folder, one of weights, the name of those that
-            come with the program, or ``hf-hub:owner/name``. They must be of this network, width
-            and head, and not folded. The classifier starts afresh where the classes are others;
-            where the images have another number of channels, those of the first convolution are
-            summed and shared out.
+            come with the program, or ``hf-hub:owner/name``. They must be of this network and
+            width, with this head or a larger one, of which the first features are kept, and not
+            folded. The classifier starts afresh where the classes are others; where the images
+            have another number of channels, those of the first convolution are summed and shared
+            out.
         upsample: side in pixels that images are upsampled to inside a network of timm, which then
             keeps its published stem; null: as they are where a stem for tiny images is known
             (resnet18, resnet34, resnet50, vgg13_bn, densenet121, densenet161, inception_v3), else

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ghostnet_small.errors import nearest
 from ghostnet_small.hub.models import CONFIG, fetch_model, is_hub_name, read_hub_name
+from ghostnet_small.models.fit_weights import run_of_fit
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 FOLDERS = (_PACKAGE / "weights", _PACKAGE.parent.parent / "results" / "weights")
@@ -28,15 +29,17 @@ def list_weights() -> list[str]:
 def find_weights(path: Path) -> Path:
     """Return the folder of the weights that ``path`` names.
 
-    It is ``path`` itself if it exists, so a user's own folder has precedence over a shipped name;
+    It is ``path`` itself if it exists, so a user's own folder has precedence over a shipped name
+    (of a fit's folder, the run of its last finished student);
     otherwise the folder of the shipped weights of that name; for ``hf-hub:owner/name[@revision]``
     the folder in the hub's cache, fetched if necessary; and ``path`` if it is none of these.
 
-    Raises ``InputError`` where a model of the hub is not available.
+    Raises ``InputError`` where a model of the hub is not available, or no student of a fit has
+    finished.
     """
     if is_hub_name(path):
         return fetch_model(read_hub_name(path)).folder
-    return path if path.exists() else shipped_weights().get(str(path), path)
+    return run_of_fit(path) if path.exists() else shipped_weights().get(str(path), path)
 
 
 def known_weights(path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import check_no_link, read_text
 from ghostnet_small.hub.models import CARD
+from ghostnet_small.models.fit_weights import run_of_fit
 from ghostnet_small.models.network import Network
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.publish.card import facts_of, model_card
@@ -32,7 +33,7 @@ def hub_card(
 
     Raises ``InputError`` where a file cannot be read.
     """
-    facts = shipped_facts(folder) or _of_run(path, folder)
+    facts = shipped_facts(folder) or run_facts(run_of_fit(path), folder)
     card = folder / CARD
     if facts is None and card.is_file():
         # What a stranger's link leads to is not for the hub.
@@ -47,8 +48,9 @@ def hub_card(
     )
 
 
-def _of_run(path: Path, folder: Path) -> dict[str, Any] | None:
-    """The figures of a finished run's last weights, as a card needs them; None without."""
+def run_facts(path: Path, folder: Path) -> dict[str, Any] | None:
+    """Return the facts of a card for the last weights of the run ``path``, which lie in ``folder``;
+    None where they are others, or of a run without test figures."""
     if not is_run(path) or folder != path / "last":
         return None
     run = RunFolder(path)

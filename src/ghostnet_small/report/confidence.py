@@ -102,6 +102,19 @@ def holm(found: Mapping[Key, Estimate]) -> dict[Key, Estimate]:
     return dict(zip(found, corrected, strict=True))
 
 
+def wilson(correct: int, total: int) -> tuple[float, float]:
+    """Return the 95 % interval, in %, of the share ``correct / total``.
+
+    Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference,
+    1927.
+    """
+    z = 1.959963984540054  # of a normal distribution's 95 %
+    share, square = correct / total, z * z / total
+    centre = (share + square / 2) / (1 + square)
+    half = z * math.sqrt(share * (1 - share) / total + square / (4 * total)) / (1 + square)
+    return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)
+
+
 def half_width(deviation: float, n: int) -> float:
     """Half the width of the 95 % interval of a mean of n values."""
     return t_quantile(n - 1) * deviation / math.sqrt(n)

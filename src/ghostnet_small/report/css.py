@@ -68,6 +68,7 @@ tbody + tbody > tr:first-child > * { border-top: 1.5px solid var(--muted); }
 figure { margin: 1.75rem 0 0; }
 figcaption { max-width: 44rem; margin-top: 0.5rem; }
 .plot svg { display: block; width: 100%; height: auto; min-width: 42rem; }
+.plot img { display: block; max-width: 100%; height: auto; }
 .plot svg * { stroke-linejoin: round; stroke-linecap: butt; }
 footer { margin-top: 3.5rem; padding-top: 1rem; border-top: 1px solid var(--faint); }
 footer p { max-width: none; font-size: 0.8125rem; }

@@ -14,8 +14,8 @@ MOST_ON_A_LINE = 28
 MOST_ON_A_PAGE = 14
 
 
-def html(page: Page, drawings: Mapping[str, str]) -> str:
-    """The whole document; ``drawings`` are the plots' inline SVG by name."""
+def html(page: Page, drawings: Mapping[str, str], kind: str = "Report of a study") -> str:
+    """The whole document; ``drawings`` are the plots as HTML by name."""
     title = escape(page.title)
     links = "\n".join(
         f'<li><a href="#{section.anchor}">{escape(section.title)}</a></li>'
@@ -31,12 +31,12 @@ def html(page: Page, drawings: Mapping[str, str]) -> str:
         '<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',
-        f"<title>{title}: report of a study</title>",
+        f"<title>{title}: {kind.lower()}</title>",
         f"<style>\n{CSS}</style>",
         "</head>",
         "<body>",
         "<header>",
-        '<p class="kind">Report of a study</p>',
+        f'<p class="kind">{kind}</p>',
         f"<h1>{title}</h1>",
         *(f'<p class="about">{escape(text)}</p>' for text in page.about),
         '<section class="findings" aria-labelledby="findings">',

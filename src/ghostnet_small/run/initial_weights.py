@@ -62,15 +62,21 @@ class Beginning:
         weights; where only their order differs, its rows are reordered. Where the images have
         another number of channels, each channel of the first convolution is ``sum / channels`` of
         those it had: a grey image gives the same answers as before in colour, and a colour image
-        those of its mean.
+        those of its mean. Where ``model`` has fewer head features, it keeps the first ones.
         """
         state = self.network.state_dict()
         order = same_classes(classes, self.info.classes)
-        afresh = set(_classifier(model)) if order is None else set()
+        classifier = set(_classifier(model))
+        afresh = classifier if order is None else set()
         before, after = self.network.config["in_channels"], model.config["in_channels"]
         own = model.state_dict()
         for name, tensor in state.items():
-            if name not in afresh and before != after and tensor.shape != own[name].shape:
+            if name in afresh or tensor.shape == own[name].shape:
+                continue
+            if name.startswith("head.") or name in classifier:
+                # Head features are outputs of the head and inputs of the classifier.
+                state[name] = tensor[tuple(slice(size) for size in own[name].shape)]
+            else:
                 state[name] = _channels(tensor, after)
         model.load_state_dict({**state, **{name: own[name] for name in afresh}})
         if order is not None and order != sorted(order):
@@ -86,6 +92,12 @@ class Beginning:
             _log.warning(
                 "the weights %s know other classes than the data's; the classifier starts afresh",
                 self.about["name"],
+            )
+        features = head_in(self.network.config)
+        if (kept := head_in(model.config)) != features:
+            _log.warning(
+                "the weights %s have %d head features, and model.head is %d; the first %d are kept",
+                *(self.about["name"], features, kept, kept),
             )
         if before != after:
             _log.warning(
@@ -126,10 +138,10 @@ def _check(network: Network, asked: ModelSettings) -> None:
             f"{what} are of width {config['width']}, and model.width is {asked.width}; give "
             f"--model.width {config['width']}, or other weights"
         )
-    if head_in(config) != asked.head:
+    if head_in(config) < asked.head:
         raise InputError(
             f"{what} are of head {head_in(config)}, and model.head is {asked.head}; give "
-            f"--model.head {head_in(config)}, or other weights"
+            f"--model.head {head_in(config)} or fewer, or other weights"
         )
     if isinstance(network, TimmNetwork):
         wanted = teacher_of(asked.name).upsample if asked.upsample is None else asked.upsample

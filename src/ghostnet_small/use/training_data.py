@@ -12,6 +12,7 @@ from ghostnet_small.data.fitting import COLOURS
 from ghostnet_small.data.settings import DataSettings
 from ghostnet_small.data.sources import OneSplit, load_data, load_split
 from ghostnet_small.errors import InputError
+from ghostnet_small.models.fit_weights import run_of_fit
 from ghostnet_small.models.weights import ModelInfo
 from ghostnet_small.recipe.paths import placed, read_places, with_run_data
 from ghostnet_small.recipe.recipe import Recipe, keys_of, resolve_recipe
@@ -78,7 +79,7 @@ class TrainedOn:
                 f"data.{name} {value} is not what {self.path} takes, {size_text(size)} in "
                 f"{channels} channels; leave it out"
             )
-        recipe, places = self.recipe, read_places(self.path)
+        recipe, places = self.recipe, read_places(run_of_fit(self.path))
         if self.path.is_file() and self.given.isdisjoint(("data.root", "data.source")):
             recipe = with_run_data(recipe, self.path)
         return placed(recipe, places, overrides=self.overrides, say=self.say).data

@@ -11,6 +11,7 @@ from ghostnet_small.errors import InputError
 
 if TYPE_CHECKING:
     from ghostnet_small.recipe.recipe import Recipe
+    from ghostnet_small.use.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,31 @@ class Run:
             flip_top1=last.get("test_flip_top1"),
             per_class=RunFolder(self.folder).classes(),
         )
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The result of ``fit``: its ``folder``, and the ``figures`` that its report shows."""
+
+    folder: Path
+    figures: dict[str, Any]
+
+    @property
+    def classifier(self) -> Classifier:
+        """The int8 C file, compiled to run here."""
+        from ghostnet_small.use.classifier import open_classifier
+
+        return open_classifier(self.folder / "files" / "model.int8.c")
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files for devices."""
+        return tuple(map(Path, self.figures["files"]))
+
+    @property
+    def report(self) -> Path:
+        """The report, a page that loads nothing."""
+        return self.folder / "report.html"
 
 
 @dataclass(frozen=True)

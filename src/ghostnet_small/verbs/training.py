@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from ghostnet_small.errors import InputError
 from ghostnet_small.files import expanded
-from ghostnet_small.verbs.results import Run
+from ghostnet_small.verbs.results import Fitted, Run
 
 if TYPE_CHECKING:
     from ghostnet_small.recipe.recipe import Recipe
+
+_log = logging.getLogger(__name__)
 
 
 def train(
@@ -121,6 +124,75 @@ def study(
         )
     rows: list[dict[str, Any]] = value["runs"]
     return rows
+
+
+def fit(
+    data: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    flash: int | str | None = None,
+    ram: int | str | None = None,
+    target: str | None = None,
+    latency_ms: float | None = None,
+    minutes: float = 30.0,
+    formats: Sequence[str] = ("c",),
+    settings: Mapping[str, Any] | None = None,
+    progress: bool | None = None,
+    **overrides: Any,
+) -> Fitted:
+    """Train, in the time that there is, the best network that a device has room for.
+
+    Args:
+        data: a path to images by class, or a data set by name, such as ``digits``.
+        out: the folder, a new one, or one to go on with: what is done is not done again.
+        flash, ram: the most bytes, as numbers or such as ``450kB``.
+        target: a device whose flash and RAM are known, such as ``rp2040``.
+        latency_ms: the most milliseconds of an inference: of instructions counted for ``target``
+            at one a cycle or, without one, of time on this machine.
+        minutes: the time to end within.
+        formats: files to write beside the int8 C file.
+        settings, progress, overrides: as ``train`` takes them, for every training.
+
+    Ctrl-C as in ``train``.
+
+    Raises ``InputError``, before anything is trained, where no network fits, the time is too short
+    for an epoch or the data cannot be used; ``CheckFailed`` where a training failed.
+    """
+    from ghostnet_small.fit.device_limits import limits_of
+    from ghostnet_small.fit.fit_folder import FitFolder
+    from ghostnet_small.fit.fit_images import carry_out, fit_words, planned
+    from ghostnet_small.fit.latency import latency_limit
+    from ghostnet_small.recipe.overrides import override_words
+    from ghostnet_small.study.study_progress import StudyProgress
+    from ghostnet_small.train.interrupt import stop_signals
+    from ghostnet_small.train.shown_progress import quiet_console
+    from ghostnet_small.use.agreement import CheckFailed
+
+    words = [*fit_words(os.fspath(data)), *override_words(settings, overrides)]
+    folder = FitFolder(expanded(out))
+    row = planned(
+        words,
+        folder,
+        limits_of(flash, ram, target),
+        minutes,
+        latency=latency_limit(latency_ms, target),
+        say=_log.warning,
+    )
+    console = quiet_console(progress)
+    with _stop_reaches_caller("the same call goes on"), stop_signals() as stop:
+        value = carry_out(
+            row,
+            words,
+            folder,
+            formats=formats,
+            show=lambda jobs: StudyProgress(jobs, console),
+            stop_signal=stop,
+            say=_log.info,
+        )
+    if value.get("failed"):
+        names = ", ".join(one["name"] for one in value["failed"])
+        raise CheckFailed(f"{names} failed; what was said is in {folder.study / 'logs'}")
+    return Fitted(folder.path, value)
 
 
 def _train(

@@ -15,6 +15,7 @@ from ghostnet_small.deploy.c.grids import picture_grid
 from ghostnet_small.deploy.c.int8 import write_int8
 from ghostnet_small.deploy.c.plan import plan_of
 from ghostnet_small.deploy.c.quantize import blank
+from ghostnet_small.deploy.c.text import Code
 from ghostnet_small.deploy.description import Description
 from ghostnet_small.files import temporary_folder
 from ghostnet_small.models.registry import create_from
@@ -57,13 +58,19 @@ def workspace_bytes(header: str) -> int:
 def expected_bytes(config: Mapping[str, Any], description: Description) -> tuple[int, int]:
     """Return the most flash on a Cortex-M4, and the working memory, of the int8 file of a network
     that is ``config``, in bytes; counted without weights."""
+    code = blank_code(config, description)
+    return code.shared().table_bytes + CODE, code.memory_bytes
+
+
+def blank_code(config: Mapping[str, Any], description: Description) -> Code:
+    """Return the code of the int8 file of a network that is ``config``, with placeholder weights
+    and before equal tables are ``shared``."""
     with torch.device("meta"):
         folded = reparameterize(create_from(config).eval())
     plan = plan_of(folded.to_empty(device="cpu"), description.size)
     grid = picture_grid(description.mean, description.std)
     steps = blank(plan, head_bits=description.head_bits)
-    code = write_int8(plan, steps, grid, pixels=description.input == "pixels")
-    return code.shared().table_bytes + CODE, code.memory_bytes
+    return write_int8(plan, steps, grid, pixels=description.input == "pixels")
 
 
 def _number(pattern: str, text: str) -> int:

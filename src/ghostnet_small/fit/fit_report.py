@@ -1,0 +1,371 @@
+"""The report of a fit: what was asked, what fits, how good it is, and what would help next."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ghostnet_small.files import write_atomic
+from ghostnet_small.fit.fit_folder import REPORT, FitFolder
+from ghostnet_small.report.confidence import wilson
+from ghostnet_small.report.html import html
+from ghostnet_small.report.page import Column, Page, Plot, Section, Table, table
+from ghostnet_small.run.run_folder import RunFolder
+from ghostnet_small.study.study_plan import run_folder
+
+
+class Change(NamedTuple):
+    """Two trainings that differ in one thing: ``what`` it is, and their top-1 in %."""
+
+    what: str
+    before: float
+    after: float
+
+    @property
+    def gain(self) -> float:
+        """Return the points that it gave."""
+        return self.after - self.before
+
+
+def write_fit_report(
+    row: Mapping[str, Any],
+    folder: FitFolder,
+    study: Mapping[str, Any],
+    files: Mapping[str, Any],
+    deployed: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write ``report.html`` into ``folder`` and return its figures.
+
+    ``deployed`` is the evaluation of the int8 C file, ``files`` describes what was exported.
+    """
+    runs = {one["name"]: one for one in study["runs"]}
+    split = deployed["split"]
+    low, high = wilson(deployed["correct"], deployed["total"])
+    made = int8_file(files)
+    figures = {
+        "top1": deployed["top1"],
+        "interval": [low, high],
+        "split": split,
+        "images": deployed["total"],
+        "float_top1": _top1(folder, row["student"], split),
+        "cross_validated": _folds(folder, row["folds"]),
+        "changes": [{**one._asdict()} for one in _changes(row, folder, split)],
+        "needs": row["needs"],
+        "made": {"flash": made["flash_bytes"], "ram": made["ram_bytes"]},
+        "limits": {name: row["asked"][name] for name in ("flash", "ram")},
+        "files": [one["files"][0] for one in files["files"]],
+        "seconds": sum(one["wall_seconds"] or 0 for one in runs.values()),
+    }
+    drawings = {
+        name: _picture(run_folder(folder.study, row["student"]) / "pictures" / f"{name}.png", words)
+        for name, words in PICTURES.items()
+    }
+    page = _page(row, runs, figures, files, deployed)
+    write_atomic(folder.path / REPORT, html(page, drawings, kind="Report of a fit"))
+    return figures
+
+
+def _changes(row: Mapping[str, Any], folder: FitFolder, split: str) -> list[Change]:
+    """Return what was measured of a teacher, of time, of images and of width."""
+    names = ("student", "teacher", "alone", "taught", "half")
+    student, teacher, alone, taught, half = (_top1(folder, row[name], split) for name in names)
+    found = []
+    if alone is not None and taught is not None:
+        found.append(Change(f"a teacher, {_epochs(folder, row['alone'])} epochs", alone, taught))
+    short = row["taught"] or row["alone"]
+    before = taught if taught is not None else alone
+    if short is not None and before is not None and student is not None:
+        epochs = f"{_epochs(folder, row['student'])} epochs instead of {_epochs(folder, short)}"
+        found.append(Change(epochs, before, student))
+    if half is not None and alone is not None:
+        found.append(Change("all images instead of half of them", half, alone))
+    if teacher is not None and student is not None:
+        wide = RunFolder(run_folder(folder.study, row["teacher"])).finished()
+        width = wide["recipe"]["model"]["width"]
+        what = f"width {width:g} instead of {row['network'][0]:g}, the teacher's"
+        found.append(Change(what, student, teacher))
+    return found
+
+
+PICTURES = {
+    "confusion": "How often each class is taken for each other",
+    "mistakes": "The mistakes that were made with the most confidence",
+    "curves": "Loss and top-1 by epoch",
+}
+
+
+def _page(
+    row: Mapping[str, Any],
+    runs: Mapping[str, Mapping[str, Any]],
+    figures: Mapping[str, Any],
+    files: Mapping[str, Any],
+    deployed: Mapping[str, Any],
+) -> Page:
+    split = "test images" if figures["split"] == "test" else "images held out of training"
+    facts, changes = row["facts"], [Change(**one) for one in figures["changes"]]
+    chance = _chance(deployed)
+    sections = [
+        Section(
+            "budget",
+            "Budget",
+            (
+                "Flash and RAM were counted from the network's shape before it was trained, and "
+                f"again from the file ({int8_file(files)['flash_counted']}).",
+            ),
+            (_budget(figures), _files(files)),
+        ),
+        Section(
+            "plan",
+            "Plan",
+            (),
+            (
+                table(
+                    "What was decided, and why",
+                    [Column(one, False) for one in ("about", "decision", "reason")],
+                    [list(one) for one in row["reasons"]],
+                ),
+            ),
+        ),
+        Section(
+            "classes",
+            "Classes",
+            (f"Of the int8 file, on {figures['images']:,} {split}.",),
+            (
+                _classes(deployed),
+                Plot("confusion", "Of the float32 network.", PICTURES["confusion"]),
+            ),
+        ),
+        Section(
+            "mistakes",
+            "Mistakes",
+            (),
+            (
+                Plot(
+                    "mistakes",
+                    "Of the float32 network: enlarged images, each with the class it was "
+                    "given, the probability of that, and its label.",
+                    PICTURES["mistakes"],
+                ),
+            ),
+        ),
+        Section(
+            "training",
+            "Training",
+            (),
+            (
+                *([_help(changes, chance)] if changes else []),
+                _trainings(runs, figures["split"]),
+                Plot("curves", "Of the network in the file.", PICTURES["curves"]),
+            ),
+        ),
+    ]
+    return Page(
+        title=f"{len(facts['classes'])} classes: {row['title']}",
+        about=(),
+        facts=(
+            ("Training images", f"{facts['images']:,}"),
+            ("Image", f"{facts['width']}x{facts['height']}, {facts['channels']} channel(s)"),
+            ("Network", next(r[1] for r in row["reasons"] if r[0] == "network")),
+            ("Minutes asked for", f"{row['asked']['minutes']:g}"),
+            ("Minutes trained", f"{figures['seconds'] / 60:.1f}"),
+        ),
+        findings=(
+            *_accuracy(figures, facts, deployed, split),
+            *_next_steps(row, changes, chance, deployed),
+        ),
+        sections=tuple(sections),
+        small=(),
+    )
+
+
+def _accuracy(
+    figures: Mapping[str, Any], facts: Mapping[str, Any], deployed: Mapping[str, Any], split: str
+) -> list[str]:
+    found = []
+    if figures["cross_validated"] is not None:
+        correct, total = figures["cross_validated"]
+        low, high = wilson(correct, total)
+        found.append(
+            f"Cross-validated, {100 * correct / total:.1f} %: {correct:,} of {total:,} training "
+            f"images are classified rightly (95 % interval {low:.1f} to {high:.1f}) by networks "
+            "that were trained like this one on the others."
+        )
+    low, high = figures["interval"]
+    found.append(
+        f"The int8 C file classifies {deployed['correct']:,} of {deployed['total']:,} {split} "
+        f"rightly: {deployed['top1']:.2f} % (95 % interval {low:.1f} to {high:.1f})."
+    )
+    before = figures["float_top1"]
+    if before is not None:
+        found.append(
+            f"In float32 the network has {before:.2f} %: 8 bits changed "
+            f"{deployed['top1'] - before:+.2f} points."
+        )
+    if facts["copies"]:
+        found.append(
+            f"{facts['copies']:,} of these images have nearly a copy among those trained on, so "
+            "the figure is too good by up to as many."
+        )
+    return found
+
+
+def _next_steps(
+    row: Mapping[str, Any], changes: Sequence[Change], chance: float, deployed: Mapping[str, Any]
+) -> list[str]:
+    """Return what would help next, as far as this fit has measured it."""
+    found = []
+    clear = sorted((one for one in changes if one.gain > chance), key=lambda one: -one.gain)
+    if clear:
+        gains = ", ".join(f"{one.what} ({one.gain:+.1f} points)" for one in clear)
+        found.append(f"What helped here, in trainings that were compared (n = 1): {gains}.")
+    unclear = [one.what for one in changes if one.gain <= chance]
+    if unclear:
+        found.append(f"No clear gain was measured from {', or '.join(unclear)}.")
+    rows = sorted(deployed["per_class"], key=lambda one: one["recall"])
+    worst = [one for one in rows if one["recall"] < deployed["top1"] - 5][:3]
+    if worst:
+        named = ", ".join(f"{one['class']} ({one['recall']:.0f} %)" for one in worst)
+        found.append(f"The classes that are recognised least, which more images may help: {named}.")
+    if row["facts"]["least"] < 100:
+        found.append(
+            f"The smallest class has {row['facts']['least']} images for training; more are the "
+            "surest gain."
+        )
+    return found
+
+
+def _chance(deployed: Mapping[str, Any]) -> float:
+    """Return the points by which two equally good networks differ in 1 of 20 cases at most."""
+    share = deployed["top1"] / 100
+    return 196 * math.sqrt(2 * share * (1 - share) / deployed["total"])
+
+
+def _help(changes: Sequence[Change], chance: float) -> Table:
+    return table(
+        "What helps",
+        [Column("change", False), *map(Column, ("without, %", "with, %", "points"))],
+        [
+            [one.what, f"{one.before:.2f}", f"{one.after:.2f}", f"{one.gain:+.2f}"]
+            for one in changes
+        ],
+        note=f"One training each (n = 1): differences below about {chance:.1f} points may be "
+        "chance.",
+    )
+
+
+def int8_file(files: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the description of the int8 C file among exported ``files``."""
+    found: Mapping[str, Any] = next(
+        one for one in files["files"] if Path(one["files"][0]).name == "model.int8.c"
+    )
+    return found
+
+
+def _budget(figures: Mapping[str, Any]) -> Table:
+    names = {"flash": "flash", "ram": "RAM"}
+    rows = []
+    for key, name in names.items():
+        made, most = figures["made"][key], figures["limits"][key]
+        share = "-" if most is None else f"{100 * made / most:.0f} %"
+        rows.append([name, _kb(figures["needs"][key]), _kb(made), _kb(most), share])
+    columns = [Column("of", False), *map(Column, ("expected at most", "made", "allowed", "share"))]
+    return table("Flash and RAM", columns, rows)
+
+
+def _classes(deployed: Mapping[str, Any]) -> Table:
+    return table(
+        "By class",
+        [
+            Column("class", False),
+            *(Column(name) for name in ("images", "precision, %", "recall, %")),
+        ],
+        [
+            [
+                one["class"],
+                f"{one['pictures']:,}",
+                f"{one['precision']:.1f}",
+                f"{one['recall']:.1f}",
+            ]
+            for one in deployed["per_class"]
+        ],
+        note="Precision: of the answers with a class, those that are right. Recall: of its images, "
+        "those that got it.",
+    )
+
+
+def _files(files: Mapping[str, Any]) -> Table:
+    return table(
+        "Files",
+        [Column("file", False), Column("flash, kB"), Column("same class as the network, %")],
+        [
+            [
+                Path(one["files"][0]).name,
+                f"{one['flash_bytes'] / 1000:,.1f}",
+                f"{one['agreement']:.1f}",
+            ]
+            for one in files["files"]
+        ],
+        note=f"Each was run and compared with the network on {files['pictures']} images of "
+        f"{files['compared_on']}.",
+    )
+
+
+def _trainings(runs: Mapping[str, Mapping[str, Any]], split: str) -> Table:
+    def percent(value: float | None) -> str:
+        return "-" if value is None else f"{value:.2f}"
+
+    return table(
+        "Trainings",
+        [
+            Column("run", False),
+            Column("width"),
+            *(Column(f"{one}, %") for one in ("validation", "test")),
+            Column("minutes"),
+        ],
+        [
+            [
+                name,
+                f"{one['width']:g}",
+                percent(one["validation_top1"]),
+                percent(one["test_top1"]),
+                f"{(one['wall_seconds'] or 0) / 60:.1f}",
+            ]
+            for name, one in runs.items()
+        ],
+    )
+
+
+def _top1(folder: FitFolder, name: str | None, split: str) -> float | None:
+    if name is None:
+        return None
+    summary = RunFolder(run_folder(folder.study, name)).finished()
+    found: float | None = summary["last"].get(f"{split}_top1")
+    return found
+
+
+def _epochs(folder: FitFolder, name: str) -> int:
+    epochs: int = RunFolder(run_folder(folder.study, name)).finished()["recipe"]["train"]["epochs"]
+    return epochs
+
+
+def _folds(folder: FitFolder, names: Sequence[str]) -> tuple[int, int] | None:
+    """Return the right answers and the images of all folds together."""
+    if not names:
+        return None
+    rows = [RunFolder(run_folder(folder.study, name)).finished() for name in names]
+    totals = [row["data"]["validation_images"] for row in rows]
+    shares = [row["last"]["validation_top1"] / 100 for row in rows]
+    right = [round(share * total) for share, total in zip(shares, totals, strict=True)]
+    return sum(right), sum(totals)
+
+
+def _picture(path: Path, words: str) -> str:
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'<img alt="{words}" src="data:image/png;base64,{data}">'
+
+
+def _kb(size: int | None) -> str:
+    return "any" if size is None else f"{size / 1000:,.1f} kB"

@@ -1,0 +1,109 @@
+"""Compare ``fit`` with the plain recipe that a user would have taken, in the same time.
+
+``ghostnet-small fit`` is timed as a whole; ``train`` with the recipe then has as many epochs as fit
+into the same minutes, at the speed that a first epoch of it shows. Both classify the test images,
+fit's by its int8 C file, the recipe's in float32. A row goes to ``--record``:
+
+    python tools/benchmarks/fit_and_recipe.py IMAGES [--flash 450kB] [--ram 128kB] [--minutes 20]
+        [--seed 0] [--limit N] [--recipe gns-w1.0-cifar10-16ep] [--record results/fit.jsonl]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ghostnet_small.files import temporary_folder
+from ghostnet_small.fit.fit_images import fit_words
+from ghostnet_small.provenance import provenance_row
+from ghostnet_small.run.records import append_row
+
+PROGRAM = [sys.executable, "-m", "ghostnet_small"]
+
+
+def called(words: Sequence[str]) -> tuple[dict[str, Any], float]:
+    """Return what a command of the program gives, and the seconds that it took.
+
+    Raises ``SystemExit`` where it fails.
+    """
+    started = time.monotonic()
+    done = subprocess.run([*PROGRAM, *words, "--json"], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"{words[0]} failed: {done.stdout[-2000:]}")
+    return json.loads(done.stdout), time.monotonic() - started
+
+
+def plain(recipe: str, words: Sequence[str], minutes: float, folder: Path) -> dict[str, Any]:
+    """Return the figures of the recipe, with as many epochs as ``minutes`` allow."""
+    one = ["train", recipe, *words, "--train.epochs", "1", "--out", str(folder / "one")]
+    _, seconds = called(one)
+    rows = [json.loads(line) for line in (folder / "one" / "metrics.jsonl").open()]
+    epoch = rows[-1]["seconds"]
+    # The first epoch's run shows what starting and ending cost too.
+    epochs = max(1, round((60 * minutes - (seconds - epoch)) / epoch))
+    found, seconds = called(
+        ["train", recipe, *words, "--train.epochs", str(epochs), "--out", str(folder / "run")]
+    )
+    last = found["last"]
+    return {
+        "recipe": recipe,
+        "epochs": epochs,
+        "seconds": seconds,
+        "test_top1": last["test_top1"],
+        "test_correct": last["test_correct"],
+        "images": found["data"]["train_images"],
+    }
+
+
+def main() -> None:
+    """Run both and write the row."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data")
+    parser.add_argument("--flash", default="450kB")
+    parser.add_argument("--ram", default="128kB")
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=int, help="so many training images, equally many a class")
+    parser.add_argument("--recipe", default="gns-w1.0-cifar10-16ep")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--record", type=Path, default=Path("results/fit.jsonl"))
+    args = parser.parse_args()
+    words = [f"--train.seed={args.seed}", f"--train.threads={args.threads}"]
+    if args.limit is not None:
+        words.append(f"--data.limit={args.limit}")
+    limits = ["--flash", args.flash, "--ram", args.ram, "--minutes", str(args.minutes)]
+    with temporary_folder() as folder:
+        fitted, seconds = called(["fit", args.data, *limits, *words, "--out", str(folder / "fit")])
+        plan = json.loads((folder / "fit" / "fit.json").read_text())["plans"][-1]
+        beside = plain(args.recipe, [*fit_words(args.data), *words], seconds / 60, folder)
+    keep = ("top1", "interval", "split", "images", "float_top1", "changes", "needs", "made")
+    facts = plan["facts"]
+    row = {
+        "benchmark": "fit",
+        "data": Path(args.data).name,
+        "fingerprint": facts["fingerprint"],
+        "train_images": facts["images"],
+        "classes": len(facts["classes"]),
+        "size": [facts["height"], facts["width"]],
+        "asked": {name: plan["asked"][name] for name in ("flash", "ram", "minutes")},
+        "seed": args.seed,
+        "threads": args.threads,
+        "reasons": plan["reasons"],
+        "fit": {"seconds": seconds, **{name: fitted[name] for name in keep}},
+        "plain": beside,
+        **provenance_row(),
+    }
+    append_row(args.record, row)
+    print(json.dumps(row, indent=1))
+
+
+if __name__ == "__main__":
+    main()
