@@ -1,5 +1,5 @@
 #if GNS_HELIUM
-/* Kernels for Cortex-M55 and M85: Helium. What is not here, int8_dsp.c has for them too. */
+/* Kernels for Cortex-M55 and M85: Helium. */
 #include <arm_mve.h>
 
 /* Numbers rounded to bytes, and to 14 bits, in 32 bits each. */
@@ -95,32 +95,66 @@ GNS_INLINE int gns_fast_points(const gns_byte *in, int inputs, int in_step, gns_
     return count;
 }
 
-/* Four pixels of one channel after the other. */
-GNS_INLINE int gns_fast_plane(gns_byte *rows, int stride, gns_byte *out, int height, int width,
-                              const gns_weight *weight, const int *bias, const float *factor,
-                              const gns_byte *zero, const gns_byte *shortcut, const float *other,
+GNS_INLINE int gns_fast_copy(const gns_byte *in, int pixels, gns_byte *out)
+{
+    for (int x = 0; x < pixels / 4; x++)
+        vst1q_u8(out + 16 * x, vld1q_u8(in + 16 * x));
+    return pixels / 4 * 4;
+}
+
+/* One channel after the other is taken apart into a plane, and four of its pixels are summed at once. */
+GNS_INLINE int gns_fast_depth(const gns_byte *in, int in_height, int in_width, const gns_byte *pad,
+                              gns_byte *out, int height, int width, const gns_weight *weight,
+                              const int *bias, const float *factor, const gns_byte *zero,
+                              const gns_byte *shortcut, const float *other, gns_byte *scratch,
                               const int K, const int S, const int IN)
 {
-    const uint32x4_t apart = gns_apart_by(4 * S), beside = gns_apart_by(4);
-    const int side = 4 / IN;
+    const uint32x4_t beside = gns_apart_by(4), skip = gns_apart_by(2 * IN);
+    /* Out here: GCC 12 takes what VIDUP leaves in a register for a loop's own counter. */
+    const uint8x16_t bytes = vshlq_n_u8(vidupq_n_u8(0, 1), 2);
+    const uint16x8_t shorts = vshlq_n_u16(vidupq_n_u16(0, 1), 2);
+    const int side = 4 / IN, edge = K / 2, stride = IN * (in_width + 2 * edge);
     for (int k = 0; k < side; k++) {
         int w[25];
+        const uint8x16_t around = vdupq_n_u8(IN == 1 ? pad[k] : 0);
+        for (int p = 0; p < stride * (in_height + 2 * edge); p += 16)
+            vst1q_u8(scratch + p, around);
+        for (int y = 0; y < in_height; y++) {
+            const gns_byte *from = in + 4 * y * in_width + IN * k;
+            gns_byte *to = scratch + (y + edge) * stride + IN * edge;
+            for (int x = 0; x < in_width; x += 16 / IN, from += 64 / IN, to += 16)
+                if (IN == 1) {
+                    const mve_pred16_t which = vctp8q((unsigned)(in_width - x));
+                    vstrbq_p_u8(to, vldrbq_gather_offset_z_u8(from, bytes, which), which);
+                } else {
+                    const mve_pred16_t which = vctp16q((unsigned)(in_width - x));
+                    vstrhq_p_s16((int16_t *)(void *)to,
+                                 vldrhq_gather_offset_z_s16((const int16_t *)(const void *)from,
+                                                            shorts, which),
+                                 which);
+                }
+        }
+        GNS_UNROLL
         for (int t = 0; t < K * K; t++)
             w[t] = weight[2 * side * (t / 2) + 2 * k + t % 2];
         for (int y = 0; y < height; y++)
             for (int x = 0; x < width; x += 4) {
-                const gns_byte *at = rows + 4 * S * (y * stride + x) + IN * k;
+                const gns_byte *at = scratch + S * (y * stride + IN * x);
                 const int to = 4 * (y * width + x) + IN * k;
                 const mve_pred16_t which = vctp32q((unsigned)(width - x));
                 int32x4_t sum = vdupq_n_s32(bias[k]);
-                for (int i = 0; i < K; i++, at += 4 * stride) {
+                GNS_UNROLL
+                for (int i = 0; i < K; i++, at += stride) {
                     GNS_UNROLL
                     for (int j = 0; j < K; j++) {
-                        const gns_byte *tap = at + 4 * j;
+                        const gns_byte *tap = at + IN * j;
+                        const int16_t *two = (const int16_t *)(const void *)tap;
                         const int32x4_t v =
-                            IN == 1
-                                ? vreinterpretq_s32_u32(vldrbq_gather_offset_u32(tap, apart))
-                                : vldrhq_gather_offset_s32((const int16_t *)(const void *)tap, apart);
+                            IN == 1 ? vreinterpretq_s32_u32(
+                                          S == 1 ? vldrbq_u32(tap)
+                                                 : vldrbq_gather_offset_u32(tap, skip))
+                                    : (S == 1 ? vldrhq_s32(two)
+                                              : vldrhq_gather_offset_s32(two, skip));
                         sum = vmlaq_n_s32(sum, v, w[K * i + j]);
                     }
                 }
@@ -145,9 +179,9 @@ GNS_INLINE int gns_fast_plane(gns_byte *rows, int stride, gns_byte *out, int hei
 GNS_INLINE int gns_fast_join(short *map, const short *more, const float *own, const float *other,
                              int count)
 {
-    const float first[4] = {own[0], own[1], own[0], own[1]};
-    const float second[4] = {other[0], other[1], other[0], other[1]};
-    const float32x4_t f = vld1q_f32(first), g = vld1q_f32(second);
+    const uint32x4_t pair = vmulq_n_u32(vandq_u32(vidupq_n_u32(0, 1), vdupq_n_u32(1)), 4);
+    const float32x4_t f = vldrwq_gather_offset_f32(own, pair);
+    const float32x4_t g = vldrwq_gather_offset_f32(other, pair);
     const int done = count / 4 * 4;
     for (int p = 0; p < done; p += 4) {
         const float32x4_t a = vmulq_f32(vcvtq_f32_s32(vldrhq_s32(map + p)), f);
@@ -181,5 +215,79 @@ GNS_INLINE int gns_fast_scale(gns_byte *map, int count, const float *weight, con
     for (int p = 0; p < count; p += 4)
         gns_scale4(map + p, f, m, z);
     return count;
+}
+
+GNS_INLINE float32x4_t gns_sigmoid4(float32x4_t x)
+{
+    const float32x4_t magic = vdupq_n_f32(12582912.0f);
+    float32x4_t whole, rest, sum, power;
+    x = vsubq_f32(vdupq_n_f32(0), x);
+    x = vminnmq_f32(vmaxnmq_f32(x, vdupq_n_f32(-87.0f)), vdupq_n_f32(87.0f));
+    whole = vaddq_f32(vmulq_n_f32(x, 1.44269504f), magic);
+    power = vreinterpretq_f32_s32(
+        vshlq_n_s32(vaddq_n_s32(vreinterpretq_s32_f32(whole), 127 - 0x4b400000), 23));
+    whole = vsubq_f32(whole, magic);
+    rest = vsubq_f32(x, vmulq_n_f32(whole, 0.693359375f));
+    rest = vsubq_f32(rest, vmulq_n_f32(whole, -2.12194440e-4f));
+    GNS_SIGMOID_STEPS(vmulq_f32, vaddq_f32, vdupq_n_f32);
+    sum = vaddq_n_f32(vmulq_f32(sum, power), 1.0f);
+    for (int k = 0; k < 4; k++)
+        sum[k] = 1.0f / sum[k];
+    return sum;
+}
+GNS_INLINE int gns_fast_across(const gns_byte *line, int row, const gns_weight *weight,
+                               const int *bias, const float *factor, short *out)
+{
+    const float32x4_t f = vld1q_f32(factor);
+    for (int p = 0; p < row; p += 4) {
+        int32x4_t sum = vld1q_s32((const int32_t *)bias), v;
+        GNS_UNROLL
+        for (int t = 0; t < 5; t++)
+            sum = vaddq_s32(sum, vmulq_s32(gns_four_of(line + p + 4 * t),
+                                           vldrbq_s32((const int8_t *)weight + 4 * t)));
+        v = vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sum), f));
+        vstrhq_s32(out + p,
+                   vminq_s32(vmaxq_s32(v, vdupq_n_s32(-32767)), vdupq_n_s32(32767)));
+    }
+    return row;
+}
+GNS_INLINE int gns_fast_down(const short *in, int row, int count, const gns_weight *weight,
+                             const int *bias, const float *factor, const float *times, float *gate)
+{
+    for (int p = 0; p < count; p += 4) {
+        int32x4_t sum = vld1q_s32((const int32_t *)bias);
+        GNS_UNROLL
+        for (int t = 0; t < 5; t++)
+            sum = vaddq_s32(sum, vmulq_s32(vldrhq_s32(in + p + t * row),
+                                           vldrbq_s32((const int8_t *)weight + 4 * t)));
+        vst1q_f32(gate + p, vmulq_f32(gns_sigmoid4(vmulq_f32(vcvtq_f32_s32(sum), vld1q_f32(factor))),
+                                      vld1q_f32(times)));
+    }
+    return count;
+}
+
+/* Four outputs at once, eight inputs of each. */
+GNS_INLINE int gns_fast_sums(const short *whole, int inputs, const gns_weight *weight, int left,
+                             int *sum)
+{
+    const uint16x8_t lane = vidupq_n_u16(0, 1);
+    const uint16x8_t pairs = vaddq_u16(vmulq_n_u16(vshrq_n_u16(lane, 1), (uint16_t)(2 * left)),
+                                       vandq_u16(lane, vdupq_n_u16(1)));
+    int o = 0;
+    for (; o + 4 <= left; o += 4) {
+        int32_t four[4] = {0, 0, 0, 0};
+        const gns_weight *w = weight + 2 * o;
+        for (int i = 0; i < inputs; i += 8, w += 8 * left) {
+            const mve_pred16_t which = vctp16q((unsigned)(inputs - i));
+            const int16x8_t x = vldrhq_z_s16(whole + i, which);
+            GNS_UNROLL
+            for (int k = 0; k < 4; k++)
+                four[k] = vmladavaq_s16(four[k], x,
+                                        vldrbq_gather_offset_z_s16(w + 2 * k, pairs, which));
+        }
+        for (int k = 0; k < 4; k++)
+            sum[o + k] = four[k];
+    }
+    return o;
 }
 #endif
