@@ -29,69 +29,110 @@ GNS_INLINE uint32x4_t gns_words(const void *at, uint32x4_t apart, mve_pred16_t w
     return all ? vldrwq_gather_offset_u32(from, apart)
                : vldrwq_gather_offset_z_u32(from, apart, which);
 }
-/* Adds the products of four groups, or of `which`, for four outputs. */
-GNS_INLINE void gns_four_groups(int32_t *sum, const gns_byte *from, uint32x4_t groups,
-                                const gns_weight *w, uint16x8_t pairs, mve_pred16_t which,
-                                const int all, const int IN)
-{
-    const uint32x4_t x = gns_words(from, groups, which, all);
-    GNS_UNROLL
-    for (int o = 0; o < 4; o++) {
-        if (IN == 1) {
-            /* Of signed bytes: 128 is taken off the inputs, and its products are added before. */
-            const int8x16_t v =
-                vreinterpretq_s8_u32(gns_words(w + 4 * o, gns_apart_by(16), which, all));
-            const uint32x4_t half = vdupq_n_u32(0x80808080u);
-            sum[o] = vmladavaq_s8(sum[o], vreinterpretq_s8_u32(veorq_u32(x, half)), v);
-        } else {
-            const int16x8_t v = all ? vldrbq_gather_offset_s16(w + 2 * o, pairs)
-                                    : vldrbq_gather_offset_z_s16(w + 2 * o, pairs, which);
-            sum[o] = vmladavaq_s16(sum[o], vreinterpretq_s16_u32(x), v);
-        }
-    }
-}
+/*
+ * Adds the products of two outputs at three pixels: `x` has the places of four of a pixel's groups
+ * behind `from`, `w` the weights of the first output, and of the second a row behind them.
+ */
+#define GNS_SIX_SUMS(bits, load, flip) \
+    __asm__ volatile("ldr lr, %[n]\n\t" \
+                     "dlstp." bits " lr, lr\n" \
+                     "1:\n\t" \
+                     load " %q[v], [%[w]], #16\n\t" \
+                     load " %q[u], [%[more]], #16\n\t" \
+                     "vldrw.u32 %q[x], [%[from], %q[first]]\n\t" flip \
+                     "vmladava.s" bits " %[a], %q[x], %q[v]\n\t" \
+                     "vmladava.s" bits " %[d], %q[x], %q[u]\n\t" \
+                     "vldrw.u32 %q[x], [%[from], %q[second]]\n\t" flip \
+                     "vmladava.s" bits " %[b], %q[x], %q[v]\n\t" \
+                     "vmladava.s" bits " %[e], %q[x], %q[u]\n\t" \
+                     "vldrw.u32 %q[x], [%[from], %q[third]]\n\t" flip \
+                     "vmladava.s" bits " %[c], %q[x], %q[v]\n\t" \
+                     "vmladava.s" bits " %[f], %q[x], %q[u]\n\t" \
+                     "add %[from], %[step]\n\t" \
+                     "letp lr, 1b" \
+                     : [a] "+Te"(a[0]), [b] "+Te"(a[1]), [c] "+Te"(a[2]), [d] "+Te"(d[0]), \
+                       [e] "+Te"(d[1]), [f] "+Te"(d[2]), [from] "+r"(from), [w] "+r"(w), \
+                       [more] "+r"(more), [x] "=&w"(x), [v] "=&w"(v), [u] "=&w"(u) \
+                     : [n] "m"(values), [step] "r"(4 * in_step), [first] "w"(places[0]), \
+                       [second] "w"(places[1]), [third] "w"(places[2]), [half] "w"(half) \
+                     : "lr", "memory")
 
 GNS_INLINE int gns_fast_points(const gns_byte *in, int inputs, int in_step, gns_byte *out,
                                int fours, int out_step, int count, const gns_weight *weight,
                                const int *bias, const float *factor, const gns_byte *zero,
                                gns_byte *scratch, const int IN, const int OUT, const float least)
 {
-    int *const base = (int *)(void *)scratch;
-    const uint32x4_t groups = gns_apart_by(in_step);
-    const uint16x8_t pairs = vorrq_u16(vmulq_n_u16(vshrq_n_u16(vidupq_n_u16(0, 1), 1), 8),
-                                       vandq_u16(vidupq_n_u16(0, 1), vdupq_n_u16(1)));
-    const uint32x4_t two = vandq_u32(vidupq_n_u32(0, 1), vdupq_n_u32(1));
-    const uint32x4_t places =
-        vaddq_u32(vmulq_n_u32(two, 2),
-                  vmulq_n_u32(vshrq_n_u32(vidupq_n_u32(0, 1), 1), (unsigned)out_step));
-    const int block = 16 / IN * inputs;
+    const uint16x8_t lane = vidupq_n_u16(0, 1);
+    const uint16x8_t pairs =
+        vorrq_u16(vshlq_n_u16(vshrq_n_u16(lane, 1), 3), vandq_u16(lane, vdupq_n_u16(1)));
+    const uint32x4_t sixteen = gns_apart_by(16), groups = gns_apart_by(in_step);
+    const uint32x4_t places[3] = {groups, vaddq_n_u32(groups, 4), vaddq_n_u32(groups, 8)};
+    const uint32x4_t half = vdupq_n_u32(0x80808080u), two = vidupq_n_u32(0, 1);
+    const uint32x4_t apart =
+        vaddq_u32(vshlq_n_u32(vandq_u32(two, vdupq_n_u32(1)), 1),
+                  vmulq_n_u32(vshrq_n_u32(two, 1), (unsigned)out_step));
+    const int row = 4 * inputs, values = row / IN;
+    int *const base = (int *)(void *)(scratch + 4 * fours * row);
+    if (count < 3)
+        return 0;
+    /* Every output's weights in a row. Bytes are multiplied as signed ones: 128 is taken off the
+     * inputs, and its products are added before. */
     for (int k = 0; k < 4 * fours; k++) {
+        const gns_weight *w = weight + k / 4 * (16 / IN) * inputs + k % 4 * (4 / IN);
+        gns_byte *to = scratch + k * row;
         int all = 0;
+        for (int i = 0; i < inputs; i += 4, w += 64 / IN, to += 16)
+            if (IN == 1) {
+                const mve_pred16_t which = vctp32q((unsigned)(inputs - i));
+                const uint32x4_t v = gns_words(w, sixteen, which, 0);
+                vstrwq_p_u32((uint32_t *)(void *)to, v, which);
+                all = vaddvaq_s8(all, vreinterpretq_s8_u32(v));
+            } else {
+                const mve_pred16_t which = vctp16q((unsigned)(2 * (inputs - i)));
+                vstrhq_p_s16((int16_t *)(void *)to, vldrbq_gather_offset_z_s16(w, pairs, which),
+                             which);
+            }
         if (IN == 1)
-            for (int i = 0; i < inputs; i += 4)
-                all = vaddvaq_s8(all, vreinterpretq_s8_u32(gns_words(
-                                          weight + k / 4 * block + 16 * i + k % 4 * 4,
-                                          gns_apart_by(16), vctp32q((unsigned)(inputs - i)), 0)));
-        base[k] = bias[k] + 128 * all;
+            base[k] = bias[k] + 128 * all;
     }
-    for (int p = 0; p < count; p++)
-        for (int b = 0; b < fours; b++) {
-            const gns_weight *w = weight + b * block;
-            const gns_byte *from = in + 4 * p;
-            gns_byte *to = out + OUT * b * out_step + 4 * p;
-            int32_t sum[4] = {base[4 * b], base[4 * b + 1], base[4 * b + 2], base[4 * b + 3]};
-            int i = 0;
-            for (; i < inputs - 3; i += 4, from += 4 * in_step, w += 64 / IN)
-                gns_four_groups(sum, from, groups, w, pairs, 0, 1, IN);
-            if (i < inputs)
-                gns_four_groups(sum, from, groups, w, pairs, vctp32q((unsigned)(inputs - i)), 0, IN);
-            const float32x4_t v =
-                vmulq_f32(vcvtq_f32_s32(vld1q_s32(sum)), vld1q_f32(factor + 4 * b));
-            if (OUT == 1)
-                vstrbq_s32((int8_t *)to, gns_bytes4(v, gns_four_of(zero + 4 * b)));
-            else
-                vstrhq_scatter_offset_s32((int16_t *)(void *)to, places, gns_wide4(v, least));
+    for (int p = 0; p < count; p += 3) {
+        /* The last pixels are done with some before them, which come out the same. */
+        const int from_pixel = p + 3 < count ? p : count - 3;
+        const gns_byte *w = scratch;
+        gns_byte *to = out + 4 * from_pixel;
+        for (int b = 0; b < fours; b++, to += OUT * out_step) {
+            const float32x4_t f = vld1q_f32(factor + 4 * b);
+            int32x4_t sum[3];
+            GNS_UNROLL
+            for (int o = 0; o < 4; o += 2) {
+                const int *start = (IN == 1 ? base : bias) + 4 * b + o;
+                const gns_byte *from = in + 4 * from_pixel, *more = w + row;
+                const gns_byte *const next = more + row;
+                int a[3] = {start[0], start[0], start[0]}, d[3] = {start[1], start[1], start[1]};
+                int32x4_t x, v, u;
+                if (IN == 1)
+                    GNS_SIX_SUMS("8", "vldrb.u8", "veor %q[x], %q[x], %q[half]\n\t");
+                else
+                    GNS_SIX_SUMS("16", "vldrh.u16", "");
+                w = next;
+                GNS_UNROLL
+                for (int k = 0; k < 3; k++)
+                    if (o == 0)
+                        __asm__("vmov %e0, %1, %2" : "=w"(sum[k]) : "r"(a[k]), "r"(d[k]));
+                    else
+                        __asm__("vmov %f0, %1, %2" : "+w"(sum[k]) : "r"(a[k]), "r"(d[k]));
+            }
+            GNS_UNROLL
+            for (int k = 0; k < 3; k++) {
+                const float32x4_t value = vmulq_f32(vcvtq_f32_s32(sum[k]), f);
+                if (OUT == 1)
+                    vstrbq_s32((int8_t *)to + 4 * k, gns_bytes4(value, gns_four_of(zero + 4 * b)));
+                else
+                    vstrhq_scatter_offset_s32((int16_t *)(void *)(to + 4 * k), apart,
+                                              gns_wide4(value, least));
+            }
         }
+    }
     return count;
 }
 
