@@ -148,7 +148,7 @@ GNS_INLINE gns_word gns_two_shorts(float a, float b)
 /* Two words of memory; `at` goes on. The compiler would load one after the other, and keep weights on
  * the stack. */
 #define GNS_LOAD_TWO(first, second, at, step) \
-    __asm__ volatile("ldrd %0, %1, [%2]" step \
+    __asm__ volatile("ldrd %0, %1, [%2], " step \
                      : "=&r"(first), "=&r"(second), "+r"(at) \
                      : \
                      : "memory")
@@ -308,7 +308,7 @@ GNS_INLINE int gns_fast_points(const gns_byte *in, int inputs, int in_step, gns_
         gns_word *pair = x;
         for (int i = 0; i < inputs; i++, from += in_step, pair += 4 / IN) {
             gns_word a, b;
-            GNS_LOAD_TWO(a, b, from, "");
+            GNS_LOAD_TWO(a, b, from, "#0");
             pair[0] = IN == 1 ? gns_even(a) : a;
             pair[1] = IN == 1 ? gns_even(b) : b;
             if (IN == 1) {
@@ -444,19 +444,26 @@ GNS_INLINE int gns_fast_depth(const gns_byte *in, int in_height, int in_width, c
                               (gns_word)weight[2 * side * (u / 2) + 2 * k + u % 2]);
             }
         for (int y = 0; y < height; y++, row += S * words) {
-            const gns_word *from = row;
-            for (int left = width; left > 0; left -= 2, from += S) {
-                const gns_word *at = from, *w = wide;
+            const gns_word *at[5];
+            GNS_UNROLL
+            for (int i = 0; i < K; i++)
+                at[i] = row + i * words;
+            for (int left = width; left > 0; left -= 2) {
+                const gns_word *w = wide;
                 int first = b, second = b;
                 GNS_UNROLL
-                for (int i = 0; i < K; i++, at += words) {
+                for (int i = 0; i < K; i++) {
                     gns_word v[4], px[4];
                     GNS_UNROLL
                     for (int j = 0; j < K - 1; j += 2)
-                        GNS_LOAD_TWO(v[j], v[j + 1], w, ", #8");
+                        GNS_LOAD_TWO(v[j], v[j + 1], w, "#8");
+                    if (S == 1)
+                        GNS_LOAD_TWO(px[0], px[1], at[i], "#4");
+                    else
+                        GNS_LOAD_TWO(px[0], px[1], at[i], "#8");
                     GNS_UNROLL
-                    for (int j = 0; j < K / 2 + S; j++)
-                        px[j] = at[j];
+                    for (int j = 2; j < K / 2 + S; j++)
+                        px[j] = at[i][j - S];
                     GNS_UNROLL
                     for (int j = 0; j < K - 1; j += 2)
                         GNS_MAC("smlad", first, px[j / 2], v[j]);
