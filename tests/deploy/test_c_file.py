@@ -161,9 +161,9 @@ def core(name: str) -> emulator.Core:
 @pytest.mark.parametrize(
     ("name", "flag", "most_per_mac"),
     [
-        ("cortex-m4", "-O2", 2.4),
+        ("cortex-m4", "-O2", 2.1),
         ("cortex-m4", "-Os", 3),
-        ("cortex-m55", "-O2", 1.5),
+        ("cortex-m55", "-O2", 1.05),
         ("aarch64", "-O2", 1.2),
         ("aarch64-dotprod", "-O2", 1.1),
     ],
@@ -205,7 +205,7 @@ def test_a_microcontroller_has_room_for_it(int8: tuple[Path, np.ndarray], tmp_pa
     assert int(workspace[1]) <= WORKSPACE
 
 
-@pytest.mark.parametrize("cpu", ["cortex-m4", "cortex-m7", "cortex-m55", "aarch64"])
+@pytest.mark.parametrize("cpu", ["cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55", "aarch64"])
 def test_compilers_for_small_cores_have_nothing_to_say(cpu: str, tmp_path: Path) -> None:
     network, description = deployable(width=0.5, size=(9, 13), int8=True, shallow=True)
     path = tmp_path / "model.c"
@@ -214,7 +214,9 @@ def test_compilers_for_small_cores_have_nothing_to_say(cpu: str, tmp_path: Path)
         emulator.compile_object(path, core(cpu), flags)
 
 
-@pytest.mark.parametrize("name", ["cortex-m4", "cortex-m55", "aarch64", "aarch64-dotprod"])
+@pytest.mark.parametrize(
+    "name", ["cortex-m4", "cortex-m33", "cortex-m55", "aarch64", "aarch64-dotprod"]
+)
 def test_kernels_of_other_cores_know_odd_sizes(name: str, tmp_path: Path) -> None:
     kind = {"width": 0.5, "size": (9, 13), "int8": True, "shallow": True, "head_bits": 4}
     network, description = deployable(**kind)

@@ -55,10 +55,10 @@ def missing(*programs: str) -> list[str]:
     return [program for program in programs if shutil.which(program) is None]
 
 
-def _cortex_m(flags: str, machine: str, ram: int, tick: float) -> Core:
+def _cortex_m(flags: str, machine: str, ram: int, tick: float, code: int = 0) -> Core:
     options = ("-mthumb", *flags.split(), "-mfloat-abi=hard")
     return Core(
-        "arm-none-eabi-", options, ("qemu-system-arm", "-M", machine), "cortex_m.c", 0, ram, tick
+        "arm-none-eabi-", options, ("qemu-system-arm", "-M", machine), "cortex_m.c", code, ram, tick
     )
 
 
@@ -78,6 +78,7 @@ def _aarch64(flags: str) -> Core:
 CORES = {
     "cortex-m4": _cortex_m("-mcpu=cortex-m4 -mfpu=fpv4-sp-d16", "mps2-an386", 0x20000000, 40),
     "cortex-m7": _cortex_m("-mcpu=cortex-m7 -mfpu=fpv5-sp-d16", "mps2-an500", 0x20000000, 40),
+    "cortex-m33": _cortex_m("-mcpu=cortex-m33", "mps2-an505", 0x38000000, 50, 0x10000000),
     "cortex-m55": _cortex_m("-mcpu=cortex-m55", "mps3-an547", 0x21000000, 31.25),
     "aarch64": _aarch64("-march=armv8-a"),
     "aarch64-dotprod": _aarch64("-march=armv8.2-a+dotprod"),

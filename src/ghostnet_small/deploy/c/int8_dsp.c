@@ -1,4 +1,4 @@
-#if GNS_DSP
+#if GNS_DSP && !GNS_HELIUM
 /*
  * Kernels for Cortex-M4, M7 and M33, whose SMLAD adds two products of 16 bits. Bytes of a pixel's
  * group, or of weights, become two pairs: of channels 0 and 2, and of 1 and 3.
@@ -76,21 +76,6 @@ GNS_INLINE gns_word gns_upper(gns_word first, gns_word second)
                          : "r"(step) \
                          : "memory"); \
     } while (0)
-#define GNS_TAP_OF_PIXELS(sum, x, w, S) \
-    do { \
-        gns_word one_, other_, both_; \
-        __asm__ volatile("ldr %5, [%7, %9]\n\t" \
-                         "ldr %4, [%7], #4\n\t" \
-                         "ldr %6, [%8], #4\n\t" \
-                         "smlabb %0, %4, %6, %0\n\t" \
-                         "smlatt %1, %4, %6, %1\n\t" \
-                         "smlabb %2, %5, %6, %2\n\t" \
-                         "smlatt %3, %5, %6, %3" \
-                         : "+r"(sum[0]), "+r"(sum[1]), "+r"(sum[2]), "+r"(sum[3]), "=&r"(one_), \
-                           "=&r"(other_), "=&r"(both_), "+r"(x), "+r"(w) \
-                         : "r"(4 * (S)) \
-                         : "memory"); \
-    } while (0)
 
 /* The bytes of channels 0 and 2, and of 1 and 3, as pairs. */
 typedef struct { gns_word even, odd; } gns_pairs;
@@ -121,7 +106,7 @@ GNS_INLINE gns_word gns_four_bytes(float a, float b, float c, float d, gns_pairs
     return even;
 }
 /* Two numbers of 14 bits; see gns_to_wide. What saturates 16 bits is moved to their lower end. */
-GNS_INLINE gns_word gns_two_wide(float a, float b, const float least)
+GNS_INLINE gns_word gns_two_near(int a, int b, const float least)
 {
     gns_word two, second;
     if (least == 0) {
@@ -129,7 +114,7 @@ GNS_INLINE gns_word gns_two_wide(float a, float b, const float least)
                 "usat %1, #13, %3\n\t"
                 "pkhbt %0, %0, %1, lsl #16"
                 : "=&r"(two), "=&r"(second)
-                : "r"(gns_nearest(a)), "r"(gns_nearest(b)));
+                : "r"(a), "r"(b));
         return two;
     }
     __asm__("ssat %0, #14, %2\n\t"
@@ -138,8 +123,12 @@ GNS_INLINE gns_word gns_two_wide(float a, float b, const float least)
             "qsub16 %0, %0, %4\n\t"
             "sadd16 %0, %0, %4"
             : "=&r"(two), "=&r"(second)
-            : "r"(gns_nearest(a)), "r"(gns_nearest(b)), "r"(24577u * 65537u));
+            : "r"(a), "r"(b), "r"(24577u * 65537u));
     return two;
+}
+GNS_INLINE gns_word gns_two_wide(float a, float b, const float least)
+{
+    return gns_two_near(gns_nearest(a), gns_nearest(b), least);
 }
 
 /* Two numbers of 16 bits, within +-32767. */
@@ -156,16 +145,28 @@ GNS_INLINE gns_word gns_two_shorts(float a, float b)
     return two;
 }
 
-#if !GNS_HELIUM
+/* Two words of memory; `at` goes on. The compiler would load one after the other, and keep weights on
+ * the stack. */
+#define GNS_LOAD_TWO(first, second, at, step) \
+    __asm__ volatile("ldrd %0, %1, [%2], " step \
+                     : "=&r"(first), "=&r"(second), "+r"(at) \
+                     : \
+                     : "memory")
 /*
- * Sums for four outputs at two pixels, one pixel beside the other: `bias` and the products of pairs
- * from `x`, two pixels side by side, up to `end`, and of those from `w`, four outputs side by side.
- * The number of pairs is even. All sums stay in registers, and are written behind `end`.
+ * Four outputs after the other of a 1x1 convolution, at two pixels, one beside the other: `bias`, up to
+ * `last`, and the products of pairs from `x` to `end`, two pixels side by side, and of those from
+ * `wide`, four outputs side by side. The number of pairs is even. All sums stay in registers, where
+ * they become numbers to the nearest whole one in order of outputs and, within, of pixels. `rounded`
+ * packs these, and stores them at `out`.
  */
-__attribute__((naked, noinline)) static void
-gns_dot(const gns_word *x __attribute__((unused)), const gns_word *w __attribute__((unused)),
-        gns_word *end __attribute__((unused)), const int *bias __attribute__((unused)))
-{
+typedef struct {
+    const gns_word *x, *end, *wide;
+    const int *bias, *last;
+    const float *factor;
+    const gns_byte *zero;
+    gns_byte *out;
+    int step;
+} gns_dots;
 #define GNS_STEP \
     "ldrd r12, lr, [r0], #8\n\t" \
     "ldrd r2, r3, [r1], #16\n\t" \
@@ -178,26 +179,102 @@ gns_dot(const gns_word *x __attribute__((unused)), const gns_word *w __attribute
     "smlad r9, lr, r2, r9\n\t" \
     "smlad r10, r12, r3, r10\n\t" \
     "smlad r11, lr, r3, r11\n\t"
-    __asm__("push {r2, r4-r11, lr}\n\t"
-            "ldmia r3, {r4, r6, r8, r10}\n\t"
-            "mov r5, r4\n\t"
-            "mov r7, r6\n\t"
-            "mov r9, r8\n\t"
-            "mov r11, r10\n"
-            "1:\n\t" GNS_STEP GNS_STEP
-            "ldr r2, [sp]\n\t"
-            "cmp r0, r2\n\t"
-            "bne 1b\n\t"
-            "stmia r2, {r4-r11}\n\t"
-            "pop {r2, r4-r11, pc}");
-#undef GNS_STEP
-}
+#define GNS_EIGHT(what) \
+    what " s0, s0\n\t" what " s1, s1\n\t" what " s2, s2\n\t" what " s3, s3\n\t" \
+    what " s4, s4\n\t" what " s5, s5\n\t" what " s6, s6\n\t" what " s7, s7\n\t"
+#define GNS_DOTS(name, rounded) \
+    __attribute__((naked, noinline, unused)) static void name( \
+        gns_dots *about __attribute__((unused))) \
+    { \
+        __asm__("ldr r1, [r0, #8]\n\t" \
+                "ldr r2, [r0, #4]\n\t" \
+                "push {r2, r4-r11, lr}\n\t" \
+                "push {r0}\n" \
+                "3:\n\t" \
+                "ldr r2, [r0, #12]\n\t" \
+                "ldmia r2!, {r4, r6, r8, r10}\n\t" \
+                "str r2, [r0, #12]\n\t" \
+                "mov r5, r4\n\t" \
+                "mov r7, r6\n\t" \
+                "mov r9, r8\n\t" \
+                "mov r11, r10\n\t" \
+                "ldr r0, [r0]\n" \
+                "1:\n\t" GNS_STEP GNS_STEP \
+                "ldr r2, [sp, #4]\n\t" \
+                "cmp r0, r2\n\t" \
+                "bne 1b\n\t" \
+                "ldr r0, [sp]\n\t" \
+                "ldr r2, [r0, #20]\n\t" \
+                "vldmia r2!, {s8-s11}\n\t" \
+                "str r2, [r0, #20]\n\t" \
+                "vmov s0, s1, r4, r5\n\t" \
+                "vmov s2, s3, r6, r7\n\t" \
+                "vmov s4, s5, r8, r9\n\t" \
+                "vmov s6, s7, r10, r11\n\t" GNS_EIGHT("vcvt.f32.s32") \
+                "vmul.f32 s0, s0, s8\n\t" \
+                "vmul.f32 s1, s1, s8\n\t" \
+                "vmul.f32 s2, s2, s9\n\t" \
+                "vmul.f32 s3, s3, s9\n\t" \
+                "vmul.f32 s4, s4, s10\n\t" \
+                "vmul.f32 s5, s5, s10\n\t" \
+                "vmul.f32 s6, s6, s11\n\t" \
+                "vmul.f32 s7, s7, s11\n\t" GNS_EIGHT("vcvtr.s32.f32") \
+                "vmov r4, r5, s0, s1\n\t" \
+                "vmov r6, r7, s2, s3\n\t" \
+                "vmov r8, r9, s4, s5\n\t" \
+                "vmov r10, r11, s6, s7\n\t" rounded \
+                "str r12, [r0, #28]\n\t" \
+                "ldrd r2, r3, [r0, #12]\n\t" \
+                "cmp r2, r3\n\t" \
+                "bne 3b\n\t" \
+                "add sp, #8\n\t" \
+                "pop {r4-r11, pc}"); \
+    }
+#define GNS_SATURATE(how) \
+    how("r4") how("r5") how("r6") how("r7") how("r8") how("r9") how("r10") how("r11")
+#define GNS_PACK(a, b) "pkhbt " a ", " a ", " b ", lsl #16\n\t"
+/* To bytes: see gns_byte_of. */
+#define GNS_SSAT16(r) "ssat " r ", #16, " r "\n\t"
+#define GNS_TO_BYTE(r, zero) "qadd16 " r ", " r ", " zero "\n\tusat16 " r ", #8, " r "\n\t"
+GNS_DOTS(gns_dots_bytes,
+         "ldr r3, [r0, #24]\n\t"
+         "ldr r2, [r3], #4\n\t"
+         "str r3, [r0, #24]\n\t"
+         "uxtb16 r3, r2, ror #8\n\t"
+         "uxtb16 r2, r2\n\t"
+         GNS_SATURATE(GNS_SSAT16)
+         GNS_PACK("r4", "r8") GNS_PACK("r5", "r9") GNS_PACK("r6", "r10") GNS_PACK("r7", "r11")
+         GNS_TO_BYTE("r4", "r2") GNS_TO_BYTE("r5", "r2")
+         GNS_TO_BYTE("r6", "r3") GNS_TO_BYTE("r7", "r3")
+         "orr r4, r4, r6, lsl #8\n\t"
+         "orr r5, r5, r7, lsl #8\n\t"
+         "ldrd r12, lr, [r0, #28]\n\t"
+         "strd r4, r5, [r12]\n\t"
+         "add r12, lr\n\t")
+/* To pairs, with and without numbers below zero: see gns_two_near. */
+#define GNS_SSAT14(r) "ssat " r ", #14, " r "\n\t"
+#define GNS_USAT13(r) "usat " r ", #13, " r "\n\t"
+#define GNS_LEAST(r) "qsub16 " r ", " r ", r2\n\tsadd16 " r ", " r ", r2\n\t"
+#define GNS_TO_PAIRS(how, least) \
+    GNS_SATURATE(how) \
+    GNS_PACK("r4", "r6") GNS_PACK("r5", "r7") GNS_PACK("r8", "r10") GNS_PACK("r9", "r11") least \
+    "ldrd r12, lr, [r0, #28]\n\t" \
+    "strd r4, r5, [r12]\n\t" \
+    "add r12, lr\n\t" \
+    "strd r8, r9, [r12]\n\t" \
+    "add r12, lr\n\t"
+GNS_DOTS(gns_dots_pairs,
+         GNS_TO_PAIRS(GNS_SSAT14, "movw r2, #24577\n\tmovt r2, #24577\n\t"
+                      GNS_LEAST("r4") GNS_LEAST("r5") GNS_LEAST("r8") GNS_LEAST("r9")))
+GNS_DOTS(gns_dots_relu, GNS_TO_PAIRS(GNS_USAT13, ""))
 
 GNS_INLINE int gns_fast_points(const gns_byte *in, int inputs, int in_step, gns_byte *out,
                                int fours, int out_step, int count, const gns_weight *weight,
                                const int *bias, const float *factor, const gns_byte *zero,
                                gns_byte *scratch, const int IN, const int OUT, const float least)
 {
+    if (count < 2)
+        return 0;
     /* All weights as pairs once, then of every two pixels all inputs as pairs. */
     const int pairs = IN == 1 ? 2 * inputs : inputs + inputs % 2;
     gns_word *wide = (gns_word *)(void *)scratch, *x = wide + 4 * pairs * fours, *to = wide;
@@ -223,11 +300,15 @@ GNS_INLINE int gns_fast_points(const gns_byte *in, int inputs, int in_step, gns_
     }
     x[2 * pairs - 2] = x[2 * pairs - 1] = 0;
     for (int p = 0; p < count; p += 2) {
-        const int two = p + 1 < count;
-        const gns_byte *from = in + 4 * p;
+        /* The last pixel of an odd number is done with the one before it, which comes out the same. */
+        const int first = p + 1 < count ? p : p - 1;
+        gns_dots about = {x, x + 2 * pairs, wide, bias, bias + 4 * fours, factor, zero,
+                          out + 4 * first, out_step};
+        const gns_byte *from = in + 4 * first;
         gns_word *pair = x;
         for (int i = 0; i < inputs; i++, from += in_step, pair += 4 / IN) {
-            const gns_word a = gns_read(from), b = gns_read(from + 4 * two);
+            gns_word a, b;
+            GNS_LOAD_TWO(a, b, from, "#0");
             pair[0] = IN == 1 ? gns_even(a) : a;
             pair[1] = IN == 1 ? gns_even(b) : b;
             if (IN == 1) {
@@ -235,27 +316,15 @@ GNS_INLINE int gns_fast_points(const gns_byte *in, int inputs, int in_step, gns_
                 pair[3] = gns_odd(b);
             }
         }
-        for (int b = 0; b < fours; b++) {
-            const gns_word *sum = x + 2 * pairs;
-            const float *f = factor + 4 * b;
-            const gns_pairs z = gns_pairs_of(zero + 4 * b);
-            gns_byte *made = out + OUT * b * out_step + 4 * p;
-            gns_dot(x, wide + 4 * pairs * b, x + 2 * pairs, bias + 4 * b);
-            for (int q = 0; q <= two; q++, made += 4) {
-                const float v = (float)(int)sum[q] * f[0], u = (float)(int)sum[2 + q] * f[1];
-                const float s = (float)(int)sum[4 + q] * f[2], t = (float)(int)sum[6 + q] * f[3];
-                if (OUT == 1) {
-                    *(gns_word *)(void *)made = gns_four_bytes(v, u, s, t, z);
-                } else {
-                    *(gns_word *)(void *)made = gns_two_wide(v, u, least);
-                    *(gns_word *)(void *)(made + out_step) = gns_two_wide(s, t, least);
-                }
-            }
-        }
+        if (OUT == 1)
+            gns_dots_bytes(&about);
+        else if (least == 0)
+            gns_dots_relu(&about);
+        else
+            gns_dots_pairs(&about);
     }
     return count;
 }
-#endif
 
 GNS_INLINE int gns_fast_copy(const gns_byte *in, int pixels, gns_byte *out)
 {
@@ -270,68 +339,175 @@ GNS_INLINE int gns_fast_copy(const gns_byte *in, int pixels, gns_byte *out)
     return pixels / 4 * 4;
 }
 
-#if !GNS_HELIUM
-/* A pixel's two numbers from sums of a depth-wise convolution. */
-GNS_INLINE gns_word gns_two_rounded(int first, int second, const float *factor,
-                                    const gns_byte *shortcut, const float *other)
+/* Two numbers in float32. */
+GNS_INLINE double gns_times_two(int first, int second, float a, float b)
 {
-    float a = (float)first * factor[0], b = (float)second * factor[1];
-    if (shortcut) {
-        const float c = (float)((const short *)(const void *)shortcut)[0] * other[0];
-        const float d = (float)((const short *)(const void *)shortcut)[1] * other[1];
-        a = a + c;
-        b = b + d;
+    double two;
+    __asm__("vmov %P0, %1, %2\n\t"
+            "vcvt.f32.s32 %0, %0\n\t"
+            "vcvt.f32.s32 %p0, %p0\n\t"
+            "vmul.f32 %0, %0, %3\n\t"
+            "vmul.f32 %p0, %p0, %4"
+            : "=&w"(two)
+            : "r"(first), "r"(second), "t"(a), "t"(b));
+    return two;
+}
+GNS_INLINE double gns_add_two(double a, double b)
+{
+    __asm__("vadd.f32 %0, %0, %1\n\tvadd.f32 %p0, %p0, %p1" : "+w"(a) : "w"(b));
+    return a;
+}
+/* See gns_nearest. */
+GNS_INLINE void gns_nearest_two(double two, int *first, int *second)
+{
+    __asm__("vcvtr.s32.f32 %2, %2\n\tvcvtr.s32.f32 %p2, %p2\n\tvmov %0, %1, %P2"
+            : "=&r"(*first), "=&r"(*second), "+w"(two));
+}
+GNS_INLINE int gns_byte_near(int x, int zero)
+{
+    int v;
+    __asm__("qadd %0, %1, %2\n\tusat %0, #8, %0" : "=&r"(v) : "r"(x), "r"(zero));
+    return v;
+}
+/*
+ * Takes two channels apart, the lower and the upper halves of words, into planes of rows of `words`
+ * words, with `edge` pixels of `pad` around them. Of bytes these are channels 0 and 2, or, with a
+ * `shift` of 8, 1 and 3.
+ */
+GNS_INLINE gns_word gns_half_of(gns_word four, int shift, const int IN)
+{
+    return IN == 1 ? gns_even(four >> shift) : four;
+}
+GNS_INLINE void gns_apart(const gns_byte *in, int height, int width, int edge, int words,
+                          gns_word pad, int shift, gns_word *lower, const int IN)
+{
+    const int step = words * (height + 2 * edge);
+    const gns_word below = gns_lower(pad, pad), above = gns_upper(pad, pad);
+    for (gns_word *to = lower, *end = lower + step; to < end; to++) {
+        to[0] = below;
+        to[step] = above;
     }
-    return gns_two_wide(a, b, -8191);
+    lower += words * edge + edge / 2;
+    for (int y = 0; y < height; y++, lower += words) {
+        const gns_word *at = (const gns_word *)(const void *)in + y * width, *end = at + width;
+        gns_word *to = lower;
+        if (edge % 2) {
+            const gns_word one = gns_half_of(*at++, shift, IN);
+            to[0] = gns_lower(pad, one);
+            to[step] = gns_upper(pad, one);
+            to++;
+        }
+        for (; at < end - 1; at += 2, to++) {
+            const gns_word one = gns_half_of(at[0], shift, IN);
+            const gns_word two = gns_half_of(at[1], shift, IN);
+            to[0] = gns_lower(one, two);
+            to[step] = gns_upper(one, two);
+        }
+        if (at < end) {
+            const gns_word one = gns_half_of(*at, shift, IN);
+            to[0] = gns_lower(one, pad);
+            to[step] = gns_upper(one, pad);
+        }
+    }
 }
-GNS_INLINE gns_word gns_four_rounded(const int *sum, const float *factor, gns_pairs zero)
-{
-    return gns_four_bytes((float)sum[0] * factor[0], (float)sum[1] * factor[1],
-                          (float)sum[2] * factor[2], (float)sum[3] * factor[3], zero);
-}
-GNS_INLINE int gns_fast_plane(gns_byte *rows, int stride, gns_byte *out, int height, int width,
-                              const gns_weight *weight, const int *bias, const float *factor,
-                              const gns_byte *zero, const gns_byte *shortcut, const float *other,
+#define GNS_MAC(how, sum, x, w) __asm__(how " %0, %1, %2, %0" : "+r"(sum) : "r"(x), "r"(w))
+/*
+ * Two channels are taken apart into planes of 16 bits. Two pixels of a channel, one beside the other,
+ * are summed at once: every two taps that lie side by side have their weights in one word.
+ */
+GNS_INLINE int gns_fast_depth(const gns_byte *in, int in_height, int in_width, const gns_byte *pad,
+                              gns_byte *out, int height, int width, const gns_weight *weight,
+                              const int *bias, const float *factor, const gns_byte *zero,
+                              const gns_byte *shortcut, const float *other, gns_byte *scratch,
                               const int K, const int S, const int IN)
 {
-    gns_word wide[50];
-    gns_pairs z = {0, 0};
-    if (IN == 1)
-        z = gns_pairs_of(zero);
-    for (int t = 0; t < K * K; t++) {
-        const gns_weight *w = weight + 8 / IN * (t / 2) + t % 2;
-        if (IN == 1) {
-            wide[2 * t] = gns_lower((gns_word)w[0], (gns_word)w[4]);
-            wide[2 * t + 1] = gns_lower((gns_word)w[2], (gns_word)w[6]);
-        } else {
-            wide[t] = gns_lower((gns_word)w[0], (gns_word)w[2]);
+    const int side = 4 / IN, words = (in_width + K) / 2;
+    gns_word *const planes = (gns_word *)(void *)scratch;
+    for (int c = 0; c < side; c++) {
+        /* Channels 0, 2, 1, 3 of bytes. */
+        const int k = IN == 1 ? c % 2 * 2 + c / 2 : c, b = bias[k], z = IN == 1 ? zero[k] : 0;
+        const float f = factor[k], g = IN == 2 && shortcut ? other[k] : 0;
+        const gns_word *row = planes + c % 2 * words * (in_height + K - 1);
+        gns_byte *to = out + IN * k;
+        const gns_byte *more = shortcut ? shortcut + IN * k : 0;
+        gns_word wide[20];
+        if (c % 2 == 0)
+            gns_apart(in, in_height, in_width, K / 2, words,
+                      IN == 1 ? gns_half_of(gns_read(pad), 4 * c, IN) : 0, 4 * c, planes, IN);
+        GNS_UNROLL
+        for (int i = 0; i < K; i++)
+            GNS_UNROLL
+            for (int j = 0; j < K - 1; j++) {
+                const int t = K * i + j, u = t + 1;
+                wide[(K - 1) * i + j] =
+                    gns_lower((gns_word)weight[2 * side * (t / 2) + 2 * k + t % 2],
+                              (gns_word)weight[2 * side * (u / 2) + 2 * k + u % 2]);
+            }
+        for (int y = 0; y < height; y++, row += S * words) {
+            const gns_word *at[5];
+            GNS_UNROLL
+            for (int i = 0; i < K; i++)
+                at[i] = row + i * words;
+            for (int left = width; left > 0; left -= 2) {
+                const gns_word *w = wide;
+                int first = b, second = b;
+                GNS_UNROLL
+                for (int i = 0; i < K; i++) {
+                    gns_word v[4], px[4];
+                    GNS_UNROLL
+                    for (int j = 0; j < K - 1; j += 2)
+                        GNS_LOAD_TWO(v[j], v[j + 1], w, "#8");
+                    if (S == 1)
+                        GNS_LOAD_TWO(px[0], px[1], at[i], "#4");
+                    else
+                        GNS_LOAD_TWO(px[0], px[1], at[i], "#8");
+                    GNS_UNROLL
+                    for (int j = 2; j < K / 2 + S; j++)
+                        px[j] = at[i][j - S];
+                    GNS_UNROLL
+                    for (int j = 0; j < K - 1; j += 2)
+                        GNS_MAC("smlad", first, px[j / 2], v[j]);
+                    GNS_MAC("smlabt", first, px[K / 2], v[K - 2]);
+                    if (S == 1) {
+                        GNS_MAC("smlatb", second, px[0], v[0]);
+                        GNS_UNROLL
+                        for (int j = 1; j < K - 1; j += 2)
+                            GNS_MAC("smlad", second, px[(j + 1) / 2], v[j]);
+                    } else {
+                        GNS_UNROLL
+                        for (int j = 0; j < K - 1; j += 2)
+                            GNS_MAC("smlad", second, px[j / 2 + 1], v[j]);
+                        GNS_MAC("smlabt", second, px[K / 2 + 1], v[K - 2]);
+                    }
+                }
+                double two = gns_times_two(first, second, f, f);
+                if (IN == 2 && shortcut) {
+                    const short *add = (const short *)(const void *)more;
+                    two = gns_add_two(two, gns_times_two(add[0], left > 1 ? add[2] : 0, g, g));
+                    more += 8;
+                }
+                gns_nearest_two(two, &first, &second);
+                if (IN == 1) {
+                    to[0] = (gns_byte)gns_byte_near(first, z);
+                    second = gns_byte_near(second, z);
+                } else {
+                    first = (int)gns_two_near(first, second, -8191);
+                    *(short *)(void *)to = (short)first;
+                    second = first >> 16;
+                }
+                to += 4;
+                if (left == 1)
+                    break;
+                if (IN == 1)
+                    to[0] = (gns_byte)second;
+                else
+                    *(short *)(void *)to = (short)second;
+                to += 4;
+            }
+            if (shortcut && width % 2)
+                more -= 4;
         }
     }
-    for (int y = 0; y < height; y++)
-        for (int x = 0; x < width; x += IN) {
-            const gns_word *at = (const gns_word *)(const void *)(rows + 4 * S * (y * stride + x));
-            const gns_word *w = wide;
-            gns_word *to = (gns_word *)(void *)(out + 4 * (y * width + x));
-            int sum[4] = {bias[0], bias[1], bias[IN == 1 ? 2 : 0], bias[IN == 1 ? 3 : 1]};
-            for (int i = 0; i < K; i++, at += stride - K) {
-                GNS_UNROLL
-                for (int j = 0; j < K; j++) {
-                    if (IN == 1)
-                        GNS_TAP_OF_BYTES(sum, at, w);
-                    else
-                        GNS_TAP_OF_PIXELS(sum, at, w, S);
-                }
-            }
-            if (IN == 1) {
-                *to = gns_four_rounded(sum, factor, z);
-            } else {
-                /* Two pixels; the second may lie behind the last one. */
-                const gns_byte *more = shortcut ? shortcut + 4 * (y * width + x) : 0;
-                to[0] = gns_two_rounded(sum[0], sum[1], factor, more, other);
-                if (x + 1 < width)
-                    to[1] = gns_two_rounded(sum[2], sum[3], factor, more ? more + 4 : 0, other);
-            }
-        }
     return 1;
 }
 
@@ -345,7 +521,6 @@ GNS_INLINE int gns_fast_join(short *map, const short *more, const float *own, co
     }
     return count;
 }
-#endif
 
 GNS_INLINE int gns_fast_across(const gns_byte *line, int row, const gns_weight *weight,
                                const int *bias, const float *factor, short *out)
@@ -391,7 +566,6 @@ GNS_INLINE int gns_fast_down(const short *in, int row, int count, const gns_weig
     }
     return count;
 }
-#if !GNS_HELIUM
 /* The signed lower half of a word as a number. */
 GNS_INLINE float gns_lower_float(gns_word pair)
 {
@@ -430,7 +604,6 @@ GNS_INLINE int gns_fast_scale(gns_byte *map, int count, const float *weight, con
         four[p] = gns_four_scaled(four[p], weight, m, z);
     return count;
 }
-#endif
 
 GNS_INLINE int gns_fast_sums(const short *whole, int inputs, const gns_weight *weight, int left,
                              int *sum)

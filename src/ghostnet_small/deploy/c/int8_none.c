@@ -10,3 +10,9 @@
 #define gns_fast_sums(...) 0
 #define gns_fast_scale(...) 0
 #endif
+/* A whole depth-wise group, or what its rows with the padding around them become. */
+#if GNS_DSP
+#define gns_fast_plane(...) 0
+#else
+#define gns_fast_depth(...) 0
+#endif

@@ -154,11 +154,15 @@ GNS_INLINE void gns_depths(gns_byte *in, int in_height, int in_width, gns_byte *
              weight += 2 * side * ((taps + 1) / 2)) {
         const gns_byte *more = add ? add->shortcut + (groups + g) * step : 0;
         const float *other = add ? add->other + 2 * (groups + g) : 0;
-        gns_surround(in, in_height, in_width, edge, stride, IN == 1 ? pad + 4 * g : none, scratch);
-        if (!gns_fast_plane(scratch, stride, out, height, width, weight, bias, factor,
-                            zero + 4 * g, more, other, K, S, IN))
-            gns_plane(scratch, stride, out, height, width, weight, bias, factor, zero + 4 * g, more,
-                      other, K, S, IN);
+        if (!gns_fast_depth(in, in_height, in_width, pad + 4 * g, out, height, width, weight, bias,
+                            factor, zero + 4 * g, more, other, scratch, K, S, IN)) {
+            gns_surround(in, in_height, in_width, edge, stride, IN == 1 ? pad + 4 * g : none,
+                         scratch);
+            if (!gns_fast_plane(scratch, stride, out, height, width, weight, bias, factor,
+                                zero + 4 * g, more, other, K, S, IN))
+                gns_plane(scratch, stride, out, height, width, weight, bias, factor, zero + 4 * g,
+                          more, other, K, S, IN);
+        }
         if (add) {
             const float *own = add->own + 2 * g;
             short *map = (short *)(void *)in;
