@@ -74,7 +74,7 @@ def ship_weights(
     _compare(found, record, path)
     facts = {
         **facts_of(record, [*records, record] if new else records, found),
-        "results": results_file.name,
+        "results": _place(results_file, to),
     }
     with work_folder(folder) as partial:
         save_model(model, info, partial)
@@ -91,6 +91,12 @@ def ship_weights(
         **{key: found[key] for key in ("split", "top1", "correct", "total")},
         "runs": len(facts["runs"]),
     }
+
+
+def _place(results_file: Path, to: Path) -> str:
+    """Return where the records are, seen from the folder that holds the weights' folder ``to``."""
+    file, results = results_file.resolve(), to.resolve().parent
+    return file.relative_to(results).as_posix() if results in file.parents else file.name
 
 
 def _name(info: ModelInfo, config: dict[str, Any]) -> str:
