@@ -185,7 +185,7 @@ def test_a_timer_that_has_gone_round_goes_on_counting(
 ) -> None:
     """The M4's timer has 24 bits, which 671 million instructions fill."""
     path, shown = int8
-    pictures = np.repeat(shown[:1], 34, axis=0)
+    pictures = np.repeat(shown[:1], 45, axis=0)
     counts = emulator.emulate(path, pictures, core("cortex-m4"), ["-O2"], tmp_path).instructions
     assert sum(counts) > 40 * 2**24
     assert max(counts) - min(counts) < 1000
