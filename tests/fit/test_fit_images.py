@@ -73,13 +73,15 @@ def test_what_comes_out(fitted: Any) -> None:
     assert low <= figures["top1"] <= high
     teacher, time, images, width = (one["what"] for one in figures["changes"])
     assert teacher.startswith("a teacher, ") and " epochs instead of " in time
-    assert images == "all images instead of half of them"
+    assert images == "all images instead of half, in as many steps"
     assert width == "width 2.8 instead of 1, the teacher's"
     answer = fitted.classifier.predict(np.zeros((8, 8), np.uint8))[0]
     assert answer.label in map(str, range(10))
     page = fitted.report.read_text()
     assert "10 classes: a network within 300 kB of flash" in page and "<script" not in page
-    assert "## What it cannot do" in (fitted.folder / "README.md").read_text()
+    card = (fitted.folder / "README.md").read_text()
+    assert "## What it cannot do" in card
+    assert f"{figures['made']['flash']:,} bytes of flash" in card
 
 
 def test_other_limits_keep_what_is_trained(fitted: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,11 @@ def study_text(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         runs |= row["entries"]["runs"]
         strategies |= row["entries"]["strategies"]
-    lines = ["# Made by ghostnet-small fit; it may be edited, and run by ghostnet-small study."]
+    words = ["ghostnet-small", "study", "plan.yaml", "--out", "DIR", *last["asked"]["settings"]]
+    lines = [
+        "# Made by ghostnet-small fit. It may be edited, and run by:",
+        f"# {shlex.join(words)}",
+    ]
     lines += [f"# {what}: {chosen} ({why})" for what, chosen, why in last["reasons"]]
     values: dict[str, Any] = {"name": f"fit, {len(first['facts']['classes'])} classes"}
     if runs:

@@ -27,7 +27,7 @@ from ghostnet_small.fit.fit_plan import (
     choose_network,
     plan_fit,
 )
-from ghostnet_small.fit.fit_report import int8_file, write_fit_report
+from ghostnet_small.fit.fit_report import int8_file, on_device, write_fit_report
 from ghostnet_small.fit.latency import LatencyLimit
 from ghostnet_small.fit.needs import Shape, needs_of, widest
 from ghostnet_small.fit.speed import measure
@@ -271,5 +271,5 @@ def carry_out(
     model, info = load(student)
     facts = run_facts(student, student / "last")
     card = model_card(folder.path.name, model.config, portable_info(info), facts, license=None)
-    write_atomic(folder.path / CARD, card)
+    write_atomic(folder.path / CARD, card + on_device(found, file))
     return {"out": str(folder.path), "report": str(folder.path / REPORT), **found}

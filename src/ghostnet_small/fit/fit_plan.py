@@ -156,7 +156,8 @@ class Plan:
         short = replace(self.student, epochs=self.measured)
         if self.measured:
             strategies[f"alone-{number}"] = {"settings": self._settings(short)}
-            add(f"half-{number}", short, self.half)
+            # Twice the epochs of half of the images are as many steps.
+            add(f"half-{number}", replace(short, epochs=2 * self.measured), self.half)
         if self.teacher is None:
             strategies[f"fit-{number}"] = {"settings": self._settings(self.student)}
             return runs, strategies
@@ -213,9 +214,9 @@ def choose_network(
             continue
         head = next(one for one in heads if fits(shape.of(width, one)))
         part = Part(width, head, name, 1)
-        why = "of the shipped weights the widest that fit; they start far ahead"
+        why = "the widest pretrained network that fits; training that starts from it learns faster"
         if head < HEAD_FEATURES:
-            why += f", though of {HEAD_FEATURES} head features {head} have room"
+            why += f"; {head} of its {HEAD_FEATURES} last features have room"
         return part, Reason("network", f"{part.named()} from {name}", why)
     width = widest()
     part = Part(width, shape.of(width).features, None, 1)
@@ -275,11 +276,10 @@ def plan_fit(
             chosen, why = "none", _why_none(facts, student.width, speeds, whole)
         found.append(Reason("teacher", chosen, why))
         trainings = 2 if teacher is None else 3
-        epochs = trainings - 0.5  # half of the images take half of the time
-        measured = int((MEASURED_SHARE * whole - trainings * EACH) / epochs / epoch)
+        measured = int((MEASURED_SHARE * whole / trainings - EACH) / epoch)
         measured = min(MOST_EPOCHS // 2, measured) if measured >= FEWEST_MEASURED_EPOCHS else 0
         if measured:
-            left -= trainings * EACH + epochs * measured * epoch
+            left -= trainings * (EACH + measured * epoch)
         if teacher is not None:
             answers = facts.images / speeds[teacher.width].answered
             views = min(MOST_VIEWS, int(ANSWERS_SHARE * left / answers), int(left / epoch))
@@ -316,11 +316,12 @@ def plan_fit(
 
 def _about(facts: Facts) -> list[Reason]:
     """Return the reasons for what the images alone decide."""
-    chosen, named = ("not used", "letters or numbers") if facts.symbols else ("used", "words")
-    why = f"classes are named by {named}; --augment.flip changes it"
+    chosen = "not used" if facts.symbols else "used"
+    names = "letters or numbers, and mirrored ones are others" if facts.symbols else "words"
+    why = f"classes are named by {names}; --augment.flip changes it"
     found = [Reason("mirror images", chosen, why)]
     if facts.split == "test":
-        why = "they decide nothing, and measure the result"
+        why = "used only to measure the result, never to choose"
         found.append(Reason("test images", f"{facts.held_out:,}, all others trained on", why))
     if facts.most >= UNEQUAL * facts.least:
         why = (
@@ -379,6 +380,7 @@ def _why_none(facts: Facts, width: float, speeds: Mapping[float, Speed], seconds
         return "no shipped weights are wider, or they have seen these very images"
     epoch = OVERHEAD * facts.images / speeds[min(wider)].trained
     return (
-        f"{FEWEST_TEACHER_EPOCHS} epochs of it would take {FEWEST_TEACHER_EPOCHS * epoch / 60:.1f} "
-        f"of {seconds / 60:.1f} min"
+        "a wider network that teaches this one needs "
+        f"{FEWEST_TEACHER_EPOCHS * epoch / 60:.1f} min, and may take "
+        f"{TEACHER_SHARE * seconds / 60:.1f}"
     )

@@ -29,6 +29,12 @@ class Change(NamedTuple):
         """Return the points that it gave."""
         return self.after - self.before
 
+    def chance(self, total: int) -> float:
+        """Return the points within which two equally good networks are, in 19 of 20 cases, on
+        ``total`` images that are drawn for each."""
+        shares = (self.before / 100, self.after / 100)
+        return 196 * math.sqrt(sum(share * (1 - share) for share in shares) / total)
+
 
 def write_fit_report(
     row: Mapping[str, Any],
@@ -64,7 +70,7 @@ def write_fit_report(
         for name, words in PICTURES.items()
     }
     page = _page(row, runs, figures, files, deployed)
-    write_atomic(folder.path / REPORT, html(page, drawings, kind="Report of a fit"))
+    write_atomic(folder.path / REPORT, html(page, drawings, kind="Report of a fit", made=""))
     return figures
 
 
@@ -81,7 +87,7 @@ def _changes(row: Mapping[str, Any], folder: FitFolder, split: str) -> list[Chan
         epochs = f"{_epochs(folder, row['student'])} epochs instead of {_epochs(folder, short)}"
         found.append(Change(epochs, before, student))
     if half is not None and alone is not None:
-        found.append(Change("all images instead of half of them", half, alone))
+        found.append(Change("all images instead of half, in as many steps", half, alone))
     if teacher is not None and student is not None:
         wide = RunFolder(run_folder(folder.study, row["teacher"])).finished()
         width = wide["recipe"]["model"]["width"]
@@ -93,8 +99,25 @@ def _changes(row: Mapping[str, Any], folder: FitFolder, split: str) -> list[Chan
 PICTURES = {
     "confusion": "How often each class is taken for each other",
     "mistakes": "The mistakes that were made with the most confidence",
-    "curves": "Loss and top-1 by epoch",
+    "curves": "Loss and top-1 by epoch, on the images that are trained on",
 }
+FLOAT32 = "Of the network before its weights were made 8 bits; an image or two may differ."
+CURVES = (
+    "Of the network in the file, on augmented images that it is trained on (and on validation "
+    "images, where there are any): not the result."
+)
+# Shown at the end, for readers who are new to the field.
+WORDS = (
+    ("top-1:", "the share of images that get the right class"),
+    ("epoch:", "training on each image once"),
+    ("teacher:", "a wider network, whose answers the small one learns"),
+    (
+        "int8, float32:",
+        "numbers of 8 bits, as in the file for the device, and of 32, as in training",
+    ),
+    ("95 % interval:", "where top-1 on very many such images would likely be"),
+    ("n = 1:", "one training, and another seed may do better or worse"),
+)
 
 
 def _page(
@@ -105,8 +128,8 @@ def _page(
     deployed: Mapping[str, Any],
 ) -> Page:
     split = "test images" if figures["split"] == "test" else "images held out of training"
+    colour = "grey" if row["facts"]["channels"] == 1 else "colour"
     facts, changes = row["facts"], [Change(**one) for one in figures["changes"]]
-    chance = _chance(deployed)
     sections = [
         Section(
             "budget",
@@ -132,10 +155,10 @@ def _page(
         Section(
             "classes",
             "Classes",
-            (f"Of the int8 file, on {figures['images']:,} {split}.",),
+            (f"Results of model.int8.c on {figures['images']:,} {split}.",),
             (
                 _classes(deployed),
-                Plot("confusion", "Of the float32 network.", PICTURES["confusion"]),
+                Plot("confusion", FLOAT32, PICTURES["confusion"]),
             ),
         ),
         Section(
@@ -145,8 +168,8 @@ def _page(
             (
                 Plot(
                     "mistakes",
-                    "Of the float32 network: enlarged images, each with the class it was "
-                    "given, the probability of that, and its label.",
+                    f"Enlarged images, each with the class it was given, the probability of that, "
+                    f"and its label. A mistake may be made with confidence. {FLOAT32}",
                     PICTURES["mistakes"],
                 ),
             ),
@@ -156,9 +179,9 @@ def _page(
             "Training",
             (),
             (
-                *([_help(changes, chance)] if changes else []),
+                *([_help(changes, figures["images"])] if changes else []),
                 _trainings(runs, figures["split"]),
-                Plot("curves", "Of the network in the file.", PICTURES["curves"]),
+                Plot("curves", CURVES, PICTURES["curves"]),
             ),
         ),
     ]
@@ -167,17 +190,19 @@ def _page(
         about=(),
         facts=(
             ("Training images", f"{facts['images']:,}"),
-            ("Image", f"{facts['width']}x{facts['height']}, {facts['channels']} channel(s)"),
+            ("Image", f"{facts['width']}x{facts['height']}, {colour}"),
             ("Network", next(r[1] for r in row["reasons"] if r[0] == "network")),
             ("Minutes asked for", f"{row['asked']['minutes']:g}"),
             ("Minutes trained", f"{figures['seconds'] / 60:.1f}"),
         ),
         findings=(
             *_accuracy(figures, facts, deployed, split),
-            *_next_steps(row, changes, chance, deployed),
+            f"It needs {_kb(figures['made']['flash'])} of flash and {_kb(figures['made']['ram'])} "
+            "of RAM, and keeps the budget. Its time on the device is not measured.",
+            *_next_steps(row, changes, figures["images"], deployed),
         ),
         sections=tuple(sections),
-        small=(),
+        small=WORDS,
     )
 
 
@@ -190,19 +215,20 @@ def _accuracy(
         low, high = wilson(correct, total)
         found.append(
             f"Cross-validated, {100 * correct / total:.1f} %: {correct:,} of {total:,} training "
-            f"images are classified rightly (95 % interval {low:.1f} to {high:.1f}) by networks "
+            f"images are classified correctly (95 % interval {low:.1f} to {high:.1f}) by networks "
             "that were trained like this one on the others."
         )
     low, high = figures["interval"]
     found.append(
         f"The int8 C file classifies {deployed['correct']:,} of {deployed['total']:,} {split} "
-        f"rightly: {deployed['top1']:.2f} % (95 % interval {low:.1f} to {high:.1f})."
+        f"correctly: {deployed['top1']:.2f} % (95 % interval {low:.1f} to {high:.1f})."
     )
     before = figures["float_top1"]
     if before is not None:
+        images = round((deployed["top1"] - before) / 100 * deployed["total"])
         found.append(
-            f"In float32 the network has {before:.2f} %: 8 bits changed "
-            f"{deployed['top1'] - before:+.2f} points."
+            f"In float32 the network has {before:.2f} %: 8 bits changed the count by {images:+,} "
+            f"image{'' if abs(images) == 1 else 's'}."
         )
     if facts["copies"]:
         found.append(
@@ -213,22 +239,28 @@ def _accuracy(
 
 
 def _next_steps(
-    row: Mapping[str, Any], changes: Sequence[Change], chance: float, deployed: Mapping[str, Any]
+    row: Mapping[str, Any], changes: Sequence[Change], total: int, deployed: Mapping[str, Any]
 ) -> list[str]:
     """Return what would help next, as far as this fit has measured it."""
-    found = []
-    clear = sorted((one for one in changes if one.gain > chance), key=lambda one: -one.gain)
-    if clear:
-        gains = ", ".join(f"{one.what} ({one.gain:+.1f} points)" for one in clear)
-        found.append(f"What helped here, in trainings that were compared (n = 1): {gains}.")
-    unclear = [one.what for one in changes if one.gain <= chance]
-    if unclear:
-        found.append(f"No clear gain was measured from {', or '.join(unclear)}.")
-    rows = sorted(deployed["per_class"], key=lambda one: one["recall"])
-    worst = [one for one in rows if one["recall"] < deployed["top1"] - 5][:3]
-    if worst:
-        named = ", ".join(f"{one['class']} ({one['recall']:.0f} %)" for one in worst)
-        found.append(f"The classes that are recognised least, which more images may help: {named}.")
+    found = [
+        f"Compared in one training each: {one.what} gave {one.gain:+.1f} points"
+        + (
+            f", which {total:,} images cannot tell from chance ({one.chance(total):.1f})."
+            if abs(one.gain) <= one.chance(total)
+            else "."
+        )
+        for one in changes
+    ]
+    rows = deployed["per_class"]
+    for figure, words in (
+        ("recall", "are recognised least"),
+        ("precision", "are named wrongly most"),
+    ):
+        worst = sorted(rows, key=lambda one: float(one[figure]))[:2]
+        worst = [one for one in worst if one[figure] < deployed["top1"] - 3]
+        if worst:
+            named = ", ".join(f"{one['class']} ({figure} {one[figure]:.0f} %)" for one in worst)
+            found.append(f"Classes that {words}: {named}. More images of them may help.")
     if row["facts"]["least"] < 100:
         found.append(
             f"The smallest class has {row['facts']['least']} images for training; more are the "
@@ -237,22 +269,22 @@ def _next_steps(
     return found
 
 
-def _chance(deployed: Mapping[str, Any]) -> float:
-    """Return the points by which two equally good networks differ in 1 of 20 cases at most."""
-    share = deployed["top1"] / 100
-    return 196 * math.sqrt(2 * share * (1 - share) / deployed["total"])
-
-
-def _help(changes: Sequence[Change], chance: float) -> Table:
+def _help(changes: Sequence[Change], total: int) -> Table:
     return table(
         "What helps",
-        [Column("change", False), *map(Column, ("without, %", "with, %", "points"))],
+        [Column("change", False), *map(Column, ("before, %", "after, %", "points", "chance"))],
         [
-            [one.what, f"{one.before:.2f}", f"{one.after:.2f}", f"{one.gain:+.2f}"]
+            [
+                one.what,
+                f"{one.before:.2f}",
+                f"{one.after:.2f}",
+                f"{one.gain:+.2f}",
+                f"{one.chance(total):.1f}",
+            ]
             for one in changes
         ],
-        note=f"One training each (n = 1): differences below about {chance:.1f} points may be "
-        "chance.",
+        note=f"One training each (n = 1). Chance: points below which {total:,} images cannot tell "
+        "two networks apart; seeds vary beside that.",
     )
 
 
@@ -264,6 +296,18 @@ def int8_file(files: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
+def on_device(figures: Mapping[str, Any], file: Path) -> str:
+    """Return what a model card says of the int8 C file."""
+    low, high = figures["interval"]
+    return (
+        f"\n## On the device\n\nThe figures above are of float32 weights. `{file.parent.name}/"
+        f"{file.name}`, of 8 bits, has {figures['top1']:.2f} % on {figures['images']:,} "
+        f"{figures['split']} images (95 % interval {low:.1f} to {high:.1f}). It takes "
+        f"{figures['made']['flash']:,} bytes of flash and {figures['made']['ram']:,} of RAM; its "
+        "comments say how to call it.\n"
+    )
+
+
 def _budget(figures: Mapping[str, Any]) -> Table:
     names = {"flash": "flash", "ram": "RAM"}
     rows = []
@@ -271,7 +315,8 @@ def _budget(figures: Mapping[str, Any]) -> Table:
         made, most = figures["made"][key], figures["limits"][key]
         share = "-" if most is None else f"{100 * made / most:.0f} %"
         rows.append([name, _kb(figures["needs"][key]), _kb(made), _kb(most), share])
-    columns = [Column("of", False), *map(Column, ("expected at most", "made", "allowed", "share"))]
+    titles = ("expected at most", "measured", "allowed", "used")
+    columns = [Column("memory", False), *map(Column, titles)]
     return table("Flash and RAM", columns, rows)
 
 
@@ -291,24 +336,29 @@ def _classes(deployed: Mapping[str, Any]) -> Table:
             ]
             for one in deployed["per_class"]
         ],
-        note="Precision: of the answers with a class, those that are right. Recall: of its images, "
-        "those that got it.",
+        note="Precision: of the images that are given the class, the share that show it. Recall: "
+        "of the images of the class, the share that are given it.",
     )
 
 
 def _files(files: Mapping[str, Any]) -> Table:
     return table(
         "Files",
-        [Column("file", False), Column("flash, kB"), Column("same class as the network, %")],
+        [
+            Column("file", False),
+            *map(Column, ("flash, kB", "RAM, kB", "same class as the network")),
+        ],
         [
             [
                 Path(one["files"][0]).name,
                 f"{one['flash_bytes'] / 1000:,.1f}",
-                f"{one['agreement']:.1f}",
+                "-" if one["ram_bytes"] is None else f"{one['ram_bytes'] / 1000:,.1f}",
+                f"{one['agreement']:.1f} %",
             ]
             for one in files["files"]
         ],
-        note=f"Each was run and compared with the network on {files['pictures']} images of "
+        note="model.int8.c and its header are for the device; their comments say how to call them. "
+        f"Each file was run and compared with the network on {files['pictures']} images of "
         f"{files['compared_on']}.",
     )
 

@@ -68,7 +68,8 @@ tbody + tbody > tr:first-child > * { border-top: 1.5px solid var(--muted); }
 figure { margin: 1.75rem 0 0; }
 figcaption { max-width: 44rem; margin-top: 0.5rem; }
 .plot svg { display: block; width: 100%; height: auto; min-width: 42rem; }
-.plot img { display: block; max-width: 100%; height: auto; }
+.plot img { display: block; height: auto; max-width: 100%; min-width: min(42rem, 180%); }
+@media (prefers-color-scheme: dark) { .plot img { filter: brightness(0.85); } }
 .plot svg * { stroke-linejoin: round; stroke-linecap: butt; }
 footer { margin-top: 3.5rem; padding-top: 1rem; border-top: 1px solid var(--faint); }
 footer p { max-width: none; font-size: 0.8125rem; }
@@ -88,6 +89,7 @@ _PRINT = """
   .scroll, .plot { overflow: visible; }
   tbody th { position: static; }
   .plot svg { min-width: 0; max-height: 24cm; }
+  .plot img { min-width: 0; max-height: 11cm; filter: none; }
   table { font-size: 8pt; }
   th, td { padding: 0.25rem 0.4rem; }
   td.long, th.long { min-width: 7rem; }

@@ -14,8 +14,15 @@ MOST_ON_A_LINE = 28
 MOST_ON_A_PAGE = 14
 
 
-def html(page: Page, drawings: Mapping[str, str], kind: str = "Report of a study") -> str:
-    """The whole document; ``drawings`` are the plots as HTML by name."""
+def html(
+    page: Page,
+    drawings: Mapping[str, str],
+    *,
+    kind: str = "Report of a study",
+    made: str = "Made from the rows of the runs alone. ",
+) -> str:
+    """The whole document; ``drawings`` are the plots as HTML by name, and ``made`` says from what
+    the figures are."""
     title = escape(page.title)
     links = "\n".join(
         f'<li><a href="#{section.anchor}">{escape(section.title)}</a></li>'
@@ -52,7 +59,7 @@ def html(page: Page, drawings: Mapping[str, str], kind: str = "Report of a study
         *(_section(section, drawings) for section in page.sections),
         "</main>",
         "<footer>",
-        f"<p>{escape('Made from the rows of the runs alone. ' + _versions(page))}</p>",
+        f"<p>{escape(made + _versions(page))}</p>",
         "</footer>",
         "</body>",
         "</html>",

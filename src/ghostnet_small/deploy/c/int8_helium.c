@@ -151,7 +151,7 @@ GNS_INLINE int gns_fast_depth(const gns_byte *in, int in_height, int in_width, c
                               const int K, const int S, const int IN)
 {
     const uint32x4_t beside = gns_apart_by(4), skip = gns_apart_by(2 * IN);
-    /* Out here: GCC 12 takes what VIDUP leaves in a register for a loop's own counter. */
+    /* Where a channel's bytes are, four apart: the same for all rows. */
     const uint8x16_t bytes = vshlq_n_u8(vidupq_n_u8(0, 1), 2);
     const uint16x8_t shorts = vshlq_n_u16(vidupq_n_u16(0, 1), 2);
     const int side = 4 / IN, edge = K / 2, stride = IN * (in_width + 2 * edge);

@@ -216,7 +216,7 @@ class Block:
 
     @property
     def pieces(self) -> tuple[tuple[int, int, int], ...]:
-        """Where its one or two pieces begin and end, and the first step that needs each."""
+        """Return where its one or two pieces begin and end, and the first step that needs each."""
         half = min(self.half, self.size)
         return (0, half, self.first), (half, self.size, max(self.first, self.late))
 
