@@ -101,7 +101,7 @@ def main() -> None:
         "plain": beside,
         **provenance_row(),
     }
-    append_row(args.record, row)
+    append_row(row, args.record)
     print(json.dumps(row, indent=1))
 
 
