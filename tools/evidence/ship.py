@@ -21,9 +21,9 @@ from ghostnet_small.models.registry import NAMES
 from ghostnet_small.models.weights import ModelInfo, load, save_model
 from ghostnet_small.nn.fold import is_folded
 from ghostnet_small.publish.card import facts_of, model_card
-from ghostnet_small.publish.weight_records import RECORD
+from ghostnet_small.publish.weight_records import RECORD, shipped_facts
 from ghostnet_small.recipe.recipe import terms
-from ghostnet_small.recipe.shareable import portable_info
+from ghostnet_small.recipe.shareable import portable_info, portable_record
 from ghostnet_small.run.records import Record, append_record, read_records
 from ghostnet_small.run.run_folder import RunFolder
 from ghostnet_small.use.agreement import CheckFailed
@@ -124,7 +124,17 @@ def _record(
         record: Record = RunFolder.open(path).finished()
         new = record not in records
     else:
-        found = [one for one in records if terms(one["recipe"]) == terms(info.recipe)]
+        shipped = shipped_facts(path)
+        found = [
+            one
+            for one in records
+            if (
+                terms(one["recipe"]) == terms(info.recipe)
+                if shipped is None
+                # Shipped recipes say nothing of teachers.
+                else portable_record(one) == shipped["record"]
+            )
+        ]
         if len(found) != 1:
             raise InputError(
                 f"{results_file} holds {len(found)} runs of the recipe and seed of {path}; give "
