@@ -49,7 +49,6 @@ LONG = {
 
 # Commands that name what begins so are only parsed, and blocks of Python only compiled.
 ELSEWHERE = {
-    "gns.fit(": "minutes of training; tests/fit/test_fit_images.py runs it short",
     "hf-hub:": "the hub; tests/publish/test_push_pull.py has one of its own",
     "local-dir:": "a folder that pull wrote; tests/publish/test_push_pull.py has one",
 }

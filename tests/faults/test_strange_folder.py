@@ -41,6 +41,7 @@ WORKING = {
     "fold": "made/run --out made/folded",
     "export": "made/run --formats onnx",
     "data": "--data.root pictures --save made/saved --count 2 --views made/views.png",
+    "fit": "pictures --flash 100kB --minutes 30 --plan --out made/fit",
     "study": "tiny.yaml --out made/study",
     "report": "made/study",
     "record": "made/run made/results.jsonl",

@@ -14,6 +14,7 @@ FRONT = "index.md"
 # The reports of studies that the site has, and what the side bar calls them.
 REPORTS = {
     "results/strategies-10k": "Four ways of distillation",
+    "results/headline-60ep": "60 epochs, distilled",
     "results/strong-teacher": "A strong teacher, all images",
     "results/diagnosis-10k": "A shortened paper recipe",
     "results/strategies": "An earlier study of two seeds",
@@ -35,6 +36,7 @@ PAGES = {
         *(f"{title} <{folder}/report>" for folder, title in REPORTS.items()),
     ),
     "Guides": (
+        "docs/fit",
         "docs/weights",
         "docs/demo",
         "docs/data",
