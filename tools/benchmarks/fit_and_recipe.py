@@ -45,8 +45,8 @@ def plain(recipe: str, words: Sequence[str], minutes: float, folder: Path) -> di
     """Return the figures of the recipe, with as many epochs as ``minutes`` allow."""
     one = ["train", recipe, *words, "--train.epochs", "1", "--out", str(folder / "one")]
     _, seconds = called(one)
-    rows = [json.loads(line) for line in (folder / "one" / "metrics.jsonl").open()]
-    epoch = rows[-1]["seconds"]
+    metrics = (folder / "one" / "metrics.jsonl").read_text()
+    epoch = json.loads(metrics.splitlines()[-1])["seconds"]
     # The first epoch's run shows what starting and ending cost too.
     epochs = max(1, round((60 * minutes - (seconds - epoch)) / epoch))
     found, seconds = called(

@@ -7,10 +7,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from ghostnet_small.cli.command import PROGRAM, Failed, number, remark
-from ghostnet_small.cli.several import stoppable
+from ghostnet_small.cli.command import PROGRAM, number, remark
+from ghostnet_small.cli.several import check_failed, stoppable
 from ghostnet_small.cli.terminal import new_table, print_pairs, print_table
-from ghostnet_small.errors import InputError
 
 
 def fit_options(parser: argparse.ArgumentParser) -> None:
@@ -51,8 +50,6 @@ def fit(args: argparse.Namespace) -> dict[str, Any]:
 
     limits = limits_of(args.flash, args.ram, args.target)
     latency = latency_limit(args.latency_ms, args.target)
-    if not args.minutes > 0:
-        raise InputError(f"--minutes {args.minutes:g} is not allowed; give a number above 0")
     overrides = [*fit_words(args.data), *args.overrides]
     folder = FitFolder(args.out)
     row = planned(overrides, folder, limits, args.minutes, latency=latency, say=remark)
@@ -60,8 +57,11 @@ def fit(args: argparse.Namespace) -> dict[str, Any]:
         _show_plan(row)
     if args.plan:
         return {"plan": study_text([*folder.plans(), row]), "row": row}
-    words = [PROGRAM, "fit", args.data, "--out", str(args.out)]
-    with stoppable(shlex.join(words)) as stop:
+    options = ("flash", "ram", "target", "latency_ms", "minutes", "formats", "out")
+    given = {name: value for name in options if (value := getattr(args, name)) is not None}
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+    again = shlex.join([PROGRAM, "fit", args.data, *words, *args.overrides])
+    with stoppable(again) as stop:
         value = carry_out(
             row,
             overrides,
@@ -71,9 +71,7 @@ def fit(args: argparse.Namespace) -> dict[str, Any]:
             stop_signal=stop,
             say=remark,
         )
-    if value.get("failed"):
-        names = ", ".join(one["name"] for one in value["failed"])
-        raise Failed(f"{names} failed; what was said is in {folder.study / 'logs'}", 3, value=value)
+    check_failed(value, again)
     return value
 
 

@@ -118,13 +118,13 @@ def train_planned(
             stop_signal=stop,
             engine=place,
         )
-    _check_failed(value, again)
+    check_failed(value, again)
     return value
 
 
-def _check_failed(value: dict[str, Any], again: str) -> None:
+def check_failed(value: dict[str, Any], again: str) -> None:
     """Raises ``Failed``, with the rows, where runs failed: which, and how to try them ``again``."""
-    failed, unstarted = value["failed"], value.get("not_started")
+    failed, unstarted = value.get("failed"), value.get("not_started")
     if not failed:
         return
     others = f", and {len(unstarted)} that need them were not started" if unstarted else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, astuple, replace
@@ -79,6 +80,8 @@ def planned(
     Raises ``InputError`` where a setting is the plan's to decide, the data cannot be read, no
     network keeps ``limits`` and ``latency``, or ``minutes`` are too few.
     """
+    if not 0 < minutes < math.inf:
+        raise InputError(f"--minutes {minutes:g} is not allowed; give a number above 0")
     folder.check()
     _check_settings(overrides)
     most = None if latency is None else latency.milliseconds
@@ -233,7 +236,8 @@ def carry_out(
 ) -> dict[str, Any]:
     """Train what the plan ``row`` says, write and check the files, and report.
 
-    What is done already is not done again. Raises ``Interrupted`` where ``stop_signal`` gives a
+    What is done already is not done again. Returns the study's own value where trainings
+    ``failed``, else figures and files. Raises ``Interrupted`` where ``stop_signal`` gives a
     number; what ran is saved then.
     """
     folder.begin(row)
@@ -249,10 +253,9 @@ def carry_out(
             stop_signal=stop_signal,
             engine=LocalEngine(),
         )
+    if value["failed"]:
+        return value
     student = run_folder(folder.study, row["student"])
-    failed = [one for one in value["runs"] if one["reason"]]
-    if failed:
-        return {"out": str(folder.path), "failed": failed}
     images = [word for word in overrides if word.startswith("--data.")]
     files = export_weights(
         student,

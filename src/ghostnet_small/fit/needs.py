@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -108,21 +109,17 @@ def widest(
             f"takes {least.flash / 1000:,.1f} kB of flash and {least.ram / 1000:,.1f} kB of RAM "
             f"for images of {width}x{height}; allow more, or give a smaller --data.size"
         )
-    low, high = NARROWEST, WIDEST
-    while low < high:  # needs grow with the width
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle - 1)
+    # Needs and time grow with the width.
+    wider = range(NARROWEST + 1, WIDEST + 1)
+    largest = NARROWEST + bisect_left(wider, True, key=lambda tenths: not holds(tenths))
     # A further test takes long, and the widest often passes it.
-    if past is None or past(shape.of(low / PARTS)) is None:
-        return low / PARTS
-    low, high = NARROWEST - 1, low - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        fails = past(shape.of(middle / PARTS)) is not None
-        low, high = (low, middle - 1) if fails else (middle, high)
-    if low < NARROWEST:
+    if past is None or past(shape.of(largest / PARTS)) is None:
+        return largest / PARTS
+    narrower = range(NARROWEST, largest)
+    fit = bisect_left(narrower, True, key=lambda tenths: past(shape.of(tenths / PARTS)) is not None)
+    if not fit:
         raise InputError(
             f"the smallest network, of width {NARROWEST / PARTS:g}, "
             f"{past(shape.of(NARROWEST / PARTS))}; allow more, or give a smaller --data.size"
         )
-    return low / PARTS
+    return narrower[fit - 1] / PARTS

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,22 +92,17 @@ def advice(model: Network, description: Description, limits: Limits) -> str:
     if not isinstance(model, GhostNetV3):
         return ""
 
+    @cache  # each takes seconds
     def expected(part: int) -> tuple[int, int]:
         return expected_bytes({**model.config, "width": part / STEP}, description)
 
     name = model.config["architecture"]
-    low, high = 0, max(1, round(model.config["width"] * STEP)) + 1
-    best = smallest = expected(1)
-    while high - low > 1:
-        middle = (low + high) // 2
-        found = smallest if middle == 1 else expected(middle)
-        if limits.hold(*found):
-            low, best = middle, found
-        else:
-            high = middle
-    need = "at most {:,} bytes of flash (on a Cortex-M4) and {:,} of RAM".format(*best)
-    if low:
-        return f"{name} of width {low / STEP:g} fits as int8 C, which takes {need}"
+    parts = range(1, max(1, round(model.config["width"] * STEP)) + 1)
+    fit = bisect_left(parts, True, key=lambda part: not limits.hold(*expected(part)))
+    shown = expected(max(1, fit))
+    need = "at most {:,} bytes of flash (on a Cortex-M4) and {:,} of RAM".format(*shown)
+    if fit:
+        return f"{name} of width {fit / STEP:g} fits as int8 C, which takes {need}"
     return (
         f"no width of {name} fits: the smallest, {1 / STEP:g}, takes {need} as int8 C; raise the "
         "limits"

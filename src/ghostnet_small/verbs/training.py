@@ -190,7 +190,7 @@ def fit(
             say=_log.info,
         )
     if value.get("failed"):
-        names = ", ".join(one["name"] for one in value["failed"])
+        names = ", ".join(value["failed"])
         raise CheckFailed(f"{names} failed; what was said is in {folder.study / 'logs'}")
     return Fitted(folder.path, value)
 
