@@ -37,6 +37,11 @@ SIDES: tuple[tuple[tuple[float, float], str, str], ...] = (
     ((6, -5), "left", "top"),
     ((-6, 5), "right", "bottom"),
     ((-6, -5), "right", "top"),
+    # Over or under a neighbour's mark.
+    ((6, 10), "left", "bottom"),
+    ((6, -10), "left", "top"),
+    ((-6, 10), "right", "bottom"),
+    ((-6, -10), "right", "top"),
 )
 # By label, a variant of a sweep over batch sizes.
 Speeds = dict[str, Record]

@@ -382,5 +382,5 @@ def _why_none(facts: Facts, width: float, speeds: Mapping[float, Speed], seconds
     return (
         "a wider network that teaches this one needs "
         f"{FEWEST_TEACHER_EPOCHS * epoch / 60:.1f} min, and may take "
-        f"{TEACHER_SHARE * seconds / 60:.1f}"
+        f"{TEACHER_SHARE * seconds / 60:.1f} min"
     )

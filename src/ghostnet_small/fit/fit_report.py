@@ -226,10 +226,8 @@ def _accuracy(
     before = figures["float_top1"]
     if before is not None:
         images = round((deployed["top1"] - before) / 100 * deployed["total"])
-        found.append(
-            f"In float32 the network has {before:.2f} %: 8 bits changed the count by {images:+,} "
-            f"image{'' if abs(images) == 1 else 's'}."
-        )
+        change = f"{abs(images):,} {'more' if images > 0 else 'fewer'}" if images else "as many"
+        found.append(f"In float32 the network has {before:.2f} %; in 8 bits {change} are right.")
     if facts["copies"]:
         found.append(
             f"{facts['copies']:,} of these images have nearly a copy among those trained on, so "
