@@ -24,7 +24,8 @@ def deploy_table(source: Path) -> Table:
         best = [one for batch in record["batches"] for one in _fastest(timed, str(batch))]
         timed = [one for one in timed if one["peer"] is None or one in best]
         rows += [[shown(record, one) for shown in COLUMNS.values()] for one in timed]
-    return list(COLUMNS), rows
+    kept = [at for at in range(len(COLUMNS)) if {row[at] for row in rows} != {"-"}]
+    return [list(COLUMNS)[at] for at in kept], [[row[at] for at in kept] for row in rows]
 
 
 def _fastest(timed: list[Any], batch: str) -> list[Any]:
@@ -49,6 +50,10 @@ def _top1(record: Record, one: Record) -> str:
     if one["top1"] is None:
         return "-"
     return f"{one['top1']:.2f}{' (published)' if one['top1_source'] == 'published' else ''}"
+
+
+def _compiler(record: Record, one: Record) -> str:
+    return str(record["versions"].get("c", "-")) if one["runtime"] == "c" else "-"
 
 
 def _batches(shown: Callable[[Record, str], str]) -> Callable[[Record, Record], str]:
@@ -95,6 +100,7 @@ COLUMNS: dict[str, Callable[[Record, Record], str]] = {
     "peak memory, MiB": _batches(_memory),
     "calls": _batches(_of_latency("n")),
     "threads": lambda record, one: cell(record["threads"]),
+    "C compiler": _compiler,
     "device": lambda record, one: str(record["device"]),
     "commit": lambda record, one: str(record["commit"]),
 }

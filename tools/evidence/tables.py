@@ -215,7 +215,7 @@ TABLES: dict[str, Callable[[Path], Table]] = {
     "train-speed": train_speed_table,
     "train-batches": train_batches_table,
     "distill-speed": distill_speed_table,
-    "deploy": deploy_table,
+    **dict.fromkeys(("deploy", "deploy-avx2"), deploy_table),
     "instructions": instructions_table,
     "fit": fit_table,
     "mlperf-tiny": mlperf_table,

@@ -26,9 +26,11 @@ from ghostnet_small.benchmark.deploy_latencies import (
 from ghostnet_small.benchmark.deploy_subject import Ours
 from ghostnet_small.data.dataset import Split
 from ghostnet_small.data.split import stratified_rows
+from ghostnet_small.deploy.c.compiled import compiler_version
 from ghostnet_small.deploy.formats import FORMATS
 from ghostnet_small.deploy.peak_memory import NotMeasured, peak_memory
 from ghostnet_small.deploy.session import Array
+from ghostnet_small.errors import InputError
 from ghostnet_small.files import cache_root, temporary_folder
 from ghostnet_small.models.peers import PEERS
 from ghostnet_small.provenance import provenance_row, versions_of
@@ -140,7 +142,7 @@ class DeployComparison:
             "partial": stopped_at,
             "candidates": rows,
             "verdict": {kind: verdict(rows, kind) for kind in ("float32", "int8")},
-            "versions": versions_of(_libraries(ours)),
+            "versions": _versions(ours),
             "torch": str(torch.__version__),
             **provenance_row(),
         }
@@ -285,5 +287,11 @@ def _about(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _libraries(ours: Ours) -> list[str]:
-    return [name for form in ours.formats for name in FORMATS[form.name].modules]
+def _versions(ours: Ours) -> dict[str, str]:
+    """The versions of what runs our files; of C, the compiler."""
+    names = [form.name for form in ours.formats]
+    found = versions_of([module for name in names for module in FORMATS[name].modules])
+    if "c" in names:
+        with suppress(InputError):  # its candidate says so
+            found["c"] = compiler_version()
+    return found

@@ -36,14 +36,23 @@ def note_written(source: str, header: str) -> None:
     _written.add(_digest([source, header]))
 
 
+def compiler_version() -> str:
+    """Return the command of the C compiler that is used here, with the first line of its version.
+
+    Raises ``InputError`` if there is none.
+    """
+    words = _compiler("a C file")
+    return f"{shlex.join(words)}: {_version(words).partition(chr(10))[0]}"
+
+
 def loaded(path: Path, source: str, header: str, description: Description) -> ctypes.CDLL:
     """Return the library of a C file with its header, compiled once and kept in the cache.
 
     Raises ``InputError`` if ``export`` did not write these texts, there is no compiler, or the
     compiler refuses them.
     """
-    compiler = _compiler(path)
-    version = subprocess.run([*compiler, "--version"], capture_output=True, text=True).stdout
+    compiler = _compiler(str(path))
+    version = _version(compiler)
     flags = (*FLAGS, CONTRACT[description.precision])
     # A folder of caches may serve many machines. What is in it was compared by this version.
     words = [*compiler, version, processor(), repr((flags, CHOICES)), __version__, source, header]
@@ -61,7 +70,11 @@ def _digest(words: Sequence[str]) -> str:
     return hashlib.sha256("\0".join(words).encode()).hexdigest()
 
 
-def _compiler(path: Path) -> list[str]:
+def _version(compiler: list[str]) -> str:
+    return subprocess.run([*compiler, "--version"], capture_output=True, text=True).stdout
+
+
+def _compiler(path: str) -> list[str]:
     named = shlex.split(os.environ.get("CC", ""))
     found = [named] if named else [["cc"], ["gcc"], ["clang"]]
     for words in found:
