@@ -42,13 +42,19 @@ def test_both_have_the_same_time_and_the_row_is_written(
     record = tmp_path / "fit.jsonl"
     monkeypatch.setattr(fit_and_recipe, "called", called)
     words = ["tool", "digits", "--minutes", "2", "--limit", "100", "--record", str(record)]
-    monkeypatch.setattr(sys, "argv", words)
-    fit_and_recipe.main()
-    fit_and_recipe.main()
+    for more in ([], ["--longest"], ["--recipe", "gns-w1.0-cifar10-8ep", "--longest"]):
+        monkeypatch.setattr(sys, "argv", [*words, *more])
+        fit_and_recipe.main()
+    # The time has room for 11 epochs, and the first recipe has 16.
+    most = (130 - APART) / EPOCH
     rows = [json.loads(line) for line in record.read_text().splitlines()]
-    assert len(rows) == 2 and rows[0]["plain"]["epochs"] == (130 - APART) / EPOCH
-    assert "--data.limit=100" in asked[0] and "--data.limit=100" in asked[2]
+    assert [row["as_it_is"]["epochs"] for row in rows] == [most, most, 8]
+    assert [row.get("plain", {}).get("epochs") for row in rows] == [None, most, most]
+    assert all("--data.limit=100" in words for words in asked)
     titles, lines = fit_table(record)
-    shown = dict(zip(titles, lines[0], strict=True))
-    assert shown["points"] == "+10.00" and shown["minutes taken"] == "2.2"
-    assert shown["flash, bytes (of the limit)"] == "150,000 (50 %)"
+    shown = [dict(zip(titles, line, strict=True)) for line in lines]
+    assert [line["recipe, all epochs that fit, %"][0] for line in shown] == ["-", "8", "8"]
+    assert shown[1]["points over recipe, float32"] == "+10.00"
+    assert shown[1]["recipe, float32, %"] == "80.00 (11 epochs)"
+    assert shown[1]["minutes taken"] == "2.2"
+    assert shown[0]["flash, bytes (of the limit)"] == "150,000 (50 %)"
