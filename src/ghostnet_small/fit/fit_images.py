@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, astuple, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ from ghostnet_small.fit.fit_plan import (
     Kept,
     choose_network,
     plan_fit,
+    student_epochs,
 )
 from ghostnet_small.fit.fit_report import int8_file, on_device, write_fit_report
 from ghostnet_small.fit.latency import LatencyLimit
 from ghostnet_small.fit.needs import Shape, needs_of, widest
-from ghostnet_small.fit.speed import measure
+from ghostnet_small.fit.speed import Speed, measure
 from ghostnet_small.hub.models import CARD
 from ghostnet_small.models.shipped_weights import shipped_weights
 from ghostnet_small.models.weights import load
@@ -122,7 +124,19 @@ def planned(
         needs = needs_of(one)
         return limits.hold(needs.flash, needs.ram) and (past is None or past(one) is None)
 
-    student, reason = choose_network(shape, fits, lambda: widest(limits, shape, past), facts.known)
+    if recipe.train.threads is not None:
+        torch.set_num_threads(recipe.train.threads)
+
+    @cache
+    def speed(one: Shape) -> Speed:
+        return measure(one, facts.batch, recipe.train.device)
+
+    def epochs(width: float) -> int:
+        return student_epochs(facts, speed(shape.of(width, HEADS[0])), minutes)
+
+    student, reason = choose_network(
+        shape, fits, lambda: widest(limits, shape, past), facts.known, epochs
+    )
     shape = shape.of(student.width, student.head)
     reasons = (reason,) if latency is None else (reason, latency.reason(shape))
     needs = needs_of(shape)
@@ -135,14 +149,8 @@ def planned(
             rest = [one for one in row["reasons"] if one[0] not in ("network", "latency")]
             told = [list(astuple(one)) for one in reasons]
             return {**row, "asked": asked, **about, "reasons": [*told, *rest]}
-    if recipe.train.threads is not None:
-        torch.set_num_threads(recipe.train.threads)
     speeds = {
-        one: measure(
-            shape if one == student.width else shape.of(one, HEADS[0]),
-            facts.batch,
-            recipe.train.device,
-        )
+        one: speed(shape if one == student.width else shape.of(one, HEADS[0]))
         for one in sorted({student.width, *(wide for wide in SHIPPED if wide > student.width)})
     }
     kept = _kept_teacher(rows, folder, facts, student.width)
