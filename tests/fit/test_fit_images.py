@@ -169,7 +169,7 @@ def test_few_images_get_a_cross_validated_figure(tmp_path: Path) -> None:
 
 def test_the_plan_is_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "fit"
-    words = ["fit", "digits", "--flash", "300kB", "--minutes", "0.1", "--out", str(out), "--plan"]
+    words = ["fit", "digits", "--flash", "300kB", "--minutes", "0.2", "--out", str(out), "--plan"]
     assert cli.main([*words, "--data.limit", "100"]) == 0
     text = capsys.readouterr().out
     assert not out.exists()

@@ -25,14 +25,16 @@ BOTH = ["ghostnetv3", "ghostnetv3_small"]
 
 
 SHIPPED = "ghostnetv3_small.w1.0_cifar10"
+DISTILLED = f"{SHIPPED}_distilled"
 GREY = "ghostnetv3_small.w1.0_fashion_mnist"
 WIDE = "ghostnetv3_small.w2.8_cifar10"
+ALL = [SHIPPED, DISTILLED, GREY, WIDE]
 
 
 def test_timm_lists_both() -> None:
     assert set(BOTH) <= set(timm.list_models("ghostnetv3*"))
     assert timm.list_models(module="timm_models") == BOTH
-    assert timm.list_models(module="timm_models", pretrained=True) == [SHIPPED, GREY, WIDE]
+    assert timm.list_models(module="timm_models", pretrained=True) == ALL
     assert set(BOTH) <= set(timm_models.__all__)  # type: ignore[attr-defined]
 
 
@@ -109,7 +111,7 @@ def test_shipped_weights_with_other_classes_and_channels() -> None:
         (
             "ghostnetv3_small.untrained",
             {},
-            f"name existing weights ({SHIPPED}, {GREY}, {WIDE})",
+            f"name existing weights ({', '.join(ALL)})",
         ),
     ],
 )

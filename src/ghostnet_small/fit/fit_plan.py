@@ -31,8 +31,7 @@ APART, EACH = 60.0, 15.0
 OVERHEAD = 1.2
 MOST_EPOCHS = 200
 # With fewer, wider weights were no better than narrower ones: by validation on the same images, 2.8
-# had 86 to 87 % after 3 to 5 epochs and 92.8 after 12, where 1.0 had 93.6 after 10 in a third of the
-# time.
+# had 86 to 87 % after 3 to 5 epochs and 92.8 after 12, where 1.0 had 93.6 after 10.
 FEWEST_WIDE_EPOCHS = 24
 FEWEST_MEASURED_EPOCHS = 2
 MOST_VIEWS = 16  # of each image, that a teacher answers for
