@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ghostnet_small.files import write_atomic
-from ghostnet_small.fit.fit_folder import REPORT, FitFolder
+from ghostnet_small.fit.fit_folder import FILES, REPORT, FitFolder
 from ghostnet_small.report.confidence import wilson
 from ghostnet_small.report.html import html
 from ghostnet_small.report.page import Column, Page, Plot, Section, Table, table
@@ -47,6 +48,9 @@ def write_fit_report(
 
     ``deployed`` is the evaluation of the int8 C file, ``files`` describes what was exported.
     """
+    # Matplotlib takes a second to import, which a plan need not wait.
+    from ghostnet_small.fit.fit_plots import confusion_plot, curves_plot
+
     runs = {one["name"]: one for one in study["runs"]}
     split = deployed["split"]
     low, high = wilson(deployed["correct"], deployed["total"])
@@ -65,12 +69,17 @@ def write_fit_report(
         "files": [one["files"][0] for one in files["files"]],
         "seconds": sum(one["wall_seconds"] or 0 for one in runs.values()),
     }
+    student = RunFolder(run_folder(folder.study, row["student"]))
     drawings = {
-        name: _picture(run_folder(folder.study, row["student"]) / "pictures" / f"{name}.png", words)
-        for name, words in PICTURES.items()
+        "confusion": confusion_plot(
+            deployed["confusion"], row["facts"]["classes"], PICTURES["confusion"]
+        ),
+        "mistakes": _picture(student.pictures / "mistakes.png", PICTURES["mistakes"]),
+        "curves": curves_plot(student.finished()["epochs"]),
     }
     page = _page(row, runs, figures, files, deployed)
-    write_atomic(folder.path / REPORT, html(page, drawings, kind="Report of a fit", made=""))
+    text = html(page, drawings, kind="Report of a fit", made="", css=CSS)
+    write_atomic(folder.path / REPORT, text)
     return figures
 
 
@@ -101,6 +110,17 @@ PICTURES = {
     "mistakes": "The mistakes that were made with the most confidence",
     "curves": "Loss and top-1 by epoch, on the images that are trained on",
 }
+# Each plot takes the room that its text needs, and no table is wider than a phone.
+CSS = """\
+.plots { display: flex; flex-wrap: wrap; }
+.plots svg { flex: 1 0 calc(4rem * var(--inches)); max-width: calc(6rem * var(--inches)); }
+.plot .plots svg { min-width: 0; }
+@media screen and (max-width: 40rem) {
+  th, td { padding-inline: 0.3rem; }
+  td, tbody th, td.long, th.long { min-width: 0; white-space: normal; }
+  tbody th { overflow-wrap: anywhere; }
+}
+"""
 FLOAT32 = "Of the network before its weights were made 8 bits; an image or two may differ."
 CURVES = (
     "Of the network in the file, on augmented images that it is trained on (and on validation "
@@ -158,7 +178,7 @@ def _page(
             (f"Results of model.int8.c on {figures['images']:,} {split}.",),
             (
                 _classes(deployed),
-                Plot("confusion", FLOAT32, PICTURES["confusion"]),
+                Plot("confusion", _confusion(deployed, facts["classes"]), PICTURES["confusion"]),
             ),
         ),
         Section(
@@ -232,6 +252,10 @@ def _accuracy(
         found.append(
             f"{facts['copies']:,} of these images have nearly a copy among those trained on, so "
             "the figure is too good by up to as many."
+        )
+    else:
+        found.append(
+            "Near copies of these images were looked for among those trained on: there are none."
         )
     return found
 
@@ -339,6 +363,26 @@ def _classes(deployed: Mapping[str, Any]) -> Table:
     )
 
 
+def _confusion(deployed: Mapping[str, Any], classes: Sequence[str]) -> str:
+    text = (
+        "Images by label (rows) and by the class that model.int8.c gives (columns); the more of "
+        "its row a cell has, the stronger is its colour."
+    )
+    mistakes = [
+        (-count, row, column)
+        for row, counts in enumerate(deployed["confusion"])
+        for column, count in enumerate(counts)
+        if count and row != column
+    ]
+    if not mistakes:
+        return text
+    worst = [
+        f"{classes[column]} to {classes[row]} ({-less:,})"
+        for less, row, column in nsmallest(3, mistakes)
+    ]
+    return f"{text} Most often wrong: {', '.join(worst)}."
+
+
 def _files(files: Mapping[str, Any]) -> Table:
     return table(
         "Files",
@@ -358,6 +402,7 @@ def _files(files: Mapping[str, Any]) -> Table:
         note="model.int8.c and its header are for the device; their comments say how to call them. "
         f"Each file was run and compared with the network on {files['pictures']} images of "
         f"{files['compared_on']}.",
+        folder=FILES,
     )
 
 
