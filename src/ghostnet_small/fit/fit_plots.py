@@ -39,6 +39,7 @@ RIGHT, WRONG = SERIES[1], SERIES[2]
 # Opacity of a cell, from few images of a row to all. Ink can be read on the strongest, light and
 # dark, and the faintest can still be seen.
 FAINTEST, STRONGEST = 0.08, 0.5
+MUCH = 0.25  # of a row, as one mistake: the strongest, like all of the row on the diagonal
 POINTS = 72.0  # an inch
 LETTER = 0.62 * SMALL  # points of width, of the letters of names
 DIGIT = 5.6  # points of width, of a count
@@ -67,10 +68,10 @@ def curves_plot(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def draw_confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
-    """Draw the matrix; cells are shaded by their share of the row, and so by the root of it:
-    mistakes are rare.
+    """Draw the matrix; cells are shaded by the root of their share of the row, as mistakes are
+    rare.
 
-    Counts are left out of cells, and names of classes, where they have no room.
+    Counts of cells and names of classes are left out where they have no room.
     """
     counts = np.asarray(matrix, dtype=np.int64)
     names = [short(printable(name), LONGEST) for name in classes]
@@ -113,9 +114,10 @@ def draw_confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> F
 
 def _shade(axes: Axes, counts: NDArray[np.int64]) -> None:
     """Fill the cells: as one path for all of a shade, which are few."""
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    opacity = np.round(FAINTEST + (STRONGEST - FAINTEST) * np.sqrt(shares), 2)
     on_diagonal = np.eye(len(counts), dtype=bool)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares = np.minimum(shares / np.where(on_diagonal, 1.0, MUCH), 1.0)
+    opacity = np.round(FAINTEST + (STRONGEST - FAINTEST) * np.sqrt(shares), 2)
     for colour, where in ((RIGHT, on_diagonal), (WRONG, ~on_diagonal)):
         here = where & (counts > 0)
         for one in np.unique(opacity[here]):
@@ -141,7 +143,7 @@ def draw_curve(rows: Sequence[Mapping[str, Any]], quantity: str, title: str) -> 
         if not points:
             continue
         last = f"{points[-1][1]:.2f}" if quantity == "top1" else f"{points[-1][1]:.3f}"
-        named[f"{split}, at last {last}"] = look
+        named[f"{split} {last}"] = look
         axes.plot(
             *zip(*points, strict=True),
             color=look.colour,

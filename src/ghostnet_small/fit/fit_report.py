@@ -112,19 +112,22 @@ PICTURES = {
 }
 # Each plot takes the room that its text needs, and no table is wider than a phone.
 CSS = """\
-.plots { display: flex; flex-wrap: wrap; }
-.plots svg { flex: 1 0 calc(4rem * var(--inches)); max-width: calc(6rem * var(--inches)); }
-.plot .plots svg { min-width: 0; }
+.plots { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; }
+.plots svg { flex: 1 1 calc(4rem * var(--inches)); max-width: calc(6rem * var(--inches)); }
+.plot .plots svg { min-width: calc(3.5rem * var(--inches)); }
+figcaption { overflow-wrap: anywhere; }
 @media screen and (max-width: 40rem) {
-  th, td { padding-inline: 0.3rem; }
+  table { font-size: 0.8125rem; }
+  th, td { padding-inline: 0.25rem; }
   td, tbody th, td.long, th.long { min-width: 0; white-space: normal; }
-  tbody th { overflow-wrap: anywhere; }
+  tbody th { min-width: 4.25rem; overflow-wrap: anywhere; }
+  tbody th a { white-space: nowrap; }
 }
 """
 FLOAT32 = "Of the network before its weights were made 8 bits; an image or two may differ."
 CURVES = (
     "Of the network in the file, on augmented images that it is trained on (and on validation "
-    "images, where there are any): not the result."
+    "images, where there are any): not the result. Figures beside the names are of the last epoch."
 )
 # Shown at the end, for readers who are new to the field.
 WORDS = (
@@ -335,9 +338,11 @@ def _budget(figures: Mapping[str, Any]) -> Table:
     rows = []
     for key, name in names.items():
         made, most = figures["made"][key], figures["limits"][key]
-        share = "-" if most is None else f"{100 * made / most:.0f} %"
-        rows.append([name, _kb(figures["needs"][key]), _kb(made), _kb(most), share])
-    titles = ("expected at most", "measured", "allowed", "used")
+        limit, share = (
+            ("any", "-") if most is None else (_thousands(most), f"{100 * made / most:.0f} %")
+        )
+        rows.append([name, _thousands(figures["needs"][key]), _thousands(made), limit, share])
+    titles = ("expected at most, kB", "measured, kB", "allowed, kB", "used")
     columns = [Column("memory", False), *map(Column, titles)]
     return table("Flash and RAM", columns, rows)
 
@@ -377,10 +382,10 @@ def _confusion(deployed: Mapping[str, Any], classes: Sequence[str]) -> str:
     if not mistakes:
         return text
     worst = [
-        f"{classes[column]} to {classes[row]} ({-less:,})"
+        f"{classes[column]} instead of {classes[row]} ({-less:,})"
         for less, row, column in nsmallest(3, mistakes)
     ]
-    return f"{text} Most often wrong: {', '.join(worst)}."
+    return f"{text} Most frequent mistakes: {', '.join(worst)}."
 
 
 def _files(files: Mapping[str, Any]) -> Table:
@@ -393,8 +398,8 @@ def _files(files: Mapping[str, Any]) -> Table:
         [
             [
                 Path(one["files"][0]).name,
-                f"{one['flash_bytes'] / 1000:,.1f}",
-                "-" if one["ram_bytes"] is None else f"{one['ram_bytes'] / 1000:,.1f}",
+                _thousands(one["flash_bytes"]),
+                "-" if one["ram_bytes"] is None else _thousands(one["ram_bytes"]),
                 f"{one['agreement']:.1f} %",
             ]
             for one in files["files"]
@@ -460,5 +465,9 @@ def _picture(path: Path, words: str) -> str:
     return f'<img alt="{words}" src="data:image/png;base64,{data}">'
 
 
-def _kb(size: int | None) -> str:
-    return "any" if size is None else f"{size / 1000:,.1f} kB"
+def _kb(size: int) -> str:
+    return f"{_thousands(size)} kB"
+
+
+def _thousands(size: int) -> str:
+    return f"{size / 1000:,.1f}"
