@@ -15,7 +15,6 @@ from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from ghostnet_small.errors import printable
 from ghostnet_small.report.plots.draw import (
     FAINT,
     INK,
@@ -74,7 +73,7 @@ def draw_confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> F
     Counts of cells and names of classes are left out where they have no room.
     """
     counts = np.asarray(matrix, dtype=np.int64)
-    names = [short(printable(name), LONGEST) for name in classes]
+    names = [short(name, LONGEST) for name in classes]
     size = len(names)
     longest = max(_letters(name) for name in names) * LETTER
     side = min(LARGEST, max(0.76 * min(size, 5), 0.36 * size))
@@ -101,7 +100,7 @@ def draw_confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> F
         axes.axvline(edge, **line)
     _shade(axes, counts)
     for row, column in zip(*np.nonzero(counts), strict=True):
-        text = f"{counts[row, column]:,}"
+        text = str(counts[row, column])
         if len(text) * DIGIT < cell - 2 and cell > SMALL:
             look: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": 8.5}
             axes.text(column, row, text, color=INK, **look)

@@ -9,6 +9,7 @@ from heapq import nsmallest
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ghostnet_small.errors import printable
 from ghostnet_small.files import write_atomic
 from ghostnet_small.fit.fit_folder import FILES, REPORT, FitFolder
 from ghostnet_small.report.confidence import wilson
@@ -51,6 +52,9 @@ def write_fit_report(
     # Matplotlib takes a second to import, which a plan need not wait.
     from ghostnet_small.fit.fit_plots import confusion_plot, curves_plot
 
+    # Names of folders may hold bytes that are no letters.
+    per_class = [{**one, "class": printable(one["class"])} for one in deployed["per_class"]]
+    deployed, classes = {**deployed, "per_class": per_class}, [one["class"] for one in per_class]
     runs = {one["name"]: one for one in study["runs"]}
     split = deployed["split"]
     low, high = wilson(deployed["correct"], deployed["total"])
@@ -71,9 +75,7 @@ def write_fit_report(
     }
     student = RunFolder(run_folder(folder.study, row["student"]))
     drawings = {
-        "confusion": confusion_plot(
-            deployed["confusion"], row["facts"]["classes"], PICTURES["confusion"]
-        ),
+        "confusion": confusion_plot(deployed["confusion"], classes, PICTURES["confusion"]),
         "mistakes": _picture(student.pictures / "mistakes.png", PICTURES["mistakes"]),
         "curves": curves_plot(student.finished()["epochs"]),
     }
@@ -181,7 +183,7 @@ def _page(
             (f"Results of model.int8.c on {figures['images']:,} {split}.",),
             (
                 _classes(deployed),
-                Plot("confusion", _confusion(deployed, facts["classes"]), PICTURES["confusion"]),
+                Plot("confusion", _confusion(deployed), PICTURES["confusion"]),
             ),
         ),
         Section(
@@ -338,11 +340,9 @@ def _budget(figures: Mapping[str, Any]) -> Table:
     rows = []
     for key, name in names.items():
         made, most = figures["made"][key], figures["limits"][key]
-        limit, share = (
-            ("any", "-") if most is None else (_thousands(most), f"{100 * made / most:.0f} %")
-        )
-        rows.append([name, _thousands(figures["needs"][key]), _thousands(made), limit, share])
-    titles = ("expected at most, kB", "measured, kB", "allowed, kB", "used")
+        limit = ("any", "-") if most is None else (_thousands(most), f"{100 * made / most:.0f}")
+        rows.append([name, _thousands(figures["needs"][key]), _thousands(made), *limit])
+    titles = ("expected at most, kB", "measured, kB", "allowed, kB", "used, %")
     columns = [Column("memory", False), *map(Column, titles)]
     return table("Flash and RAM", columns, rows)
 
@@ -368,7 +368,8 @@ def _classes(deployed: Mapping[str, Any]) -> Table:
     )
 
 
-def _confusion(deployed: Mapping[str, Any], classes: Sequence[str]) -> str:
+def _confusion(deployed: Mapping[str, Any]) -> str:
+    classes = [one["class"] for one in deployed["per_class"]]
     text = (
         "Images by label (rows) and by the class that model.int8.c gives (columns); the more of "
         "its row a cell has, the stronger is its colour."
