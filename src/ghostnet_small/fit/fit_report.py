@@ -52,7 +52,7 @@ def write_fit_report(
     # Matplotlib takes a second to import, which a plan need not wait.
     from ghostnet_small.fit.fit_plots import confusion_plot, curves_plot
 
-    # Names of folders may hold bytes that are no letters.
+    # Names of folders may hold control characters.
     per_class = [{**one, "class": printable(one["class"])} for one in deployed["per_class"]]
     deployed, classes = {**deployed, "per_class": per_class}, [one["class"] for one in per_class]
     runs = {one["name"]: one for one in study["runs"]}
