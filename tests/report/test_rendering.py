@@ -153,7 +153,7 @@ def test_every_colour_is_a_variable_that_light_dark_and_print_define(written: Pa
     used = set(re.findall(r"var\(--([\w-]+)\)", page)) - {"font"}
     assert {"page", "ink", "series-0", "series-1"} <= used <= set(LIGHT)
     assert LIGHT.keys() == DARK.keys() and set(LIGHT.values()).isdisjoint(DARK.values())
-    light, rest = CSS.split("@media (prefers-color-scheme: dark)")
+    light, rest = CSS.split("@media (prefers-color-scheme: dark)", 1)
     dark, printed = rest.split("@media print")
     for role in used:
         assert f"--{role}: {LIGHT[role]};" in light

@@ -95,7 +95,7 @@ def draw_confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> F
         if not level:
             label.set(rotation=90)
     for edge in np.arange(size + 1) - 0.5:
-        line = {"color": FAINT, "linewidth": 0.8 if cell > 12 else 0.3, "zorder": 0}
+        line: dict[str, Any] = {"color": FAINT, "linewidth": 0.8 if cell > 12 else 0.3, "zorder": 0}
         axes.axhline(edge, **line)
         axes.axvline(edge, **line)
     _shade(axes, counts)
