@@ -183,6 +183,9 @@ def test_evaluate_repeats_the_figures_of_the_run(run: Path, ask: Ask) -> None:
     for key in ("balanced_accuracy", "calibration_error"):
         assert value[key] == last[f"test_{key}"]
     assert value["per_class"] == json.loads((run / "classes.json").read_text())
+    matrix = value["confusion"]
+    assert [sum(line) for line in matrix] == [one["pictures"] for one in value["per_class"]]
+    assert sum(line[label] for label, line in enumerate(matrix)) == value["correct"]
     assert value["split"] == "test" and value["weights"] == "last"
     assert ask("evaluate", run, "--split", "validation", "--weights", "best")["total"] < 64
 

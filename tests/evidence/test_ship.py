@@ -121,6 +121,7 @@ def test_weights_ship_under_a_name_that_everything_takes(
 def test_a_card_shows_the_record(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, to, results = _ship(run)
     (folder,) = to.iterdir()
+    assert "confusion" not in json.loads((folder / "record.json").read_text())["evaluation"]
     card = (folder / "README.md").read_text()
     _, front, text = card.split("---\n", 2)
     matter = yaml.safe_load(front)

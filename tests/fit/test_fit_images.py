@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 import ghostnet_small as gns
 import makers
+import page_kit
 from ghostnet_small import cli
 from ghostnet_small.errors import InputError
 from ghostnet_small.fit import fit_images, fit_plan
@@ -23,6 +25,8 @@ from ghostnet_small.fit.speed import Speed
 from ghostnet_small.study.planning import plan_study
 from ghostnet_small.study.scheduler import Watcher
 from ghostnet_small.train.interfaces import Interrupted
+from ghostnet_small.use.evaluation import evaluate_classifier
+from report_rows import Reader
 
 ONE_THREAD = "--train.threads=1"
 
@@ -79,9 +83,60 @@ def test_what_comes_out(fitted: Any) -> None:
     assert answer.label in map(str, range(10))
     page = fitted.report.read_text()
     assert "10 classes: a network within 300 kB of flash" in page and "<script" not in page
+    assert "Near copies of these images were looked for" in page
     card = (fitted.folder / "README.md").read_text()
     assert "## What it cannot do" in card
     assert f"{figures['made']['flash']:,} bytes of flash" in card
+
+
+def test_the_report_links_to_the_files(fitted: Any) -> None:
+    read = Reader(fitted.report.read_text())
+    links = [a["href"] or "" for tag, a in read.tags if tag == "a"]
+    files = [link for link in links if not link.startswith("#")]
+    assert [fitted.folder / link for link in files] == list(fitted.files)
+    assert all((fitted.folder / link).is_file() for link in files)
+
+
+def test_the_report_has_the_confusion_of_the_int8_file(fitted: Any) -> None:
+    found = evaluate_classifier(
+        fitted.folder / "files" / "model.int8.c",
+        overrides=["--data.source=digits", "--data.limit=40"],
+        say=nothing,
+    )
+    page = fitted.report.read_text()
+    drawing = page[page.index('id="confusion-') : page.index("Most frequent mistakes")]
+    cells = [count for line in found["confusion"] for count in line if count]
+    names = [str(number) for number in range(10)]
+    texts = re.findall(r">([^<>]+)</text>", drawing)
+    assert texts == [*names, *names, *map(str, cells), "class given", "label"]
+    most = max(
+        count
+        for label, line in enumerate(found["confusion"])
+        for given, count in enumerate(line)
+        if label != given
+    )
+    assert re.search(rf"Most frequent mistakes: \d instead of \d \({most}\)", page)
+
+
+def test_plots_are_in_the_colours_of_the_page(fitted: Any) -> None:
+    page = fitted.report.read_text()
+    tags = [tag for tag, _ in Reader(page).tags]
+    assert tags.count("svg") == 3 and tags.count("img") == 1  # the mistakes, which are photos
+    assert not re.findall(r"(?:fill|stroke|color): ?#", page[page.index("</style>") :])
+
+
+def test_no_table_is_wider_than_a_phone(fitted: Any) -> None:
+    api = pytest.importorskip("playwright.sync_api", reason="install playwright")
+    if page_kit.CHROMIUM is None:
+        pytest.skip("install chromium, in which the page is opened")
+    with api.sync_playwright() as playwright:
+        page = page_kit.start_chromium(playwright).new_page(viewport={"width": 390, "height": 844})
+        page.goto(fitted.report.as_uri())
+        wide = page.evaluate(
+            "Array.from(document.querySelectorAll('.scroll, .plot:has(svg)'))"
+            ".filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.textContent)"
+        )
+    assert wide == []
 
 
 def test_other_limits_keep_what_is_trained(fitted: Any) -> None:

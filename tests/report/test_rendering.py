@@ -13,6 +13,9 @@ import pytest
 from ghostnet_small.errors import InputError
 from ghostnet_small.report.comparison import compare
 from ghostnet_small.report.css import CSS
+from ghostnet_small.report.html import html as html_page
+from ghostnet_small.report.markdown import markdown
+from ghostnet_small.report.page import Column, Page, Section, table
 from ghostnet_small.report.study_rows import StudyRecord
 from ghostnet_small.report.theme import DARK, LIGHT
 from ghostnet_small.report.write import write_report
@@ -150,7 +153,7 @@ def test_every_colour_is_a_variable_that_light_dark_and_print_define(written: Pa
     used = set(re.findall(r"var\(--([\w-]+)\)", page)) - {"font"}
     assert {"page", "ink", "series-0", "series-1"} <= used <= set(LIGHT)
     assert LIGHT.keys() == DARK.keys() and set(LIGHT.values()).isdisjoint(DARK.values())
-    light, rest = CSS.split("@media (prefers-color-scheme: dark)")
+    light, rest = CSS.split("@media (prefers-color-scheme: dark)", 1)
     dark, printed = rest.split("@media print")
     for role in used:
         assert f"--{role}: {LIGHT[role]};" in light
@@ -181,6 +184,15 @@ def test_markup_in_names_stays_text(hostile_folder: Path) -> None:
     # Every mark of Markdown in a name stands behind a backslash.
     assert r"\|\*b\*\_c\_\`d\`\$e\$&amp;amp;" in document
     assert document.startswith("# a&lt;script&gt;")
+
+
+def test_names_of_files_link_to_them() -> None:
+    files = table("Files", [Column("file", False)], [["a b.c"]], folder="files")
+    page = Page("t", (), (), (), (Section("s", "S", (), (files,)),), ())
+    read = Reader(html_page(page, {}))
+    assert [a["href"] for tag, a in read.tags if tag == "a"] == ["#s", "files/a%20b.c"]
+    assert "a b.c" in read.text
+    assert "| [a b.c](files/a%20b.c) |" in markdown(page, "plots")
 
 
 def test_a_paragraph_that_looks_like_a_list_or_a_heading_stays_one(tmp_path: Path) -> None:

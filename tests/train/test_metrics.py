@@ -7,7 +7,7 @@ import torch
 from sklearn import metrics
 from torch import Tensor
 
-from ghostnet_small.train.metrics import calibration_error, classification_report
+from ghostnet_small.train.metrics import calibration_error, classification_report, confusion
 
 NAMES = ("ant", "bee", "cat", "dog")
 
@@ -47,6 +47,12 @@ def test_figures_are_those_of_scikit_learn() -> None:
         assert one["recall"] == pytest.approx(100 * other["recall"])
         assert one["f1"] == pytest.approx(100 * other["f1-score"])
         assert one["pictures"] == other["support"]
+
+
+def test_confusion_has_a_row_for_each_label() -> None:
+    labels = torch.tensor([0, 0, 0, 0, 1, 1, 2])
+    matrix = confusion(answers(0, 0, 0, 1, 1, 0, 3), labels)
+    assert matrix.tolist() == [[3, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]
 
 
 def sure(*probabilities: float) -> Tensor:

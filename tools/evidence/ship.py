@@ -71,6 +71,7 @@ def ship_weights(
     _check_name(name, folder, force)
     say(f"evaluating {path} on its test split")
     found = evaluate_classifier(path, overrides=overrides, say=say)
+    del found["confusion"]  # many numbers, which no card shows
     _compare(found, record, path)
     facts = {
         **facts_of(record, [*records, record] if new else records, found),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ghostnet_small.errors import printable
 from ghostnet_small.files import write_atomic
-from ghostnet_small.fit.fit_folder import REPORT, FitFolder
+from ghostnet_small.fit.fit_folder import FILES, REPORT, FitFolder
 from ghostnet_small.report.confidence import wilson
 from ghostnet_small.report.html import html
 from ghostnet_small.report.page import Column, Page, Plot, Section, Table, table
@@ -47,6 +49,12 @@ def write_fit_report(
 
     ``deployed`` is the evaluation of the int8 C file, ``files`` describes what was exported.
     """
+    # Matplotlib takes a second to import, which a plan need not wait.
+    from ghostnet_small.fit.fit_plots import confusion_plot, curves_plot
+
+    # Names of folders may hold control characters.
+    per_class = [{**one, "class": printable(one["class"])} for one in deployed["per_class"]]
+    deployed, classes = {**deployed, "per_class": per_class}, [one["class"] for one in per_class]
     runs = {one["name"]: one for one in study["runs"]}
     split = deployed["split"]
     low, high = wilson(deployed["correct"], deployed["total"])
@@ -65,12 +73,15 @@ def write_fit_report(
         "files": [one["files"][0] for one in files["files"]],
         "seconds": sum(one["wall_seconds"] or 0 for one in runs.values()),
     }
+    student = RunFolder(run_folder(folder.study, row["student"]))
     drawings = {
-        name: _picture(run_folder(folder.study, row["student"]) / "pictures" / f"{name}.png", words)
-        for name, words in PICTURES.items()
+        "confusion": confusion_plot(deployed["confusion"], classes, PICTURES["confusion"]),
+        "mistakes": _picture(student.pictures / "mistakes.png", PICTURES["mistakes"]),
+        "curves": curves_plot(student.finished()["epochs"]),
     }
     page = _page(row, runs, figures, files, deployed)
-    write_atomic(folder.path / REPORT, html(page, drawings, kind="Report of a fit", made=""))
+    text = html(page, drawings, kind="Report of a fit", made="", css=CSS)
+    write_atomic(folder.path / REPORT, text)
     return figures
 
 
@@ -101,10 +112,24 @@ PICTURES = {
     "mistakes": "The mistakes that were made with the most confidence",
     "curves": "Loss and top-1 by epoch, on the images that are trained on",
 }
+# Each plot takes the room that its text needs, and no table is wider than a phone.
+CSS = """\
+.plots { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; }
+.plots svg { flex: 1 1 calc(4rem * var(--inches)); max-width: calc(6rem * var(--inches)); }
+.plot .plots svg { min-width: calc(3.5rem * var(--inches)); }
+figcaption { overflow-wrap: anywhere; }
+@media screen and (max-width: 40rem) {
+  table { font-size: 0.8125rem; }
+  th, td { padding-inline: 0.25rem; }
+  td, tbody th, td.long, th.long { min-width: 0; white-space: normal; }
+  tbody th { min-width: 4.25rem; overflow-wrap: anywhere; }
+  tbody th a { white-space: nowrap; }
+}
+"""
 FLOAT32 = "Of the network before its weights were made 8 bits; an image or two may differ."
 CURVES = (
     "Of the network in the file, on augmented images that it is trained on (and on validation "
-    "images, where there are any): not the result."
+    "images, where there are any): not the result. Figures beside the names are of the last epoch."
 )
 # Shown at the end, for readers who are new to the field.
 WORDS = (
@@ -158,7 +183,7 @@ def _page(
             (f"Results of model.int8.c on {figures['images']:,} {split}.",),
             (
                 _classes(deployed),
-                Plot("confusion", FLOAT32, PICTURES["confusion"]),
+                Plot("confusion", _confusion(deployed), PICTURES["confusion"]),
             ),
         ),
         Section(
@@ -232,6 +257,10 @@ def _accuracy(
         found.append(
             f"{facts['copies']:,} of these images have nearly a copy among those trained on, so "
             "the figure is too good by up to as many."
+        )
+    else:
+        found.append(
+            "Near copies of these images were looked for among those trained on: there are none."
         )
     return found
 
@@ -311,9 +340,9 @@ def _budget(figures: Mapping[str, Any]) -> Table:
     rows = []
     for key, name in names.items():
         made, most = figures["made"][key], figures["limits"][key]
-        share = "-" if most is None else f"{100 * made / most:.0f} %"
-        rows.append([name, _kb(figures["needs"][key]), _kb(made), _kb(most), share])
-    titles = ("expected at most", "measured", "allowed", "used")
+        limit = ("any", "-") if most is None else (_thousands(most), f"{100 * made / most:.0f}")
+        rows.append([name, _thousands(figures["needs"][key]), _thousands(made), *limit])
+    titles = ("expected at most, kB", "measured, kB", "allowed, kB", "used, %")
     columns = [Column("memory", False), *map(Column, titles)]
     return table("Flash and RAM", columns, rows)
 
@@ -339,6 +368,27 @@ def _classes(deployed: Mapping[str, Any]) -> Table:
     )
 
 
+def _confusion(deployed: Mapping[str, Any]) -> str:
+    classes = [one["class"] for one in deployed["per_class"]]
+    text = (
+        "Images by label (rows) and by the class that model.int8.c gives (columns); the more of "
+        "its row a cell has, the stronger is its colour."
+    )
+    mistakes = [
+        (-count, row, column)
+        for row, counts in enumerate(deployed["confusion"])
+        for column, count in enumerate(counts)
+        if count and row != column
+    ]
+    if not mistakes:
+        return text
+    worst = [
+        f"{classes[column]} instead of {classes[row]} ({-less:,})"
+        for less, row, column in nsmallest(3, mistakes)
+    ]
+    return f"{text} Most frequent mistakes: {', '.join(worst)}."
+
+
 def _files(files: Mapping[str, Any]) -> Table:
     return table(
         "Files",
@@ -349,8 +399,8 @@ def _files(files: Mapping[str, Any]) -> Table:
         [
             [
                 Path(one["files"][0]).name,
-                f"{one['flash_bytes'] / 1000:,.1f}",
-                "-" if one["ram_bytes"] is None else f"{one['ram_bytes'] / 1000:,.1f}",
+                _thousands(one["flash_bytes"]),
+                "-" if one["ram_bytes"] is None else _thousands(one["ram_bytes"]),
                 f"{one['agreement']:.1f} %",
             ]
             for one in files["files"]
@@ -358,6 +408,7 @@ def _files(files: Mapping[str, Any]) -> Table:
         note="model.int8.c and its header are for the device; their comments say how to call them. "
         f"Each file was run and compared with the network on {files['pictures']} images of "
         f"{files['compared_on']}.",
+        folder=FILES,
     )
 
 
@@ -415,5 +466,9 @@ def _picture(path: Path, words: str) -> str:
     return f'<img alt="{words}" src="data:image/png;base64,{data}">'
 
 
-def _kb(size: int | None) -> str:
-    return "any" if size is None else f"{size / 1000:,.1f} kB"
+def _kb(size: int) -> str:
+    return f"{_thousands(size)} kB"
+
+
+def _thousands(size: int) -> str:
+    return f"{size / 1000:,.1f}"

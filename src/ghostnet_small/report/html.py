@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
+from urllib.parse import quote
 
 from ghostnet_small.report.css import CSS
 from ghostnet_small.report.page import Page, Plot, Section, Table
@@ -20,9 +21,10 @@ def html(
     *,
     kind: str = "Report of a study",
     made: str = "Made from the rows of the runs alone. ",
+    css: str = "",
 ) -> str:
-    """The whole document; ``drawings`` are the plots as HTML by name, and ``made`` says from what
-    the figures are."""
+    """The whole document; ``drawings`` are the plots as HTML by name, ``made`` says from what the
+    figures are, and ``css`` are rules beside those of every page."""
     title = escape(page.title)
     links = "\n".join(
         f'<li><a href="#{section.anchor}">{escape(section.title)}</a></li>'
@@ -39,7 +41,7 @@ def html(
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',
         f"<title>{title}: {kind.lower()}</title>",
-        f"<style>\n{CSS}</style>",
+        f"<style>\n{CSS}{css}</style>",
         "</head>",
         "<body>",
         "<header>",
@@ -105,7 +107,10 @@ def _table(table: Table, anchor: str) -> str:
             f"<td{_kind(column.numeric, text, (number, place) in table.strong)}>{escape(text)}</td>"
             for place, (column, text) in enumerate(zip(table.columns, row, strict=True))
         ]
-        heading = f'<th scope="row"{_kind(False, row[0])}>{escape(row[0])}</th>'
+        name = escape(row[0])
+        if table.folder:
+            name = f'<a href="{table.folder}/{quote(row[0])}">{name}</a>'
+        heading = f'<th scope="row"{_kind(False, row[0])}>{name}</th>'
         lines.append(f"<tr>{heading}{''.join(cells[1:])}</tr>")
     lines += ["</tbody>", "</table>", "</div>"]
     if table.note:

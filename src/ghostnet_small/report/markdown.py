@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html import escape
+from urllib.parse import quote
 
 from ghostnet_small.report.page import Page, Plot, Table
 from ghostnet_small.report.table_cells import markdown_text
@@ -35,6 +36,8 @@ def _table(table: Table) -> list[str]:
     for number, row in enumerate(table.rows):
         cells = [markdown_text(text) for text in row]
         strong = [(number, place) in table.strong for place in range(len(row))]
+        if table.folder:
+            cells[0] = f"[{cells[0]}]({table.folder}/{quote(row[0])})"
         pairs = zip(cells, strong, strict=True)
         lines.append([f"**{text}**" if bold else text for text, bold in pairs])
     grid = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

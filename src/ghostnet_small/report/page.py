@@ -17,7 +17,8 @@ class Column:
 class Table:
     """Cells of plain text; ``starts`` are the rows that begin a group.
 
-    ``strong`` are cells, by row and column, that stand out. The first cell of a row is its heading.
+    ``strong`` are cells, by row and column, that stand out. The first cell of a row is its heading;
+    it names a file that lies in ``folder``, seen from the page, where that is given.
     """
 
     caption: str
@@ -26,6 +27,7 @@ class Table:
     note: str = ""
     starts: frozenset[int] = frozenset()
     strong: frozenset[tuple[int, int]] = frozenset()
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def table(
     note: str = "",
     starts: frozenset[int] = frozenset(),
     strong: frozenset[tuple[int, int]] = frozenset(),
+    folder: str = "",
 ) -> Table:
     """A table whose rows are as long as its columns."""
     assert all(len(row) == len(columns) for row in rows), caption
-    return Table(caption, tuple(columns), tuple(map(tuple, rows)), note, starts, strong)
+    return Table(caption, tuple(columns), tuple(map(tuple, rows)), note, starts, strong, folder)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import matplotlib
-import torch
 
 from ghostnet_small.data.dataset import ImageData, Split
 from ghostnet_small.files import inner_folder
@@ -15,7 +14,7 @@ from ghostnet_small.run.build_training import Prepared
 from ghostnet_small.run.run_folder import RunFolder
 from ghostnet_small.run.run_plots import draw_confusion, draw_curves, draw_mistakes
 from ghostnet_small.train.evaluate import Evaluation, with_mirror
-from ghostnet_small.train.metrics import classification_report
+from ghostnet_small.train.metrics import classification_report, confusion
 
 
 def finish(
@@ -121,10 +120,8 @@ def _draw_answers(found: Evaluation, data: ImageData, name: str, folder: RunFold
     split = data.split(name)
     labels = split.labels.cpu()
     confidence, predictions = found.logits.softmax(1).max(1)
-    count = len(data.classes)
-    matrix = torch.bincount(labels * count + predictions, minlength=count**2).view(count, count)
     path = folder.pictures
-    draw_confusion(matrix, data.classes, path / "confusion.png")
+    draw_confusion(confusion(found.logits, labels), data.classes, path / "confusion.png")
     draw_mistakes(
         split.images, labels, predictions, confidence, data.classes, path / "mistakes.png"
     )

@@ -42,6 +42,15 @@ def classification_report(logits: Tensor, labels: Tensor, classes: Sequence[str]
     }
 
 
+def confusion(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return how many images of each class (a row) are given each class (a column).
+
+    Shapes: ``logits`` ``(N, K)`` and ``labels`` int64 ``(N,)`` on the CPU, the matrix ``(K, K)``.
+    """
+    count = logits.shape[1]
+    return torch.bincount(labels * count + logits.argmax(1), minlength=count**2).view(count, count)
+
+
 def calibration_error(logits: Tensor, labels: Tensor) -> float:
     """Return the expected calibration error (ECE), 0 .. 1.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ghostnet_small.recipe.recipe import known_keys
 from ghostnet_small.train.evaluate import BATCH, score, with_mirror
-from ghostnet_small.train.metrics import classification_report
+from ghostnet_small.train.metrics import classification_report, confusion
 from ghostnet_small.use.classifier import open_classifier
 from ghostnet_small.use.training_data import TrainedOn
 
@@ -37,7 +37,7 @@ def evaluate_classifier(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Return ``top1`` (%), ``loss`` (nats), ``correct`` and ``total`` of trained weights or an
-    exported file on a split, and the ``classification_report``.
+    exported file on a split, the ``classification_report``, and the ``confusion`` matrix.
 
     The data are those of the recipe that the weights were trained by, with ``overrides``, in the
     size and channels that the weights take; classes are matched by name. Only the split is decoded:
@@ -76,6 +76,7 @@ def evaluate_classifier(
         "total": found.total,
         **averaged,
         **classification_report(found.logits, labels, data.classes),
+        "confusion": confusion(found.logits, labels).tolist(),
         "split": split,
         **classifier.facts,
         "fingerprint": data.fingerprint,
