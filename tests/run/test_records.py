@@ -70,6 +70,12 @@ def test_a_missing_file_says_how_to_make_it(results: Path) -> None:
         read_records(results / "none.jsonl")
 
 
+def test_names_that_are_no_text_come_back(results: Path) -> None:
+    row = {"classes": ["b\udce4r", "bär"]}
+    append_row(row, results)
+    assert read_rows(results) == [row] and "bär" in results.read_text(encoding="utf-8")
+
+
 def test_measurements_come_back_and_a_bad_line_stops_them(results: Path) -> None:
     file = results / "kills.jsonl"
     append_row({"kills": 1}, file)

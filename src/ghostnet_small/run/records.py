@@ -107,8 +107,9 @@ def read_rows(results_file: Path) -> list[dict[str, Any]]:
 def write_rows(results_file: Path, rows: Sequence[Record]) -> None:
     """Replace a file of JSON lines."""
     results_file.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-    write_atomic(results_file, "".join(f"{line}\n" for line in lines))
+    lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+    # What no UTF-8 can hold, as in a folder's name that is none, is written as JSON escapes it.
+    write_atomic(results_file, lines.encode("utf-8", "backslashreplace"))
 
 
 def terms_but_seed(record: Record) -> list[Any]:
