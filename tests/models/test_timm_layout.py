@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,8 @@ def test_timm_refuses_a_teacher_with_a_stem_for_tiny_pictures(tmp_path: Path) ->
     assert "does not load these" in model_card("x", model.config, info, None, hub="o/n")
     upsampled = {**model.config, "upsample": 64}
     assert "resized to 64 pixels" in model_card("x", upsampled, info, None, hub="o/n")
+    folder = replace(info, classes=("b\udce4r", "b", "c"))
+    assert "udce4r, b, c" in model_card("x", model.config, folder, None).encode().decode()
 
 
 @pytest.mark.parametrize(

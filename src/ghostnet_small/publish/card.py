@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ghostnet_small.data.hub.named import SHORT_NAMES, is_name
-from ghostnet_small.errors import printable
 from ghostnet_small.models.ghostnetv3 import ARCHITECTURES
 from ghostnet_small.models.heads import head_in, head_text
 from ghostnet_small.models.weights import ModelInfo
@@ -240,8 +239,9 @@ def _source(info: ModelInfo) -> str:
 
 def _classes(classes: Sequence[str]) -> str:
     more = f", ... ({len(classes)} in all)" if len(classes) > MOST_CLASSES else ""
-    shown = (markdown_text(printable(name)) for name in classes[:MOST_CLASSES])
-    return ", ".join(shown) + more
+    # A folder's name may be what no UTF-8 can hold.
+    shown = (name.encode("utf-8", "backslashreplace").decode() for name in classes[:MOST_CLASSES])
+    return ", ".join(map(markdown_text, shown)) + more
 
 
 def _numbers(values: Sequence[float]) -> str:
